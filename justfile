@@ -28,16 +28,29 @@ documents:
 peers:
     cargo test --test it -- interop:: peers:: clocks:: admin:: recipes::
 
-# The status page in a headless Chromium, with screenshots in target/page; needs Debian's chromium and npm
+# The status page in a headless Chromium, with screenshots in target/page, and the recipe for Playwright; needs Debian's
+# chromium and npm
 page:
-    npm install --silent --no-audit --no-fund --prefix target/tools/interop playwright-core@1 axe-core@4
+    npm install --silent --no-audit --no-fund --prefix target/tools/interop @playwright/test@1 axe-core@4
     cargo build --bin joltsms-relay
     cargo build --package joltsms-simulator
     node tests/interop/page.mjs
+    node tests/interop/recipe.mjs
 
 # All tests
 tests:
     cargo test --workspace
+
+# A build without the features of the types of sinks
+features:
+    cargo clippy --all-targets --locked --no-default-features -- -D warnings
+    cargo test --lib --locked --no-default-features -- config:: sinks::
+
+# The state in PostgreSQL, on a throw-away server
+replicas:
+    cargo clippy --workspace --all-targets --locked --features replicas -- -D warnings
+    cargo test --locked --features replicas --lib store::
+    env JOLTSMS_RELAY_TEST_STATE=postgres cargo test --locked --features replicas --lib -- ingest:: delivery::
 
 # Banned crates, licences, sources
 deny:
@@ -52,6 +65,10 @@ advisories:
 units:
     cargo test --test it systemd_accepts_the_units
 
+# What CI tries of systemd and the Debian package: the unit on systemd 257, the package on systemd 252
+packaging:
+    .ci/run packaging
+
 # The units on a real systemd 257 and 252, booted in containers; needs root and a Debian mirror, and takes minutes
 systemd:
     tests/packaging/systemd.sh
@@ -60,7 +77,7 @@ systemd:
 deb:
     packaging/deb/build.sh
 
-# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs, and cargo-deb
+# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs
 deb-check:
     tests/packaging/deb.sh
 
@@ -103,6 +120,10 @@ soak lives="100":
 # Two relays with a fault every few seconds, for so many seconds: nothing is lost, nothing grows; prints the figures
 endurance seconds="3600":
     JOLTSMS_RELAY_ENDURANCE={{ seconds }} cargo test --release --test it endurance -- --nocapture
+
+# The key, a token and the configuration changed every five seconds under ten messages a second: prints the figures
+rotations seconds="120":
+    JOLTSMS_RELAY_SECONDS={{ seconds }} cargo test --test it while_secrets_are_rotated -- --nocapture
 
 # `wait` a hundred times in a crowd of messages, twenty times with --claim, sixty times on an idle account; prints figures
 wait-runs:

@@ -55,8 +55,8 @@ pub fn harmless(text: &str) -> String {
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut length) = (String::new(), 0);
-    for word in text.split(' ') {
-        let more = word.chars().count();
+    for piece in pieces(text) {
+        let more = piece.chars().count();
         if length > 0 && length + 1 + more > columns {
             lines.push(std::mem::take(&mut line));
             length = 0;
@@ -65,11 +65,27 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
             line.push(' ');
             length += 1;
         }
-        line.push_str(word);
+        line.push_str(&piece);
         length += more;
     }
     lines.push(line);
     lines
+}
+
+/// Returns the words of a text. A number and the word behind it, such as its unit, are one piece.
+fn pieces(text: &str) -> Vec<String> {
+    let is_number = |word: &str| {
+        word.ends_with(|last: char| last.is_ascii_digit())
+            && word.chars().all(|next| next.is_ascii_digit() || matches!(next, '.' | ','))
+    };
+    let mut pieces: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match pieces.last_mut().filter(|last| is_number(last)) {
+            Some(number) => *number = format!("{number} {word}"),
+            None => pieces.push(word.to_owned()),
+        }
+    }
+    pieces
 }
 
 /// Formats a table with a head. The first and the last column are aligned to the left, the columns between them to the

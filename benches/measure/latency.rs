@@ -62,7 +62,7 @@ async fn during_backfill() {
     let receiver = Receiver::start().await;
     let dir = tempfile::tempdir().unwrap();
     let mut relay = Setup::new(&simulator, dir.path()).sink(&receiver.url()).set("POLL__START", "beginning").start();
-    relay.wait_for_log("relaying messages received from");
+    relay.wait_for_log("relaying messages that were received");
     let appeared = trickle(&handle, 100, Duration::from_millis(2000), 0x3333).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let live = latencies(&receiver, &appeared);

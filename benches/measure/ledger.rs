@@ -32,7 +32,7 @@ pub(crate) enum Recording {
     First,
 }
 
-/// An accepted message, and the channel that tells its worker that the message is recorded.
+/// An accepted message, and the channel by which its worker learns that the message is recorded.
 type Accepted = (String, oneshot::Sender<()>);
 
 /// The open file.

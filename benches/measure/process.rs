@@ -1,4 +1,4 @@
-//! Reads what Linux tells of a process.
+//! Reads what Linux shows of a process.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Switches for every point that the API's documentation leaves open, and for every number that the documentation
 //! fixes.
 //!
-//! Invariant: [`Switches::default`] is the documented API, with the likeliest reading where nothing is documented.
+//! Invariant: [`Switches::default`] is the documented API, with the likeliest behaviour if nothing is documented.
 //! Switches may be changed at any time; a change holds from the next request on.
 
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub struct Switches {
     pub reset: ResetRounding,
     /// Whether a 429 carries `Retry-After`.
     pub retry_after: bool,
-    /// How the text of a 429 tells the time.
+    /// How the text of a 429 states the time.
     pub limit_text: LimitText,
 
     /// The answer to a request that rents a number.
@@ -246,7 +246,7 @@ pub enum ResetRounding {
     Down,
 }
 
-/// How the text of a 429 tells the time.
+/// How the text of a 429 states the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LimitText {

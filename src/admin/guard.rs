@@ -55,9 +55,9 @@ pub(super) fn comes_from_own_page(headers: &HeaderMap) -> bool {
     site.unwrap_or_else(|| headers.contains_key(ORIGIN))
 }
 
-/// Whether this text is the token. The time that the comparison takes tells nothing about the token.
+/// Whether this text is the token. The time that the comparison takes reveals nothing about the token.
 pub(super) fn is_token(shown: &str, token: &Secret) -> bool {
-    // Hashes are compared, because the comparison of texts would tell the length.
+    // Hashes are compared, because a comparison of texts would reveal the length.
     Sha256::digest(shown).ct_eq(&Sha256::digest(token.expose())).into()
 }
 

@@ -35,8 +35,8 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Takes in the totals at a moment of the minute with this number. Minutes are numbered by a clock that never goes
-    /// back.
+    /// Records the totals at a moment of the minute with the number `minute`. Minutes are numbered by a clock that
+    /// never goes back.
     pub(super) fn observe(&mut self, minute: u64, totals: MetricTotals) {
         let (last_minute, before) = self.last.unwrap_or((minute, totals));
         let passed = usize::try_from(minute.saturating_sub(last_minute)).unwrap_or(MINUTES).min(MINUTES);

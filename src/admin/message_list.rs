@@ -103,8 +103,8 @@ pub(super) fn instant(parameters: &Parameters, name: &str, now: UnixMs) -> Resul
     instant.map(Some).ok_or_else(wrong)
 }
 
-/// Reads the messages of a query: with `after` the first ones behind that message, otherwise the newest ones.
-/// `codes` finds their codes.
+/// Reads the messages of a query: with `after` the first messages behind that message, without `after` the newest
+/// messages. `codes` finds their codes.
 pub(super) fn messages(
     spool: &Spool,
     query: &MessageQuery,

@@ -12,7 +12,7 @@
 //! | `session` | the cookie that a login sets. Pure |
 //! | `parameters` | the parameters of a request, and `message_list` the messages that they select |
 //! | `state_access` | reads and changes the state on disk |
-//! | `watcher`, `history` | what streams of events tell, and the last hour minute by minute |
+//! | `watcher`, `history` | what streams of events report, and the last hour minute by minute |
 //! | `page/` | the status page: its values, templates, styles and script |
 //! | `router` | the list of all paths, and the checks that every request passes |
 //! | `routes/` | one file for each path |
@@ -36,6 +36,7 @@ mod notices;
 mod page;
 mod parameters;
 mod problem_document;
+mod request_parts;
 mod router;
 mod routes;
 mod server;

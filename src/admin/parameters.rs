@@ -68,7 +68,7 @@ impl Parameters {
         }
     }
 
-    /// Refuses parameters that are not among these names, because a mistyped selector would select too much.
+    /// Refuses parameters with other names than these. If a mistyped selector were ignored, too much would be selected.
     pub(super) fn only(&self, names: &[&str]) -> Result<(), ParameterRefusal> {
         match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             None => Ok(()),

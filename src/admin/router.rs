@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::guard::{self, RequestRefusal};
 use super::problem_document::ProblemDocument;
+use super::request_parts::{LARGEST_BODY, too_large};
 use super::routes::{
     assets, dead_letters, events, healthz, login, messages, metrics, openapi, page, readyz, replay, see_other, sinks,
     status, wait, wants_page,
@@ -24,9 +25,6 @@ use super::routes::{
 use super::session;
 use super::settings::Options;
 use super::state::{ArrivedAt, Endpoint};
-
-/// The most bytes of a request's body.
-const LARGEST_BODY: usize = 64 * 1024;
 
 /// The longest time until an answer begins, for paths that answer at once.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -129,7 +127,8 @@ async fn no_such_method() -> ProblemDocument {
     ProblemDocument::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
 }
 
-/// Refuses requests without the token or a session, and changes where there must not be any.
+/// Refuses requests without the token or a session, changes with a session that come from another page, and all changes
+/// if `admin.read_only` is set.
 async fn check_token(State(endpoint): State<Endpoint>, request: Request, next: Next) -> Response {
     let (headers, options) = (request.headers(), &endpoint.options);
     let Some(token) = &options.token else { return no_such_path().await.into_response() };
@@ -185,8 +184,7 @@ async fn check_host(State(options): State<Arc<Options>>, request: Request, next:
 async fn check_size(headers: HeaderMap, request: Request, next: Next) -> Response {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > LARGEST_BODY) {
-        let detail = format!("a request has at most {LARGEST_BODY} bytes");
-        return ProblemDocument::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+        return too_large().into_response();
     }
     next.run(request).await
 }

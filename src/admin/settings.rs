@@ -21,15 +21,15 @@ settings! {
         /// these paths do not exist. At least 16 characters are recommended, for example from `openssl rand -hex 32`.
         token: Option<WrittenText> = settings::secret("JOLTSMS_ADMIN_TOKEN").lines(&["token = { file = \"admin-token\" }"]),
         /// Names under which the endpoint is reached, beside localhost and the address at which it listens, such as
-        /// ["relay.example.com"]. A request under another name is refused with 421, which keeps web pages from reading
-        /// the endpoint under a name of theirs. A Prometheus that scrapes `relay:9465` needs ["relay"].
+        /// ["relay.example.com"]. A request under another name is refused with 421, so that no web page can read the
+        /// endpoint by way of another name. A Prometheus that scrapes `relay:9465` needs ["relay"].
         hosts: Option<Texts> = settings::texts(true).lines(&["hosts = [\"relay.example.com\"]"]),
         /// The path under which a proxy shows the endpoint, such as "/relay". The links of the status page begin with
         /// it. The endpoint answers with and without it, so the proxy may remove it or not.
         base_path: Option<WrittenText> = settings::text("path", "a path in quotes", Some("^(/[A-Za-z0-9._~-]+)+/?$"))
             .lines(&["base_path = \"/relay\""]),
-        /// Whether the status page and the API only show: no button, and every request that would change something is
-        /// refused with 403. Logging in and out still works.
+        /// true: the status page has no buttons, and every request that would change something is refused with 403.
+        /// Logging in and out still works.
         read_only: bool = settings::boolean(false),
     }
 }

@@ -40,8 +40,8 @@ pub struct ArrivalSource {
     pub dir: PathBuf,
     /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
     pub erases_at_once: bool,
-    /// Finds the codes of messages.
-    pub codes: CodeFinder,
+    /// Finds the codes of messages. A reload replaces it.
+    pub codes: watch::Receiver<CodeFinder>,
 }
 
 /// What the watcher saw at one moment.

@@ -1,8 +1,8 @@
 //! Access of the endpoint to the state on disk.
 //!
-//! Invariants: the state is opened with a connection of its own for each piece of work, as a command opens it. One
-//! thread reads and one thread writes at a time, however many ask, also if the caller has given up meanwhile. So nothing
-//! here holds up the relay.
+//! Invariants: the state is opened with a connection of its own for each piece of work, as a command opens it. At most
+//! one thread reads and one thread writes at a time, even if many callers ask, or if a caller has given up meanwhile.
+//! So nothing here holds up the relay.
 
 use std::path::PathBuf;
 use std::sync::Arc;

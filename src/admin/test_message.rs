@@ -57,7 +57,7 @@ impl TestTarget {
         let id = format!("test_{:016x}", RandomState::new().build_hasher().finish());
         let raw = message(&id, clock.machine_time()).into();
         let made = outgoing(&self.format, self.mask.as_ref(), id, raw, None, self.target.takes_lines());
-        let outgoing = made.map_err(|error| format!("{name} can make nothing of a test message: {error}"))?;
+        let outgoing = made.map_err(|error| format!("{name} cannot make a payload of a test message: {error}"))?;
         let sink = self.target.build(clock).map_err(|error| format!("{name}: {error}"))?;
         let Ok(attempt) = timeout(LONGEST, sink.begin(outgoing)).await else {
             return Err(format!("{name} gave no answer within {} s", LONGEST.as_secs()));

@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// Requests up to `limit` messages behind `cursor`, or the newest messages if there is no cursor. `now` counts as
-    /// the time where the response has no `Date`. The future holds no reference to the client.
+    /// the time if the response has no `Date`. The future holds no reference to the client.
     pub fn fetch(
         &self,
         cursor: Option<&Cursor>,

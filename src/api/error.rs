@@ -48,8 +48,8 @@ pub enum Error {
     /// The answer is not a page.
     #[error("the answer is not a page of messages: {0}")]
     Malformed(String),
-    /// The list of rows of a page is invalid JSON or cut off, so the rows cannot be told apart. A smaller page may be
-    /// readable.
+    /// The list of rows of a page is invalid JSON or cut off, so the ends of the rows cannot be found. A smaller page
+    /// may be readable.
     #[error("the answer is not a page of messages: {0}")]
     Garbled(String),
     /// The page has more bytes than the relay reads.

@@ -35,7 +35,7 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// Whether more rows follow.
     pub more: More,
-    /// The total number of messages, if the API tells it.
+    /// The total number of messages, if the API states it.
     pub total: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ impl Page {
             row.readable && has_time
         };
         let pieces = spoiled_rows::find_rows(body, is_envelope, is_row, "receivedAt");
-        // If one row was asked for, rows that cannot be told apart are one row.
+        // If one row was asked for, a list in which the ends of rows cannot be found counts as one row.
         let only_row = || (limit == 1).then(|| spoiled_rows::only_row(body, is_envelope, is_row)).flatten();
         let pieces = pieces.or_else(only_row).ok_or(error)?;
         let count = pieces.rows.len();
@@ -289,7 +289,7 @@ fn read_row(piece: &FoundRow<'_>, place: usize) -> (Row, bool) {
 }
 
 /// Returns the id under which the state keeps a row that was set aside. The id is made from the readable id of the row,
-/// or else from the whole row.
+/// or from the whole row if it has no readable id.
 pub fn set_aside_id(raw: &[u8]) -> String {
     format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }

@@ -26,8 +26,8 @@ settings! {
         /// The address of the API, without /v1. Plain http is allowed to this machine only, unless allow_http is true.
         url: Option<WrittenText> = http::url().or("https://api.joltsms.com"),
         /// The API key. It must not be written out in the file. Several keys, `[{ env = "A" }, { env = "B" }]`, are for
-        /// rotation: the first accepted one is used. A file, `{ file = "…" }`, is read again when it changes. The variable JOLTSMS_API_KEY overrides this key, except where the
-        /// file itself names that variable here.
+        /// rotation: the first accepted one is used. A file, `{ file = "…" }`, is read again when it changes. The
+        /// variable JOLTSMS_API_KEY overrides this key, unless the file itself names that variable here.
         key: Option<Texts> = settings::secrets(API_KEY).by_default("{ env = \"JOLTSMS_API_KEY\" }"),
         /// The most requests in any 60 seconds. The API's own limit is 120.
         requests_per_minute: u32 = settings::integer(120, 1..=1_000_000),

@@ -383,8 +383,8 @@ fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a 
     (0..row.len()).filter(is_name).map(move |at| at + name.len() + 2)
 }
 
-/// Returns the text behind the only occurrence of `"name"` in a spoiled row, even where the row does not have the form
-/// of JSON.
+/// Returns the text behind the only occurrence of `"name"` in a spoiled row, even if the row does not have the form of
+/// JSON.
 pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
     let mut places = places(row, name);
     let (Some(place), None) = (places.next(), places.next()) else { return None };
@@ -410,7 +410,7 @@ pub(super) fn lossless_text(row: &[u8]) -> String {
 pub(super) fn mistake(row: &[u8]) -> String {
     match serde_json::from_slice::<&RawValue>(row) {
         Err(error) if !error.is_data() => error.to_string(),
-        _ => "it has no end of its own".to_owned(),
+        _ => "its end is missing".to_owned(),
     }
 }
 

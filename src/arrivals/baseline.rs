@@ -1,7 +1,7 @@
 //! Which messages are new for a command that began at some moment. Pure.
 //!
-//! A message is new if the state stored it after the command began. This rule alone would also let through messages that
-//! the API had had for long, and that the relay read late. Two rules leave these out:
+//! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
+//! a long time and that the relay read late would be new, too. Two rules leave such messages out:
 //!
 //! - A message that a gap reads, which was open when the command began, is old. The gap knows which stretch of time it
 //!   has not read yet.
@@ -41,7 +41,7 @@ impl Since {
 /// The line between old and new messages of one state.
 #[derive(Clone, Debug)]
 pub struct Baseline {
-    /// The number of the first message that was stored later.
+    /// The sequence number of the first message that was stored later.
     next_seq: Seq,
     unread: Vec<UnreadStretch>,
     /// Messages between these times are old: nobody had read the newest page since the first time, and the command
@@ -57,7 +57,7 @@ struct UnreadStretch {
     walk: WalkId,
     floor: UnixMs,
     lowest: UnixMs,
-    /// Once the gap has ended: the number of the first message that was stored later.
+    /// Once the gap has ended: the sequence number of the first message that was stored later.
     ended_before: Option<Seq>,
 }
 
@@ -85,7 +85,7 @@ impl Baseline {
         }
     }
 
-    /// Takes in what is read by now, so that a gap that has ended is known to have ended.
+    /// Records how far the relay has read by now, so that a gap that has ended is known to have ended.
     pub fn note(&mut self, coverage: &Coverage) {
         let is_open = |id: WalkId| coverage.walks.iter().any(|walk| walk.id == id);
         for stretch in self.unread.iter_mut().filter(|stretch| stretch.ended_before.is_none()) {
@@ -95,7 +95,7 @@ impl Baseline {
         }
     }
 
-    /// Returns whether a message that was stored under the number `seq` and received at `received` counts as new.
+    /// Returns whether a message with the sequence number `seq`, which was received at `received`, counts as new.
     pub fn takes(&self, seq: Seq, received: UnixMs) -> bool {
         self.since.is_some_and(|since| received >= since) || (seq >= self.next_seq && self.is_later(seq, received))
     }

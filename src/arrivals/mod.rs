@@ -5,8 +5,8 @@
 //! read that state. When a relay starts, they all change over to the relay's state, and no second program polls.
 //!
 //! Invariants:
-//! - A message is new by its id and its place in the state, not by a clock (`baseline`). The one exception are
-//!   messages that the API had before the command began and that nobody had read yet.
+//! - A message is new by its id and its place in the state, not by a clock (`baseline`). There is one exception:
+//!   messages that the API had before the command began, and that nobody had read yet.
 //! - Each message is returned once.
 //! - No transaction is open while the caller has the messages.
 

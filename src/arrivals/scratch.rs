@@ -22,7 +22,7 @@ use crate::api::{Client, NumberPage, Response};
 use crate::domain::{Cursor, Invocation, Seq, Start, UnixMs};
 use crate::ingest::coverage::Rules;
 use crate::ingest::{
-    self, Condition, Ending, Feed, Mode, NumberPageFuture, PageFuture, Parts, PollError, PollReport, Poller,
+    self, Condition, Ending, Feed, Mode, NumberPageFuture, NumberUses, PageFuture, Parts, PollError, PollReport, Poller,
 };
 use crate::metrics::Metrics;
 use crate::store::{self, RetentionCutoffs, RoleLock, Spool, Store, is_running};
@@ -31,8 +31,8 @@ use crate::time::{Clock, Liveness};
 /// The directory below the state directory.
 const DIRECTORY: &str = "scratch";
 
-/// How far back the scratch state reads the list at least, so that messages that show up late are told from messages
-/// that were there before.
+/// How far back the scratch state reads the list at least, so that messages that show up late can be distinguished from
+/// messages that were there before.
 const LEAST_BACK: Duration = Duration::from_secs(5 * 60);
 
 /// The longest lookback of the sweeps. A command does not wait long enough for a longer one.
@@ -139,7 +139,7 @@ impl ScratchPoller {
                 ..options.state.clone()
             },
             accept_account: true,
-            numbers: false,
+            numbers: NumberUses::default(),
             released: Box::new(|| {}),
             liveness: Liveness::new(&clock),
             tells_progress: false,

@@ -48,7 +48,7 @@ impl ApiAccess {
     pub(super) fn open(config: &Config) -> Result<Self, NoAccess> {
         let dir = config.state.dir.clone();
         let client = Client::build(&config.api)?;
-        // A state that cannot be read has no time of its own that the requests could be dated with.
+        // The requests are dated by the relay's time, or by the machine's clock if the state cannot be read.
         let clock = store::open_snapshot(&dir).ok().flatten().and_then(|snapshot| relay_clock(&*snapshot.spool).ok());
         let clock = clock.unwrap_or_else(Clock::system);
         let limit = config.api.requests_per_minute;
@@ -77,7 +77,7 @@ impl ApiAccess {
         let mut said = false;
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
-            // A user who may not find out whether a relay runs leaves room for one.
+            // If this user may not find out whether a relay runs, the command leaves room for a relay.
             let beside_relay = store::is_running(&self.dir)?.unwrap_or(true);
             let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
             match reserved.map_err(|source| failed(&self.dir, source))? {

@@ -1,4 +1,4 @@
-//! The commands of the command line, and the flags of each command.
+//! The commands of the command line, and the flags of each command. `super::main` calls the file of each command.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -136,7 +136,7 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     if missing > 0 {
         return Err(complain(
             Exit::Failure,
-            &format_args!("of {} the text is not kept any more", count(missing, "message")),
+            &format_args!("the text of {} is not stored any more", count(missing, "message")),
         ));
     }
     Ok(Exit::Done)

@@ -1,6 +1,8 @@
 //! Functions that are shared by the commands that follow what arrives: `wait` and `tail`.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _, stdout};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +21,7 @@ use crate::config::{self, ReaderConfig, Sources};
 use crate::formats::one_line;
 use crate::humanize::harmless;
 use crate::ingest::PollError;
+use crate::sinks::stdout::stands_in_for_a_closed_one;
 
 /// How long the end of a command waits until what it has left on the disk is erased.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,6 +53,10 @@ pub(super) fn follow(
     fast_for: Duration,
     work: impl AsyncFnOnce(&mut ArrivalReader) -> Exit,
 ) -> Exit {
+    if !flags.quiet && is_stdout_missing() {
+        let said = "standard output is closed or the null device: what arrives is printed nowhere";
+        complain(Exit::Done, &said);
+    }
     let options = ReaderOptions {
         dir: config.state.dir.clone(),
         erases_at_once: config.state.erase_on_delivery(),
@@ -77,7 +84,7 @@ pub(super) fn follow(
             exit = work(&mut reader) => exit,
         };
         match timeout(PATIENCE, reader.end()).await {
-            Ok(Err(error)) => complain(exit, &format_args!("what was read could not be erased: {error}")),
+            Ok(Err(error)) => complain(exit, &format_args!("the messages that were read could not be erased: {error}")),
             _ => exit,
         }
     });
@@ -130,6 +137,12 @@ pub(super) fn write_line(line: &str) -> io::Result<()> {
     stdout.write_all(line.as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
+}
+
+/// Returns whether the command was probably started without a stdout, such as with `>&-` in a shell. A null device that
+/// another program has opened for reading, too, as Python does, looks the same.
+fn is_stdout_missing() -> bool {
+    stdout().as_fd().try_clone_to_owned().is_ok_and(|stream| stands_in_for_a_closed_one(&File::from(stream)))
 }
 
 /// Returns whether nobody reads stdout any more.

@@ -27,7 +27,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let what = written_out(panic.payload()).unwrap_or("(not shown: it may quote a message)");
     if tracing::dispatcher::has_been_set() {
-        tracing::error!(place, what, "a part of the program failed in a way that it should not: please report it");
+        tracing::error!(place, what, "a part of the program failed unexpectedly: please report it");
     } else {
         // stderr may be closed, so an error of this write is ignored.
         drop(writeln!(std::io::stderr(), "joltsms-relay: internal error, please report it: {place}: {what}"));

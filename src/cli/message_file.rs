@@ -67,7 +67,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<MessageFile, Unreadable> {
     if row.readable {
         return Ok(MessageFile { received: has_time.then_some(row.time), row });
     }
-    Err(wrong(bytes, name, message, "message", "; the relay keeps such a one and delivers it to nobody"))
+    Err(wrong(bytes, name, message, "message", "; the relay stores such a message and delivers it to nobody"))
 }
 
 fn parse_number(bytes: &[u8], name: &str) -> Result<Number, Unreadable> {
@@ -82,14 +82,14 @@ fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unr
         Unreadable(format!("{name}:{line}:{column}: this is no UTF-8, so it is no JSON"))
     })?;
     if text.trim_ascii().is_empty() {
-        return Err(Unreadable(format!("{name} is empty: one {what} is wanted, as the API shows it")));
+        return Err(Unreadable(format!("{name} is empty: it must hold one {what} as the API shows it")));
     }
     serde_json::from_str(text).map_err(|error| {
         let (line, column, mut said) = (error.line(), error.column(), error.to_string());
         if let Some(end) = said.rfind(" at line ") {
             said.truncate(end);
         }
-        let hint = if said == "trailing characters" { format!("; one {what} is wanted") } else { String::new() };
+        let hint = if said == "trailing characters" { format!("; it must hold one {what}") } else { String::new() };
         Unreadable(format!("{name}:{line}:{column}: this is not JSON: {said}{hint}"))
     })
 }
@@ -103,7 +103,7 @@ fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &st
     } else if value.get().starts_with('{') {
         format!("the {what} has no `id` that is a text{without_id}")
     } else {
-        format!("this is no {what}: one is an object, {{\"id\": …}}")
+        format!("this is no {what}: a {what} is an object, {{\"id\": …}}")
     };
     let before = bytes.len() - bytes.trim_ascii_start().len();
     let (line, column) = place(&bytes[..before]);
@@ -146,10 +146,10 @@ mod tests {
         let number = parse_number(b" {\"id\":\"n\", \"tags\":[]}\n", "x").unwrap();
         assert_eq!((number.id.as_str(), &*number.raw), ("n", "{\"id\":\"n\", \"tags\":[]}"));
         let cases: [(&[u8], &str); 4] = [
-            (b"", "x is empty: one number is wanted, as the API shows it"),
+            (b"", "x is empty: it must hold one number as the API shows it"),
             (b"{\"tags\":[]}", "x:1:1: the number has no `id` that is a text"),
             (b"[]", "x:1:1: this is a list and no number; take one out of it, such as with jq '.[0]'"),
-            (b"{} {}", "x:1:4: this is not JSON: trailing characters; one number is wanted"),
+            (b"{} {}", "x:1:4: this is not JSON: trailing characters; it must hold one number"),
         ];
         for (text, expected) in cases {
             assert_eq!(parse_number(text, "x").unwrap_err().to_string(), expected);
@@ -159,9 +159,12 @@ mod tests {
     #[test]
     fn what_is_no_message_is_told_with_its_place() {
         let cases: [(&[u8], &str); 10] = [
-            (b" \n", "x is empty: one message is wanted, as the API shows it"),
+            (b" \n", "x is empty: it must hold one message as the API shows it"),
             (b"{\"id\":\n  oops}", "x:2:3: this is not JSON: expected value"),
-            (b"{\"id\":\"m\"}\n{\"id\":\"n\"}", "x:2:1: this is not JSON: trailing characters; one message is wanted"),
+            (
+                b"{\"id\":\"m\"}\n{\"id\":\"n\"}",
+                "x:2:1: this is not JSON: trailing characters; it must hold one message",
+            ),
             (b"{\"id\":", "x:1:6: this is not JSON: EOF while parsing a value"),
             (b"{\"id\":\"m\",\n\"body\":\"\xff\"}", "x:2:9: this is no UTF-8, so it is no JSON"),
             (b"[{\"id\":\"m\"}]", "x:1:1: this is a list and no message; take one out of it, such as with jq '.[0]'"),
@@ -171,10 +174,11 @@ mod tests {
             ),
             (
                 b"\n\n {\"id\":5}",
-                "x:3:2: the message has no `id` that is a text; the relay keeps such a one and delivers it to nobody",
+                "x:3:2: the message has no `id` that is a text; the relay stores such a message and delivers it to \
+                 nobody",
             ),
-            (b"\"m\"", "x:1:1: this is no message: one is an object, {\"id\": …}"),
-            (b"5", "x:1:1: this is no message: one is an object, {\"id\": …}"),
+            (b"\"m\"", "x:1:1: this is no message: a message is an object, {\"id\": …}"),
+            (b"5", "x:1:1: this is no message: a message is an object, {\"id\": …}"),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text, "x").unwrap_err().to_string(), expected);

@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The difference of the clocks up to which all is well. A `Date` has whole seconds.
 const USUAL_SKEW: Duration = Duration::from_secs(5);
 
-/// The difference of the clocks from which receivers of signed requests refuse them. Standard Webhooks allows five
-/// minutes; some of it is left for the way.
+/// From this difference of the clocks on, receivers may refuse signed requests. Standard Webhooks allows five minutes;
+/// a part of that is left for the way of the request.
 const LARGE_SKEW: Duration = Duration::from_secs(240);
 
 /// The width of the word that judges a finding, in columns.
@@ -135,7 +135,7 @@ fn opens(dir: &Path, findings: &mut Findings) {
         }
         Ok(Some(snapshot)) => {
             let relay = if snapshot.running == Some(true) { "a relay runs on it" } else { "no relay runs on it now" };
-            findings.add(Finding::works("state", format!("{shown}: this user may write, and it can be read; {relay}")));
+            findings.add(Finding::works("state", format!("{shown}: this user may read and write it; {relay}")));
         }
         Err(error) => {
             let remedy = match store_exit(&error) {
@@ -168,7 +168,7 @@ fn space(free: u64, used: u64, config: &Config) -> Finding {
     }
 }
 
-/// Tries the connection to the API, each key, and what the answers tell.
+/// Tries the connection to the API and each key, and reads what the answers say of the clock and the budget.
 async fn the_api(config: &Config, clock: &Clock, findings: &mut Findings) {
     let api::Options { url, timeout, connect_timeout, transport, .. } = &config.api;
     let (timeout, connect_timeout) = (*timeout, *connect_timeout);
@@ -205,7 +205,7 @@ async fn keys(config: &Config, access: &mut ApiAccess, clock: &Clock, findings: 
             Ok(Err(_)) => {
                 findings.exits.push(Exit::Temporary);
                 let why =
-                    "the request budget has no room for it now (api.requests_per_minute); run it again in a minute";
+                    "the request budget has no room now (api.requests_per_minute); run the check again in a minute";
                 findings.add(Finding::not_tried(subject, why));
                 return;
             }

@@ -71,7 +71,7 @@ pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) 
 fn given_number(message: &Row, given: Number) -> NumberDetails {
     match &message.number {
         None => {
-            complain(Exit::Done, &"warning: the message names no number (numberId), so none has details for it");
+            complain(Exit::Done, &"warning: the message names no number (numberId), so the details are not used");
             NumberDetails::Absent
         }
         Some(id) => {
@@ -98,7 +98,7 @@ fn number(config: &Config, message: &Row) -> NumberDetails {
     match looked {
         Ok(known) => known.unwrap_or(NumberDetails::Unknown),
         Err(error) => {
-            complain(Exit::Done, &format_args!("warning: nothing is known of numbers: {error}"));
+            complain(Exit::Done, &format_args!("warning: the details of the number cannot be read: {error}"));
             NumberDetails::Unknown
         }
     }
@@ -121,11 +121,11 @@ struct Scene<'s> {
 impl Scene<'_> {
     fn head(self, config: &Config) -> String {
         let MessageFile { row: Row { id, number, .. }, received } = self.message;
-        let received = received.map_or_else(|| "at no time that can be read".to_owned(), |time| time.to_string());
+        let received = received.map_or_else(|| "at an unknown time".to_owned(), |time| time.to_string());
         let mut head = format!("message {}, received {received}\n", harmless(id));
         if needs_numbers(config) {
             let known = match (number, self.number) {
-                (None, _) => "the message names none",
+                (None, _) => "none: the message names no number",
                 (_, Details::Known(_)) if self.number_is_given => "with the details that were given",
                 (_, Details::Known(_)) => "its details are in the state",
                 (_, Details::Absent) => "the API does not list it, so it has no details",
@@ -170,7 +170,7 @@ impl Scene<'_> {
         let as_line = sink.target.takes_lines();
         let made = outgoing(&sink.format, sink.mask.as_ref(), id.clone(), raw.clone(), number, as_line);
         made.map_err(|Unrenderable(why)| {
-            format!("takes it, but can make nothing of it: {why}; the message would be a dead letter (template)")
+            format!("takes it, but its template fails on it: {why}; the message would be a dead letter (template)")
         })
     }
 

@@ -53,7 +53,7 @@ fn takes(all: u64, rate: u32) -> String {
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// Returns how long after the start the next delivery after the first `asked` ones may be requested.
+/// Returns how long after the start the next delivery may be requested, if `asked` deliveries have been requested.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -138,7 +138,7 @@ fn request(spool: &Spool, which: &ReplayChoice) -> Result<ReplayRequest, Error> 
 
 /// Says that nothing was selected. This is a failure only if the command named a message.
 fn nothing(which: &ReplayChoice) -> Exit {
-    let said = "nothing selected: no message that is kept fits (state.keep_delivered says how long they are)";
+    let said = "nothing selected: no stored message fits (state.keep_delivered says how long messages are stored)";
     complain(if which.ids.is_empty() { Exit::Done } else { Exit::Failure }, &said)
 }
 
@@ -166,7 +166,10 @@ impl<'d> Paced<'d> {
         pace.needs_a_relay("nothing was changed")?;
         if all > u64::from(rate) {
             let takes = takes(all, rate);
-            complain(Exit::Done, &format_args!("{takes}; Ctrl-C ends it, and what was not asked for by then stays"));
+            complain(
+                Exit::Done,
+                &format_args!("{takes}; Ctrl-C ends the command, and the remaining messages are not sent again"),
+            );
         }
         Ok(pace)
     }
@@ -197,7 +200,7 @@ impl<'d> Paced<'d> {
             std::thread::park_timeout(left.min(TELL_EVERY));
         }
         let asked = u64::try_from(asked).unwrap_or(0);
-        self.needs_a_relay(&format!("{} of {} were asked for", grouped(asked), grouped(self.all)))
+        self.needs_a_relay(&format!("{} of {} were requested", grouped(asked), grouped(self.all)))
     }
 
     /// Fails unless a relay runs. If none runs, the next start would send all deliveries at once.
@@ -205,7 +208,9 @@ impl<'d> Paced<'d> {
         match is_running(self.dir) {
             Ok(Some(false)) => Err(complain(
                 Exit::Temporary,
-                &format_args!("no relay runs that could keep to --rate; {so_far}: start it first, or leave --rate out"),
+                &format_args!(
+                    "--rate needs a running relay, and none runs; {so_far}: start one first, or leave --rate out"
+                ),
             )),
             Ok(_) => Ok(()),
             Err(error) => Err(fails(&error)),

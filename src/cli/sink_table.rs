@@ -1,7 +1,7 @@
 //! The table of sinks for people, which `status` and `sinks list` print. Pure.
 //!
-//! Invariant: if the terminal is at least 80 columns wide, no line is longer than the terminal is wide, except one with a
-//! long word. What a sink is doing stands in its row where there is room, and else below the row.
+//! Invariant: if the terminal is at least 80 columns wide, no line is longer than the terminal is wide, except one with
+//! a long word. If a row has room, it shows what its sink is doing; if not, the lines below the row do.
 
 use super::screen::{Screen, Tone};
 use crate::delivery::{BlockedBy, SinkStatus};
@@ -11,13 +11,13 @@ use crate::operator::learned_pace;
 use crate::status::next_attempt;
 use crate::store::SinkView;
 
-/// The longest name that stands in its row. A longer one has a line of its own.
+/// The longest name that is shown in its row. A longer name has its own line.
 const LONGEST_NAME: usize = 20;
 
 /// By how much the lines below a row are indented.
 const INDENT: &str = "  ";
 
-/// The width of the table where no terminal tells another one, in columns.
+/// The width of the table in columns, if the output is no terminal.
 const USUAL_WIDTH: usize = 80;
 
 /// The head of the last column.
@@ -30,8 +30,8 @@ struct SinkDoing {
     parts: Vec<String>,
 }
 
-/// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. `is_brief`: of the
-/// report, only the pace that the receiver sets is shown.
+/// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. With `is_brief` the
+/// table shows nothing of the report except the pace that the receiver sets.
 pub(super) fn sinks_table<'a>(
     sinks: impl Iterator<Item = (&'a SinkView, Option<&'a SinkStatus>)>,
     is_brief: bool,
@@ -62,7 +62,8 @@ pub(super) fn sinks_table<'a>(
     let mut text = screen.paint(Tone::Faint, lines.next().unwrap_or_default()) + "\n";
     for (line, (view, live)) in lines.zip(sinks) {
         let cells = line.strip_suffix(STATE).unwrap_or(line);
-        let doing = if is_brief { SinkDoing::brief(view, live, now) } else { SinkDoing::of(view, live, now) };
+        let doing =
+            if is_brief { SinkDoing::brief(view, live, now) } else { SinkDoing::of(view, live, now).for_trace(view) };
         if is_long(&view.name) {
             text += &format!("{}\n", view.name);
         }
@@ -92,7 +93,7 @@ impl SinkDoing {
         let (tone, first) = match (live.failing_since, live.blocked_by) {
             // Refusals by a receiver that sets the pace are no failures.
             (Some(since), Some(BlockedBy::Silence { .. })) => {
-                (Tone::Warning, failure("nothing taken", since, live, now))
+                (Tone::Warning, failure("nothing accepted", since, live, now))
             }
             (Some(since), _) => (Tone::Bad, failure("failing", since, live, now)),
             (None, _) if view.waiting > 0 => (Tone::Warning, "sending".to_owned()),
@@ -115,7 +116,16 @@ impl SinkDoing {
         Self { tone: Some(tone), parts }
     }
 
-    /// What the state has of the sink, and the pace that the receiver sets.
+    /// Adds the ids of messages that wait after a failure.
+    fn for_trace(mut self, view: &SinkView) -> Self {
+        if view.retrying > 0 && !view.waiting_ids.is_empty() {
+            let ids: Vec<String> = view.waiting_ids.iter().map(|id| harmless(id)).collect();
+            self.parts.push(format!("`trace ID` tells more of what waits: {}", ids.join(", ")));
+        }
+        self
+    }
+
+    /// Describes the sink by its record in the state, and by the pace that the receiver sets.
     fn brief(view: &SinkView, live: Option<&SinkStatus>, now: UnixMs) -> Self {
         let (mut tone, mut parts) = (None, Vec::new());
         if !view.configured {
@@ -125,13 +135,13 @@ impl SinkDoing {
         match view.pause {
             Some(pause) => {
                 let (of_pause, why) = match pause.reason {
-                    PauseReason::Operator => (Tone::Faint, "paused"),
-                    PauseReason::Gone => (Tone::Bad, "paused: the receiver is gone"),
-                    PauseReason::Closed => (Tone::Bad, "paused: nobody reads the output"),
-                    PauseReason::Disabled => (Tone::Faint, "paused: enabled = false in the configuration"),
+                    PauseReason::Operator => (Tone::Faint, ""),
+                    PauseReason::Gone => (Tone::Bad, ": the receiver is gone"),
+                    PauseReason::Closed => (Tone::Bad, ": nobody reads the output"),
+                    PauseReason::Disabled => (Tone::Faint, ": enabled = false in the configuration"),
                 };
                 tone = tone.or(Some(of_pause));
-                parts.push(format!("{why}, since {}", span(now.since(pause.since))));
+                parts.push(format!("paused for {}{why}", span(now.since(pause.since))));
             }
             None => parts.extend(live.and_then(learned_pace)),
         }
@@ -181,7 +191,9 @@ mod tests {
 
     fn view(name: &str, waiting: u64, retrying: u64, dead: u64) -> SinkView {
         let oldest = (waiting > 0).then(|| ago(11));
-        SinkView { name: name.into(), configured: true, waiting, retrying, dead, oldest, ..SinkView::default() }
+        let waiting_ids = (0..retrying.min(2)).map(|number| format!("msg_{number}")).collect();
+        let name = name.into();
+        SinkView { name, configured: true, waiting, retrying, dead, oldest, waiting_ids, ..SinkView::default() }
     }
 
     fn failing(answer: &str, blocked_by: BlockedBy) -> SinkStatus {
@@ -194,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Sinks in every state, as a relay that runs tells them.
+    /// Sinks in every state, as a relay that runs reports them.
     fn sinks() -> Vec<(SinkView, Option<SinkStatus>)> {
         let delivered = DeliveredMessages { count: 1234, last_at: Some(ago(9)) };
         let pause = Pause { reason: PauseReason::Disabled, since: ago(11) };
@@ -230,19 +242,21 @@ crm                0         0     0       -     -  working
   1,234 delivered since the start, the last one 9 s ago
 helpdesk-eu       60        60     0    11 s   9 s
   failing for 10 s (503 Service Unavailable)
-  one message at a time is tried
+  one message at a time is tried; `trace ID` tells more of what waits: msg_0,
+  msg_1
 night             60         0     0    11 s     -
-  paused: enabled = false in the configuration, since 11 s
+  paused for 11 s: enabled = false in the configuration
 old                1         0     0    11 s     -
 partner           60         7     0    11 s  79 s
-  nothing taken for 10 s (429 Too Many Requests)
-  the receiver wants silence
+  nothing accepted for 10 s (429 Too Many Requests)
+  the receiver wants silence; `trace ID` tells more of what waits: msg_0, msg_1
 the-name-of-this-sink-is-long
                   12        12     0    11 s   now
   failing for 10 s (word word word word word word word word word word word word
   word word word word word word word word word word word word word word word
   word word word word )
-  one message at a time is tried
+  one message at a time is tried; `trace ID` tells more of what waits: msg_0,
+  msg_1
 ";
         assert_eq!(shown(Some(80), false), expected);
         assert_eq!(shown(None, false), expected, "a pipe");
@@ -254,9 +268,9 @@ the-name-of-this-sink-is-long
         let text = shown(Some(200), false);
         let crm = "crm                0         0     0       -     -  working; 1,234 delivered since the start, the last one 9 s ago\n";
         assert!(text.contains(crm), "{text}");
-        assert!(
-            text.contains("11 s   9 s  failing for 10 s (503 Service Unavailable); one message at a time is tried\n")
-        );
+        assert!(text.contains(
+            "11 s   9 s  failing for 10 s (503 Service Unavailable); one message at a time is tried; `trace ID`"
+        ));
     }
 
     #[test]

@@ -97,19 +97,19 @@ fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
     if name == to.as_str() {
-        return Ok(answer(&format!("{name} is called so already\n")));
+        return Ok(answer(&format!("{name} has this name already\n")));
     }
     if spool.rename_sink(sink, to).map_err(|error| fails(&error))? {
         return Ok(answer(&format!(
-            "{name} is called {to} now, with all that waits for it; the configuration must have [sinks.{to}] instead of \
-             [sinks.{name}] at the next reload or start\n"
+            "{name} is called {to} now and keeps its waiting messages; the configuration must have [sinks.{to}] \
+             instead of [sinks.{name}] at the next reload or start\n"
         )));
     }
     Err(complain(
         Exit::Failure,
         &format_args!(
-            "there is a sink named {to} already, with a queue of its own; if that is not needed: stop the relay, \
-             {} sinks drop {to}, and then this again",
+            "there is a sink named {to} already, with its own queue; if you do not need that queue, stop the relay, \
+             run `{} sinks drop {to}`, and then rename again",
             flags.invocation()
         ),
     ))
@@ -170,7 +170,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
         }
     }
     let with = if lost.is_empty() { String::new() } else { format!(" with {lost}") };
-    let warning = if view.configured { "; if it is configured at the next start it begins as a new one" } else { "" };
+    let warning =
+        if view.configured { "; if it is still configured at the next start, it begins as a new sink" } else { "" };
     Ok(answer(&format!("{name} is gone{with}{warning}\n")))
 }
 

@@ -74,7 +74,7 @@ pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     }
 }
 
-/// Returns a clock that tells the relay's time, which the state remembers. The machine's clock may differ from this
+/// Returns a clock that shows the relay's time, which the state remembers. The machine's clock may differ from this
 /// time.
 pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
     let (left, runs) = spool.clock_beside()?;

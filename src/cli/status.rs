@@ -29,7 +29,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// The width of the names in front of the lines, with the space behind them.
 const NAME_WIDTH: usize = 9;
 
-/// The width of the output where no terminal tells another one, in columns.
+/// The width of the output in columns, if the output is no terminal.
 const USUAL_WIDTH: usize = 80;
 
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
@@ -50,7 +50,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     };
     let exit = match &status.relay.report {
         _ if how.check && !status.healthy => Exit::Failure,
-        // Texts of messages are not read here, so the relay's word counts.
+        // This command does not read the texts of messages, so only the relay's report can say that a text is damaged.
         Some(report) if !status.relay.running && report.damaged => Exit::Damaged,
         _ => Exit::Done,
     };
@@ -88,8 +88,8 @@ fn look(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Stat
 fn unreadable(error: &store::Error) -> String {
     match error {
         store::Error::Database(_) => format!(
-            "{error}; whoever may not write to the state can read it only while a relay runs, or after one has ended \
-             as it should"
+            "{error}; a user who may not write to the state can read it only while a relay runs, or after the relay \
+             was stopped normally"
         ),
         _ => explained(error),
     }
@@ -134,7 +134,8 @@ fn text(status: &Status, screen: &Screen) -> String {
         plain("state", &format!("{}, {}", harmless(&status.state.dir), bytes(status.state.bytes))),
     ];
     if let Some(held) = status.state.storage.journal_held_bytes {
-        let why = "another program holds the state open for reading, and it grows until that ends (fuser -v state.db)";
+        let why = "another program holds the state open for reading, so the state grows until that program ends \
+                   (fuser -v state.db)";
         lines.push(plain("journal", &format!("{}: {why}", bytes(held))));
     }
     if let Some(report) = &status.polling.report {
@@ -148,7 +149,7 @@ fn text(status: &Status, screen: &Screen) -> String {
             let newest =
                 format!("newest message {} ago ({})", span(coverage.frontier_age_seconds.0), coverage.frontier);
             let sweep = span(coverage.last_sweep_age_seconds.0);
-            lines.push(plain("read", &format!("{newest}; late ones were looked for {sweep} ago")));
+            lines.push(plain("read", &format!("{newest}; last search for late messages {sweep} ago")));
             lines.extend(coverage.walks.iter().map(|stretch| plain("reading", &walk(stretch))));
         }
         None => lines.push(plain("read", "nothing yet")),
@@ -215,7 +216,9 @@ fn polling(status: &Status, report: &PollReport) -> String {
         None => "not answered yet".to_owned(),
     };
     if !status.relay.running {
-        return last;
+        // The next relay will not be answered before, either.
+        let silence = report.condition.silent_until().filter(|until| *until > status.now);
+        return last + &silence.map(|until| format!("; the API wants silence until {until}")).unwrap_or_default();
     }
     match report.condition.why() {
         Some(why) => {

@@ -42,10 +42,11 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
 fn text(trace: &Trace, now: UnixMs, program: &Invocation) -> String {
     let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
     let none = || "-".to_owned();
+    let is_event = trace.standing == RowStanding::Event;
     let lines = [
-        ("message", harmless(&trace.id)),
+        (if is_event { "event" } else { "message" }, harmless(&trace.id)),
         ("number", trace.number.as_deref().map_or_else(none, harmless)),
-        ("received", at(trace.received)),
+        (if is_event { "made" } else { "received" }, at(trace.received)),
         ("ingested", trace.ingested.map_or_else(none, at)),
         ("first read", at(trace.first_read)),
         ("handed on", handed_on(trace, program)),
@@ -59,8 +60,10 @@ fn text(trace: &Trace, now: UnixMs, program: &Invocation) -> String {
     }
     if trace.release_no.is_some() && !trace.sinks_without_delivery.is_empty() {
         let gone = if trace.bytes.is_none() { ", or that is over and no longer kept" } else { "" };
-        let why = match trace.sinks_without_delivery.len() {
-            1 => "its filter did not want it, or it came later",
+        let why = match (trace.standing, trace.sinks_without_delivery.len()) {
+            (RowStanding::Event, 1) => "it does not ask for events (events = true), or it came later",
+            (RowStanding::Event, _) => "they do not ask for events (events = true), or they came later",
+            (_, 1) => "its filter did not want it, or it came later",
             _ => "their filters did not want it, or they came later",
         };
         text += &format!("\nnot for {}: {why}{gone}\n", trace.sinks_without_delivery.join(", "));

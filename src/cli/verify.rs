@@ -55,7 +55,7 @@ enum MessageState {
     Complete,
     /// It was there before the first run, and is not relayed.
     BeforeFirstRun,
-    /// It is unknown, and of a time of which the state does not know every message.
+    /// It is unknown, but so old that the state need not know every message of that time.
     TooOldToTell,
     /// It is unknown.
     Missing,
@@ -81,7 +81,9 @@ impl MessageState {
             (None, RowStanding::Seed) => Self::BeforeFirstRun,
             (None, RowStanding::BelowWatermark) => Self::SetAside("it showed up later than poll.lookback allows"),
             (None, RowStanding::Unreadable) => Self::SetAside("its row could not be read"),
-            (None, RowStanding::News) => Self::HandedOnLater("older messages are being read first"),
+            (None, RowStanding::News | RowStanding::Event) => {
+                Self::HandedOnLater("older messages are being read first")
+            }
         }
     }
 
@@ -128,7 +130,8 @@ impl Incomplete {
                 complain(Exit::NoKey, &format_args!("{why}: make a new key in the dashboard and configure it"))
             }
             Self::Temporary(why) => {
-                let hint = "nothing is known of what was not read; run the command again, or see `check --online`";
+                let hint = "messages that could not be read were not compared; run the command again, or see `check \
+                            --online`";
                 complain(Exit::Temporary, &format_args!("the API could not be read completely: {why}; {hint}"))
             }
             Self::Access(NoAccess::Store(error)) => super::state::fails(&error),

@@ -53,9 +53,9 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
     let config = reader_config(flags)?;
     let filter = filter(&how.to, &how.from).map_err(super::state::CommandRefusal::say)?;
     let code = match &how.code_regex {
-        Some(pattern) => Some(CodeFinder::only(pattern).map_err(|error| {
-            complain(Exit::Usage, &format_args!("--code-regex is not a regular expression: {error}"))
-        })?),
+        Some(pattern) => Some(
+            CodeFinder::only(pattern).map_err(|error| complain(Exit::Usage, &format_args!("--code-regex {error}")))?,
+        ),
         None => how.code.then(|| config.codes.clone()),
     };
     let wanted = MessageChoice { filter, code };
@@ -108,7 +108,7 @@ async fn next_match(
 }
 
 impl MessageChoice {
-    /// Decides whether a message is the one that is waited for.
+    /// Decides whether the command was waiting for this message.
     fn answer(&self, arrival: &Arrival) -> Answer {
         let Some(raw) = &arrival.raw else { return Answer::PassedOver("its text is not kept any more") };
         let facts = Facts::read(raw, Details::Absent);

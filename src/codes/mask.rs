@@ -25,7 +25,8 @@ struct SpelledChar {
 }
 
 impl CodeMask {
-    /// Makes a mask for the codes that the API found, and for those that `finder` finds where the API found none.
+    /// Makes a mask for the codes that the API found. In messages in which the API found none, `finder` finds the
+    /// codes.
     pub fn new(finder: CodeFinder) -> Self {
         Self(finder)
     }
@@ -125,7 +126,8 @@ fn text_of(spelled: &[SpelledChar]) -> String {
     spelled.iter().map(|one| one.value).collect()
 }
 
-/// Returns the members of a JSON object: the place of each name and of each value. Ends early where the text is no JSON.
+/// Returns the members of a JSON object: the place of each name and of each value. Ends early at the place where the
+/// text is no JSON.
 fn members(raw: &str) -> Vec<(Range<usize>, Range<usize>)> {
     let bytes = raw.as_bytes();
     let mut members = Vec::new();

@@ -16,8 +16,8 @@ settings! {
     pub struct Settings {
         /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
         /// The code is the first group of the expression, or the whole match if there is no group. `wait --code`, `tail`,
-        /// `has_code` of filters, `mask_codes`, `message.code` of templates and the status page use it. "": no pattern. The
-        /// status page uses a changed pattern from the next start on.
+        /// `has_code` of filters, `mask_codes`, `message.code` of templates, the status page and its API use it. "": no
+        /// pattern.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -32,7 +32,7 @@ impl Settings {
         match CodeFinder::parsed_or(written.as_str()) {
             Ok(finder) => finder,
             Err(error) => {
-                at.refuse("pattern", &written, &format!("is not a regular expression: {error}"), "");
+                at.refuse("pattern", &written, &error.to_string(), "");
                 CodeFinder::default()
             }
         }
@@ -56,7 +56,7 @@ struct CodeFields<'a> {
 }
 
 impl CodeFinder {
-    /// Makes a finder that uses `pattern` where the API found no code.
+    /// Makes a finder that uses `pattern` if the API found no code.
     ///
     /// # Errors
     /// [`InvalidCodePattern`] says what is wrong with the pattern.
@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn an_invalid_pattern_is_told_in_one_line() {
-        assert_eq!(CodeFinder::only("(").unwrap_err().to_string(), "unclosed group");
+        let why = CodeFinder::only("(").unwrap_err().to_string();
+        assert_eq!(why, "is not a regular expression: unclosed group");
         assert!(CodeFinder::only("(?:a{1000}){1000}").unwrap_err().to_string().contains("size limit"));
     }
 }

@@ -23,10 +23,10 @@ const HEAD: &str = "\
 # Relative paths count from the directory of this file. Durations are written like \"500ms\", \"15m\", \"1h30m\" or \"7d\".
 # docs/configuration.md has all keys in tables.
 #
-# Editors and shells often leave something around a value. A byte order mark and blank lines are always removed; around
-# keys, tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256
-# secret with white space around it, with quotes around it or with several lines is refused, since all that may be meant.
-# Put two pairs of quotes around a value that is meant so: \"\" secret \"\".
+# Editors and shells often leave something around a value. A byte order mark and blank lines are always removed. Around
+# keys, tokens and addresses, white space, quotes and `Bearer` are removed too, with a warning. A password, a user or an
+# hmac-sha256 secret is refused if it has white space or quotes around it, or several lines, because these may belong to
+# it. If they do, put two pairs of quotes around the value: \"\" secret \"\".
 ";
 
 /// The lines of the implied sink.
@@ -46,7 +46,7 @@ const REFERENCE: &str = "\
 # Configuration
 
 Every key of the configuration file. `joltsms-relay init` writes the same text as a commented file to begin with,
-`joltsms-relay schema` prints a JSON Schema for editors, and `joltsms-relay check` tells all errors of a configuration at
+`joltsms-relay schema` prints a JSON Schema for editors, and `joltsms-relay check` shows all errors of a configuration at
 once.
 
 This document and config.example.toml are generated from the declarations in the code, and a test compares them.
@@ -62,9 +62,9 @@ This document and config.example.toml are generated from the declarations in the
   `\"64MiB\"`. A *start* is `\"now\"`, `\"beginning\"`, a time such as `\"2026-01-31T08:00:00Z\"`, or a duration back. Relative
   paths count from the directory of the file.
 - **Leftovers.** Editors and shells often leave something around a value. A byte order mark and blank lines are always
-  removed; around keys, tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an
-  hmac-sha256 secret with white space around it, with quotes around it or with several lines is refused, since all that
-  may be meant. Put two pairs of quotes around a value that is meant so: `\"\" secret \"\"`.
+  removed. Around keys, tokens and addresses, white space, quotes and `Bearer` are removed too, with a warning. A password,
+  a user or an hmac-sha256 secret is refused if it has white space or quotes around it, or several lines, because these may
+  belong to it. If they do, put two pairs of quotes around the value: `\"\" secret \"\"`.
 - **Variables of a sink.** `NAME` is the name of the sink in capitals, with `_` for each `-`.
 - **Short variables.** `JOLTSMS_API_KEY`, `JOLTSMS_API_KEY_FILE` and `JOLTSMS_API_URL` stand for `api.key` and `api.url`.
 ";

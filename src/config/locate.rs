@@ -4,29 +4,30 @@
 //! else can write to must not send messages to that person's receivers.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::sources::Sources;
+use crate::files;
 use crate::settings::{Complaints, Origin};
 
 /// The variable that names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "JOLTSMS_RELAY_CONFIG";
 
-/// The name of the program's own directory in shared ones.
+/// The name of the program's directory inside of directories that programs share.
 const OWN: &str = "joltsms-relay";
 
 /// The name of the configuration file in its directory.
 const FILE: &str = "config.toml";
 
-/// The remedy where permission is missing.
+/// The remedy if permission is missing.
 const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
 /// The largest configuration file in bytes: generous, and small enough that a device cannot fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration file and its text. The first of these that there is: the named file, the user's, the system's.
+/// The configuration file and its text: the named file, or else the user's file, or else the system's file.
 pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
     let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
@@ -70,7 +71,7 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
     None
 }
 
-/// The file that `init` makes: the named one, else the first of the usual places.
+/// The file that `init` makes: the named file, or else the file at the first of the usual places.
 pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
     let variable = sources.variable(FILE_VARIABLE).map(PathBuf::from);
     let named = sources.flags.config.clone().or(variable);
@@ -105,7 +106,7 @@ pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBu
     user_directory(sources, "XDG_STATE_HOME", ".local/state")
 }
 
-/// The log directory when no key names one: the one that systemd made, if it made one.
+/// The log directory if no key names one: the directory that systemd has made, if it has made one.
 pub(super) fn log_dir(sources: &Sources) -> Option<PathBuf> {
     first_of_list(sources, "LOGS_DIRECTORY")
 }
@@ -123,7 +124,7 @@ enum UnusableFile {
 
 fn read(path: &Path) -> Result<String, UnusableFile> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(UnusableFile::Io)?;
+    let file = files::open_configured(path).map_err(UnusableFile::Io)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(UnusableFile::Io)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(UnusableFile::TooLong);

@@ -4,7 +4,7 @@
 //! [`crate::settings`] reads them. Precedence: flag over environment over file over default.
 //!
 //! Invariants: only [`Sources::from_process`] reads the environment of the process; all errors are reported at once,
-//! each with its place; an unknown key is an error; no message, `Debug` or `Display` shows a secret.
+//! each with its place; an unknown key is an error; no error text, `Debug` or `Display` shows a secret.
 
 mod documentation;
 mod locate;
@@ -20,11 +20,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use crate::arrivals::PollingOptions;
 use crate::codes::{self, CodeFinder, CodeMask};
 use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
+use crate::ingest::NumberUses;
 use crate::secret::Secret;
 use crate::settings::{Complaints, Declarations, Document, Origin, Reader, Section, Settings as _};
 use crate::sinks::Target;
@@ -54,11 +56,12 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
         Section { name: "state", keys: store::Options::keys() },
         Section { name: "log", keys: Log::keys() },
         Section { name: "codes", keys: codes::Settings::keys() },
+        Section { name: "events", keys: ingest::EventSettings::keys() },
         Section { name: "admin", keys: admin::Settings::keys() },
         Section { name: "heartbeat", keys: heartbeat::Settings::keys() },
     ],
     sink: Section { name: "sinks", keys: sinks::keys() },
-    later: &["events"],
+    later: &[],
 });
 
 /// A valid configuration.
@@ -78,6 +81,8 @@ pub struct Config {
     pub log: Log,
     /// `[codes]`
     pub codes: CodeFinder,
+    /// `[events] number_expiring`: how long before a number expires the sinks that ask for events are told.
+    pub expiry_terms: Vec<Duration>,
     /// `[admin]`; `None`: the admin endpoint is off.
     pub admin: Option<admin::Options>,
     /// `[heartbeat]`; `None`: no heartbeat is sent.
@@ -108,6 +113,17 @@ pub struct ConfigSource {
 impl fmt::Debug for ConfigSource {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("ConfigSource")
+    }
+}
+
+impl Config {
+    /// Returns for what the list of numbers is read.
+    pub fn number_uses(&self) -> NumberUses {
+        let asks_for_events = self.sinks.iter().any(|sink| sink.delivery.events);
+        NumberUses {
+            details: self.sinks.iter().any(|sink| sink.selection.needs_numbers()),
+            expiry_terms: if asks_for_events { self.expiry_terms.clone() } else { Vec::new() },
+        }
     }
 }
 
@@ -276,6 +292,8 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let mut section = section_of(sources, "heartbeat", document, report);
     let heartbeat = heartbeat::Settings::read(&mut section).resolve(&mut section);
     let codes = codes(sources, document, report);
+    let mut section = section_of(sources, "events", document, report);
+    let expiry_terms = ingest::EventSettings::read(&mut section).resolve(&mut section);
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
     let sinks = sinks::resolve(sources, document, &account, &codes, report);
     let file = report.path().map(ToOwned::to_owned);
@@ -288,6 +306,7 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
         state,
         log,
         codes,
+        expiry_terms,
         admin,
         heartbeat,
         sinks,

@@ -26,11 +26,12 @@ settings! {
         /// docs/sinks/README.md explains the other types.
         kind as "type": Option<KnownType> =
             settings::one_of(KNOWN_TYPES.iter().map(|kind| (kind.name(), *kind)).collect()).such_as("\"http\""),
-        /// Which messages the sink gets; without a filter it gets all. A message must meet the condition of every key;
-        /// a list is met by any of its values. to, from, service and tags are shell patterns (`*`, `?`, `[0-9]`)
-        /// without regard to case; body is a regular expression. exclude has the same keys: a message that meets all of
-        /// its conditions is left out. With an array of filters, a message that any of them takes is wanted. service
-        /// and tags are the number's details in the dashboard; while they are not known yet, a message waits.
+        /// Which messages the sink gets; without a filter it gets all. A message must meet the condition of every key.
+        /// A condition that is a list is met if one of its values matches. to, from, service and tags are shell
+        /// patterns (`*`, `?`, `[0-9]`) without regard to case; body is a regular expression. exclude has the same
+        /// keys: a message that meets all of its conditions is left out. With an array of filters, the sink gets each
+        /// message that at least one of them accepts. service and tags are the number's details in the dashboard; while
+        /// they are not known yet, a message waits.
         filter: Option<Filter> = filter::filter(),
     }
 }

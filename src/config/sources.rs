@@ -111,7 +111,7 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     };
     let others = document.sinks.iter().filter(|(name, sink)| !is_added_to(name, sink));
     let configured: Vec<_> = others.map(|(name, _)| format!("`{name}`")).collect();
-    let help = "remove the flag or the sinks: it is for use without any";
+    let help = "remove the flag, or the sinks: the flag is for a configuration without sinks";
     if !configured.is_empty() {
         let message = format!("cannot be combined with configured sinks ({})", configured.join(", "));
         if flags.forward_to.is_some() {

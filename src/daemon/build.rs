@@ -70,9 +70,9 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
     let dir = &config.state.dir;
     let metrics = Metrics::new(&config.account)?;
     let builder = SinkBuilder::new(metrics.clone());
-    builder.note_test_targets(&config.sinks);
+    builder.note_config(config);
     let observers = match purpose.mode {
-        Mode::Run => Observers::prepare(config, metrics.clone(), builder.test_targets()).await?,
+        Mode::Run => Observers::prepare(config, metrics.clone(), builder.test_targets(), builder.codes()).await?,
         Mode::Once => Observers::none(metrics.clone()),
     };
     let store = Store::open(dir)?;
@@ -120,7 +120,7 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
         mode: purpose.mode,
         state: config.state.clone(),
         accept_account: purpose.accept_account,
-        numbers: config.sinks.iter().any(|sink| sink.selection.needs_numbers()),
+        numbers: config.number_uses(),
         released: Box::new(move || waker.wake()),
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,

@@ -1,4 +1,5 @@
-//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends.
+//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends. Results that are not on
+//! the disk after the grace get two more seconds (`delivery/supervisor/shutdown.rs`).
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::signals::Stop;
 use crate::delivery::Delivery;
 use crate::time::Clock;
 
-/// How long attempts under way may go on after the relay was told to stop.
+/// How long attempts under way may go on after the signal to stop.
 pub(super) const GRACE: Duration = Duration::from_secs(8);
 
 /// Ends the deliveries: waits for attempts under way for at most [`GRACE`], or until a second signal ends the relay at once.

@@ -1,7 +1,7 @@
 //! Sentences of the log on which tests and docs/events.md rely. Whoever changes a sentence also changes docs/events.md;
 //! a test compares the two.
 
-/// The relay was told to stop.
+/// The relay was asked to stop.
 pub const STOPPING: &str = "stopping; what is in flight may end";
 
 /// The relay has stopped, and nothing was cut off.
@@ -15,8 +15,8 @@ pub const LOCK_MADE_AGAIN: &str =
     "relay.lock was removed from the state directory; it is made again, and no other relay has begun";
 
 /// Messages wait for a sink that the configuration does not name.
-pub const SINK_NOT_CONFIGURED: &str =
-    "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
+pub const SINK_NOT_CONFIGURED: &str = "messages wait for a sink that is not configured any more; they are kept until a \
+                                       sink of this name is configured again";
 
 /// The state lies in the file system of a container.
 pub const STATE_ON_NO_VOLUME: &str =

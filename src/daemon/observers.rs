@@ -25,7 +25,7 @@ pub(super) struct Observers {
     targets: TestTargets,
     /// Whether the relay erases each text when every sink has it.
     erases_at_once: bool,
-    codes: CodeFinder,
+    codes: watch::Receiver<CodeFinder>,
 }
 
 /// Why an observer cannot begin.
@@ -41,11 +41,12 @@ pub enum ObserverError {
 
 impl Observers {
     /// Makes the observers that the configuration asks for. `targets`: the sinks to which an operator can send a test
-    /// message.
+    /// message. `codes` finds the codes of messages; it follows reloads.
     pub(super) async fn prepare(
         config: &Config,
         metrics: Metrics,
         targets: TestTargets,
+        codes: watch::Receiver<CodeFinder>,
     ) -> Result<Self, ObserverError> {
         let admin = match &config.admin {
             Some(options) => Some(AdminServer::bind(options).await?),
@@ -56,12 +57,12 @@ impl Observers {
         }
         let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
         let erases_at_once = config.state.erase_on_delivery();
-        Ok(Self { admin, heartbeat, metrics, targets, erases_at_once, codes: config.codes.clone() })
+        Ok(Self { admin, heartbeat, metrics, targets, erases_at_once, codes })
     }
 
     /// Makes no observers, for a relay that catches up once.
     pub(super) fn none(metrics: Metrics) -> Self {
-        let (targets, codes) = (TestTargets::default(), CodeFinder::default());
+        let (targets, codes) = (TestTargets::default(), watch::Sender::default().subscribe());
         Self { admin: None, heartbeat: None, metrics, targets, erases_at_once: false, codes }
     }
 

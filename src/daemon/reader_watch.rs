@@ -1,7 +1,7 @@
-//! Notices the commands that wait for messages beside the relay (`wait`, `tail`), and tells the poller of them.
+//! Notices the commands that wait for messages beside the relay (`wait`, `tail`), and reports them to the poller.
 //!
-//! Where the texts of delivered messages are erased at once, they are kept a moment longer while there is a reader.
-//! Only then does the reader learn that the relay has noticed it. When the last reader ends, the poller erases them.
+//! If the texts of delivered messages are erased at once, they are kept a moment longer while there is a reader. Only
+//! then does the reader learn that the relay has noticed it. When the last reader ends, the poller erases them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ impl ReaderWatch {
         }
     }
 
-    /// Tells the poller of a change of the readers, and the new readers that they were noticed.
+    /// Reports a change of the readers to the poller, and reports to the new readers that they were noticed.
     async fn publish(&self, waiting: WaitingReaders, fresh: Vec<String>) -> Result<(), store::Error> {
         let was_present = self.readers.borrow().present;
         if was_present && !waiting.present {
@@ -64,7 +64,7 @@ impl ReaderWatch {
         for name in fresh {
             let dir = self.dir.clone();
             if let Ok(Err(error)) = spawn_blocking(move || acknowledge_reader(&dir, &name)).await {
-                tracing::debug!(%error, "a command that waits for messages cannot be told that it was noticed");
+                tracing::debug!(%error, "a command that waits for messages cannot be notified that it was noticed");
             }
         }
         Ok(())
@@ -82,7 +82,7 @@ impl ReaderWatch {
     }
 }
 
-/// Takes in the readers that live now. `known` holds the instant until which each reader wants fast polls. Returns the
+/// Records the readers that live now. `known` holds the instant until which each reader wants fast polls. Returns the
 /// names of the readers that are new.
 fn take_in(known: &mut HashMap<String, Option<Instant>>, found: Vec<RegisteredReader>, now: Instant) -> Vec<String> {
     known.retain(|name, _| found.iter().any(|reader| reader.name == *name));

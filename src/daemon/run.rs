@@ -1,4 +1,4 @@
-//! Phase two of the daemon: runs until told to stop, then drains.
+//! Phase two of the daemon: runs until the signal to stop, then drains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::api::Client;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
-use crate::status::LoopProgress;
+use crate::status::{LoopProgress, ReloadReport};
 use crate::store::{self, LockFileState, RoleLock, Spool, Store};
 use crate::time::{Clock, Liveness};
 
@@ -142,7 +142,10 @@ impl Daemon {
             true => QueueWatch::start(store.clone(), clock.clone()),
             false => QueueWatch::off(),
         };
-        service.ready();
+        let status = |delivery: &Delivery, reload: Option<&ReloadReport>| {
+            service_status(&reports.borrow(), &delivery.status(), &queues.queues(), reload, clock.relay_time())
+        };
+        service.ready(&status(&delivery, None));
         let watchdog = Watchdog::start(&clock, &progress).inspect_err(|error| {
             tracing::warn!(%error, "the watchdog of the service manager cannot be fed");
         });
@@ -169,10 +172,7 @@ impl Daemon {
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
-                        let (report, sinks) = (reports.borrow(), delivery.status());
-                        let reload = reloader.as_ref().map(Reloader::report);
-                        let status = service_status(&report, &sinks, &queues.queues(), reload, clock.relay_time());
-                        service.show(&status);
+                        service.show(&status(&delivery, reloader.as_ref().map(Reloader::report)));
                         if let Ok(watchdog) = &watchdog {
                             watchdog.feed(service.is_ready());
                         }
@@ -194,7 +194,7 @@ impl Daemon {
                                 writing = tokio::time::interval(live.interval());
                                 writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
                                 if !reloader.is_reloading() {
-                                    service.ready();
+                                    service.ready(&status(&delivery, Some(reloader.report())));
                                 }
                             }
                         }
@@ -298,7 +298,7 @@ fn lost(lock: &mut RoleLock) -> Option<store::Error> {
         Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => Some(error),
         // The lock on the directory is still held.
         Err(error) => {
-            tracing::debug!(%error, "whether the role is still held cannot be told");
+            tracing::debug!(%error, "the relay cannot find out whether it still has the role");
             None
         }
     }
@@ -311,7 +311,7 @@ fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> 
     }
 }
 
-/// Delivers what is due now and leaves the rest, or stops when told to.
+/// Delivers what is due now and leaves the rest, or stops when the signal to stop comes.
 async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
     tokio::select! {
         error = delivery.state_damaged() => Err(RunError::Damaged(error)),

@@ -33,10 +33,16 @@ impl Service {
         self.socket.is_some()
     }
 
-    /// Tells the service manager that the relay runs: at the start, and at the end of each reload, whether the new
-    /// configuration is in use or was refused.
-    pub(super) fn ready(&mut self) {
-        self.ready_owed = !self.tell(&[NotifyState::Ready]);
+    /// Tells the service manager that the relay runs, and sends the status line: at the start, and at the end of each reload,
+    /// whether the new configuration is in use or was refused.
+    ///
+    /// READY and STATUS are one notification: READY ends `systemctl reload`, and then the administrator looks at the status.
+    pub(super) fn ready(&mut self, status: &str) {
+        let line = Sanitized::line(status).to_string();
+        self.ready_owed = !self.tell(&[NotifyState::Ready, NotifyState::Status(&line)]);
+        if !self.ready_owed {
+            self.last_status = line;
+        }
     }
 
     /// Returns whether the service manager knows that the relay runs.
@@ -59,11 +65,12 @@ impl Service {
     /// Sends the status line, if it changed, and what could not be sent before.
     pub(super) fn show(&mut self, status: &str) {
         if self.ready_owed {
-            self.ready();
+            return self.ready(status);
         }
         // A line break would begin another assignment of the protocol, so the status is put on one line.
-        if self.last_status != status && self.tell(&[NotifyState::Status(&Sanitized::line(status).to_string())]) {
-            status.clone_into(&mut self.last_status);
+        let line = Sanitized::line(status).to_string();
+        if self.last_status != line && self.tell(&[NotifyState::Status(&line)]) {
+            self.last_status = line;
         }
     }
 
@@ -79,7 +86,7 @@ impl Service {
             Ok(()) => true,
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock && !std::mem::replace(&mut self.complained, true) {
-                    tracing::warn!(%error, "the service manager cannot be told how the relay is doing ($NOTIFY_SOCKET)");
+                    tracing::warn!(%error, "the relay cannot report to the service manager ($NOTIFY_SOCKET)");
                 }
                 false
             }
@@ -156,8 +163,8 @@ mod tests {
     fn a_reload_tells_when_it_began_and_is_followed_by_ready() {
         let dir = tempfile::tempdir().unwrap();
         let (socket, mut service) = manager(&dir);
-        service.ready();
-        assert_eq!(notified(&socket), ["READY=1"]);
+        service.ready("starting");
+        assert_eq!(notified(&socket), ["READY=1", "STATUS=starting"]);
         service.show("polling");
         assert_eq!(notified(&socket), ["STATUS=polling"]);
         let signalled = monotonic_now();
@@ -167,11 +174,9 @@ mod tests {
         // systemd takes this for the answer to its signal only if the time is not before the signal.
         let began: u64 = told[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
         assert!((signalled.as_micros()..=monotonic_now().as_micros()).contains(&u128::from(began)), "{told:?}");
-        service.ready();
-        assert_eq!(notified(&socket), ["READY=1"]);
-        // The status is told again, although it is the one before the reload.
-        service.show("polling");
-        assert_eq!(notified(&socket), ["STATUS=polling"]);
+        // The status is sent again, although it is the status before the reload.
+        service.ready("polling");
+        assert_eq!(notified(&socket), ["READY=1", "STATUS=polling"]);
         service.show("polling");
         assert_eq!(socket.recv(&mut [0; 16]).unwrap_err().kind(), ErrorKind::WouldBlock, "nothing has changed");
     }
@@ -184,22 +189,19 @@ mod tests {
         stuffing.set_nonblocking(true).unwrap();
         let path = dir.path().join("notify");
         while stuffing.send_to(b"x", &path).is_ok() {}
-        service.ready();
+        service.ready("starting");
         assert!(!service.is_ready());
         while socket.recv(&mut [0; 16]).is_ok() {}
         service.show("polling");
         assert!(service.is_ready());
-        assert_eq!(
-            (notified(&socket), notified(&socket)),
-            (vec!["READY=1".to_owned()], vec!["STATUS=polling".to_owned()])
-        );
+        assert_eq!(notified(&socket), ["READY=1", "STATUS=polling"]);
     }
 
     #[test]
     fn without_a_manager_nothing_is_sent_and_nothing_is_owed() {
         let mut service = Service::default();
         service.reloading();
-        service.ready();
+        service.ready("polling");
         assert!(service.is_ready() && !service.is_managed());
     }
 }

@@ -13,8 +13,8 @@ use crate::store::SinkView;
 /// message is on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
-/// Returns the text. `queues` tells what waits for each sink of the state, `reload` how the last reload went; `now` is the
-/// relay's time.
+/// Returns the text. `queues` has what waits for each sink of the state, `reload` the result of the last reload; `now`
+/// is the relay's time.
 ///
 /// The text holds instants and not ages, so that the text changes only when something happens.
 pub(super) fn service_status(

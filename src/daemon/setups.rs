@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::admin::{TestTarget, TestTargets};
-use crate::config::ConfiguredSink;
+use crate::codes::CodeFinder;
+use crate::config::{Config, ConfiguredSink};
 use crate::delivery::Setup;
 use crate::metrics::Metrics;
 use crate::sinks::{Sink, SinkBuildError};
@@ -16,12 +19,13 @@ pub(super) struct SinkBuilder {
     metrics: Metrics,
     stdout: Arc<Mutex<Option<Arc<dyn Sink>>>>,
     test_targets: TestTargets,
+    codes: watch::Sender<CodeFinder>,
 }
 
 impl SinkBuilder {
     /// Makes a builder of sinks that count in `metrics`.
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { metrics, stdout: Arc::default(), test_targets: TestTargets::default() }
+        Self { metrics, stdout: Arc::default(), test_targets: TestTargets::default(), codes: watch::Sender::default() }
     }
 
     /// Returns the sinks to which an operator can send a test message: those of the last configuration that was noted.
@@ -29,9 +33,15 @@ impl SinkBuilder {
         self.test_targets.clone()
     }
 
-    /// Notes the sinks of a configuration that takes effect, for test messages.
-    pub(super) fn note_test_targets(&self, sinks: &[ConfiguredSink]) {
-        self.test_targets.replace(sinks.iter().map(|sink| TestTarget {
+    /// Returns what finds the codes of messages: by the last configuration that was noted.
+    pub(super) fn codes(&self) -> watch::Receiver<CodeFinder> {
+        self.codes.subscribe()
+    }
+
+    /// Notes a configuration that takes effect, for the admin endpoint.
+    pub(super) fn note_config(&self, config: &Config) {
+        self.codes.send_replace(config.codes.clone());
+        self.test_targets.replace(config.sinks.iter().map(|sink| TestTarget {
             name: sink.name.to_string(),
             format: sink.format.clone(),
             mask: sink.mask.clone(),

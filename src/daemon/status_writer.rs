@@ -114,7 +114,7 @@ impl StatusWriter {
             thread::Builder::new().name("status".to_owned()).spawn(write)
         });
         if let Err(error) = writing {
-            tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
+            tracing::warn!(%error, "the status of the running relay cannot be written to relay.status");
             mailbox.end();
         }
         let relay = RelayReport {
@@ -135,7 +135,7 @@ impl StatusWriter {
         self.last.interval().clamp(Duration::from_secs(1), RAREST)
     }
 
-    /// Follows a reload: a new poll interval, and how the reload went.
+    /// Follows a reload: a new poll interval, and the result of the reload.
     pub(super) fn follow(&mut self, poll_interval: Duration, reload: &ReloadReport) {
         self.last.interval_ms = milliseconds(poll_interval);
         self.last.relay.reload = reload.clone();

@@ -84,7 +84,7 @@ fn watch(orders: &WatchdogOrders, clock: &Clock, progress: &LoopProgress) {
         let is_fed = limit.is_some() && *order == WatchdogOrder::Feed;
         drop(order);
         if !standstill.look(progress.longest_stall(), clock.monotonic()) && is_fed {
-            // A manager that cannot be told is reported once, by the part that tells it the status.
+            // If the manager cannot be reached, the part that sends the status reports this once.
             service::send(&[NotifyState::Watchdog]).ok();
         }
         let goes_on = |order: &mut WatchdogOrder| *order != WatchdogOrder::End;

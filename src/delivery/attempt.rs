@@ -51,7 +51,7 @@ pub(super) struct AttemptTask {
     pub(super) answered: Arc<AtomicBool>,
 }
 
-/// How an attempt went. An attempt has a report only once its result is on the disk.
+/// The report of an attempt. An attempt has a report only once its result is on the disk.
 #[derive(Debug)]
 pub(super) struct AttemptReport {
     pub(super) id: String,

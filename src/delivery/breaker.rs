@@ -106,7 +106,7 @@ impl Breaker {
                 true
             }
             Self::Open { failed_probes, next, probing, .. } => {
-                // A failure of an attempt that began before the breaker opened tells nothing new.
+                // A failure of an attempt that began before the breaker opened is no news.
                 if was_probe {
                     *failed_probes = failed_probes.saturating_add(1);
                     *next = now + schedule.jittered(failed_probes.saturating_add(1), jitter);

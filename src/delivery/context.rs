@@ -88,7 +88,7 @@ impl SinkContext {
         self.identity.options.fallback.as_ref().map(AsRef::as_ref)
     }
 
-    /// Tells the fallback, if there is one, that this sink may have handed dead letters over to it.
+    /// Wakes the fallback, if there is one, because this sink may have handed dead letters over to it.
     pub(super) fn wake_fallback(&self) {
         if self.identity.options.fallback.is_some() {
             self.shared.waker.wake();

@@ -55,7 +55,7 @@ impl FailureNotice {
         Some(reason)
     }
 
-    /// The instant at which a failure is to be reported that goes on and came too early to be reported at once.
+    /// The instant at which to report a failure that goes on, and that came too early to be reported at once.
     pub(super) fn report_at(&self) -> Option<Instant> {
         match self.state {
             NoticeState::Unreported(_) => self.reported_at.map(|told| told + MIN_REPORT_INTERVAL),

@@ -35,7 +35,7 @@ impl<T> PerLane<T> {
 /// Which lanes got the last workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastServed {
-    /// Whether the last worker went to the live lane.
+    /// Whether the live lane got the last worker.
     is_live: bool,
     /// Whether, of the other two lanes, the retry lane got a worker last.
     is_retry: bool,
@@ -69,7 +69,7 @@ pub(super) enum LaneSharing {
 /// - With more workers, one is reserved for each lane; the retry and backfill lanes have their worker reserved only
 ///   while messages wait there.
 ///
-/// Where one or two workers leave one worker to the other two lanes, retries and the backfill take turns.
+/// With one or two workers, retries and the backfill share one worker, and take turns.
 pub(super) fn next(
     waiting: PerLane<bool>,
     under_way: PerLane<usize>,
@@ -114,9 +114,9 @@ pub(super) fn next(
     }
 }
 
-/// Returns the lane that gets the next worker where the receiver limits how many attempts begin. Workers are always
-/// free there, so the workers do not divide the attempts among the lanes. Instead all lanes in which messages wait take
-/// turns, as with one worker. Workers stay reserved as in [`next`].
+/// Returns the lane that gets the next worker while the receiver limits how many attempts begin. Then workers are
+/// always free, so the number of workers does not divide the attempts among the lanes. Instead all lanes in which
+/// messages wait take turns, as with one worker. Workers stay reserved as in [`next`].
 pub(super) fn next_in_turn(
     waiting: PerLane<bool>,
     under_way: PerLane<usize>,

@@ -51,7 +51,7 @@ pub const SINK_WAS_RENAMED: &str =
 
 /// Information: the configuration has a sink that the state did not know.
 pub const SINK_IS_NEW: &str =
-    "the sink is new: it gets what comes from now on, and of what came before what its start asks for";
+    "the sink is new: it gets new messages, and the stored messages that its start setting asks for";
 
 /// Information: the messages with which a new sink begins are in the sink's queue.
 pub const NEW_SINK_IS_FILLED: &str = "the new sink has got the retained messages that it begins with";

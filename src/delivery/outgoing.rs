@@ -1,4 +1,4 @@
-//! Makes what leaves for a message: the payload, and the message for sinks that tell more of it. Pure.
+//! Makes what leaves for a message: the payload, and the message for sinks that show more of it. Pure.
 
 use crate::codes::CodeMask;
 use crate::formats::{Format, Payload, Unrenderable};

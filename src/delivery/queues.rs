@@ -6,9 +6,9 @@
 //!   same messages can be claimed again.
 //! - The store is asked for more messages of a lane only after something may have put messages there (a wake-up, a due
 //!   time, the slow poll), or while the store's last answer for the lane was not empty.
-//! - Where the order of each number is kept, there is at most one claim for a number: the first message that waits.
-//!   While a message of the number is under way there is no claim for the number. Messages that somebody asked for
-//!   again form a queue of their own for each number, so that live messages do not wait for them.
+//! - If the order of each number is kept, there is at most one claim for a number: the first message that waits. While
+//!   a message of the number is under way there is no claim for the number. Messages that somebody asked for again form
+//!   a queue of their own for each number, so that live messages do not wait for them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -31,7 +31,7 @@ pub(super) struct Queues {
     claims: PerLane<VecDeque<Claim>>,
     /// Whether the store may hold more messages for the lane.
     may_have_more: PerLane<bool>,
-    /// When the next retry falls due of which the store's last answers did not tell.
+    /// When the next retry falls due, among the retries that the store's last answers did not contain.
     next_due: Option<UnixMs>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Queues {
 pub(super) struct Excluded {
     /// Messages that are under way, or that were set aside because they are too old.
     pub(super) seqs: HashSet<Seq>,
-    /// Queues of numbers that have a delivery under way. This set is used where the order of each number is kept.
+    /// Queues of numbers that have a delivery under way. This set is used if the order of each number is kept.
     pub(super) numbers: HashSet<i64>,
 }
 

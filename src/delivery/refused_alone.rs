@@ -1,15 +1,15 @@
 //! Finds messages, and receiving numbers, that a receiver refuses again and again while it accepts others. Pure.
 //!
-//! "Too many requests" and "later, please" usually concern the receiver as a whole. But a receiver may also answer so
-//! to one message for ever, because of the message's length or by mistake, or to all messages of one number, because
-//! that number is over a limit of its own. Such a refusal is a failure of the message, and must not set the pace for
-//! all other messages.
+//! "Too many requests" and "later, please" usually concern the receiver as a whole. But a receiver may also give such
+//! an answer to one message for ever, because of the message's length or by mistake, or to all messages of one number,
+//! because that number is over a limit of its own. Such a refusal is a failure of the message, and must not set the
+//! pace for all other messages.
 //!
 //! A refusal is the message's own fault if other messages were accepted meanwhile and chance does not explain the
 //! refusals. Messages that are refused for ever raise the share of refusals, because they are tried again and again, so
-//! chance seems likely. By a second measure a message is *suspected* earlier: of another message that still waits, only one
-//! refusal counts, and none if that message is suspected itself. Once the other message is accepted, all its refusals
-//! count. A suspicion delays a message only where refusals have nothing to do with the pace.
+//! chance seems likely. By a second measure a message is *suspected* earlier. This measure counts only one refusal of
+//! each other message that still waits, and no refusal of a message that is suspected itself. Once another message is
+//! accepted, all its refusals count. A suspicion delays a message only if refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, nothing is learned.
@@ -54,7 +54,7 @@ pub(super) enum RefusalCause {
     Alone,
 }
 
-/// The answers of the receiver so far that tell how likely a refusal by chance is.
+/// The answers of the receiver so far, from which the probability of a refusal by chance follows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     accepted: u64,
@@ -85,8 +85,8 @@ struct Count {
 }
 
 impl RefusedAlone {
-    /// Notes that a message was accepted. `number` is the store's key of the message's receiving number, where the
-    /// message has one. Returns whether the message had been refused for a reason of the receiver's.
+    /// Notes that a message was accepted. `number` is the store's key of the message's receiving number; `None` if the
+    /// message has none. Returns whether the message had been refused for a reason of the receiver's.
     pub(super) fn accepted(&mut self, seq: Seq, number: Option<i64>) -> bool {
         let count = self.messages.0.remove(&seq);
         self.totals.accepted += 1;
@@ -150,8 +150,8 @@ impl<K: Eq + Hash> RefusalCounts<K> {
 
 impl Count {
     /// Whether the refusals cannot be chance, given how many of the other messages the receiver refused in the same
-    /// time. Where the receiver refuses one of five, six refusals are no chance; where it refuses four of five, it
-    /// takes 42 refusals.
+    /// time. If the receiver refuses one of five, six refusals are no chance. If it refuses four of five, it takes 42
+    /// refusals.
     fn is_own_fault(&self, others_refused: u64, now: Totals) -> bool {
         let others_refused = as_f64(others_refused);
         let others_accepted = as_f64(now.accepted - self.since.accepted);

@@ -14,6 +14,7 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
         selection: setup.selection.clone(),
         ordered: setup.options.order == Order::Number,
         fallback: setup.options.fallback.as_ref().map(ToString::to_string),
+        events: setup.options.events,
         start: match setup.options.start {
             Start::Back(span) => Start::At(now.before(span)),
             start => start,

@@ -30,9 +30,11 @@ settings! {
         /// The name of another sink: a message that becomes a dead letter here is handed over to that sink, too, whatever
         /// the filter of that sink says. A sink that has the message already does not get it again.
         pub fallback: Option<SinkName> = settings::sink_name().lines(&["fallback = \"stdout\""]),
-        /// true: codes leave as ••••••, in every format: the code that the API found (parsedCode) and the places of the
-        /// text where it stands, and what codes.pattern finds where the API found none.
+        /// true: •••••• replaces the code that the API found (parsedCode), also in the text, in every format. If the
+        /// API found no code, •••••• replaces the codes that codes.pattern finds.
         pub mask_codes: bool = settings::boolean(false),
+        /// true: the sink also gets the events that the section events asks for. No filter decides about events.
+        pub events: bool = settings::boolean(false),
         /// false: the sink is paused. Its messages are kept, and sent when this is true again.
         pub enabled: bool = settings::boolean(true),
         /// For a sink added later: which stored messages it receives, as for poll.start.
@@ -62,6 +64,7 @@ impl Options {
             max_age: None,
             fallback: None,
             mask_codes: false,
+            events: false,
             enabled: true,
             start: Start::Now,
         }

@@ -29,7 +29,7 @@ pub struct SinkStatus {
     /// Why nothing is sent; `None`: messages are sent.
     #[serde(flatten, serialize_with = "write_block", deserialize_with = "read_block")]
     pub blocked_by: Option<BlockedBy>,
-    /// How many attempts begin in a minute, where the receiver limits the number by refusing attempts. `None`: no such
+    /// How many attempts begin in a minute, if the receiver limits the number by refusing attempts. `None`: no such
     /// limit is known.
     #[serde(rename = "learned_requests_per_minute")]
     pub learned_per_minute: Option<u64>,
@@ -126,7 +126,7 @@ impl Published {
     }
 }
 
-/// How the end of delivery went.
+/// The result of the end of delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// Deliveries that were cut off before the receiver had answered. The next start makes them again.

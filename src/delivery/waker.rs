@@ -1,4 +1,4 @@
-//! The handle that tells the loops of all sinks that the store may hold something new for them.
+//! The handle that wakes the loops of all sinks when the store may hold something new for them.
 
 use tokio::sync::watch;
 

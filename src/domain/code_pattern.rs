@@ -5,10 +5,16 @@ use regex::{Captures, Regex, RegexBuilder};
 /// The largest size of a compiled pattern in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// A pattern that does not compile. Displays the reason.
+/// Why a pattern cannot be used. Displays what the pattern is or does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidCodePattern(String);
+pub enum InvalidCodePattern {
+    /// The pattern does not compile. The text says why, in one line.
+    #[error("is not a regular expression: {0}")]
+    Syntax(String),
+    /// The pattern matches a text without any character, so it would match every message and find no code.
+    #[error("matches an empty text, so it finds no code: a code needs at least one character, as in \\d+")]
+    MatchesNothing,
+}
 
 /// A regular expression that finds the code in the text of a message.
 #[derive(Clone, Debug)]
@@ -21,12 +27,13 @@ impl CodePattern {
     /// [`InvalidCodePattern`] says in one line what is wrong with the pattern.
     pub fn new(pattern: &str) -> Result<Self, InvalidCodePattern> {
         let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
-        // The error of a syntax draws the pattern over several lines; its last line says what is wrong.
-        built.map(Self).map_err(|error| {
+        // The text of a syntax error shows the pattern in several lines; its last line says what is wrong.
+        let pattern = built.map_err(|error| {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
-            InvalidCodePattern(last.trim_start_matches("error: ").to_owned())
-        })
+            InvalidCodePattern::Syntax(last.trim_start_matches("error: ").to_owned())
+        })?;
+        if pattern.is_match("") { Err(InvalidCodePattern::MatchesNothing) } else { Ok(Self(pattern)) }
     }
 
     /// Returns the code in a text: the first group of the expression, or the whole match if there is no group. `None` if
@@ -63,10 +70,17 @@ mod tests {
             (r"code (\d+)", "your code 12", Some("12")),
             (r"\d{3}-\d{3}", "it is 123-456", Some("123-456")),
             (r"code (\d*)", "your code is", None),
-            (r"\d*", "none", None),
             (r"\d+", "none", None),
         ] {
             assert_eq!(CodePattern::new(pattern).unwrap().find(text), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_pattern_that_matches_an_empty_text_is_refused() {
+        for pattern in ["", "()", r"\d*", r"(\d*)", "(?:code)?", "a|", "^", r"(?i)(\d{4,8})?"] {
+            assert_eq!(CodePattern::new(pattern).unwrap_err(), InvalidCodePattern::MatchesNothing, "{pattern}");
+        }
+        assert!(CodePattern::new(r"code (\d*)").is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Coverage: the state on disk that says which part of the feed has been read.
 //!
-//! The rules that change this state are in `ingest::coverage`. The store only loads it and carries out the
+//! The rules that change this state are in `ingest::coverage`. The store only loads coverage and carries out the
 //! [`StoreOp`](super::StoreOp)s of each page.
 
 use serde::Serialize;
@@ -17,8 +17,8 @@ pub struct Cursor(pub String);
 /// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
 ///
 /// - Every row with `W <= time <= F` that appeared no later than `L` after its time is in one of three places: in the
-///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - L - m`. Where
-///   the rows' clock is behind the server's, the floor is lower by that lag: see [`Lags`].
+///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - L - m`. If the
+///   rows' clock is behind the server's, the floor is lower by that lag: see [`Lags`].
 /// - `F`, `W` and `A` only rise. `F` never passes the server's present time, by its `Date` or by when rows were
 ///   ingested.
 /// - `W <= A - L - m` once a sweep was completed, and `W` is at most the floor of each open walk.
@@ -35,7 +35,7 @@ pub struct Coverage {
 /// The scalars of [`Coverage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
-    /// `F`, the frontier: rows up to this time were met, or lie in an open gap.
+    /// `F`, the frontier: rows up to this time were read, or lie in an open gap.
     pub frontier: UnixMs,
     /// `W`, the watermark: rows below this time are never news. [`UnixMs::MIN`]: there is no watermark.
     pub watermark: UnixMs,
@@ -52,10 +52,10 @@ pub struct Marks {
 /// How far the clock that dates the rows is behind the server's clock, in milliseconds.
 ///
 /// `Date` and the times of rows come from different clocks of the API. Either may be wrong, even by a time zone. The
-/// median of many rows tells the difference, whatever single rows say that came late or have a wrong date.
+/// median of many rows shows the difference, even if single rows came late or have a wrong date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
-    /// For each new row met at the head of the feed: how far its time was behind the server's clock. The newest row is
+    /// For each new row at the head of the feed: how far its time was behind the server's clock. The newest row is
     /// last. 0: the row's time was right. Less than 0: the row's time was ahead of the server's clock.
     seen: Vec<i64>,
     /// How far the rows' clock was behind the server's when the anchor was set.
@@ -144,7 +144,7 @@ pub struct Walk {
     pub floor: UnixMs,
     /// Meeting a row that was stored before this sequence number helps to prove that the walk has arrived.
     pub opened_seq: Seq,
-    /// Once complete, the walk vouches for all rows that were in the list at this server time: the time when the walk
+    /// Once complete, the walk has covered all rows that were in the list at this server time: the time when the walk
     /// was opened, or a little earlier.
     pub opened_at: UnixMs,
     /// The oldest time that was read. The unread part is `floor..=lowest`.
@@ -167,7 +167,7 @@ impl Walk {
         matches!(self.kind, WalkKind::Gap { streaming: false, .. })
     }
 
-    /// The lowest time that the walk vouches for when it ends: the sweep floor of a gap that has one, else its own
+    /// The lowest time that the walk has covered when it ends: the sweep floor of a gap that has one, or the walk's own
     /// floor.
     pub fn deepest_floor(&self) -> UnixMs {
         match self.kind {
@@ -219,6 +219,8 @@ pub enum RowStanding {
     BelowWatermark,
     /// The row has no id, or is no valid JSON: kept as it came, not delivered.
     Unreadable,
+    /// No row of the feed, but an event of a number that the relay has made: for sinks that ask for events.
+    Event,
 }
 
 impl RowStanding {
@@ -233,8 +235,8 @@ impl RowStanding {
     }
 }
 
-/// Behaviour of the API that its documentation does not lead one to expect. Each case is counted, and logged once where
-/// it happens.
+/// Behaviour of the API that its documentation does not mention. Each case is counted, and logged once where it
+/// happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Anomaly {
@@ -248,9 +250,9 @@ pub enum Anomaly {
     RefusedCursor,
     /// A cursor led to an empty page.
     EmptyPage,
-    /// A page led to where the walk had been already, or promised more rows without a cursor to them.
+    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them.
     NoProgress,
-    /// A page of a walk could not be read, while the API answered otherwise.
+    /// A page of a walk could not be read, although the API answered other requests.
     UnreadablePage,
     /// A walk began again at the head.
     Restarted,
@@ -269,7 +271,8 @@ impl Anomaly {
         match self {
             Self::UnreadableRow => "a message without an id came: it is kept in the state, but cannot be delivered",
             Self::SpoiledRow => {
-                "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are"
+                "a message came that is no valid JSON: it is set aside as it came and not delivered; the messages \
+                 beside it are delivered"
             }
             Self::BelowWatermark => "a message showed up longer after its time than ids are remembered: not delivered",
             Self::RefusedCursor => "the API refuses a cursor that it gave out: reading on another way",
@@ -278,7 +281,8 @@ impl Anomaly {
             Self::UnreadablePage => "a page of older messages could not be read; trying again",
             Self::Restarted => "reading older messages again from the newest one on",
             Self::Stalled => {
-                "older messages cannot be read to the end: what was read is handed on, the rest is still tried"
+                "older messages cannot be read to the end: those that were read are handed on, and the relay goes on \
+                 trying to read the rest"
             }
         }
     }

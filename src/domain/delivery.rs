@@ -50,7 +50,7 @@ pub enum NumberUse {
     Ignored,
     /// The sink shows the details that are known at the time of the attempt.
     Shown,
-    /// The sink needs the details: messages wait until the API has told them.
+    /// The sink needs the details: messages wait until the API has sent them.
     Needed,
 }
 

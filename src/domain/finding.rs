@@ -16,7 +16,7 @@ pub struct Finding {
 pub enum CheckVerdict {
     /// It works.
     Works,
-    /// It works, and may not be meant; with a remedy.
+    /// It works, but may not be what the operator means; with a remedy.
     Doubtful(String),
     /// It does not work; with a remedy.
     Fails(String),

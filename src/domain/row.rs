@@ -18,19 +18,19 @@ pub struct Row {
     pub spoiled: Option<Box<SpoiledRow>>,
     /// `receivedAt`. A row without a readable one gets the time of its neighbour.
     pub time: UnixMs,
-    /// `ingestedAt`, where it is readable.
+    /// `ingestedAt`; `None` if it is not readable.
     pub ingested: Option<UnixMs>,
-    /// `numberId`, where there is one.
+    /// `numberId`; `None` if there is none.
     pub number: Option<String>,
-    /// The JSON text of the row, byte for byte. For a spoiled row: the bytes that came, those that are no UTF-8 as
-    /// `\xNN`.
+    /// The JSON text of the row, byte for byte. For a spoiled row: the bytes that came, with `\xNN` for each byte that
+    /// is no UTF-8.
     pub raw: Box<str>,
 }
 
 /// A row that is no JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoiledRow {
-    /// The API's id, where it can be read.
+    /// The API's id; `None` if it cannot be read.
     pub id: Option<String>,
     /// The row's place on its page, counted from 1.
     pub place: usize,

@@ -12,9 +12,9 @@ pub enum Start {
     Now,
     /// All of them.
     Beginning,
-    /// Those received at this instant or later.
+    /// Messages received at this instant or later.
     At(UnixMs),
-    /// Those received this long before the first page, or later. Resolved once, by the server's time.
+    /// Messages received this long before the first page, or later. Resolved once, by the server's time.
     Back(Duration),
 }
 

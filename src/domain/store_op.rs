@@ -1,4 +1,6 @@
-//! What a poll writes to the store: the changes of one page, which the store carries out in one transaction.
+//! What a poll writes to the store: the changes of one page. The rules of coverage make them (`ingest/coverage`), the
+//! poller commits them (`ingest/poller/commit.rs`), and the store carries them out in one transaction
+//! (`store/sqlite/transactions/coverage.rs`).
 
 use super::{Anomaly, DeliveryClass, Lags, Marks, Row, RowStanding, Seq, Walk, WalkId};
 

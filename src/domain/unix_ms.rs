@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// The feed's times have millisecond precision; finer ones are rounded down, which can only make two rows tie, and ties
-/// are part of the coverage rules. Arithmetic saturates, so [`UnixMs::MIN`] and [`UnixMs::MAX`] serve as "no bound".
+/// The feed's times have millisecond precision. Finer times are rounded down. This can only give two rows the same
+/// time, which the coverage rules allow. Arithmetic saturates, so [`UnixMs::MIN`] and [`UnixMs::MAX`] serve as "no
+/// bound".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);
 

@@ -20,11 +20,12 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Rows that a walk still has to read; `None` if nothing tells.
+    /// Returns how many rows a walk still has to read; `None` if no estimate is possible.
     ///
-    /// A sweep reads what is known. A gap reads into the unknown: it is as dense there as just above, which is right for
-    /// even traffic and corrects itself on the way, but never more than there can be by the API's word. One that goes down
-    /// to the feed's end takes that word.
+    /// A sweep reads known rows, whose number is counted. For a gap, the estimate assumes that the unread rows are as
+    /// dense as the rows that were read last. This is right for even traffic, and becomes right on the way for other
+    /// traffic. The estimate never exceeds the number of unknown rows that the API's `total` allows. For a gap that
+    /// goes down to the feed's end, the estimate is that number itself.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
         // More rows were stored than are listed: some stored rows have left the list.

@@ -27,6 +27,15 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), path)
 }
 
+/// Opens a file of the configuration to read it. The file may be a symbolic link, as Kubernetes makes them. Nothing is
+/// waited for: a named pipe or a device is refused.
+///
+/// # Errors
+/// The errors of the file system, and one for anything that is neither a regular file nor a directory.
+pub fn open_configured(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?)
+}
+
 /// Opens a file to read and to write it.
 ///
 /// # Errors
@@ -142,11 +151,11 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The path with all links on the way to the directory resolved. It is for libraries that open files by name and can be
-/// told not to follow links.
+/// The path with all links on the way to the directory resolved. It is for libraries that open files by name and have
+/// an option not to follow links.
 ///
 /// # Errors
-/// The errors of the file system, where the directory is not there.
+/// The errors of the file system, if the directory is missing.
 pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path.to_owned()) };
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -156,7 +165,7 @@ pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
 /// Whether `path` leads to this very file.
 ///
 /// # Errors
-/// The errors of the file system, where that cannot be told.
+/// The errors of the file system, if that cannot be found out.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::metadata(path) {
@@ -173,12 +182,17 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
         if is_link { io::Error::other("it is a symbolic link, and none is followed here") } else { error }
     })?;
+    regular(file)
+}
+
+/// Refuses anything that is neither a regular file nor a directory. Reading a directory fails with words of its own.
+fn regular(file: File) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Gives the file to the owner of the directory. Where that is not allowed the file stays as it is, and its maker can
-/// go on.
+/// Gives the file to the owner of the directory. If that is not allowed, the file stays as it is, and its maker can go
+/// on.
 fn give_to_owner_of_directory(file: &File, path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -236,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        for opened in [open_to_read(&pipe), open_to_write(&pipe), open_or_make(&pipe)] {
+        for opened in [open_to_read(&pipe), open_to_write(&pipe), open_or_make(&pipe), open_configured(&pipe)] {
             opened.unwrap_err();
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Known;
 use super::fields::{Fields, quoted};
+use super::number_event::event_type;
 use crate::domain::{NumberUse, UnixMs};
 
 const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -18,10 +19,12 @@ pub(super) static FORMAT: Known = Known {
 /// the message, and are the same at every attempt.
 fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
+    let kind = event_type(&message).unwrap_or_else(|| "sms.received".to_owned());
     let mut event = format!(
-        r#"{{"specversion":"1.0","id":{},"source":{},"type":"com.joltsms.sms.received""#,
+        r#"{{"specversion":"1.0","id":{},"source":{},"type":{}"#,
         quoted(&message.id()),
         quoted(&format!("/joltsms/{account}")),
+        quoted(&format!("com.joltsms.{kind}")),
     );
     // An optional attribute must be valid or absent, whatever the message contains.
     if let Some(time) = message.text("receivedAt").filter(|time| UnixMs::parse(time).is_some()) {

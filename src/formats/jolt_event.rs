@@ -1,6 +1,7 @@
 //! The format of the vendor's own webhooks, "Jolt Events v1", for receivers that were written for these webhooks.
 
 use super::fields::{Fields, quoted};
+use super::number_event::event_type;
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
@@ -16,6 +17,9 @@ pub(super) static FORMAT: Known = Known {
 /// in the message. A field that the message does not have is null.
 fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
+    if let Some(kind) = event_type(&message) {
+        return write_number_event(&message, &kind, account);
+    }
     let created = match message.json("ingestedAt") {
         "null" => message.json("receivedAt"),
         ingested => ingested,
@@ -31,5 +35,18 @@ fn write(raw: &str, account: &str) -> String {
         message.json("body"),
         message.json("parsedCode"),
         message.json("receivedAt"),
+    )
+}
+
+/// Makes the vendor's event of a number from the event that ingest made.
+fn write_number_event(event: &Fields<'_>, kind: &str, account: &str) -> String {
+    format!(
+        r#"{{"id":{},"type":{},"createdAt":{},"accountId":{},"numberId":{},"data":{}}}"#,
+        event.json("id"),
+        quoted(kind),
+        event.json("createdAt"),
+        quoted(account),
+        event.json("numberId"),
+        event.json("data"),
     )
 }

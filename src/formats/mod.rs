@@ -14,6 +14,7 @@ mod fields;
 mod jolt_event;
 mod message;
 mod message_texts;
+mod number_event;
 mod one_line;
 mod plain_text;
 pub mod settings;
@@ -97,7 +98,7 @@ pub struct Payload {
 pub struct Unrenderable(pub String);
 
 impl From<Mistake> for Unrenderable {
-    fn from(Mistake { line, wrong }: Mistake) -> Self {
+    fn from(Mistake { line, wrong, .. }: Mistake) -> Self {
         Self(match line {
             Some(line) => format!("line {line} of the template: {wrong}"),
             None => format!("the template: {wrong}"),

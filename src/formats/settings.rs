@@ -22,8 +22,8 @@ const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 settings! {
     /// The keys of a sink's format, as written.
     pub struct Settings {
-        /// message: the API's object exactly as it came; the default, but text for services that show text to people.
-        /// docs/formats.md shows the other formats.
+        /// message: the API's object exactly as it came. The default is message, or text for types that show text
+        /// to people, such as telegram. docs/formats.md shows the other formats.
         format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
         /// Only with format = "template": the template. If the template shows details of the number, such as
         /// number.serviceName, messages wait until these are known.
@@ -85,6 +85,7 @@ impl Settings {
     }
 
     fn template(self, at: &mut Reader<'_>, account: &Arc<str>, payload_use: PayloadUse) -> Option<Template> {
+        let has_media_type = at.written("content_type").is_some();
         let content_type = match at.written("content_type") {
             Some(_) => self.content_type.and_then(|text| media_type(at, &text)),
             None => Some(if payload_use == PayloadUse::Body { JSON } else { TEXT }.to_owned()),
@@ -95,7 +96,13 @@ impl Settings {
             Ok(template) => Some(template),
             Err(mistake) => {
                 let message = format!("`{}`: {mistake}", at.name(key));
-                at.error(&origin, message, "");
+                let is_taken_for_json = mistake.is_no_json && !has_media_type;
+                let help = if is_taken_for_json {
+                    "without content_type its output is JSON; for text, set content_type = \"text/plain\""
+                } else {
+                    ""
+                };
+                at.error(&origin, message, help);
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! Prepares a message for chats that show it to people.
 
 use super::fields::Fields;
+use super::number_event::event_type;
 
 /// The parts of a message that a chat shows: plain text, not escaped yet.
 pub(super) struct ShownMessage {
@@ -15,11 +16,15 @@ impl ShownMessage {
         let message = Fields::of(raw);
         let text = |name: &str| message.text(name);
         let service = number.and_then(|number| Fields::of(number).text("serviceName"));
-        let mut heading = format!("SMS to {}", text("to").unwrap_or_else(|| "an unknown number".to_owned()));
+        let is_event = event_type(&message).is_some();
+        let subject = if is_event { "JoltSMS number" } else { "SMS to" };
+        let mut heading = format!("{subject} {}", text("to").unwrap_or_else(|| "an unknown number".to_owned()));
         if let Some(service) = service {
             heading += &format!(" ({service})");
         }
-        heading += &format!(" from {}", text("from").unwrap_or_else(|| "an unknown sender".to_owned()));
+        if !is_event {
+            heading += &format!(" from {}", text("from").unwrap_or_else(|| "an unknown sender".to_owned()));
+        }
         if let Some(code) = text("parsedCode") {
             heading += &format!(", code {code}");
         }

@@ -302,7 +302,20 @@ fn mistakes_of_templates_are_found_before_any_message() {
             "text/plain",
             "{{ message.body | int }}",
             Some(1),
-            "invalid operation (tried with a message that has everything)",
+            "invalid operation: a filter, a function or an operator on this line cannot use the value that it gets (tried \
+             with a message that has everything)",
+        ),
+        (
+            "text/plain",
+            "{{ message.body + 1 }}",
+            Some(1),
+            "invalid operation: tried to use + operator on unsupported types string and number (tried with",
+        ),
+        (
+            "text/plain",
+            "{{ message.body[::0] }}",
+            Some(1),
+            "invalid operation: cannot slice by step size of 0 (tried with",
         ),
         (
             "text/plain",

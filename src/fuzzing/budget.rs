@@ -40,7 +40,7 @@ struct Sent {
 }
 
 /// Sends requests, gives answers with any content, and lets time pass. There are never more requests than the limit in
-/// a window after their answers; there is silence for as long as the server told; and no wait lasts for ever.
+/// a window after their answers; there is silence for as long as the server asked; and no wait lasts for ever.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);

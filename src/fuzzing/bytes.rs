@@ -1,4 +1,4 @@
-//! The bytes of an input as a source of choices. Where the bytes end, every choice is 0.
+//! The bytes of an input as a source of choices. After the end of the bytes every choice is 0.
 
 use crate::ingest::coverage::testbed::Choices;
 

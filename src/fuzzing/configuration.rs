@@ -11,7 +11,7 @@ use crate::secret::Environment;
 /// Stands in every value that comes from a reference. No output may show it.
 const MARKER: &str = "hunter2-7f3a";
 
-/// A directory of this process alone; in memory, where there is such a file system.
+/// A directory of this process alone; in memory, if there is such a file system.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

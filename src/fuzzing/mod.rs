@@ -1,9 +1,9 @@
-//! Functions that take any bytes and panic where a promise is broken. Each one tries a part of the relay that reads what
+//! Functions that take any bytes and panic if a promise is broken. Each one tries a part of the relay that reads what
 //! somebody else wrote.
 //!
 //! The fuzz targets of the same names in `fuzz/` call them (`just fuzz`). So do the tests below, with every input in
 //! `fuzz/corpus/` and `fuzz/regressions/`: a fault that a fuzzer once found is found again. The module is compiled for
-//! those two only.
+//! the fuzz targets and the tests only.
 
 mod budget;
 mod bytes;

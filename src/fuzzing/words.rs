@@ -55,8 +55,7 @@ pub fn words(bytes: &[u8]) {
     };
     let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // A key that the receiver itself wrote into its words is its own business: those words are the same for any
-    // address.
+    // A key that the receiver itself wrote into its answer is no leak: the answer would be the same for any address.
     let without = told("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");

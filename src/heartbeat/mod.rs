@@ -1,5 +1,5 @@
-//! Tells a monitoring service that the relay works, such as healthchecks.io: a request to a secret URL every interval.
-//! If the requests stay away, the monitoring service raises the alarm.
+//! Reports to a monitoring service, such as healthchecks.io, that the relay works: a request to a secret URL every
+//! interval. If the requests stop, the monitoring service raises the alarm.
 //!
 //! Invariants: a request is sent only while the API is polled, every sink makes progress, and every loop turns; nothing
 //! waits for the monitoring service; the URL is never logged.
@@ -32,7 +32,7 @@ const CLIENT: ClientOptions =
 pub struct Pinger {
     client: Client,
     options: Options,
-    /// Whether the log says that the monitoring service cannot be told.
+    /// Whether the log says that the monitoring service cannot be reached.
     told_failure: bool,
 }
 

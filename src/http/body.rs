@@ -1,4 +1,4 @@
-//! Reads the bodies of answers up to a cap, however long the bodies are or claim to be.
+//! Reads the bodies of answers up to a limit, even if a body is longer, or claims to be.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::header::{self, ACCEPT, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 
 pub use super::client_options::ClientOptions;
@@ -25,8 +26,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// The time without data from the other side after which it is pinged. In HTTP/2 all requests share one connection, and
 /// a request that is given up does not end the connection. So all requests would fail if the connection is dead.
 /// Therefore the other side is pinged, and must answer in time, which a slow server does, too.
-const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
+pub(super) const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +41,15 @@ pub struct ClientBuildError {
 /// The TLS library's error on a machine without CA certificates.
 const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 
-/// The sentence that tells the operator what to do if the machine has no CA certificates.
+/// The advice for the operator if the machine has no CA certificates.
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
+
+/// Adds the headers that every request has, unless the request has others of these names.
+pub fn add_headers(headers: &mut HeaderMap) {
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+}
 
 /// Builds a client for requests to `url` over `transport`. The client sends each request once and follows no redirects.
 ///

@@ -3,26 +3,19 @@
 //! Invariant: the connection is made by the same client, resolver, proxy and certificates as for a request, up to the
 //! end of the TLS handshake. Then the connection is closed, and no byte of a request has left.
 
-use std::error::Error;
-use std::fmt;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use reqwest::Url;
 use tokio::time::timeout;
-use tower_layer::Layer;
-use tower_service::Service;
 
-use super::client::{self, ClientOptions};
+use super::client::ClientOptions;
+use super::dialer::{DialError, Dialer};
 use super::failure;
 use super::redacted_url::RedactedUrl;
 use super::transport::Transport;
 use crate::domain::Finding;
 use crate::time::Clock;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Tries the name and the connection of one end of the relay. `subject` names the end, and `section` its section of the
 /// configuration, such as `sinks.crm`.
@@ -95,11 +88,10 @@ fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
 /// # Errors
 /// The reason why there is no connection, in words for operators.
 async fn connect(options: &ClientOptions, transport: &Transport, url: &Url) -> Result<(), String> {
-    let client = client::build_with(options, transport, url, |builder| builder.connector_layer(CloseAfterHandshake))
-        .map_err(|error| error.to_string())?;
-    match client.head(url.clone()).send().await {
-        Err(error) if !is_connected(&error) => Err(failure::describe_through(&transport.proxy, &error, options)),
-        Ok(_) | Err(_) => Ok(()),
+    let dialer = Dialer::new(options, transport, url).map_err(|error| error.to_string())?;
+    match dialer.dial().await {
+        Ok(_) | Err(DialError::Lost) => Ok(()),
+        Err(DialError::Failed(error)) => Err(failure::describe_through(&transport.proxy, &error, options)),
     }
 }
 
@@ -121,66 +113,6 @@ async fn resolve(url: &Url, patience: Duration) -> Result<Option<Vec<IpAddr>>, S
             Err(text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned())
         }
         Err(_) => Err(format!("no name server answers within {patience:?}")),
-    }
-}
-
-/// The error by which a connection that was made is not used.
-#[derive(Debug)]
-struct Connected;
-
-impl fmt::Display for Connected {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("connected")
-    }
-}
-
-impl Error for Connected {}
-
-fn is_connected(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if cause.is::<Connected>() {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
-}
-
-/// Makes a connector that closes each connection as soon as the connection is made, and then fails with [`Connected`].
-#[derive(Clone)]
-struct CloseAfterHandshake;
-
-#[derive(Clone)]
-struct ClosingConnector<S>(S);
-
-impl<S> Layer<S> for CloseAfterHandshake {
-    type Service = ClosingConnector<S>;
-
-    fn layer(&self, connector: S) -> Self::Service {
-        ClosingConnector(connector)
-    }
-}
-
-impl<S, R> Service<R> for ClosingConnector<S>
-where
-    S: Service<R, Error = BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, destination: R) -> Self::Future {
-        let connecting = self.0.call(destination);
-        Box::pin(async move {
-            drop(connecting.await?);
-            Err(Connected.into())
-        })
     }
 }
 

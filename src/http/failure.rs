@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::client_options::{ClientOptions, LARGEST_HEAD, MOST_HEADERS};
+use super::dialer::DialError;
+use super::lenient_client::RequestError;
 use super::proxy::Proxy;
 use super::{http2_failure, tls_failure};
 
@@ -14,18 +16,43 @@ const DEAD: &str = "the connection is dead: the other side does not even confirm
 /// A time-out names its limit. TLS errors have words of their own, with a remedy. For other errors the description
 /// lists the chain of causes from the outside in, and leaves out layers that only say that there is a cause.
 pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
-    if is_dead(error) {
+    if is_dead(error.source()) {
         return DEAD.to_owned();
     }
     if error.is_timeout() {
         return if error.is_connect() {
             format!("no connection within {:?}", options.connect_timeout.min(options.timeout))
         } else {
-            format!("no answer within {:?}", options.timeout)
+            no_answer(options)
         };
     }
+    describe_causes(error.source()).unwrap_or_else(|| kind_of(error).to_owned())
+}
+
+/// Describes the error of a client for receivers as [`describe`] does, for a request through `proxy`. If there was no
+/// connection, the words name the proxy.
+pub fn describe_request(proxy: &Proxy, error: &RequestError, options: &ClientOptions) -> String {
+    let cause = match error {
+        RequestError::TimedOut => return no_answer(options),
+        RequestError::Unsendable(error) => return describe(error, options),
+        RequestError::Failed(cause) => cause,
+    };
+    if let Some(DialError::Failed(dialing)) = cause.source().and_then(<dyn Error>::downcast_ref) {
+        return describe_through(proxy, dialing, options);
+    }
+    if is_dead(Some(cause)) {
+        return DEAD.to_owned();
+    }
+    describe_causes(Some(cause)).unwrap_or_else(|| "the request failed".to_owned())
+}
+
+fn no_answer(options: &ClientOptions) -> String {
+    format!("no answer within {:?}", options.timeout)
+}
+
+/// Describes the chain of causes that begins with `next`; `None` if none of the causes tells a reader anything.
+fn describe_causes(mut next: Option<&(dyn Error + 'static)>) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
-    let mut next = error.source();
     while let Some(cause) = next {
         next = cause.source();
         if let Some(tls) = tls_failure::words(cause) {
@@ -48,7 +75,7 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
             words.push(text);
         }
     }
-    if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
+    (!words.is_empty()).then(|| words.join(": ").replace(['\r', '\n'], " "))
 }
 
 /// Describes an error as [`describe`] does, for a request through `proxy`. If there was no connection, the words name
@@ -100,8 +127,7 @@ fn in_plain_words(jargon: &str) -> Option<String> {
 
 /// Whether the operating system or a ping found that the connection is dead. A dead connection is no time-out of the
 /// client.
-fn is_dead(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
+fn is_dead(mut next: Option<&(dyn Error + 'static)>) -> bool {
     while let Some(cause) = next {
         let gave_up = |io| innermost(io).kind() == ErrorKind::TimedOut && innermost(io).raw_os_error().is_some();
         if cause.downcast_ref().is_some_and(gave_up) || cause.to_string() == "keep-alive timed out" {
@@ -120,7 +146,7 @@ fn innermost(mut error: &io::Error) -> &io::Error {
     error
 }
 
-/// Whether a cause is a layer of the client whose text tells a reader nothing.
+/// Whether a cause is a layer of the client whose text is of no use to a reader.
 fn is_wrapping(text: &str) -> bool {
     [
         "client error (",

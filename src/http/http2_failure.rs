@@ -18,7 +18,7 @@ pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
-/// Returns the name of the code in RFC 9113, and its meaning if a few words can tell the meaning.
+/// Returns the name of the code in RFC 9113, and its meaning if a few words can say it.
 fn code_words(code: Reason) -> String {
     let meaning = match code {
         Reason::NO_ERROR => ": no error",

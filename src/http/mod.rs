@@ -8,8 +8,12 @@ pub mod client;
 mod client_options;
 pub mod connect;
 pub mod date;
+mod dialer;
 pub mod failure;
 mod http2_failure;
+pub mod lenient_client;
+mod lenient_connection;
+mod lenient_head;
 mod proxy;
 #[cfg(test)]
 #[path = "../../tests/support/servers/raw.rs"]

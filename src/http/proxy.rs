@@ -7,8 +7,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
 use super::RedactedUrl;
 
@@ -140,8 +144,8 @@ impl Proxy {
     }
 
     /// Returns the host and port of a proxy that sees the requests to `url` and may answer them itself; `None`: the
-    /// answers come from the server of `url`. A proxy only passes on the bytes of encrypted requests, and a SOCKS proxy
-    /// those of all requests.
+    /// answers come from the server of `url`. A proxy only passes on the bytes of encrypted requests. A SOCKS proxy
+    /// only passes on the bytes of all requests.
     pub fn that_answers_for(&self, url: &Url) -> Option<String> {
         let is_http = self.address.as_ref().is_some_and(|address| matches!(address.scheme(), "http" | "https"));
         self.host().filter(|_| is_http && url.scheme() == "http")
@@ -152,6 +156,18 @@ impl Proxy {
         let address = self.address.as_ref()?;
         let port = address.port_or_known_default().or_else(|| address.scheme().starts_with("socks").then_some(1080));
         Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
+    }
+
+    /// Returns the header by which requests to `url` tell the proxy the user and the password; `None` if the proxy has
+    /// none, or does not read the requests itself.
+    pub(super) fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
+        let address = self.address.as_ref().filter(|_| url.scheme() == "http" && self.has_credentials())?;
+        let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+        let (user, password) = (decoded(address.username()), decoded(address.password().unwrap_or_default()));
+        let pair = [user.as_slice(), b":", &password].concat();
+        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     /// Whether requests send a user or a password to the proxy in a header, as is done for HTTP proxies.

@@ -1,4 +1,4 @@
-//! Resolves host names with the system's resolver, however long a lookup takes.
+//! Resolves host names with the system's resolver, even if a lookup takes long.
 //!
 //! If a name server does not answer, the system's resolver asks the next one after many seconds, longer than an attempt
 //! to connect may take. So a lookup goes on after its request has given up, and a late result is kept for the next
@@ -50,7 +50,8 @@ impl Resolver {
         Self { lookups: Arc::default(), patience: connect_timeout.mul_f64(0.95) }
     }
 
-    /// Joins the lookup of `name` that is under way. If there is none, takes a late result, or else begins a lookup.
+    /// Joins the lookup of `name` that is under way. If there is none, takes a late result, or begins a lookup if there
+    /// is no late result either.
     fn look_up(&self, name: &str) -> watch::Receiver<Option<Found>> {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(name) {

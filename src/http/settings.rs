@@ -1,7 +1,8 @@
 //! The keys that everything that uses HTTP has: addresses, timeouts, proxies, certificates.
 //!
 //! Plain http would send codes and keys unencrypted, so the configuration must ask for it unless the requests stay on
-//! this machine. Messages never show a URL: at most the host of the URL, and the host only if the URL was written out.
+//! this machine. Error texts never show a URL. They show at most the host, and the host only if the URL was written
+//! out.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;

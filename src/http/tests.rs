@@ -4,13 +4,14 @@ use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::{Method, Url};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
-use super::failure::{describe, describe_through};
+use super::failure::{describe, describe_request, describe_through};
+use super::lenient_client::LenientClient;
 use super::raw_server::{Conversation, RawServer};
 use super::{Proxy, Transport};
 
@@ -25,8 +26,22 @@ async fn get(url: Url) -> Result<reqwest::Response, reqwest::Error> {
     client::build(&OPTIONS, &Transport::default(), &url).unwrap().get(url).send().await
 }
 
+/// Sends a request as a sink does.
+async fn ask_receiver(url: Url) -> Result<reqwest::Response, String> {
+    ask_receiver_over(&Transport::default(), url).await
+}
+
+async fn ask_receiver_over(transport: &Transport, url: Url) -> Result<reqwest::Response, String> {
+    let client = LenientClient::new(&OPTIONS, transport, &url).unwrap();
+    let request = client.request(Method::GET, url).build().unwrap();
+    client.execute(request).await.map_err(|error| describe_request(&transport.proxy, &error, &OPTIONS))
+}
+
+/// Returns the words for a request without an answer, which both clients find.
 async fn words(url: Url) -> String {
-    describe(&get(url).await.unwrap_err(), &OPTIONS)
+    let words = describe(&get(url.clone()).await.unwrap_err(), &OPTIONS);
+    assert_eq!(ask_receiver(url).await.unwrap_err(), words);
+    words
 }
 
 /// Returns an address that refuses connections: the port was bound a moment ago and is free again.
@@ -210,6 +225,11 @@ async fn each_request_is_sent_once_and_no_redirect_is_followed() {
     .await;
     get(closes.url("/")).await.unwrap_err();
     assert_eq!((closes.connections(), closes.requests().len()), (1, 1));
+    ask_receiver(closes.url("/")).await.unwrap_err();
+    assert_eq!((closes.connections(), closes.requests().len()), (2, 2));
+    assert_eq!(ask_receiver(server.url("/")).await.unwrap().status(), 302);
+    let requests = server.requests();
+    assert_eq!((requests.len(), requests[1].header("user-agent")), (2, vec![client::USER_AGENT]));
 }
 
 /// Returns heads of answers that other clients accept, too: a name, and the bytes before the body `ok`.
@@ -273,6 +293,9 @@ async fn an_answer_that_other_clients_take_is_an_answer() {
             get(server.url("/")).await.unwrap_or_else(|error| panic!("{name}: {}", describe(&error, &OPTIONS)));
         assert_eq!(response.status(), 200, "{name}");
         assert_eq!(body::read_capped(response, 10).await.unwrap(), b"ok", "{name}");
+        let answer = ask_receiver(server.url("/")).await.unwrap_or_else(|words| panic!("{name}: {words}"));
+        assert_eq!((answer.status().as_u16(), answer.headers().contains_key("connection")), (200, false), "{name}");
+        assert_eq!(body::read_capped(answer, 10).await.unwrap(), b"ok", "{name}");
     }
     let folded =
         saying_once("HTTP/1.1 429 No\r\nRetry-After :\r\n  7\r\nx-\u{e9}: v\r\ncontent-length: 0\r\n\r\n").await;
@@ -280,11 +303,126 @@ async fn an_answer_that_other_clients_take_is_an_answer() {
     assert_eq!(response.headers()["retry-after"], "7", "what counts is read through it");
 }
 
+/// Returns heads that the HTTP library refuses, although their status can be read: a name, and the bytes before the
+/// body `ok`.
+fn heads_to_mend() -> Vec<(&'static str, String)> {
+    let ok = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 2\r\n\r\n");
+    let status = |line: &str| format!("{line}\r\ncontent-length: 2\r\n\r\n");
+    vec![
+        ("an empty length", "HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n".to_owned()),
+        ("an empty length, and a length", ok("content-length: ")),
+        ("NUL in a value", ok("x: a\0b")),
+        ("NUL in a name", ok("x\0y: v")),
+        ("a bare carriage return in a value", ok("x: a\rb")),
+        ("two carriage returns", ok("x: a\r")),
+        ("a control in the reason", status("HTTP/1.1 200 O\x01K")),
+        ("NUL in the reason", status("HTTP/1.1 200 O\0K")),
+        ("two spaces", status("HTTP/1.1  200 OK")),
+        ("a tab behind the status", status("HTTP/1.1 200\tOK")),
+        ("small letters", status("http/1.1 200 OK")),
+        ("an interim answer before", status("HTTP/1.1 103 Early\r\nx: \0\r\n\r\nHTTP/1.1 200 OK\r\nx: \0")),
+    ]
+}
+
+/// A mended answer counts, and nothing that follows it on its connection becomes another answer, whether the server keeps
+/// the connection open or not.
+#[tokio::test]
+async fn an_answer_with_a_status_is_an_answer_of_a_receiver() {
+    for (name, head) in heads_to_mend() {
+        for behind in ["", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"] {
+            let closes = saying_once(format!("{head}ok{behind}")).await;
+            let answer = ask_receiver(closes.url("/")).await.unwrap_or_else(|words| panic!("{name}: {words}"));
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()["connection"].as_bytes()),
+                (200, &&b"close"[..]),
+                "{name}"
+            );
+            let body = body::read_capped(answer, 100).await.unwrap();
+            assert_eq!(
+                body,
+                if name == "an empty length" { format!("ok{behind}") } else { "ok".to_owned() }.as_bytes()
+            );
+
+            let stays = RawServer::answering(format!("{head}ok{behind}")).await;
+            let client = LenientClient::new(&OPTIONS, &Transport::default(), &stays.url("/")).unwrap();
+            for _ in 0..3 {
+                let request = client.request(Method::POST, stays.url("/")).body("{}").build().unwrap();
+                let answer = client.execute(request).await.unwrap();
+                assert_eq!(answer.status(), 200, "{name}");
+                assert!(
+                    body::discard(answer, 100, OPTIONS.timeout).await,
+                    "{name}: the end of the body is known at once"
+                );
+            }
+            assert_eq!((stays.requests().len(), stays.connections()), (3, 3), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn chunks_in_an_answer_of_http_1_0_are_read() {
+    let server = saying_once("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n").await;
+    assert_eq!(body::read_capped(ask_receiver(server.url("/")).await.unwrap(), 10).await.unwrap(), b"ok");
+}
+
+/// Answers of both kinds take turns on one connection, and come in pieces.
+#[tokio::test]
+async fn a_connection_stays_open_until_a_head_is_mended() {
+    let (plain, odd) =
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "HTTP/1.1 503 N\0\r\ncontent-length: 2\r\n\r\nno");
+    let server = RawServer::start(move |mut conversation| async move {
+        for answer in [plain, plain, odd, plain] {
+            if conversation.read_request().await.is_none() {
+                return;
+            }
+            for piece in answer.as_bytes().chunks(7) {
+                conversation.say(piece).await;
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
+    let client = LenientClient::new(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
+    for (count, status) in [200, 200, 503, 200, 200, 503].into_iter().enumerate() {
+        let request = client.request(Method::POST, server.url("/")).body(vec![b'x'; 100_000]).build().unwrap();
+        let answer = client.execute(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{count}");
+        assert!(body::discard(answer, 10, OPTIONS.timeout).await, "{count}");
+    }
+    assert_eq!((server.requests().len(), server.connections()), (6, 2));
+}
+
+/// An HTTP proxy gets the whole request with the user and the password, and its odd answers count, too.
+#[tokio::test]
+async fn a_receiver_behind_a_proxy_is_asked_as_by_the_other_client() {
+    let proxy = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n").await;
+    let mut address = proxy.url("/");
+    address.set_username("ann").unwrap();
+    address.set_password(Some("hunter%202")).unwrap();
+    let transport = Transport { proxy: Proxy::at(address), ..Transport::default() };
+    let url = Url::parse("http://receiver.example/hook?a=b").unwrap();
+    assert_eq!(ask_receiver_over(&transport, url.clone()).await.unwrap().status(), 200);
+    let lenient = proxy.requests().pop().unwrap();
+    client::build(&OPTIONS, &transport, &url).unwrap().get(url).send().await.unwrap_err();
+    let strict = proxy.requests().pop().unwrap();
+    let lines = |head: &str| {
+        // Only the other client asks for packed bodies.
+        let lines = head.lines().filter(|line| !line.starts_with("accept-encoding"));
+        let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&lenient.head), lines(&strict.head));
+    assert!(lenient.head.starts_with("GET http://receiver.example/hook?a=b HTTP/1.1\r\n"), "{}", lenient.head);
+    assert_eq!(lenient.header("proxy-authorization"), ["Basic YW5uOmh1bnRlciAy"]);
+}
+
 /// For an answer that cannot be read, the error names the part that cannot be read.
 #[tokio::test]
 async fn of_an_answer_that_cannot_be_read_the_part_is_named() {
     let head = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
     let too_large = "its head has more than 5000 headers or 408 KiB";
+    let mut mended = Vec::new();
     for (bytes, part) in [
         (head(&"x: v\r\n".repeat(5_001)), too_large),
         (head(&format!("x: {}", "y".repeat(1 << 20))), too_large),
@@ -302,8 +440,22 @@ async fn of_an_answer_that_cannot_be_read_the_part_is_named() {
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), "it does not begin with HTTP/1.1 or HTTP/1.0"),
     ] {
         let server = saying_once(bytes.clone()).await;
-        assert_eq!(words(server.url("/")).await, format!("the answer cannot be read: {part}"), "{bytes:.60}");
+        let expected = format!("the answer cannot be read: {part}");
+        assert_eq!(describe(&get(server.url("/")).await.unwrap_err(), &OPTIONS), expected, "{bytes:.60}");
+        match ask_receiver(server.url("/")).await {
+            Ok(answer) => mended.push((part, answer.status().as_u16())),
+            Err(words) => assert_eq!(words, expected, "{bytes:.60}"),
+        }
     }
+    let expected = [
+        ("its Content-Length is not one number", 200),
+        ("a NUL or a bare carriage return stands among its headers", 200),
+        ("a NUL or a bare carriage return stands among its headers", 200),
+        ("it is HTTP/1.0 with a Transfer-Encoding", 200),
+        ("its first line has no status", 200),
+        ("it does not begin with HTTP/1.1 or HTTP/1.0", 200),
+    ];
+    assert_eq!(mended, expected, "answers of receivers that have a status");
 }
 
 /// The status counts, however the connection ends after the status.
@@ -321,6 +473,11 @@ async fn a_reset_after_the_answer_changes_nothing() {
             let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
             assert_eq!(response.status(), 200, "{length} {size}");
             assert!(body::discard(response, 10, OPTIONS.timeout).await == length.contains('2'), "{length} {size}");
+            let client = LenientClient::new(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
+            let request = client.request(Method::POST, server.url("/")).body(vec![b'x'; size]).build().unwrap();
+            let answer = client.execute(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{length} {size}");
+            assert!(body::discard(answer, 10, OPTIONS.timeout).await == length.contains('2'), "{length} {size}");
         }
     }
 }
@@ -340,6 +497,11 @@ async fn an_answer_before_the_end_of_the_request_counts() {
         for _ in 0..20 {
             let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
             assert_eq!(response.status(), 200, "{size}");
+        }
+        let client = LenientClient::new(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
+        for _ in 0..20 {
+            let request = client.request(Method::POST, server.url("/")).body(vec![b'x'; size]).build().unwrap();
+            assert_eq!(client.execute(request).await.unwrap().status(), 200, "{size}");
         }
     }
 }
@@ -361,7 +523,11 @@ async fn a_large_head_is_an_answer_over_http2_too() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let (socket, _) = listener.accept().await.unwrap();
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(acceptor.clone(), socket));
+        }
+    });
+    async fn serve(acceptor: tokio_rustls::TlsAcceptor, socket: tokio::net::TcpStream) {
         let mut connection = h2::server::handshake(acceptor.accept(socket).await.unwrap()).await.unwrap();
         while let Some(Ok((_, mut respond))) = connection.accept().await {
             let answer = (0..30).fold(hyper::Response::builder(), |answer, number| {
@@ -369,14 +535,17 @@ async fn a_large_head_is_an_answer_over_http2_too() {
             });
             respond.send_response(answer.body(()).unwrap(), true).unwrap();
         }
-    });
+    }
     let authorities = vec![cert.der().clone()];
     let transport = Transport { tls: super::tls_files::tls(authorities, None), ..Transport::default() };
     let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
-    let response = client::build(&OPTIONS, &transport, &url).unwrap().get(url).send().await;
+    let response = client::build(&OPTIONS, &transport, &url).unwrap().get(url.clone()).send().await;
     let response = response.unwrap_or_else(|error| panic!("{}", describe(&error, &OPTIONS)));
-    assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
-    assert_eq!(response.headers().len(), 30);
+    let answer = ask_receiver_over(&transport, url).await.unwrap();
+    for response in [response, answer] {
+        assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+        assert_eq!(response.headers().len(), 30);
+    }
 }
 
 /// Bytes behind an answer that belong to no request do not become the answer to the next request.
@@ -392,6 +561,14 @@ async fn what_follows_an_answer_is_not_the_next_one() {
             body::discard(response, 10, OPTIONS.timeout).await;
         }
         assert_eq!(server.requests().len(), 3);
+        let client = LenientClient::new(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
+        for _ in 0..3 {
+            let request = client.request(Method::GET, server.url("/")).build().unwrap();
+            let answer = client.execute(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{garbage:?}");
+            body::discard(answer, 10, OPTIONS.timeout).await;
+        }
+        assert_eq!(server.requests().len(), 6);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reads certificates and keys from PEM files. Errors name the mistake.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
 use super::transport::{ClientCertificate, Tls};
+use crate::files;
 
 /// The longest file that is read, in bytes. The certificate bundle of a whole system has about 250 KiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -62,7 +62,7 @@ pub enum UnusableTlsFile {
     OtherKey,
 }
 
-/// Reads the authorities that may vouch for the other side.
+/// Reads the authorities whose certificates are trusted for the other side.
 ///
 /// # Errors
 /// [`UnusableTlsFile`] if the file cannot be used.
@@ -138,7 +138,7 @@ pub fn tls(authorities: Vec<CertificateDer<'static>>, identity: Option<ClientCer
 /// [`UnusableTlsFile`] if the file cannot be read, is too long, or is UTF-16.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, UnusableTlsFile> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    files::open_configured(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(UnusableTlsFile::TooLong);
     }

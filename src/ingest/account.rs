@@ -31,7 +31,7 @@ pub(super) enum AccountVerdict {
     Same,
     /// The page belongs to another account.
     Other,
-    /// The page is empty, so only a later page may tell.
+    /// The page is empty, so only a later page may show it.
     Undecided,
 }
 

@@ -17,13 +17,13 @@ pub type NumberPageFuture = Pin<Box<dyn Future<Output = Response<NumberPage>> + 
 pub trait Feed: Send {
     /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `now` is the relay's time.
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> PageFuture;
-    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows no numbers answers with an empty
-    /// list.
+    /// Asks for the numbers behind `cursor`, or for the first numbers. A feed that knows no numbers answers with an
+    /// empty list.
     fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberPageFuture {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
     }
-    /// Returns which account this is, as far as address and key tell: a URL and a fingerprint.
+    /// Returns what identifies the account: the URL of the API and the fingerprint of the key.
     fn identity(&self) -> (String, String);
     /// Returns how many keys there are.
     fn keys(&self) -> usize {

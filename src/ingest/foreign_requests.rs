@@ -43,7 +43,8 @@ impl ForeignNotice {
         self.requests
     }
 
-    /// Takes in what the budget has found. Returns the report that is due; `None` if no report is due.
+    /// Records the foreign requests that the budget has counted. Returns the report that is due; `None` if no report is
+    /// due.
     pub(super) fn note(&mut self, found: Foreign) -> Option<ForeignReport> {
         let mut requests = found.so_far;
         let mut tells = false;

@@ -6,6 +6,7 @@
 
 mod account;
 pub mod coverage;
+mod events;
 mod feed;
 mod foreign_requests;
 #[cfg(feature = "replicas")]
@@ -17,6 +18,7 @@ mod server_clock;
 mod settings;
 mod waiting_readers;
 
+pub use events::{EventSettings, NumberUses};
 pub use feed::{Feed, NumberPageFuture, PageFuture};
 #[cfg(feature = "replicas")]
 pub use leased_feed::{LeasedFeed, RequestSlots};

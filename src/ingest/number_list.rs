@@ -1,11 +1,11 @@
 //! The decision when to read the list of numbers (`GET /v1/numbers`), and how far. The list is read for the sinks that
-//! ask for details of numbers.
+//! ask for details of numbers or for events.
 //!
 //! Invariants:
 //! - A list counts as complete only if its last page said so and all of its rows could be read.
 //! - If a failure or an odd answer interrupts a list, the list is begun again, later each time.
 //! - No list is read beyond [`MOST_PAGES`] pages, and no list that goes round in a circle is read for ever.
-//! - Without a sink that asks for details, no list is read.
+//! - Without a sink that asks for details or events, no list is read.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The progress of reading the list of numbers.
 #[derive(Debug)]
 pub(super) struct NumberList {
-    /// Whether any sink asks for details of numbers.
+    /// Whether any sink asks for details of numbers or for events.
     asked_for: bool,
     /// Whether a delivery waits for details of its number.
     awaited: bool,
@@ -63,7 +63,7 @@ struct Listing {
     cursor: Option<Cursor>,
     /// The cursors that were followed. A cursor that comes again leads nowhere.
     seen: HashSet<Cursor>,
-    /// The newest number that the state had met when the list was begun.
+    /// The newest number that the state knew when the list was begun.
     newest: NumberKey,
     pages: u32,
     /// The ids of the numbers on the pages that were read.
@@ -94,7 +94,7 @@ impl NumberList {
         Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
 
-    /// Records whether any sink asks for details of numbers. If sinks begin to ask, the list is read at once.
+    /// Records whether any sink asks for details of numbers or for events. If sinks begin to ask, the list is read at once.
     pub(super) fn ask_for(&mut self, asked_for: bool, now: Instant) {
         if asked_for && !self.asked_for {
             self.due = self.due.min(now);
@@ -119,7 +119,14 @@ impl NumberList {
     /// is failing.
     pub(super) fn note_awaited(&mut self, awaited: bool, now: Instant) {
         self.awaited = awaited;
-        if awaited && self.failures == 0 {
+        if awaited {
+            self.read_again(now);
+        }
+    }
+
+    /// Lets the list be read at once, unless reading it is failing.
+    pub(super) fn read_again(&mut self, now: Instant) {
+        if self.failures == 0 {
             self.due = self.due.min(now);
         }
     }
@@ -134,7 +141,7 @@ impl NumberList {
         self.listing.is_none()
     }
 
-    /// Begins the list. `newest` is the newest number that the state has met.
+    /// Begins the list. `newest` is the newest number that the state knows.
     pub(super) fn begin(&mut self, newest: NumberKey) {
         let (seen, ids) = (HashSet::new(), HashSet::new());
         self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0, spoiled: false });
@@ -154,7 +161,7 @@ impl NumberList {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }
 
-    /// Takes in a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
+    /// Handles a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
     /// could not be read.
     pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumberListStep {
         let Some(listing) = &mut self.listing else { return NumberListStep::Lost };

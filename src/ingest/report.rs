@@ -27,7 +27,21 @@ pub enum Condition {
     NoKey(String),
 }
 
+/// The words before the instant at which a silence of the API ends.
+const RATE_LIMITED_UNTIL: &str = "rate limited until ";
+
 impl Condition {
+    /// Makes the condition of a relay that asks nothing before `until`, because the API wants silence.
+    pub fn rate_limited(until: UnixMs) -> Self {
+        Self::Limited(format!("{RATE_LIMITED_UNTIL}{until}"))
+    }
+
+    /// Returns until when the API wants silence; `None`: the API wants none.
+    pub fn silent_until(&self) -> Option<UnixMs> {
+        let Self::Limited(why) = self else { return None };
+        why.strip_prefix(RATE_LIMITED_UNTIL).and_then(UnixMs::parse)
+    }
+
     /// Returns the condition in one word.
     pub fn word(&self) -> &'static str {
         match self {
@@ -115,7 +129,7 @@ pub struct PollReport {
     pub numbers_why: Option<String>,
     /// Since when the list of numbers cannot be read, by the relay's time.
     pub numbers_since: Option<UnixMs>,
-    /// The request limit, as the API's answers tell it.
+    /// The request limit, as the API's answers state it.
     #[serde(skip)]
     pub budget: ApiBudget,
     /// The disk that the state lies on.
@@ -174,7 +188,7 @@ pub struct CatchUp {
     pub pages_read: u64,
     /// How many messages were on these pages.
     pub messages_read: u64,
-    /// About how many pages are left; `None` if nothing tells.
+    /// About how many pages are left; `None` if it is unknown.
     pub pages_left: Option<u64>,
     /// How many pages were read a minute, lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
@@ -183,7 +197,7 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// Returns how long the rest takes; `None` if nobody can tell.
+    /// Returns how long the rest takes; `None` if it is unknown.
     pub fn time_left(&self) -> Option<Duration> {
         time_for(self.pages_left?, self.pages_per_minute)
     }
@@ -211,6 +225,22 @@ impl PollReport {
             Condition::Failing(why) => format!("the API cannot be polled: {why}"),
             Condition::NoRoom(why) => format!("not polling: {why}"),
             Condition::NoKey(why) => format!("no API key is accepted: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_silence_is_read_from_its_words() {
+        let until = UnixMs(1_700_000_000_000);
+        assert_eq!(Condition::rate_limited(until).why(), Some("rate limited until 2023-11-14T22:13:20.000Z"));
+        assert_eq!(Condition::rate_limited(until).silent_until(), Some(until));
+        for other in [Condition::Polling, Condition::Limited("soon".to_owned()), Condition::Failing("rate".to_owned())]
+        {
+            assert_eq!(other.silent_until(), None, "{other:?}");
         }
     }
 }

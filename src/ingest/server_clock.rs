@@ -1,8 +1,8 @@
 //! The present time by the server's clock.
 //!
-//! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound of the server's
-//! time. Carried on by our monotonic clock, the bound stays a lower bound, and the highest of these bounds is soon
-//! exact to a few milliseconds.
+//! A `Date` has whole seconds, rounded down, and was written before it arrived. So each `Date` is a lower bound of the
+//! server's time. Carried on by our monotonic clock, the bound stays a lower bound, and the highest of these bounds is
+//! soon exact to a few milliseconds.
 //!
 //! Without a `Date`, the time when a row was ingested is such a bound as well. This bound too is carried on. Otherwise
 //! time would stand still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become
@@ -12,10 +12,10 @@
 //! ahead loses late messages: the anchor rises with it, and sweeps no longer read down to these messages. So:
 //!
 //! - A `Date` that is more than an hour behind the expected time, or more than five minutes ahead of it, is believed
-//!   only after it was told for 15 minutes, or if another clock vouches for it ([`ClockDoubt`]).
-//! - The first `Date` of a process has no expected time. If no other clock vouches for it, the earlier one of `Date` and
+//!   only after it was repeated for 15 minutes, or if another clock confirms it ([`ClockDoubt`]).
+//! - The first `Date` of a process has no expected time. If no other clock confirms it, the earlier one of `Date` and
 //!   the relay's time counts, but no time before the latest `ingestedAt` of the page.
-//! - These clocks may vouch for a `Date`: the relay's time, which counts while the machine is suspended; the machine's
+//! - These clocks may confirm a `Date`: the relay's time, which counts while the machine is suspended; the machine's
 //!   clock, which is right again after the machine was stopped; and, for a `Date` that leads ahead, the time when a row
 //!   was ingested.
 
@@ -48,9 +48,9 @@ pub(super) struct LocalClocks {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
-    /// Takes in an answer: its `Date`, or without a `Date` the largest `ingestedAt` of its rows. Returns the server's
-    /// now. If the answer tells no later time, the last estimate is carried on; if there is no estimate, the relay's
-    /// time counts.
+    /// Handles an answer: its `Date`, or without a `Date` the largest `ingestedAt` of its rows. Returns the server's
+    /// now. If the answer has no later time, the last estimate is carried on; if there is no estimate, the relay's time
+    /// counts.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
@@ -75,7 +75,7 @@ impl ServerClock {
 
     fn read_undated(&mut self, newest_ingested: Option<UnixMs>, local: UnixMs, now: Instant) -> UnixMs {
         let carried = self.estimate(now);
-        // One row with a wrong `ingestedAt` must not move the clock by years. Where there are dates, such a row must
+        // One row with a wrong `ingestedAt` must not move the clock by years. If answers have a `Date`, such a row must
         // not move the clock at all.
         let is_believed =
             |at: &UnixMs| carried.is_none() || (!self.dated && (*at <= local || is_plausible(*at, local)));
@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(server.read(Some(began), quiet, usual), began);
             assert_eq!(server.read(Some(later), ingested, own), if is_believed { later } else { began });
         }
-        // An old message tells nothing about a `Date` that is behind.
+        // An old message shows nothing about a `Date` that is behind.
         let mut server = ServerClock::default();
         server.read(Some(began), quiet, usual);
         assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);

@@ -8,14 +8,14 @@ use crate::time::Instant;
 /// The shortest time between two polls of the newest page.
 const FASTEST: Duration = Duration::from_millis(200);
 
-/// Polls are fast as long as this pace, or that of `poll.interval` if it is shorter, could be kept until further slots
-/// of the budget are free. So a reader that waits long never waits for a slot.
+/// Polls are fast while the free slots would last for polls at this interval (or at `poll.interval`, if that is
+/// shorter) until further slots of the budget become free. So a reader that waits long never waits for a slot.
 const SLOWEST_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// The readers that wait for messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitingReaders {
-    /// Whether there is any reader. Texts are kept for it for a moment.
+    /// Whether there is any reader. Texts are kept for readers for a moment.
     pub present: bool,
     /// Until when some reader wants fast polls.
     pub fast_until: Option<Instant>,

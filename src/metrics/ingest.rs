@@ -77,7 +77,7 @@ impl IngestMetrics {
         counters.map(|metric| whole(metric.get_counter().get_value())).sum()
     }
 
-    /// Takes in how many requests of other programs were seen since the process began.
+    /// Records how many requests of other programs the relay has seen since the process began.
     pub fn foreign_requests_seen(&self, total: u64) {
         self.foreign_requests.inc_by(total.saturating_sub(self.foreign_requests.get()));
     }

@@ -7,7 +7,7 @@
 //! Invariants: every name begins with `joltsms_relay_`; every metric has the label `account`; no label holds a phone
 //! number, a message or a secret. Counters begin at zero with each process.
 //!
-//! The crate `prometheus` writes the format for which `promtool check metrics` looks. The official crate
+//! The crate `prometheus` writes the format that `promtool check metrics` accepts. The official crate
 //! `prometheus-client` writes only OpenMetrics, in which the `TYPE` of a counter lacks `_total`; promtool refuses that.
 
 mod gauges;

@@ -164,7 +164,7 @@ pub fn replayed(
     }
     if tallies.iter().any(|tally| tally.found() > 0) {
         lines.push(match running {
-            Some(false) => "no relay runs: it begins with them at its next start".to_owned(),
+            Some(false) => "no relay runs: the next start begins with them".to_owned(),
             _ => "a running relay begins within 5 s".to_owned(),
         });
     }

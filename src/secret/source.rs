@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Secret;
+use crate::files;
 
 /// An environment as a plain value, so that only the start of the program reads the environment of the process.
 pub type Environment = BTreeMap<OsString, OsString>;
@@ -94,7 +94,11 @@ impl Source {
     fn read_file(&self, path: &Path) -> Result<String, Unavailable> {
         let unreadable = |error| Unavailable::Unreadable(self.clone(), error);
         let mut bytes = Vec::new();
-        File::open(path).map_err(unreadable)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        files::open_configured(path)
+            .map_err(unreadable)?
+            .take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(Unavailable::TooLong(self.clone()));
         }
@@ -147,7 +151,7 @@ impl Unavailable {
             Self::Unreadable(_, error) if error.kind() == io::ErrorKind::NotFound => {
                 "create it, readable by the relay's user only".to_owned()
             }
-            Self::Unreadable(..) => "make it a file that the relay's user may read".to_owned(),
+            Self::Unreadable(..) => "make it a regular file that the relay's user may read".to_owned(),
             Self::NoCredentials(name) => {
                 format!("credentials exist under systemd only, with `LoadCredential={name}:/path` in the unit")
             }
@@ -202,6 +206,9 @@ mod tests {
             Source::File(directory.path().join(name))
         };
         let variables = environment(&[("EMPTY", ""), ("BLANK", " \n")]);
+        // Nobody writes into the pipe, so whoever waits for it waits for ever.
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (source, expected) in [
             (Source::Env("UNSET".into()), "the environment variable `UNSET` is not set"),
             (Source::Env("EMPTY".into()), "the environment variable `EMPTY` is empty"),
@@ -214,6 +221,8 @@ mod tests {
             (file("long", "hunter2".repeat(10_000).as_bytes()), "long` is longer than 64 KiB"),
             (Source::File(directory.path().join("missing")), "missing` cannot be read: No such file"),
             (Source::File(directory.path().into()), "cannot be read: Is a directory"),
+            (Source::File(pipe), "pipe` cannot be read: it is not a regular file"),
+            (Source::File("/dev/zero".into()), "/dev/zero` cannot be read: it is not a regular file"),
             (Source::Credential("x".into()), "the credential `x` is not there: $CREDENTIALS_DIRECTORY is not set"),
             (Source::Credential("../x".into()), "the name of a credential is the name of a file"),
         ] {

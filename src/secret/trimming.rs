@@ -5,7 +5,7 @@
 //! off. Around a password or a shared secret white space and quotes may be meant: such a value is refused, neither
 //! changed nor used.
 //!
-//! Invariant: no message of this module repeats anything of a value but the code of an invisible character.
+//! Invariant: no error text of this module repeats anything of a value, except the code of an invisible character.
 
 /// The byte order mark, at the beginning of a text.
 const MARK: char = '\u{feff}';
@@ -26,7 +26,7 @@ pub enum SecretKind {
 pub struct Tidy<'t> {
     /// The value, without everything that does not belong to it.
     pub text: &'t str,
-    /// A description of what was taken off, where the operator should know; it goes on after "has".
+    /// A description of what was taken off, if the operator should know; the text follows the word "has".
     pub left_out: Option<&'static str>,
 }
 
@@ -90,7 +90,7 @@ pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     if let Some(invisible) = tidied.text.chars().find(|next| is_invisible(*next)) {
         return Err(Doubtful::Invisible(invisible.into()));
     }
-    // A header with line breaks is refused where the header is made.
+    // A header with line breaks is refused later, when the header is made.
     let is_line_break = |next: char| matches!(next, '\r' | '\n');
     match kind {
         SecretKind::Token if tidied.text.contains(|next: char| next.is_whitespace() && !is_line_break(next)) => {

@@ -22,7 +22,7 @@ pub struct Declarations {
     pub sections: Vec<Section>,
     /// The keys of each table `[sinks.NAME]`.
     pub sink: Section,
-    /// Sections of later versions. They are refused with a message of their own, because a section that is accepted and
+    /// Sections of later versions. They are refused with their own error text, because a section that is accepted and
     /// does nothing is worse than an error.
     pub later: &'static [&'static str],
 }
@@ -87,7 +87,7 @@ impl Declarations {
         if places.is_empty() { None } else { Some(places.join(" or ")) }
     }
 
-    /// The names of all sections, for a message.
+    /// The names of all sections, for an error text.
     pub(super) fn section_names(&self) -> impl Iterator<Item = &'static str> {
         self.sections.iter().map(|section| section.name).chain([SINKS])
     }

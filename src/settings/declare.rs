@@ -66,7 +66,7 @@ impl<T> Declared<T> {
         self
     }
 
-    /// Sets the default that the documentation shows, where other code decides about a missing value.
+    /// Sets the default that the documentation shows, if other code decides about a missing value.
     pub fn by_default(mut self, shown: &'static str) -> Self {
         self.key.default = Some(shown.to_owned());
         self
@@ -86,7 +86,7 @@ impl<T> Declared<T> {
 }
 
 impl Declared<Option<WrittenText>> {
-    /// Sets the text that counts where none is written.
+    /// Sets the text that counts if none is written.
     pub fn or(self, default: &'static str) -> Self {
         let Self { key, inside, read } = self;
         let read: Read<_> = Box::new(move |from, name| match from.written(name) {
@@ -146,7 +146,7 @@ pub fn tables<T: Settings, A: 'static>(read: fn(&mut Reader<'_>, &str) -> A) -> 
     Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: true }, None, read) }
 }
 
-/// Any text. `what` names the kind of text in messages, as in "URL".
+/// Any text. `what` names the kind of text in error texts, as in "URL".
 pub fn text(
     what: &'static str,
     expected: &'static str,
@@ -162,7 +162,7 @@ pub fn texts(split: bool) -> Declared<Option<Texts>> {
     })
 }
 
-/// A reference to a secret. Messages propose `variable` as the variable that holds it.
+/// A reference to a secret. Error texts propose `variable` as the variable that holds it.
 pub fn secret(variable: &'static str) -> Declared<Option<WrittenText>> {
     Declared::new(KeyKind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
 }

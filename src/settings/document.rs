@@ -33,7 +33,7 @@ pub struct Document {
 /// The keys of one section or sink, by their full names below it.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// The place where the table begins, for messages about missing keys.
+    /// The place where the table begins, for errors about missing keys.
     pub origin: Origin,
     /// The written values.
     pub entries: BTreeMap<String, WrittenEntry>,

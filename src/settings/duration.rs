@@ -6,7 +6,7 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 6] =
     [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Examples of durations, for messages.
+/// Examples of durations, for error texts.
 pub(super) const EXAMPLES: &str = "a duration is written like \"500ms\", \"15m\", \"1h30m\" or \"7d\"";
 
 /// The regular expression that all durations match. It does not check the order of the units.

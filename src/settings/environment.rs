@@ -9,8 +9,8 @@
 //! The names of a map, such as the headers of a sink, are variables of their own, with `_` for each `-`:
 //! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
 //!
-//! An unknown variable with the prefix is an error where a key of a section was probably meant, and a warning
-//! otherwise. Kubernetes sets variables for each service; those of a service whose name begins like the prefix are
+//! An unknown variable with the prefix is an error if a key of a section was probably meant. If not, it is a warning.
+//! Kubernetes sets variables for each service; the variables of a service whose name begins like the prefix are
 //! ignored. They never contain `__`.
 
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! The text of the configuration file, and the excerpts of it that messages show.
+//! The text of the configuration file, and the excerpts of it that error texts show.
 //!
 //! Invariant: no excerpt shows a value that may be a secret. A value is shown as `"…"` unless the reader of its key
 //! says that it may be shown. Comments are cut off. In a file that is not TOML no value is shown at all, because nobody

@@ -221,8 +221,8 @@ impl FileReader<'_> {
         into.elements.insert(group.to_owned(), elements);
     }
 
-    /// The name as a message may show it. Even a name may be a piece of a secret value: if it could not stand without
-    /// quotes, or if the file is not TOML and the name resembles no known name.
+    /// The name as an error text may show it. Even a name may be a piece of a secret value: if it could not stand
+    /// without quotes, or if the file is not TOML and the name resembles no known name.
     fn shown<'n>(&self, name: &'n str, is_near: bool, origin: &Origin) -> &'n str {
         if is_plain(name) && (is_near || self.report.may_show(origin)) { name } else { "…" }
     }
@@ -255,8 +255,8 @@ impl FileReader<'_> {
         WrittenEntry { origin: Origin::File(item.span()), value }
     }
 
-    /// Refuses secrets that are written out. This is checked here and not where the value is read: a variable may
-    /// override the value, and the secret would still lie in the file.
+    /// Refuses secrets that are written out. This is checked here, and not when the value is read: a variable may
+    /// override the value, and the secret would still be in the file.
     fn refuse_literals(&mut self, path: &str, variable: &str, entry: &mut WrittenEntry) {
         match &mut entry.value {
             WrittenValue::Reference(_) | WrittenValue::Broken => {}
@@ -316,7 +316,7 @@ impl FileReader<'_> {
     }
 }
 
-/// The message for a key or section of a later version. It differs from the message for a typo.
+/// The error text for a key or section of a later version. It differs from the text for a typo.
 pub(super) fn not_yet(what: &str) -> String {
     format!("{what} is not supported by this version of joltsms-relay ({})", env!("CARGO_PKG_VERSION"))
 }

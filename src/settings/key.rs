@@ -32,7 +32,7 @@ pub enum KeyKind {
     },
     /// Any text.
     Text {
-        /// The kind of text, for messages, such as "URL".
+        /// The kind of text, for error texts, such as "URL".
         what: &'static str,
         /// A regular expression that matches every accepted text.
         pattern: Option<&'static str>,
@@ -60,7 +60,7 @@ pub enum KeyKind {
     Path,
     /// An array of statuses within bounds.
     Statuses {
-        /// The kind of statuses, for messages, such as "HTTP statuses".
+        /// The kind of statuses, for error texts, such as "HTTP statuses".
         what: &'static str,
         /// The least and the greatest status.
         bounds: RangeInclusive<u16>,
@@ -69,7 +69,7 @@ pub enum KeyKind {
     Secret {
         /// Whether an array of references is accepted, too.
         several: bool,
-        /// The variable that messages propose.
+        /// The variable that error texts propose.
         variable: &'static str,
     },
     /// A table with names that the user chooses, each with a text.
@@ -85,7 +85,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// Whether messages may show a value that is wrong here. False where people may have put a secret by mistake.
+    /// Whether error texts may show a wrong value of this key. False if people may put a secret there by mistake.
     pub fn may_be_shown(&self) -> bool {
         matches!(self, Self::Duration { .. } | Self::Integer(_) | Self::Number(_) | Self::Boolean)
     }

@@ -10,10 +10,10 @@
 //! structs from the document.
 //!
 //! Invariants: nothing here reads the environment of the process; all errors are reported at once, each with its place;
-//! a key that is not declared is an error; no message, `Debug` or `Display` shows a secret.
+//! a key that is not declared is an error; no error text, `Debug` or `Display` shows a secret.
 //!
 //! `serde` and `schemars` are not used for this: they stop at the first error, and forget where a value was written.
-//! The place of a value decides about more than messages: a list in a variable has commas, and a secret may stand in a
+//! The place of a value matters for more than error texts: a list in a variable has commas, and a secret may stand in a
 //! variable but not in the file.
 
 mod declarations;

@@ -24,7 +24,7 @@ pub struct Errors(Vec<Problem>);
 #[derive(Clone, Debug)]
 pub struct Warning(Problem);
 
-/// One error or warning: its message, its place, and a remedy.
+/// One error or warning: its text, its place, and a remedy.
 #[derive(Clone, Debug)]
 pub struct Problem {
     place: ProblemPlace,
@@ -63,8 +63,8 @@ impl Errors {
 impl Problem {
     fn new(place: ProblemPlace, message: String, help: &str) -> Self {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
-        // The readers of the keys keep values out of messages. They cannot do so for an API key that somebody put where
-        // a name or a path belongs, but such a key is easily recognised here.
+        // The readers of the keys keep values out of error texts. They cannot do so for an API key that somebody put
+        // where a name or a path belongs, but such a key is easily recognised here.
         let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
         Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }

@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 
-/// Examples of sizes, for messages.
+/// Examples of sizes, for error texts.
 pub(super) const EXAMPLES: &str = "a size is written like \"500MB\", \"64MiB\" or \"1.5GiB\"";
 
 /// Reads a number with a unit, or a number of bytes; `None` if it is neither.

@@ -58,7 +58,7 @@ fn cannot_flush(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| unknown.contains(&errno))
 }
 
-/// Returns the directory of an open file, if the system can tell it.
+/// Returns the directory of an open file, if the system knows it.
 fn directory_of(file: &File) -> Option<File> {
     let path = fs::read_link(format!("/dev/fd/{}", file.as_raw_fd())).ok()?;
     File::open(path.parent()?).ok()

@@ -91,8 +91,8 @@ fn sink() -> io::Result<LineSink> {
     let unfinished = ends_within_a_line(&file);
     if unfinished == Some(true) {
         tracing::info!(
-            "standard output ends in the middle of a line, as a process left it that died: it gets an end, and its \
-             message comes again"
+            "standard output ends in the middle of a line, because a process died: the line gets an end, and its \
+             message is written again"
         );
     }
     let is_terminal = file.is_terminal();
@@ -166,7 +166,7 @@ pub fn append_only(stream: &File) {
 
 /// Whether the stream is the null device that Rust opens if a process began without a standard stream. This device is
 /// open for reading and writing, which is rare for a null device that a user chose.
-fn stands_in_for_a_closed_one(stream: &File) -> bool {
+pub fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);
         Some(ours.file_type().is_char_device() && ours.rdev() == null.rdev())

@@ -1,7 +1,10 @@
 //! The sections and fields of `status`: what `status --json` prints, and what `status` puts into sentences.
 //!
-//! Invariant: each field of these structs is a field of the JSON, under the same name. The only exceptions are fields
-//! with `serde(skip)`.
+//! Invariant: each field of these structs is a field of the JSON, under the same name. The exceptions are fields with
+//! `serde(skip)`, and fields with `serde(flatten)`, whose own fields take their place. These numbers are flattened: the
+//! numbers of a sink that the store counts (`store/views.rs`, such as `waiting`) or that its deliveries know
+//! (`delivery/status.rs`), the numbers of the poller (`ingest/report.rs`), and the numbers of the process
+//! (`status_file.rs`).
 
 use std::time::Duration;
 

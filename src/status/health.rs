@@ -113,7 +113,7 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
     let (Some(relay), Some(polling)) = (&status.relay.report, &status.polling.report) else {
         // The relay has just begun, or it is of a version that writes the file in another format.
         let why = status.relay.obstacle.clone();
-        let why = why.unwrap_or_else(|| "the relay has not said anything of itself yet".to_owned());
+        let why = why.unwrap_or_else(|| "the relay has not written its status yet".to_owned());
         return vec![HealthProblem::new(ProblemKind::Starting, why)];
     };
     let mut found = Vec::new();
@@ -351,9 +351,9 @@ mod tests {
         status.add(live);
         assert_eq!(problems(&status, None).len(), 2);
         let (mut status, _) = healthy();
-        assert_eq!(details(&problems(&status, None)), ["the relay has not said anything of itself yet"]);
-        status.relay.obstacle = Some("the relay cannot write about itself".into());
-        assert_eq!(details(&problems(&status, None)), ["the relay cannot write about itself"]);
+        assert_eq!(details(&problems(&status, None)), ["the relay has not written its status yet"]);
+        status.relay.obstacle = Some("the relay cannot write its status".into());
+        assert_eq!(details(&problems(&status, None)), ["the relay cannot write its status"]);
     }
 
     #[test]

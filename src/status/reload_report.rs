@@ -1,4 +1,4 @@
-//! How the last reload of the configuration went.
+//! The result of the last reload of the configuration.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! The status of this process's own relay, for the parts that show it to others while it runs.
 //!
-//! Invariants: the state is read with a connection of its own, at most once a second, and by one thread at a time,
-//! however many ask. So whoever asks often, or while the disk hangs, does not hold up the relay.
+//! Invariants: the state is read with a separate connection, at most once a second, and by one thread at a time, even
+//! if many callers ask. So neither many requests nor requests while the disk hangs hold up the relay.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The file `relay.status` beside the state, in which a running relay writes about itself.
 //!
 //! The file holds values that need not survive a power cut, and that would cost a flush for each poll if they were in
-//! the state: when the API last answered, what is wrong, what the API tells of its limit, what each sink is doing. The
+//! the state: when the API last answered, what is wrong, what the API states of its limit, what each sink is doing. The
 //! relay writes the file in place, at most once a second, and never flushes it. Nothing is lost if the file is lost.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
@@ -37,11 +37,11 @@ pub struct Live {
     pub spacing_ms: u64,
     /// How the API is polled.
     pub polling: PollReport,
-    /// The values that the API tells of its request limit.
+    /// The values that the API states of its request limit.
     pub budget: ApiBudget,
     /// The disk on which the state lies.
     pub storage: StorageReport,
-    /// The values that the API tells of its feed.
+    /// The values that the API states of its feed.
     pub feed: FeedReport,
     /// How the reading of older messages goes; `None` while there are no older messages to read.
     pub catch_up: Option<CatchUp>,
@@ -115,13 +115,13 @@ impl LiveFile {
         if let Err(error) = written
             && !std::mem::replace(&mut self.complained, true)
         {
-            tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
+            tracing::warn!(%error, "the status of the running relay cannot be written to relay.status");
         }
     }
 }
 
-/// Replaces something that stands at `path` and is no file: a link, a named pipe, a socket or an empty directory. Nothing
-/// is lost by that. Returns `error` if something else is wrong.
+/// Replaces something at `path` that is no file: a link, a named pipe, a socket or an empty directory. Nothing is lost
+/// in this way. Returns `error` if something else is wrong.
 fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     let Ok(found) = path.symlink_metadata() else { return Err(error) };
     if found.is_file() {
@@ -129,9 +129,9 @@ fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     }
     let removed = if found.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
     if let Err(stays) = removed {
-        return Err(io::Error::other(format!("{error}; what stands there cannot be removed: {stays}")));
+        return Err(io::Error::other(format!("{error}; the thing in its place cannot be removed: {stays}")));
     }
-    tracing::warn!(path = %path.display(), %error, "what stood in the place of relay.status was removed");
+    tracing::warn!(path = %path.display(), %error, "something in the place of relay.status that was no file was removed");
     files::open_or_make(path)
 }
 
@@ -186,13 +186,13 @@ impl Live {
         Some(newest)
     }
 
-    /// Returns why the relay on the state in `dir` can write no report: something that is no file stands in its place.
+    /// Returns why the relay on the state in `dir` can write no report: something that is no file is in its place.
     pub fn obstacle(dir: &Path) -> Option<String> {
         let path = dir.join(NAME);
         let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;
         let kind = if found.is_dir() { "a directory" } else { "no file" };
         Some(format!(
-            "the relay cannot write about itself, since {} is {kind}: move it away and restart the relay",
+            "the relay cannot write its status, because {} is {kind}: move it away and restart the relay",
             path.display()
         ))
     }
@@ -312,7 +312,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         fs::write(path.join("kept"), "").unwrap();
         let refused = LiveFile::open(dir.path(), 1).unwrap_err().to_string();
-        assert!(refused.contains("what stands there cannot be removed: "), "{refused}");
+        assert!(refused.contains("the thing in its place cannot be removed: "), "{refused}");
         assert!(path.join("kept").exists());
         let said = Live::obstacle(dir.path()).unwrap();
         assert!(said.contains("relay.status is a directory: move it away and restart the relay"), "{said}");

@@ -3,7 +3,7 @@
 
 use super::error::Error;
 
-/// The account that the state belongs to, as far as the relay can tell.
+/// The account that the state belongs to, as far as the relay knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The address of the API; `None` before the first page.

@@ -1,7 +1,7 @@
 //! The contract of a backend: which transactions a database has to offer to a relay, and what they promise.
 //!
-//! Today one backend keeps the contract, [`super::sqlite`]. The tests in `store/tests` try the contract on every
-//! backend.
+//! Two backends keep the contract: [`super::sqlite`], and `postgres` with the feature `replicas`. The tests in
+//! `store/tests` try the contract on every backend.
 
 use std::fmt;
 

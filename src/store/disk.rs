@@ -14,13 +14,13 @@ pub struct DiskUsage {
     pub unused: u64,
     /// The free bytes of the file system.
     pub free: u64,
-    /// The whole length of the journal, in which changes stand before they are brought into the file.
+    /// The whole length of the journal, which holds changes until they are brought into the file.
     pub journal: u64,
 }
 
 /// How many bytes of the journal count as used at most: twice the length that SQLite leaves to an emptied journal.
-/// Bytes beyond that are on their way into the file, or are kept because another program reads; no message takes that
-/// room.
+/// Further bytes are on their way into the file, or stay because another program reads. They are not needed for
+/// messages.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.

@@ -16,7 +16,8 @@ pub enum Error {
     },
     /// The state directory is gone, or another directory is in its place.
     #[error(
-        "the state directory {dir} was removed or replaced while the relay ran: what it does now would be on record nowhere"
+        "the state directory {dir} was removed or replaced while the relay ran: nothing that the relay does now \
+         would be recorded"
     )]
     Replaced {
         /// The state directory.
@@ -39,7 +40,10 @@ pub enum Error {
         known: i64,
     },
     /// An older version wrote the state. The next start of the relay brings the state to the present format.
-    #[error("{file} has the state format {found} of an older version; the next start of the relay makes {known} of it")]
+    #[error(
+        "{file} has the state format {found} of an older version; the next start of the relay brings it to \
+         format {known}"
+    )]
     Older {
         /// The state file.
         file: PathBuf,
@@ -74,8 +78,8 @@ pub enum Error {
     },
     /// An older version wrote the state in the database. The next start of the relay brings it to the present format.
     #[error(
-        "the schema {namespace} has the state format {found} of an older version; the next start of the relay makes \
-         {known} of it"
+        "the schema {namespace} has the state format {found} of an older version; the next start of the relay brings \
+         it to format {known}"
     )]
     OlderSchema {
         /// The name of the schema.

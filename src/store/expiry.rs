@@ -32,7 +32,7 @@ pub struct ExpiryPortion {
     pub rows: Vec<Seq>,
     /// Whether `rows` holds all messages that are too old.
     pub complete: bool,
-    /// The place in the order of release up to which the search went.
+    /// The place in the order of release that the search has reached.
     pub released: i64,
 }
 

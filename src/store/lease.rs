@@ -1,9 +1,9 @@
-//! The lease: the role of the relay for a time, where several relays share a state in a database.
+//! The lease: the role of the relay for a time, if several relays share a state in a database.
 //!
-//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work
-//! earlier, a second less than that after it *began* to ask, by a clock that nobody sets. So neither a slow answer nor a wrong clock
-//! lets a relay work while another one has the lease. A failure to renew changes nothing: the work still stops at that
-//! time.
+//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work a
+//! second earlier, counted from the moment at which it *began* to ask, by a clock that nobody sets. So neither a slow
+//! answer nor a wrong clock lets a relay work while another one has the lease. A failure to renew changes nothing: the
+//! work still stops at that time.
 
 use std::time::Duration;
 

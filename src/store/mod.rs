@@ -2,7 +2,8 @@
 //!
 //! - The files of this folder hold the values, the states, the errors, and the contract ([`Backend`]): what each
 //!   transaction does and promises.
-//! - `sqlite/` fulfils the contract with SQLite. This folder has every SQL statement of the project.
+//! - `sqlite/` and `postgres/` fulfil the contract, with SQLite and with PostgreSQL. These folders have every SQL
+//!   statement of the project.
 //! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state.
 //!
 //! Invariants:

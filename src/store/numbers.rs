@@ -2,7 +2,7 @@
 //! details.
 //!
 //! Invariant: a delivery is undecided only while its sink needs details of the number that are not known. Once a list
-//! of all numbers was read to its end, every number that was met before the list began counts as known: with its
+//! of all numbers was read to its end, every number that the state knew before the list began counts as known: with its
 //! details, or as absent.
 
 use super::error::Error;

@@ -149,7 +149,7 @@ pub trait OperatorTransactions {
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
     /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
     /// was neither a pause nor a silence, returns `None` and changes nothing but the count of
-    /// [`resume_count`](Self::resume_count), which tells a running relay to forget what it has learnt of the receiver.
+    /// [`resume_count`](Self::resume_count), which makes a running relay forget what it has learnt of the receiver.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

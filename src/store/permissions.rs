@@ -1,9 +1,12 @@
 //! The hint about owner and mode in an error about a file that this user may not use.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The most symbolic links that are followed, as in the kernel.
+const LINKS: usize = 40;
 
 /// Returns the end of an error about `path`: the user whom this process runs as, and the owner and mode of the file. The
 /// text is empty unless `why` is a missing permission.
@@ -12,13 +15,44 @@ pub(super) fn hint(path: &Path, why: ErrorKind) -> String {
         return String::new();
     }
     let uid = rustix::process::geteuid().as_raw();
-    // Whether a missing or hidden file can be used depends on the directory above it.
-    let found = path.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)));
-    let Some((path, found)) = found else { return format!(" (the relay runs as uid {uid})") };
+    let Some((path, found)) = nearest(path, LINKS) else { return format!(" (this process runs as uid {uid})") };
     format!(
-        " (the relay runs as uid {uid}; {} belongs to uid {} and has mode {:04o})",
+        " (this process runs as uid {uid}; {} belongs to uid {} and has mode {:04o})",
         path.display(),
         found.uid(),
         found.mode() & 0o7777
     )
+}
+
+/// Returns the file, or, if it is missing or hidden, the lowest directory above it that can be seen: whether the file can be
+/// used depends on this directory. A symbolic link counts as the path that it names; at most `links` are followed.
+fn nearest(path: &Path, links: usize) -> Option<(PathBuf, Metadata)> {
+    path.ancestors().find_map(|path| match fs::metadata(path) {
+        Ok(found) => Some((path.to_owned(), found)),
+        Err(_) => {
+            let target = fs::read_link(path).ok()?;
+            nearest(&path.parent()?.join(target), links.checked_sub(1)?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_nearest_directory_is_found_behind_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir(at("private")).unwrap();
+        symlink("private/hidden", at("state")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        let found = |path: &str| nearest(&at(path), LINKS).map(|(path, _)| path);
+        assert_eq!(found("private"), Some(at("private")));
+        assert_eq!(found("private/missing/file"), Some(at("private")));
+        assert_eq!(found("state/state.db"), Some(at("private")), "not the directory with the link");
+        assert_eq!(found("loop/state.db"), Some(dir.path().to_owned()));
+    }
 }

@@ -18,6 +18,8 @@ pub struct SinkSetup {
     pub ordered: bool,
     /// The name of the sink to which dead letters are handed over, if there is one.
     pub fallback: Option<String>,
+    /// Whether the sink receives events of numbers, too.
+    pub events: bool,
     /// Which stored messages the sink receives if it is new and the state has messages already.
     pub start: Start,
     /// Whether the sink is enabled. A sink that is not enabled is paused until a start at which it is enabled.
@@ -32,6 +34,7 @@ impl SinkSetup {
             selection: MessageSelection::default(),
             ordered: false,
             fallback: None,
+            events: false,
             start: Start::Now,
             enabled: true,
         }
@@ -89,6 +92,9 @@ pub trait RegistrationTransactions {
     /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if this sink is
     /// among `setups`: the fallback gets a delivery of the message in the same transaction, whatever its filter says,
     /// unless it has a delivery of the message already.
+    ///
+    /// Events ([`crate::domain::RowStanding::Event`]) go to the sinks with `events`, and to no others. Filters do not
+    /// decide about events.
     ///
     /// Returns the state's knowledge of each sink, in the order of `setups`.
     ///

@@ -1,5 +1,5 @@
-//! The transactions of the relay's time: what one process tells the next about this time, and how stored instants are
-//! changed when this time is put right.
+//! The transactions of the relay's time: what one process passes to the next about this time, and how stored instants
+//! are changed when this time is put right.
 //!
 //! Invariants: an instant in the past stays, or moves by as much as the relay's time was put right. Afterwards the only
 //! stored instants ahead of now are the ends of waits, which keep their length. These transactions end and remove

@@ -87,7 +87,7 @@ pub(super) enum ReplayDecision {
 
 impl ReplaySelection {
     /// Decides on one delivery of a message that meets the other conditions. `state` is `None` if there is no delivery.
-    /// `is_released` tells whether the message was ever released to the sinks.
+    /// `is_released` says whether the message was ever released to the sinks.
     pub(super) fn select(&self, state: Option<DeliveryState>, is_released: bool) -> ReplayDecision {
         use DeliveryState::{Dead, Delivered, Dropped, Fresh, Retry, Undecided};
         match state {
@@ -104,7 +104,7 @@ impl ReplaySelection {
 
 /// Transactions of `replay`.
 pub trait ReplayTransactions {
-    /// Reads the last place in the order of release. A replay ends at this place, so that it never meets deliveries
+    /// Reads the last place in the order of release. A replay ends at this place, so that it never finds deliveries
     /// that it made itself.
     ///
     /// # Errors

@@ -2,7 +2,9 @@
 //! ids that cannot appear again as new.
 //!
 //! Invariants: nothing is removed that still waits. An id is removed only below the watermark and after its text; the
-//! ids that are newest by time stay, whatever their age.
+//! ids that are newest by time stay, whatever their age. The id of an event stays until the event cannot be made again.
+
+use std::time::Duration;
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
@@ -49,6 +51,10 @@ impl ForgottenUpTo {
     pub const START: Self = Self { time: UnixMs::MIN, seq: Seq(i64::MIN) };
 }
 
+/// How long ids of events stay, so that no event is made twice. An event is made at most 365 days before its number
+/// expires, and can be made again until then.
+pub(super) const EVENTS_KNOWN: Duration = Duration::from_secs(400 * 86_400);
+
 /// How many messages are looked at in one transaction, so that delivery gets its turn in between.
 pub(super) const REMOVAL_BATCH: i64 = 500;
 
@@ -63,7 +69,8 @@ pub trait RetentionTransactions {
     fn remove_settled(&mut self, cutoffs: RetentionCutoffs, after: Seq) -> Result<RemovedMessages, Error>;
 
     /// Looks at some hundred messages behind `after`, in the order of times, and forgets the ids of messages that were
-    /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids stay.
+    /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids of messages stay, and
+    /// so do ids of events that are less than 400 days older than the watermark.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

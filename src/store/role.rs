@@ -144,7 +144,7 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, None)),
         Err(source) => return Err(io("open", &path)(source)),
     }
-    // Where the directory cannot be opened or locked, the file alone counts.
+    // If the directory cannot be opened or locked, the file alone counts.
     if let Ok(directory) = File::open(dir) {
         match directory.try_lock_shared() {
             Ok(()) => held.push(directory),

@@ -30,9 +30,17 @@ pub struct SinkView {
     /// When the oldest of the waiting messages was read from the API; `None` if no message waits.
     #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
+    /// The ids of the waiting messages that are next, at most [`SinkView::WAITING_IDS`]: first those that have failed
+    /// before, the one that is due first in front.
+    pub waiting_ids: Vec<String>,
     /// When the first of the messages that have failed before is due again; `None` if there is no such message.
     #[serde(skip)]
     pub next_retry: Option<UnixMs>,
+}
+
+impl SinkView {
+    /// The most ids of waiting messages in a view.
+    pub const WAITING_IDS: usize = 3;
 }
 
 /// One dead letter: an element of `dead-letters list --json`.

@@ -51,7 +51,7 @@ pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
 ];
 
-/// The name of the code in a message: the one that the API found, or else the one that the operator's pattern finds.
+/// The name of the code in a message: the code that the API found, or else the code that the operator's pattern finds.
 const CODE: &str = "code";
 
 /// The value of `message`: the fields of the message as the API sent them. The code is an attribute beside the fields, so

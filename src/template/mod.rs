@@ -29,6 +29,19 @@ const FUEL: u64 = 250_000;
 const NO_RESULT: &str = "a filter or a function on this line has no result, such as `last` of an empty list; \
                          `| default(\"…\")` names another value";
 
+/// The words for an operation whose own words may contain a value.
+const UNFIT_VALUE: &str = "a filter, a function or an operator on this line cannot use the value that it gets";
+
+/// The beginnings of minijinja's words for operations that name types and operators, and no value.
+const NAME_NO_VALUE: [&str; 6] = [
+    "tried to use ",
+    "value of type ",
+    "strings can only be multiplied ",
+    "sequences and iterables can only be multiplied ",
+    "cannot perform a containment check ",
+    "cannot slice ",
+];
+
 /// The name of the template in its minijinja environment.
 const NAME: &str = "template";
 
@@ -50,6 +63,8 @@ pub struct Mistake {
     pub line: Option<usize>,
     /// The mistake, in words that follow the name of the key.
     pub wrong: String,
+    /// Whether the output should be JSON and is none.
+    pub is_no_json: bool,
 }
 
 impl Template {
@@ -70,7 +85,9 @@ impl Template {
     /// The errors of [`Template::new`], and a mistake if the template shows details of the number or the account.
     pub fn of_message(source: &str, escaping: Escaping) -> Result<Self, Mistake> {
         let template = Self::with_escaping(source, "text/plain", "".into(), escaping)?;
-        let unknown = |what: &str| Err(Mistake { line: None, wrong: format!("can show the message only, not {what}") });
+        let unknown = |what: &str| {
+            Err(Mistake { line: None, wrong: format!("can show the message only, not {what}"), is_no_json: false })
+        };
         if template.needs_number {
             return unknown("details of the number");
         }
@@ -106,7 +123,7 @@ impl Template {
         for (sample, raw, number) in context::SAMPLES {
             template
                 .render(raw, number)
-                .map_err(|Mistake { line, wrong }| Mistake { line, wrong: format!("{wrong} (tried with {sample})") })?;
+                .map_err(|mistake| Mistake { wrong: format!("{} (tried with {sample})", mistake.wrong), ..mistake })?;
         }
         template.needs_number = template.names_details() || template.shows_details();
         Ok(template)
@@ -157,7 +174,8 @@ impl Template {
     pub fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
         let context = context::of(raw, number, &self.account, &self.codes).ok_or_else(|| Mistake {
             line: None,
-            wrong: "the message is no JSON object that it could read".to_owned(),
+            wrong: "the message is no JSON object that the template could read".to_owned(),
+            is_no_json: false,
         })?;
         let template = self.environment.get_template(NAME).map_err(|error| Mistake::from(&error))?;
         let made = template.render(context).map_err(|error| Mistake::from(&error))?;
@@ -168,7 +186,7 @@ impl Template {
                 error.line(),
                 error.column()
             );
-            return Err(Mistake { line: None, wrong });
+            return Err(Mistake { line: None, wrong, is_no_json: true });
         }
         Ok(made)
     }
@@ -194,6 +212,7 @@ impl Template {
 impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
         // The details of other errors may contain a value that the template was given.
+        let names_no_value = |detail: &&str| NAME_NO_VALUE.iter().any(|beginning| detail.starts_with(beginning));
         let told = match error.kind() {
             // An undefined value that has no name is the result of a filter or a function.
             ErrorKind::UndefinedError if error.detail().is_none() => Some(NO_RESULT),
@@ -203,6 +222,7 @@ impl From<&Error> for Mistake {
             | ErrorKind::UnknownFunction
             | ErrorKind::UnknownTest
             | ErrorKind::UnknownMethod => error.detail(),
+            ErrorKind::InvalidOperation => error.detail().filter(names_no_value).or(Some(UNFIT_VALUE)),
             ErrorKind::OutOfFuel => Some("it takes too many steps or makes too long a text"),
             _ => None,
         };
@@ -212,7 +232,7 @@ impl From<&Error> for Mistake {
             Some(detail) => format!("{kind}: {detail}"),
             None => kind.to_string(),
         };
-        Self { line: error.line(), wrong }
+        Self { line: error.line(), wrong, is_no_json: false }
     }
 }
 

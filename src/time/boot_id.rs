@@ -1,11 +1,11 @@
 //! The name of the present start of the machine (the boot id). Within one start, the time since then goes on from one
 //! process to the next.
 //!
-//! The kernel tells the name. If the process may not ask the kernel, as in a service with `ProcSubset=pid`, the service
-//! manager may tell the name instead. Both spell the same 128 bits, with dashes or without.
+//! The kernel knows the name. If the process may not read it from the kernel, as in a service with `ProcSubset=pid`,
+//! the service manager may pass the name instead. Both spell the same 128 bits, with dashes or without.
 
-/// Returns the name of this start of the machine: by the kernel, or else `told` by whoever started the process; `None`
-/// if neither tells a valid name.
+/// Returns the name of this start of the machine: the kernel's, or `told` if the kernel's cannot be read. `told` is the
+/// name that was passed to the process at its start. `None` if neither is a valid name.
 pub(super) fn read(told: Option<String>) -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     first_valid([kernel, told])

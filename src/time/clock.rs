@@ -59,7 +59,7 @@ struct RelayTime {
     api_doubt: ClockDoubt,
     /// The clock of the messages, once the API was heard in this process.
     messages: Option<i64>,
-    /// The earliest that the clock of the messages may read, if the API tells no time but the times of its messages.
+    /// The earliest that the clock of the messages may read, if the API states no time except those of its messages.
     messages_least: Option<i64>,
     /// The API's last reading of the clock of the messages, while this reading is not believed.
     doubted: Option<i64>,
@@ -90,7 +90,7 @@ pub struct ClockMemory {
     pub written_at: i64,
     /// Whether the API had confirmed the relay's time.
     pub confirmed: bool,
-    /// If the API had not confirmed the relay's time: the newest relay's time that it had confirmed before.
+    /// If the API had not confirmed the relay's time: the newest relay's time that the API had confirmed before.
     pub confirmed_at: Option<i64>,
     /// By how many milliseconds the machine's clock was ahead of the API's.
     pub machine_ahead_ms: Option<i64>,
@@ -121,8 +121,8 @@ pub struct MachineJump {
 }
 
 impl RelayTime {
-    /// Returns the clock of the messages as the API told it and was believed. If the API told nothing, and the relay's
-    /// time is confirmed, returns the clock as an earlier process left it.
+    /// Returns the clock of the messages as the API last stated it, if that was believed. If the API has stated no
+    /// time, and the relay's time is confirmed, returns the clock as an earlier process left it.
     fn known_messages(&self) -> Option<i64> {
         let heard = self.messages.or(self.messages_least);
         heard.or_else(|| (self.state == Trust::Confirmed).then(|| self.remembered_messages()))
@@ -263,9 +263,9 @@ impl Clock {
         self.lock().corrected_by
     }
 
-    /// Returns the time by the clock that dates the messages; `None` if nobody knows it yet. While the API tells a time
-    /// that is not believed, this is the earlier of both times, so that a message is too old only if it is too old by
-    /// both.
+    /// Returns the time by the clock that dates the messages; `None` if nobody knows it yet. While the API states a
+    /// time that is not believed, this is the earlier of the two times, so that a message is too old only if it is too
+    /// old by both.
     pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
@@ -279,8 +279,8 @@ impl Clock {
         UnixMs(relay.ageing_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// Returns the time that the API is expected to tell for the clock that dates the messages, by the times that it
-    /// told before and that were believed.
+    /// Returns the time that the API is expected to state for the clock that dates the messages. The expectation
+    /// follows from the API's earlier times that were believed.
     pub fn expected_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
@@ -296,14 +296,14 @@ impl Clock {
         doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
     }
 
-    /// Takes in that the API told that it is `now` by the clock that dates the messages, but that this time is not
-    /// believed yet.
+    /// Records that by the API it is `now` on the clock that dates the messages, but that this time is not believed
+    /// yet.
     pub fn doubt_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// Takes in that the API told that it is `now` by the clock that dates the messages.
+    /// Records that by the API it is `now` on the clock that dates the messages.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -311,16 +311,16 @@ impl Clock {
         relay.doubted = None;
     }
 
-    /// Takes in that the API was read and told no time, and that it is at least `least` by the clock that dates the
-    /// messages. Carried on, `least` stays a lower bound, and it counts as the time of that clock until the API tells
-    /// the time. Other processes do not learn of it.
+    /// Records that the API was read and stated no time, and that the clock that dates the messages shows `least` or
+    /// later. `least` plus the time that passes stays a lower bound. This lower bound counts as the time of that clock
+    /// until the API states a time. Other processes do not learn of this lower bound.
     pub fn hear_messages_since(&self, least: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
         relay.messages_least = relay.messages_least.max(Some(least.0.saturating_sub(elapsed)));
     }
 
-    /// Begins with the relay's time where the process before this one was, by the memory that it left and by the newest
+    /// Begins the relay's time where the process before this one ended, by the memory that it left and by the newest
     /// instant that is stored. Within one start of the machine the time of that process goes on exactly. Otherwise the
     /// machine's clock counts, but never a time before the newest stored instant.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
@@ -361,8 +361,9 @@ impl Clock {
         boot_id::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
     }
 
-    /// Sets the relay's time for a command, by the memory that a relay left. If the relay runs (`runs`), it has left
-    /// the memory since the machine started, even if nobody may ask which start of the machine it was.
+    /// Sets the relay's time for a command, by the memory that a relay left. If the relay still runs (`runs`), it must
+    /// have left the memory since the machine started. So the memory counts even if the command may not ask for the
+    /// name of this start.
     pub fn adopt_memory(&self, left: Option<ClockMemory>, runs: bool) {
         self.go_on(left, UnixMs::MIN, runs);
     }
@@ -388,7 +389,7 @@ impl Clock {
         }
     }
 
-    /// Checks whether the right time can be told by now. `api` is the `Date` of an answer of the API. Returns the
+    /// Checks whether the right time is known by now. `api` is the `Date` of an answer of the API. Returns the
     /// correction of the relay's time once the right time is known; the correction may be zero. The caller lets the
     /// stored times follow and then calls [`Clock::confirm`]. No correction is returned twice.
     pub fn synchronize(&self, api: Option<UnixMs>) -> Option<ClockCorrection> {

@@ -1,13 +1,13 @@
 //! The decision which clock is believed, at the start of a process and when a clock jumps. Pure.
 //!
 //! The relay's time begins as the best guess of this machine. The machine's clock may be days off until somebody sets
-//! it right. The answers of the API tell the time elsewhere. Invariants:
+//! it right. The answers of the API show the time elsewhere. Invariants:
 //!
 //! - If both clocks agree, their time is right.
 //! - If they differ, neither is believed before they have differed by the same amount for a while, because the
-//!   machine's clock may be about to be set right. Then the API is believed, unless the state holds later instants than
-//!   the API knows of, from a process that had the time confirmed, and the machine's clock does not contradict these
-//!   instants.
+//!   machine's clock may be about to be set right. Then the API is believed, with one exception: the state holds
+//!   instants that are later than the API's time, from a process whose time was confirmed, and the machine's clock does
+//!   not contradict these instants.
 //! - Time that only one of the two clocks saw pass does not count for stored times.
 //! - If the API is not heard at all, the machine's clock is believed after it has run for a longer while without a
 //!   jump.
@@ -28,8 +28,8 @@ const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 /// simply wrong.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// How far apart, at least, the first and the last answer of the API must lie that tell this difference. A time that
-/// the API told for a moment only is not believed.
+/// The least time between the first and the last answer of the API that show this difference. A time that the API
+/// stated only for a moment is not believed.
 const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// How long the machine's clock must run without a jump until it is believed without the API.
@@ -66,7 +66,7 @@ pub(super) struct ClockEvidence {
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether a step ahead of the relay's time is not to count for stored times, because only one of the clocks saw
+    /// Whether a step ahead of the relay's time must not make stored times older, because only one of the clocks saw
     /// that time pass.
     pub(super) uncounted: bool,
     /// Whether the API was heard and took part in this verdict.
@@ -115,7 +115,7 @@ pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
 /// The decision whether a clock of the API is believed when it reads something far from the expected time.
 ///
 /// A wrong answer may be repeated for some seconds. So a reading that is not plausible is believed only in two cases:
-/// another clock vouches for it, or the same jump was told for 15 minutes without an answer in between that told about
+/// another clock confirms it, or the same jump was repeated for 15 minutes without an answer in between that had about
 /// the expected time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockDoubt(Option<DoubtedJump>);
@@ -128,7 +128,7 @@ struct DoubtedJump {
 }
 
 impl ClockDoubt {
-    /// Takes in that the clock read `told` at the instant `at`, where `expected` was the expected time. `vouched` says
+    /// Records that the clock read `told` at the instant `at`, when `expected` was the expected time. `vouched` says
     /// that another clock, which is independent of this one, reads the same. Returns whether `told` is believed.
     pub fn believes(&mut self, told: UnixMs, expected: UnixMs, vouched: bool, at: Instant) -> bool {
         if vouched || is_plausible(told, expected) {
@@ -138,8 +138,8 @@ impl ClockDoubt {
         self.has_settled(told, expected, at)
     }
 
-    /// Takes in that the clock read `told` at the instant `at`, which is doubted, where `expected` was the expected
-    /// time. Returns whether this jump was told for 15 minutes.
+    /// Records that the clock read `told` at the instant `at`, when `expected` was the expected time, and that this
+    /// reading is doubted. Returns whether this jump was repeated for 15 minutes.
     pub fn has_settled(&mut self, told: UnixMs, expected: UnixMs, at: Instant) -> bool {
         let ahead = told.0.saturating_sub(expected.0);
         let same = self.0.filter(|jump| jump.ahead.abs_diff(ahead) <= whole_ms(JUMP).unsigned_abs());
@@ -171,8 +171,8 @@ struct ClockOffsets {
 const JUMP: Duration = Duration::from_secs(60);
 
 impl JumpWatch {
-    /// Takes in the readings of the clocks at `elapsed` milliseconds of a clock that never jumps. Returns for how long
-    /// the readings have been as expected. `heard` says that the API has told its time just now; otherwise its clock is
+    /// Records the readings of the clocks at `elapsed` milliseconds of a clock that never jumps. Returns for how long
+    /// the readings have been as expected. `heard` says that the API has just stated its time; if not, its clock is
     /// carried on.
     pub(super) fn observe(&mut self, elapsed: i64, machine: UnixMs, api: Option<UnixMs>, heard: bool) -> Duration {
         let offset = |clock: UnixMs| clock.0.saturating_sub(elapsed);

@@ -67,6 +67,7 @@ const PURE: [&str; 24] = [
     "template/",
     "ingest/coverage/",
     "ingest/account.rs",
+    "ingest/events.rs",
     "ingest/foreign_requests.rs",
     "ingest/number_list.rs",
     "ingest/waiting_readers.rs",

@@ -4,14 +4,20 @@
 #   tests/packaging/deb.sh                  Debian 13 (systemd 257) and Debian 12 (systemd 252)
 #   tests/packaging/deb.sh trixie           only this one
 #
-# Needs what systemd.sh needs, and cargo-deb (`cargo install cargo-deb --locked`). Prints one line for each check, and
-# exits with 1 if a check failed.
+# Needs what systemd.sh needs. Installs cargo-deb in target/tools if it is missing. Prints one line for each check, and exits
+# with 1 if a check failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # shellcheck source=tests/packaging/lib.sh
 . tests/packaging/lib.sh
 # shellcheck source=tests/packaging/relay.sh
 . tests/packaging/relay.sh
+
+install_cargo_deb() {
+    local tools=$PWD/target/tools
+    export PATH=$PATH:$tools/bin
+    command -v cargo-deb || cargo install cargo-deb --version 3.8.0 --locked --root "$tools"
+}
 
 # Builds the packages 1.deb and 2.deb of the same program, with different versions.
 build_packages() {
@@ -23,6 +29,11 @@ build_packages() {
             --output "$bed/$number.deb" || return 1
     done
     printf '%s bytes' "$(stat -c %s "$bed/1.deb")" >&3
+}
+
+depends_on_the_c_library() {
+    local depends
+    depends=$(dpkg-deb --field "$bed/1.deb" Depends) && echo "$depends" >&3 && grep -E 'libc6 \(>= 2\.[0-9]+\)' <<<"$depends"
 }
 
 # Runs dpkg in the bed. Nobody is there to answer questions. Prints the output and keeps it in $said.
@@ -204,9 +215,11 @@ make_root() { root=$(bed_root "$suite"); }
 
 find_programs
 bed_begin
-check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 curl:curl \
-    python3:python3
+check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 pgrep:procps \
+    curl:curl python3:python3 dpkg-shlibdeps:dpkg-dev
+check 'cargo-deb is there' install_cargo_deb
 check 'the packages are built' build_packages
+check 'the package depends on the C library' depends_on_the_c_library
 [ $# -gt 0 ] || set -- trixie bookworm
 for suite in "$@"; do
     try_suite

@@ -7,6 +7,7 @@
 #   . tests/packaging/lib.sh
 #   bed_begin                          makes the working directory $bed, which goes away at the end
 #   bed_needs debootstrap:debootstrap  installs the package if the command is missing
+#   bed_is_possible                    whether a bed can be booted on this machine
 #   root=$(bed_root trixie)            a fresh root directory with systemd
 #   bed_boot relay "$root"             boots it, and waits until systemd is up
 #   bed_in relay systemctl status      runs a command in it, as root
@@ -65,6 +66,16 @@ bed_begin() {
     trap 'exit 143' TERM
 }
 
+# Whether a bed can be booted here. It needs root, apt-get, namespaces, loop devices and control groups, so it works on a
+# machine but in few containers.
+bed_is_possible() {
+    local group
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && unshare --mount --net --pid --fork true && losetup --find >/dev/null || return 1
+    for group in $(bed_groups "joltsms-relay-$$"); do
+        mkdir "$group" && rmdir "$group" || return 1
+    done
+}
+
 # Installs packages: `bed_needs COMMAND:PACKAGE …`.
 bed_needs() {
     local need missing=()
@@ -77,11 +88,11 @@ bed_needs() {
         { cat "$bed/apt.log" >&2; exit 1; }
 }
 
-# Prints the mirror from which this machine installs its packages.
+# Prints the mirror of Debian from which this machine installs its packages, or the usual one.
 bed_mirror() {
     local found
     found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null)
-    found=$(grep -oE '^(URIs:|deb) +http[^ ]+' <<<"$found" | grep -v security)
+    found=$(grep -oE '^(URIs:|deb) +http[^ ]+/debian/?( |$)' <<<"$found")
     found=$(awk 'NR == 1 { print $2 }' <<<"$found")
     echo "${found:-http://deb.debian.org/debian}"
 }
@@ -162,7 +173,8 @@ bed_is_up() {
 bed_in() {
     local leader=${bed_leader[$1]}
     shift
-    timeout 120 nsenter -t "$leader" -m -p -n -u -i -C -- "$@" </dev/null
+    timeout 120 nsenter -t "$leader" -m -p -n -u -i -C -- \
+        env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" </dev/null
 }
 
 # Shuts the bed $1 down in good order.

@@ -360,8 +360,8 @@ make_root() {
 
 find_programs
 bed_begin
-check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 curl:curl \
-    python3:python3 mkfs.ext4:e2fsprogs fsfreeze:util-linux
+check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 pgrep:procps \
+    curl:curl python3:python3 mkfs.ext4:e2fsprogs fsfreeze:util-linux
 [ $# -gt 0 ] || set -- trixie bookworm
 for suite in "$@"; do
     try_suite

@@ -126,6 +126,15 @@
     });
   };
 
+  // On a phone the filter is folded while it is not in use.
+  const filter = document.getElementById("filter-fold");
+  const phone = matchMedia("(max-width: 46rem)");
+  const fold = () => { filter.open = !phone.matches || "inUse" in filter.dataset; };
+  if (filter) {
+    phone.addEventListener("change", fold);
+    fold();
+  }
+
   // Copying: the code is fetched when it is asked for, so it need not be shown.
   const writeClipboard = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);

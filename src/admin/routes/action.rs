@@ -1,7 +1,6 @@
 //! What all actions share: how their parameters are read, and how they answer a program and a browser.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -12,6 +11,7 @@ use super::super::notices::ActionNotice;
 use super::super::page;
 use super::super::parameters::{ParameterRefusal, Parameters};
 use super::super::problem_document::ProblemDocument;
+use super::super::request_parts::WholeBody;
 use super::super::state::Endpoint;
 use super::super::state_access::StateUnusable;
 use super::{json, see_other, wants_page};
@@ -85,11 +85,11 @@ pub(in crate::admin) struct ActionRequest {
 }
 
 impl FromRequest<Endpoint> for ActionRequest {
-    type Rejection = BytesRejection;
+    type Rejection = ProblemDocument;
 
     async fn from_request(request: Request, endpoint: &Endpoint) -> Result<Self, Self::Rejection> {
         let (uri, headers) = (request.uri().clone(), request.headers().clone());
-        let body = Bytes::from_request(request, endpoint).await?;
+        let WholeBody(body) = WholeBody::from_request(request, endpoint).await?;
         let parameters = parameters(&uri, &headers, &body);
         Ok(Self { endpoint: endpoint.clone(), headers, parameters })
     }
@@ -103,7 +103,7 @@ impl ActionRequest {
         Ok(parameters)
     }
 
-    /// Answers with JSON or, for a browser, leads back to the page, which then tells the result.
+    /// Answers with JSON or, for a browser, leads back to the page, which then shows the result.
     pub(super) fn answer(&self, result: Result<ActionResult, ActionFailure>) -> Response {
         if !wants_page(&self.headers) {
             return match result {
@@ -124,10 +124,34 @@ impl ActionRequest {
     }
 }
 
+/// Whether a media type is JSON, such as `application/json; charset=utf-8`, `text/json` or `application/problem+json`.
+fn is_json(media_type: &[u8]) -> bool {
+    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    matches!(essence.as_slice(), b"application/json" | b"text/json") || essence.ends_with(b"+json")
+}
+
 /// Reads the parameters of the query and of the body, which is a form or a JSON object.
 fn parameters(uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Parameters, ActionFailure> {
-    let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes()));
     let in_query = Parameters::of_form(uri.query().unwrap_or_default().as_bytes());
     let in_body = if is_json && !body.is_empty() { Parameters::of_json(body)? } else { Parameters::of_form(body) };
     Ok(in_query.and(in_body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_several_media_types() {
+        for kind in
+            ["application/json", "Application/JSON;charset=utf-8", " text/json ; a=b", "application/merge-patch+json"]
+        {
+            assert!(is_json(kind.as_bytes()), "{kind}");
+        }
+        for kind in ["", "application/x-www-form-urlencoded", "text/plain; a=application/json", "application/jsonp"] {
+            assert!(!is_json(kind.as_bytes()), "{kind}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ async fn resolve(
 ) -> Result<ActionResult, ActionFailure> {
     let [sink, id] = ["sink", "id"].map(|name| parameters.get(name).map(str::to_owned));
     if parameters.flag("all")? == (sink.is_some() || id.is_some()) {
-        let detail = "name dead letters by sink or id or both, or all of them by all=true";
+        let detail = "say which dead letters: sink, id or both, or all=true for all of them";
         return Err(ActionFailure::new(StatusCode::BAD_REQUEST, detail));
     }
     let now = endpoint.state.access.clock().relay_time();

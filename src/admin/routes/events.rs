@@ -95,7 +95,7 @@ impl EventStream {
 
     /// Reads the next messages; `None` if there are no more, or if the state cannot be read now.
     async fn messages(&mut self) -> Option<String> {
-        let (after, codes) = (self.after, self.endpoint.state.arrivals.codes.clone());
+        let (after, codes) = (self.after, self.endpoint.state.arrivals.codes.borrow().clone());
         let read = self.endpoint.state.access.read(move |spool| {
             let arrivals = spool.arrivals(after, PORTION)?;
             let listed =

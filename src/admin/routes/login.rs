@@ -1,12 +1,12 @@
 //! `/login` and `/logout`: exchange the token for the cookie of a session, and remove the cookie.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::super::parameters::Parameters;
+use super::super::request_parts::WholeBody;
 use super::super::settings::Options;
 use super::super::state::Endpoint;
 use super::super::{guard, page, session};
@@ -16,7 +16,11 @@ pub(in crate::admin) async fn show(State(endpoint): State<Endpoint>) -> Response
     html(page::login(&endpoint.options, None))
 }
 
-pub(in crate::admin) async fn begin(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Bytes) -> Response {
+pub(in crate::admin) async fn begin(
+    State(endpoint): State<Endpoint>,
+    headers: HeaderMap,
+    WholeBody(body): WholeBody,
+) -> Response {
     let options = &endpoint.options;
     let parameters = Parameters::of_form(&body);
     let shown = parameters.get("token").unwrap_or_default().trim();

@@ -16,7 +16,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
     let parameters = Parameters::of_form(uri.query().unwrap_or_default().as_bytes());
     let query = parameters.only(&NAMES).and_then(|()| MessageQuery::read(&parameters, now));
     let query = query.map_err(ActionFailure::from)?;
-    let codes = endpoint.state.arrivals.codes.clone();
+    let codes = endpoint.state.arrivals.codes.borrow().clone();
     let read = endpoint.state.access.read(move |spool| Ok::<_, ActionFailure>(messages(spool, &query, &codes)?));
     let text = serde_json::to_string(&read.await?)
         .map_err(|error| ProblemDocument::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;

@@ -45,6 +45,7 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
 pub(super) fn see_other(path: &str) -> Response {
     match HeaderValue::from_str(path) {
         Ok(place) => (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response(),
-        Err(_) => ProblemDocument::new(StatusCode::BAD_REQUEST, "the path is no path").into_response(),
+        Err(_) => ProblemDocument::new(StatusCode::BAD_REQUEST, "the path of the page cannot be sent in a header")
+            .into_response(),
     }
 }

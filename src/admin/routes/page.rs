@@ -22,7 +22,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
     let parameters = Parameters::of_form(uri.query().unwrap_or_default().as_bytes());
     let query = PageQuery::of(parameters);
     let reading = endpoint.state.status.read().await.map_err(|error| unavailable(error.to_string()))?;
-    // A mistake in a filter is told in the page, beside the messages without a filter.
+    // The page names a mistake in a filter, and shows the messages without a filter.
     let (selected, mistake) = match MessageQuery::read(&query.filters(), clock.likely_message_time()) {
         Ok(selected) => (selected, None),
         Err(refusal) => {
@@ -31,7 +31,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
         }
     };
     let dead_sink = query.dead_sink().map(str::to_owned);
-    let codes = endpoint.state.arrivals.codes.clone();
+    let codes = endpoint.state.arrivals.codes.borrow().clone();
     let read = endpoint.state.access.read(move |spool| {
         // The sink of an old address may be gone; then the page lists the dead letters of all sinks.
         let selection = dead_letter_selection(spool, dead_sink.as_deref(), None).unwrap_or_default();

@@ -32,7 +32,7 @@ async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionRe
         failed: parameters.flag("failed")?,
     };
     if parameters.flag("all")? == (request != ReplayRequest::default()) {
-        let detail = "name messages by sink, id, since, until, to, from or failed, or all of them by all=true";
+        let detail = "say which messages: sink, id, since, until, to, from or failed, or all=true for all of them";
         return Err(ActionFailure::new(StatusCode::BAD_REQUEST, detail));
     }
     let change = endpoint.state.access.change(move |spool| {
@@ -46,10 +46,11 @@ async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionRe
         })?;
         let message = if tallies.iter().all(|tally: &ReplayTally| tally.found() + tally.waiting == 0) {
             if !request.ids.is_empty() {
-                let detail = "nothing selected: no message that is kept has this id";
+                let detail = "nothing selected: no stored message has this id";
                 return Err(ActionFailure::new(StatusCode::NOT_FOUND, detail));
             }
-            "nothing selected: no message that is kept fits (state.keep_delivered says how long they are)".to_owned()
+            "nothing selected: no stored message fits (state.keep_delivered says how long messages are stored)"
+                .to_owned()
         } else {
             replayed(&tallies, found - changed, Some(true), &|name| format!("resume {name} to send it"))
         };

@@ -1,22 +1,22 @@
 //! `POST /api/v1/sinks/NAME/pause`, `resume` and `test`.
 
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::super::request_parts::NameInPath;
 use super::super::state::Endpoint;
 use super::action::{ActionFailure, ActionRequest, ActionResult};
 use crate::operator::{OperatorRefusal, pause_sink, resume_sink, sink_named};
 
-pub(in crate::admin) async fn pause(Path(name): Path<String>, request: ActionRequest) -> Response {
+pub(in crate::admin) async fn pause(NameInPath(name): NameInPath, request: ActionRequest) -> Response {
     respond(&request, pause_named(&request.endpoint, name)).await
 }
 
-pub(in crate::admin) async fn resume(Path(name): Path<String>, request: ActionRequest) -> Response {
+pub(in crate::admin) async fn resume(NameInPath(name): NameInPath, request: ActionRequest) -> Response {
     respond(&request, resume_named(&request.endpoint, name)).await
 }
 
-pub(in crate::admin) async fn test(Path(name): Path<String>, request: ActionRequest) -> Response {
+pub(in crate::admin) async fn test(NameInPath(name): NameInPath, request: ActionRequest) -> Response {
     respond(&request, test_named(&request.endpoint, name)).await
 }
 

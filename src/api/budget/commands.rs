@@ -1,8 +1,8 @@
 //! The requests of commands such as `verify`, which use the same API key as the relay and may run beside it.
 //!
 //! Invariants: relay and commands together keep to the limit. A command records a request in a file of its own before
-//! the request leaves, and leaves out the request if the relay's file and this file have too few free slots. The relay
-//! counts the requests of this file in its window. While a relay runs, commands use half of the limit at most.
+//! the request leaves, and does not send the request if the relay's file and this file have too few free slots. The
+//! relay counts the requests of this file in its window. While a relay runs, commands use half of the limit at most.
 //!
 //! Format: slots of 8 bytes, as in the [`Ring`]; a slot that is free again is used for the next request. The times are
 //! the relay's time.

@@ -10,8 +10,8 @@ use super::server_limit::LONGEST_SILENCE;
 use crate::time::Instant;
 use crate::time::backoff::Schedule;
 
-/// The silences where the API names a time that nobody can wait for, or that is no duration. After each of them the API is
-/// asked once.
+/// The silences if the API names a time that is too long to wait for, or that is no duration. After each of them the
+/// API is asked once.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
 /// The silence after 429s.
@@ -25,10 +25,10 @@ pub(super) struct RateLimited {
 }
 
 impl RateLimited {
-    /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for
-    /// `fallback` of the number of 429s in a row. `Retry-After` takes precedence over a reset that is an instant, which the
-    /// documentation does not know. A time that is no duration or more than 15 minutes is not obeyed: the API
-    /// is asked after a minute, and then less and less often.
+    /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for the
+    /// time that `fallback` gives for the number of 429s in a row. `Retry-After` takes precedence over a reset that is
+    /// an instant, which the documentation does not know. A time that is no duration or more than 15 minutes is not
+    /// obeyed: the API is asked after a minute, and then less and less often.
     pub(super) fn refused(
         &mut self,
         headers: &RateHeaders,

@@ -142,7 +142,7 @@ impl Ring {
     /// Logs the first failure to write.
     fn complain(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!(%error, "the request budget cannot be written down; until it can, a restart may exceed it");
+            tracing::warn!(%error, "requests cannot be recorded; until they can, a restart may exceed the request budget");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! The API's own limit, as its headers tell it. Pure: the time is passed in.
+//! The API's own limit, as its headers state it. Pure: the time is passed in.
 //!
 //! A limit is a number of requests in a window. The documented window is a minute, but the length is learned, so that
 //! "2 in a second" and "20 in 5 minutes" work, too:
 //! - The length is the longest `X-RateLimit-Reset` of the present and the previous window.
 //! - If `Remaining` jumps up before the reset was due, the reset is wrong. Then the length is the time from the
 //!   beginning of one window to the beginning of the next.
-//! - Without a reset the length is a minute, until jumps of `Remaining` tell another length.
+//! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
 //!
 //! Invariants, if the headers are right and no other program uses the key:
-//! - In a window no more requests leave than the last `Remaining`, less the requests that were sent since.
-//! - After a window that was used up, one request at a time leaves, until an answer tells the next window's limit.
+//! - In a window no more requests leave than the last `Remaining` minus the requests that were sent since.
+//! - After a window that was used up, one request at a time leaves, until an answer states the next window's limit.
 
 use std::time::Duration;
 
@@ -61,11 +61,12 @@ pub(super) struct Server {
     proven: bool,
     /// The longest reset of this limit.
     longest: Duration,
-    /// When an answer first told the present limit; `None`: it is the first limit.
+    /// When an answer first stated the present limit; `None`: it is the first limit.
     changed_at: Option<Instant>,
     /// Whether resets were seen to count down. Until then the length of the window may be wrong.
     counts_down: bool,
-    /// How long a window lasts at least: an answer this long after the beginning of a window told of the same window.
+    /// How long a window lasts at least: an answer this long after the beginning of a window still belonged to that
+    /// window.
     at_least: Duration,
     previous_foreign: u32,
     /// How many requests are left to other programs beyond the requests that they used before. The number grows when
@@ -81,13 +82,13 @@ pub(super) struct Server {
 #[derive(Clone, Copy, Debug)]
 struct SeenWindow {
     limit: Option<u32>,
-    /// The lowest `Remaining`, less the requests that the relay sent since.
+    /// The lowest `Remaining`, minus the requests that the relay sent since.
     left: i64,
     /// The latest possible end of the window.
     ends: Instant,
     /// Whether `ends` is a guess, for lack of a believable reset.
     guessed: bool,
-    /// When the first answer came that told of this window, and, in `last`, when the last one came.
+    /// When the first answer of this window came, and, in `last`, when its last answer came.
     first: Instant,
     last: Instant,
     /// Whether the beginning of the window was seen.
@@ -164,7 +165,7 @@ impl Server {
         }
     }
 
-    /// Records that a request leaves, so that one request less is left in the window.
+    /// Records that a request leaves, so that the window has one request fewer left.
     pub(super) fn sent(&mut self) {
         if let Some(window) = &mut self.window {
             window.left -= 1;
@@ -368,7 +369,7 @@ impl Server {
     }
 
     /// Whether it is known when the window began. The first window of a limit may have begun at any time before it was
-    /// first seen, because its reset tells only how much of the window is left. Until this window is over, the relay's
+    /// first seen, because its reset shows only how much of the window is left. Until this window is over, the relay's
     /// requests count for the window although they were sent long before the window was seen.
     fn age_is_known(&self, window: &SeenWindow) -> bool {
         window.whole || self.before.is_some()
@@ -412,8 +413,8 @@ impl Server {
     }
 
     /// Returns the relay's part of the limit, as a pace: at most `configured` requests in the relay's own `window`, and
-    /// at most the API's limit less the requests of other programs. The part is at least one request, so that the relay
-    /// can ask at all.
+    /// at most the API's limit minus the requests of other programs. The part is at least one request, so that the
+    /// relay can ask at all.
     pub(super) fn share(&self, configured: u32, window: Duration) -> Share {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
@@ -444,7 +445,7 @@ impl Server {
         Some(window.ends.min(window.last + LONGEST_SILENCE)).filter(|until| *until > now)
     }
 
-    /// Whether a window that was used up is over, while no answer has told the next window's limit yet.
+    /// Whether a window that was used up is over, and no answer has stated the next window's limit yet.
     pub(super) fn is_unsure(&self, now: Instant) -> bool {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
@@ -488,8 +489,9 @@ impl Server {
     }
 
     /// Returns the instant for which the last request of a window is kept, if the length of the window is doubtful, and
-    /// its limit is lower than the `configured` one. If the answer to this request tells of a new window, the windows are shorter than they seemed. The instant lies
-    /// half-way between the shortest and the longest length that the windows may have.
+    /// its limit is lower than the `configured` one. If the answer to this request belongs to a new window, the windows
+    /// are shorter than they seemed. The instant lies half-way between the shortest and the longest length that the
+    /// windows may have.
     pub(super) fn last_kept_until(&self, configured: u32, now: Instant) -> Option<Instant> {
         let window = self.window.filter(|window| window.left == 1 && window.whole)?;
         let length = window.ends.saturating_duration_since(window.first);
@@ -500,7 +502,7 @@ impl Server {
         (is_doubtful && is_worth_it && until > now).then_some(until)
     }
 
-    /// Returns the end of the window, and the requests that are left until then, less the requests that other programs
+    /// Returns the end of the window, and the requests that are left until then, minus the requests that other programs
     /// will need if they use as many as in the previous window.
     pub(super) fn lasts(&self, now: Instant) -> Option<(Instant, usize)> {
         let window = self.window.filter(|window| window.ends > now)?;

@@ -1,6 +1,6 @@
-//! The limit of an API whose answers do not state it, as its 429s teach it. Pure: the time is passed in.
+//! The limit of an API whose answers state no limit. The relay learns the limit from 429s. Pure: the time is passed in.
 //!
-//! Nothing tells the length of the API's windows, so the relay learns a pace and spaces its requests evenly. Evenly
+//! Nobody states the length of the API's windows, so the relay learns a pace and spaces its requests evenly. Evenly
 //! spaced requests fit into windows of any length.
 //!
 //! - The first 429 begins a series of 429s, and the next accepted request ends the series. By then a window has passed.
@@ -126,7 +126,7 @@ impl UnstatedLimit {
 
     fn learn(&mut self, series: RefusedSeries, ended: Instant) {
         let lasted = ended.saturating_duration_since(series.began);
-        // If the first request of the process was refused, nothing tells how many requests the API accepts.
+        // If the first request of the process was refused, nothing is known of how many requests the API accepts.
         let Some(accepted) = u32::try_from(series.accepted).ok().filter(|accepted| *accepted > 0) else { return };
         let refused = self.taught.map_or(self.configured, |taught| taught.pace);
         let accepted = f64::from(accepted) / lasted.as_secs_f64().max(0.001);

@@ -57,7 +57,7 @@ pub enum Permission {
     WaitForAnswer,
 }
 
-/// The requests of the last minute, and the limit that the server's headers tell.
+/// The requests of the last minute, and the limit that the server's headers state.
 #[derive(Debug)]
 pub struct Window {
     limits: BudgetLimits,
@@ -202,7 +202,7 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
-            // Whatever the headers say of the limit, only another request can tell more.
+            // Whatever the headers say of the limit, only another request can show more.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -222,8 +222,8 @@ impl Window {
         Share::whole(self.limits.requests, self.limits.window)
     }
 
-    /// The part of the limit that other programs on the same key leave to the relay. Where no answer states the limit:
-    /// the pace that 429s have taught.
+    /// The part of the limit that other programs on the same key leave to the relay. If no answer states the limit: the
+    /// pace that 429s have taught.
     fn share(&self) -> Share {
         self.unstated.share().unwrap_or_else(|| self.server.share(self.limits.requests, self.limits.window))
     }
@@ -236,8 +236,8 @@ impl Window {
         wanted.min(share.requests / 2)
     }
 
-    /// The limit for polls. While the API tells what its window has left: that, and the configured limit. Otherwise:
-    /// the pace.
+    /// The limit for polls. While the API states what its window has left, this statement and the configured limit
+    /// hold. Otherwise the pace holds.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),
@@ -355,8 +355,8 @@ impl Window {
         self.server.heard(Heard { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// Records a 429, and returns the length of the silence that follows. `fallback` gives the silence where the API asks for
-    /// none, by the number of 429s in a row.
+    /// Records a 429, and returns the length of the silence that follows. `fallback` gives the silence if the API asks
+    /// for none, by the number of 429s in a row.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.server.refused(headers, now);
         if !headers.state_limit() {
@@ -380,8 +380,8 @@ impl Window {
         self.rate_limited.in_a_row()
     }
 
-    /// Requests in the server's current or last window that are not ours to make: those of other programs, and at the
-    /// start what an earlier process may have forgotten.
+    /// Requests in the server's current or last window that the relay may not make: the requests of other programs, and
+    /// at the start those that an earlier process may have forgotten.
     pub fn foreign(&self) -> u32 {
         self.server.unavailable()
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{KEY, Machine, http_options, keys, needed_by, sections, type_with};
+use super::{KEY, Machine, http_options, is_built, keys, needed_by, sections, type_with};
 use crate::config::{Config, FileId, LogFormat, StateConfig, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
@@ -21,6 +21,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
             ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]".to_owned(), "jolt_sk_1,jolt_sk_2".to_owned())
         }
         ("api", "account", _) => quoted("other"),
+        ("events", _, _) => quoted("9d"),
         ("codes", "pattern", _) => (r"'\d{6}'".to_owned(), r"\d{6}".to_owned()),
         (_, "proxy", _) => quoted("http://p.example"),
         ("admin", "listen", _) => quoted("127.0.0.1:1"),
@@ -95,6 +96,9 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
             } else {
                 String::new()
             };
+            if section.name == "sinks" && !is_built(type_with(declared)) {
+                continue;
+            }
             let (kind, own) = if section.name == "sinks" { (type_with(declared), key) } else { ("http", "") };
             let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, !allows_plain));
             let base = match section.name {
@@ -215,6 +219,13 @@ fn a_found_file_that_cannot_be_used_is_not_passed_over() {
     machine.write("etc/joltsms-relay/config.toml", "");
     fs::create_dir_all(machine.path("home/.config/joltsms-relay/config.toml")).unwrap();
     assert!(machine.refused().starts_with("config.toml: cannot be read: Is a directory"), "{}", machine.refused());
+    let machine = Machine::with_file("");
+    let path = machine.path("home/.config/joltsms-relay/config.toml");
+    fs::remove_file(&path).unwrap();
+    // Nobody writes into the pipe, so whoever waits for it waits for ever.
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let refused = machine.refused();
+    assert!(refused.starts_with("config.toml: cannot be read: it is not a regular file"), "{refused}");
     let machine = Machine::with_file("");
     fs::write(machine.path("home/.config/joltsms-relay/config.toml"), b"a = 1\nb = \"\xff\"\n").unwrap();
     assert!(machine.refused().starts_with("config.toml: line 2 is not UTF-8"), "{}", machine.refused());

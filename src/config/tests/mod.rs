@@ -1,4 +1,4 @@
-//! The configuration as a whole: files, variables and flags go in, options or messages come out.
+//! The configuration as a whole: files, variables and flags go in, options or errors come out.
 
 mod admin;
 mod docs;
@@ -21,7 +21,7 @@ use super::{Config, ConfiguredSink, EXAMPLE, Errors, Overrides, Sources, declara
 use crate::secret::Environment;
 use crate::settings::{DeclaredKey, Section};
 use crate::sinks::http::Options as HttpOptions;
-use crate::sinks::types;
+use crate::sinks::{KNOWN_TYPES, types};
 
 /// An API key in the form that the vendor documents.
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
@@ -36,12 +36,17 @@ fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey>
     section.keys.iter().filter(|key| !key.is_table())
 }
 
-/// The type of sinks with which a test tries a key of sinks.
+/// The type of sink that a test uses to try this key of sinks.
 fn type_with(key: &DeclaredKey) -> &'static str {
     key.types.first().copied().unwrap_or("http")
 }
 
-/// The lines of the keys without which a sink of this type is refused, but for `left_out`.
+/// Whether this build has sinks of this type.
+fn is_built(kind: &str) -> bool {
+    KNOWN_TYPES.iter().any(|known| known.name() == kind && known.lacking.is_none())
+}
+
+/// Returns the lines of all keys that a sink of this type needs, except `left_out`.
 fn needed_by(kind: &str, left_out: &str, is_encrypted: bool) -> String {
     let kind = types().find(|known| known.name() == kind).unwrap();
     let needed = |key: &DeclaredKey| key.name != left_out && key.default.is_none() && key.group().is_empty();

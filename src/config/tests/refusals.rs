@@ -129,8 +129,11 @@ fn each_mistake_in_a_file_has_its_message() {
         ),
         (&format!("{http}max = \"1s\""), 4, "unknown key `sinks.crm.max`; `max` belongs in [sinks.NAME.retry]"),
         ("[sinks.CRM]\ntype = \"stdout\"", 1, "`CRM` cannot be the name of a sink: the name of a sink has 1 to 64"),
-        // Later versions.
-        ("[events]\nlisten = \"x\"", 1, "[events] is not supported by this version of joltsms-relay (0.1.0)"),
+        ("[codes]\npattern = '\\d*'", 2, "`codes.pattern` = \"\\\\d*\" matches an empty text, so it finds no code"),
+        ("[events]\nlisten = \"x\"", 2, "unknown key `events.listen`"),
+        ("[events]\nnumber_expiring = []", 2, "`events.number_expiring` is an empty array"),
+        ("[events]\nnumber_expiring = [\"7d\", \"soon\"]", 2, "`events.number_expiring` = \"soon\""),
+        ("[events]\nnumber_expiring = \"1m\"", 2, "`events.number_expiring` = \"1m\" is not a term from 1h to 365d"),
         ("[state]\nmax_size = \"1MiB\"", 2, "`state.max_size` = \"1MiB\" is too small; the least is 16.0 MiB"),
         ("[state]\nmax_size = \"2000TiB\"", 2, "`state.max_size` = \"2000TiB\" is too large; the most is 1.0 PiB"),
         ("[state]\nmin_free = \"much\"", 2, "`state.min_free` = \"much\" is not a size"),
@@ -276,7 +279,7 @@ fn each_mistake_in_the_environment_has_its_message() {
         ("JOLTSMS_RELAY_SINKS____URL", "x", "unknown variable; the names are"),
         ("JOLTSMS_RELAY_SINKS__my_crm__URL", "x", "unknown variable; it must be in capitals"),
         ("JOLTSMS_RELAY_SINKS__MY_CMR__URL", "https://a.example", "`sinks.my_cmr.type` is missing"),
-        ("JOLTSMS_RELAY_EVENTS__LISTEN", "x", "[events] is not supported by this version of joltsms-relay (0.1.0)"),
+        ("JOLTSMS_RELAY_EVENTS__LISTEN", "x", "unknown variable"),
         ("JOLTSMS_RELAY_API__TLS__CA_FILE", "/no", "`api.tls.ca_file`: /no cannot be read: No such file"),
         (
             "JOLTSMS_RELAY_SINKS__MY_CRM__SIGNING__SCHEME",

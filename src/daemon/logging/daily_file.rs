@@ -69,7 +69,7 @@ impl<D: Fn() -> String> Write for DailyFile<D> {
             Err(error) => {
                 if !self.is_failure_reported {
                     let dir = self.dir.display();
-                    // stderr may be closed, and then nobody can be told.
+                    // stderr may be closed, and then nobody sees the line.
                     writeln!(io::stderr(), "joltsms-relay: cannot write the log to {dir}: {error}").ok();
                     self.is_failure_reported = true;
                 }

@@ -27,7 +27,7 @@ const LONGEST_ERRORS: usize = 20_000;
 /// What the stream of the log makes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogStream {
-    /// The stream keeps the line as it is, so the line tells its time.
+    /// The stream keeps the line as it is, so the line itself has the time.
     Plain,
     /// systemd's journal, which adds the time to each line. The journal removes a priority in angle brackets from the
     /// beginning of a line (`sd-daemon(3)`), and stores the line with this priority.

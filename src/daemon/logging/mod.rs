@@ -161,7 +161,7 @@ where
     (dispatch, handle)
 }
 
-/// Makes the line that tells how many lines are missing. The line has the same format as all lines, but does not pass
+/// Makes the line that says how many lines are missing. The line has the same format as all lines, but does not pass
 /// through the queue.
 fn notice(log: &Log, color: bool, stream: LogStream) -> (Notice, reload::Handle<Targets, Registry>) {
     let line = Arc::<Mutex<Vec<u8>>>::default();

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Code that logs never waits for the log's reader: a line for which the buffer has no room is dropped and counted.
-//! - When the stream accepts lines again, a line tells how many lines are missing, at the place where they are missing.
+//! - When the stream accepts lines again, a line at the place of the gap says how many lines are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ pub(super) const BUFFERED_LINES: usize = 1024;
 /// The longest time that the end of the process waits until all lines are written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Makes the line that tells how many lines are missing. The line is empty if the log's level leaves warnings out.
+/// Makes the line that says how many lines are missing. The line is empty if the log's level leaves warnings out.
 pub(super) type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
 
 /// Accepts lines for the log. Clones share one queue.
@@ -86,7 +86,7 @@ pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Log
 impl Write for LogLines {
     /// Queues one line; each call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The lock is held while the line is queued, which never blocks. So the counters tell whether this line was
+        // The lock is held while the line is queued, which never blocks. So the counters show whether this line was
         // accepted.
         let mut counts = self.tally.lock();
         let dropped = self.queue.error_counter().dropped_lines();

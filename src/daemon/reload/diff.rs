@@ -30,8 +30,8 @@ enum Effect {
     AtStart,
 }
 
-/// The keys of a sink that say nothing about who the receiver is. Every other key counts as one that does.
-const NOT_OF_RECEIVER: [&str; 18] = [
+/// The keys of a sink that say nothing about who the receiver is. Every other key counts as a key of the receiver.
+const NOT_OF_RECEIVER: [&str; 19] = [
     "filter",
     "format",
     "template",
@@ -43,6 +43,7 @@ const NOT_OF_RECEIVER: [&str; 18] = [
     "max_age",
     "fallback",
     "mask_codes",
+    "events",
     "retry",
     "timeout",
     "connect_timeout",
@@ -53,7 +54,7 @@ const NOT_OF_RECEIVER: [&str; 18] = [
 ];
 
 impl ConfigDiff {
-    /// Compares the fingerprints of two configurations. `erasing_changes` tells whether only one of them erases texts as
+    /// Compares the fingerprints of two configurations. `erasing_changes` says whether only one of them erases texts as
     /// soon as they are delivered.
     pub(super) fn between(before: &Fingerprints, after: &Fingerprints, erasing_changes: bool) -> Self {
         let keys = before.changed_keys(after);
@@ -129,7 +130,7 @@ fn effect(key: &str, holds_api_back: bool, erasing_changes: bool) -> Effect {
         Some(("api", _)) if holds_api_back => Effect::AtStart,
         Some(("state", "dir")) => Effect::AtStart,
         Some(("state", "keep_delivered")) if erasing_changes => Effect::AtStart,
-        Some(("api" | "poll" | "state" | "codes", _) | ("log", "level")) => Effect::Now,
+        Some(("api" | "poll" | "state" | "codes" | "events", _) | ("log", "level")) => Effect::Now,
         _ => Effect::AtStart,
     }
 }
@@ -226,7 +227,7 @@ mod tests {
             (none(), none(), Settings, true)
         );
         assert_eq!(sinks(&[("sinks.crm.timeout", "1s")]), (none(), none(), Settings, true));
-        for key in ["api.account", "codes.pattern", "sinks.crm.fallback", "sinks.crm.mask_codes"] {
+        for key in ["api.account", "codes.pattern", "sinks.crm.fallback", "sinks.crm.mask_codes", "sinks.crm.events"] {
             assert_eq!(sinks(&[(key, "x")]), (none(), none(), Settings, true), "{key}");
         }
         for key in ["sinks.crm.url", "sinks.crm.auth.bearer", "sinks.crm.signing.secrets", "sinks.crm.tls.ca_file"] {

@@ -238,13 +238,14 @@ impl Reloader {
         for (sink, messages) in stranded {
             tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
         }
-        if client.is_some() || diff.changes("poll") || diff.changes("state") || changes_sinks {
+        if client.is_some() || ["poll", "state", "events"].iter().any(|section| diff.changes(section)) || changes_sinks
+        {
             self.control.follow(poll_settings(&config, client));
         }
         self.answer_poller();
         self.reloading.level.set(config.log.level);
         self.files = WatchedFiles::new(config.source.secret_files.clone(), look);
-        self.builder.note_test_targets(&config.sinks);
+        self.builder.note_config(&config);
         self.config = Arc::new(config);
         match what {
             ReadAgain::Everything => self.report.reloaded(now),
@@ -307,7 +308,7 @@ fn poll_settings(config: &Config, feed: Option<Client>) -> PollSettings<Client> 
         },
         rules: Rules::new(config.poll.start, config.poll.lookback, config.poll.sweep_interval),
         state: config.state.clone(),
-        numbers: config.sinks.iter().any(|sink| sink.selection.needs_numbers()),
+        numbers: config.number_uses(),
     }
 }
 

@@ -99,7 +99,7 @@ impl Preparation {
         if diff.changes_sinks() {
             let store = self.registrar.store().clone();
             sinks = Some(self.registrar.register(setups).await.map_err(BuildError::from)?);
-            // If the store does not answer here, the next start tells of these messages.
+            // If the store does not answer here, the next start reports these messages.
             stranded = store.read(Spool::unconfigured_with_messages).await.unwrap_or_default();
             stranded.retain(|(sink, _)| diff.removed.contains(sink));
         }

@@ -63,7 +63,7 @@ impl WatchedFiles {
         &self.files
     }
 
-    /// Takes in what a look has found. Returns whether the files are to be read again.
+    /// Records the result of a look. Returns whether the files are to be read again.
     pub(super) fn notice(&mut self, found: Look) -> bool {
         let is_at_rest = self.last.as_ref() == Some(&found);
         let is_news = self.read.as_ref() != Some(&found) && !found.is_empty();
@@ -71,7 +71,7 @@ impl WatchedFiles {
         is_at_rest && is_news
     }
 
-    /// Takes in that the files were read, or could not be used. `look` was taken before.
+    /// Records that the files were read, or could not be used. `look` was taken before.
     pub(super) fn note_read(&mut self, look: Look) {
         self.read = Some(look);
     }

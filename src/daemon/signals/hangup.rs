@@ -29,7 +29,7 @@ pub(super) enum Meaning {
 }
 
 impl Surroundings {
-    /// Decides what SIGHUP means. `terminal_gone` tells whether a terminal of the start is closed now.
+    /// Decides what SIGHUP means. `terminal_gone` says whether a terminal of the start is closed now.
     pub(super) fn hangup(self, terminal_gone: bool) -> Meaning {
         let Self { has_file, only_terminal, shielded } = self;
         match (terminal_gone, has_file, shielded) {
@@ -42,7 +42,7 @@ impl Surroundings {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored. The result is always `false` where there is no `/proc`.
+/// Whether this process was started with SIGHUP ignored. The result is always `false` if there is no `/proc`.
 pub fn ignores_hangups() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores(&status, 1)

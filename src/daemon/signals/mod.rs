@@ -34,7 +34,7 @@ pub enum Stop {
 pub enum StopSignal {
     /// SIGINT, or Ctrl-C.
     Interrupt,
-    /// SIGTERM, or SIGHUP where there is no configuration file.
+    /// SIGTERM, or SIGHUP if there is no configuration file.
     Terminate,
 }
 
@@ -67,7 +67,7 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP means.
 ///
-/// `overdue` is called if the process has not ended although it was told to end at once.
+/// `overdue` is called if the process has not ended although it was asked to end at once.
 ///
 /// SIGXFSZ is caught, too. So a write beyond the limit on file sizes (`ulimit -f`) is an error, as on a full disk, and
 /// does not end the process.
@@ -95,7 +95,7 @@ pub fn on_signals(
             while clock.monotonic() < until {
                 thread::park_timeout(AT_ONCE);
             }
-            tracing::warn!("a part of the relay is stuck and is not waited for");
+            tracing::warn!("a part of the relay is stuck; the relay ends without waiting for it");
             overdue(signal);
         }
     };

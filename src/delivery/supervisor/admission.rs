@@ -44,7 +44,7 @@ impl Supervisor {
     /// Returns which attempts may begin now; `None`: none until somebody resumes the sink, or until the store has all
     /// rows of the sink.
     pub(super) fn admission(&self) -> Option<Admission> {
-        // Where the order of each number is kept, no message may overtake a message whose row has no number yet.
+        // If the order of each number is kept, no message may overtake a message whose row has no number yet.
         let is_incomplete = self.context.is_ordered() && (self.backfill.is_under_way() || self.has_unordered_in_flight);
         if self.is_retired || self.pauses.reason().is_some() || is_incomplete {
             return None;

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 1000;
 /// When the outage began, and which retries of an earlier outage are still to be made due. All times are the relay's.
 #[derive(Debug)]
 pub(super) struct BringForward {
-    /// When the earliest failed attempt since the last success began; [`UnixMs::MIN`] where this is unknown, as after a
+    /// When the earliest failed attempt since the last success began; [`UnixMs::MIN`] if this is unknown, as after a
     /// start and after the relay's time was corrected.
     outage_from: Option<UnixMs>,
     /// Retries whose first attempt was at this time or later are to be made due.

@@ -41,7 +41,8 @@ pub(super) struct Dispatch {
 /// A delivery that was begun and whose result is not on the disk yet.
 struct InFlight {
     seq: Seq,
-    /// The store's key of the number in whose queue the message is, where the sink keeps the order of each number.
+    /// The store's key of the number in whose queue the message is; `None` if the sink does not keep the order of each
+    /// number.
     number: Option<i64>,
     lane: Lane,
     start: AttemptStart,

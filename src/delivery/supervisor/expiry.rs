@@ -76,7 +76,7 @@ impl Expiry {
     }
 
     /// Makes dead letters of the messages that are set aside, and looks for more messages in the store that are too
-    /// old. `is_under_way` tells which messages are being sent: such a message ends as its attempt ends, and is not
+    /// old. `is_under_way` says which messages are being sent: such a message ends as its attempt ends, and is not
     /// tried again after a failure. Returns whether messages were given up, so that other messages may now be the first
     /// of their queue.
     pub(super) async fn step(

@@ -11,7 +11,7 @@
 //! | [`known_time`] | what is known of the time |
 //! | [`backfill`] | which rows still have to be made before the sink is complete |
 //! | [`expiry`] | which messages are too old |
-//! | [`outage`] | what to tell of failures |
+//! | [`outage`] | what the log and `status` say of failures |
 //! | [`bring_forward`] | which retries become due when an outage is over |
 //! | [`dispatch`] | which delivery begins next, and which are under way |
 //!

@@ -78,7 +78,7 @@ impl Supervisor {
         (identity.options, identity.format, identity.mask, identity.sink) = (options, format, mask, sink);
         let now = self.context.now();
         if is_other_receiver {
-            // Whoever puts an address or a secret right expects the messages that wait to be sent.
+            // An operator who puts an address or a secret right expects the relay to send the waiting messages now.
             self.context.health.lock().forget_receiver(now);
             self.outage.resumed();
             self.bring_forward.resumed();

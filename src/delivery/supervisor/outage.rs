@@ -1,4 +1,4 @@
-//! Decides what operators are told of a sink's failures: whether the sink fails, since when, and when the log says so.
+//! Decides what operators see of a sink's failures: whether the sink fails, since when, and when the log says so.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;

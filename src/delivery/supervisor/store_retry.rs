@@ -1,8 +1,7 @@
 //! Asks the store for a sink's loop, and leaves the store alone for a while after an error.
 //!
 //! Invariants: after an error the store is not asked anything until the wait is over; the waits grow with each error in
-//! a row. After a failed write only a successful write ends the row of errors, because reads go on to work where the
-//! disk is full.
+//! a row. After a failed write only a successful write ends the row of errors, because reads still work on a full disk.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ impl World {
         Self { clock: Clock::unconfirmed_at(WRONG), ..Self::new() }
     }
 
-    /// Does what the poller does when the machine's clock was set right and the API tells the same time.
+    /// Does what the poller does when the machine's clock was set right and the API states the same time.
     async fn set_right(&self, to: UnixMs, delivery: &Delivery) {
         self.clock.set_machine(to);
         let correction = self.clock.synchronize(Some(to)).unwrap();

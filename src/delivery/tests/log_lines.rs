@@ -43,7 +43,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 /// A second subscriber that lives for ever. While there is only one subscriber, tracing asks only the thread that first
-/// meets a log statement whether anybody wants the line, and the threads of other tests do not want it. With a second
+/// reaches a log statement whether anybody wants the line, and the threads of other tests do not want it. With a second
 /// subscriber, tracing asks all subscribers.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(subscriber(Log::default())));
 

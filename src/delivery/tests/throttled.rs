@@ -82,7 +82,7 @@ async fn a_restart_does_not_begin_with_a_burst() {
 }
 
 /// Ten refusals in a row do not open the breaker. The first failure after the refusals is followed by the first wait of
-/// the schedule, also where the process was restarted meanwhile.
+/// the schedule, also if the process was restarted meanwhile.
 #[tokio::test(start_paused = true)]
 async fn refusals_are_no_steps_of_the_schedule() {
     for restarts in [false, true] {
@@ -156,7 +156,7 @@ async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     assert!(took < MINUTE, "{took:?}");
 }
 
-/// Where the receiver sets the pace there are always free workers, but no lane keeps another lane from its turn.
+/// While the receiver sets the pace, there are always free workers, and no lane keeps another lane from its turn.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     let world = World::new();

@@ -31,14 +31,14 @@ const FIRST_MAKES_UP_FOR: u32 = 2;
 /// receiver asked for.
 const AS_ASKED: f64 = 0.5;
 
-/// The number of silences that are remembered, to tell how long a silence must be.
+/// The number of silences that are remembered, to find out how long a silence must be.
 const SILENCES: usize = 4;
 
 /// The number of messages accepted between two refusals that shows that the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
-/// The number of refusals that an accepted message makes up for where the pace does not matter. So a receiver may refuse
-/// four of five messages by chance without being taken for a receiver that limits the pace.
+/// The number of refusals that an accepted message makes up for while the pace does not matter. So a receiver may
+/// refuse four of five messages by chance without being taken for a receiver that limits the pace.
 const MADE_UP_FOR: u32 = 4;
 
 /// The number by which refusals must exceed what accepted messages make up for to show that the receiver refuses most
@@ -56,8 +56,8 @@ pub(super) struct PaceEvidence {
     /// The lengths of the last silences, each up to the moment when the receiver accepted a message again.
     silences: VecDeque<Duration>,
     refused_though_slow: u32,
-    /// By how many the repeated refusals exceed what first refusals make up for, since the receiver last accepted a
-    /// refused message (a CUSUM test).
+    /// The excess of repeated refusals over the number that first refusals make up for, since the receiver last
+    /// accepted a refused message (a CUSUM test).
     refused_again: u32,
     enough: u32,
 }
@@ -101,9 +101,9 @@ impl PaceEvidence {
         self.silences.push_back(silence);
     }
 
-    /// Returns how long a silence must be at least: the shortest of the last [`SILENCES`] silences, or zero before so
-    /// many are known. A receiver that refuses a share of all messages accepts a message soon after the end of some
-    /// silence. A receiver that limits the pace, and asks for less time than it needs, never does.
+    /// Returns the shortest of the last [`SILENCES`] silences, or zero while fewer silences are known. A receiver that
+    /// refuses a share of all messages accepts a message soon after the end of at least one silence. A receiver that
+    /// limits the pace, and asks for less time than it needs, never accepts a message so soon.
     fn least_silence(&self) -> Duration {
         let known = self.silences.len() == SILENCES;
         self.silences.iter().min().filter(|_| known).copied().unwrap_or_default()
@@ -125,7 +125,7 @@ impl PaceEvidence {
         // very little at times.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
         // A measured silence includes the time until the answer, so only a silence that is much longer than the
-        // receiver asks for tells something else.
+        // receiver asks for shows something else.
         let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
         let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {
@@ -170,8 +170,8 @@ impl PaceEvidence {
     }
 }
 
-/// The number by which refusals exceed what accepted messages make up for (a CUSUM test). The number stays near 0 unless
-/// the receiver refuses more than four of five messages.
+/// The excess of refusals over the number that accepted messages make up for (a CUSUM test). The number stays near 0
+/// unless the receiver refuses more than four of five messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Excess(u32);
 

@@ -1,14 +1,14 @@
 //! The pace of attempts after a silence, and how this pace grows while the receiver refuses nothing.
 //!
 //! The pace begins below a ceiling and grows as CUBIC does it for TCP: quickly at first, slowly near the ceiling, and
-//! then more and more quickly. Where there is no ceiling, each accepted message raises the pace by the same factor.
+//! then more and more quickly. Without a ceiling each accepted message raises the pace by the same factor.
 
 use std::time::Duration;
 
 use super::FORGOTTEN_AFTER;
 use crate::time::Instant;
 
-/// The first pace if nothing tells which pace the receiver accepts, in attempts a second.
+/// The first pace if nothing is known of the pace that the receiver accepts, in attempts a second.
 const UNKNOWN: f64 = 1.0;
 
 /// The pace, in attempts a second, above which nothing is limited any more.
@@ -28,8 +28,8 @@ const AT_LEAST: f64 = 0.5;
 const EXPLORING: f64 = 1.19;
 
 /// How long it takes until the pace is back at the ceiling, in multiples of the silence or of the time between two
-/// attempts, whichever is longer. `UNSURE` applies where a refusal cost much of the time since the refusal before (so
-/// the ceiling is a guess), `SURE` where a refusal cost little.
+/// attempts, whichever is longer. `UNSURE` applies if a refusal cost much of the time since the previous refusal (so
+/// the ceiling is a guess), `SURE` if a refusal cost little.
 const UNSURE: f64 = 4.0;
 const SURE: f64 = 12.0;
 

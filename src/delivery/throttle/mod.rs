@@ -3,7 +3,7 @@
 //!
 //! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
 //! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the first of
-//! these attempts is refused, the next ones send messages that were not refused yet, where such messages wait, because a
+//! these attempts is refused, the next ones send messages that were not refused yet, if such messages wait, because a
 //! message may be refused for ever. From then on attempts are spaced out:
 //! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
 //!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
@@ -44,7 +44,7 @@ pub(super) const FIRST_SILENCE: Duration = Duration::from_secs(1);
 /// The longest silence that the doubling leads to, so that a receiver that is back is noticed soon.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// The shortest silence, however little the receiver asks for, so that there is no hot loop.
+/// The shortest silence, even if the receiver asks for less, so that there is no hot loop.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
 
 /// The time without a refusal after which the receiver counts as a receiver that never refused.
@@ -56,8 +56,8 @@ const WORTH_SHOWING: u64 = 6_000;
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The pace, in attempts a second, that counts as refused at the first refusal. Nothing tells at which pace attempts were
-/// made then.
+/// The pace, in attempts a second, that counts as refused at the first refusal. The pace of the attempts before that is
+/// not known.
 const FIRST_GUESS: f64 = 50.0;
 
 /// Whether the receiver's pace allows an attempt to begin.
@@ -256,7 +256,7 @@ impl Throttle {
                 }
             }
             Phase::Unpaced(excess) => {
-                // Where few other messages come, a message that is refused for ever is tried again and again. So it counts
+                // If few other messages come, a message that is refused for ever is tried again and again. So it counts
                 // only once.
                 if refusal.recurrence != Recurrence::SoonAgain {
                     *excess = excess.with_refusal();

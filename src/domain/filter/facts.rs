@@ -1,4 +1,4 @@
-//! The fields of a message and of its number that filters look at, and that sinks tell.
+//! The fields of a message and of its number that filters read, and that sinks show.
 
 use std::borrow::Cow;
 

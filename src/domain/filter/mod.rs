@@ -18,7 +18,7 @@ pub use pattern::{Globs, InvalidPattern, Regexes};
 
 use super::CodePattern;
 
-/// The messages that a sink wants: those that any of the clauses takes.
+/// The messages that a sink wants: every message that at least one of the clauses accepts.
 #[derive(Clone, Debug)]
 pub struct Filter {
     any_of: Vec<Clause>,
@@ -144,8 +144,8 @@ impl Clause {
             || self.exclude.as_ref().is_some_and(|clause| clause.needs_details())
     }
 
-    /// The first condition that fails decides; else the first that cannot be decided yet. `finds_code`: whether the
-    /// message has a code.
+    /// If conditions fail, the first of them decides. If none fails, the first condition that cannot be decided yet
+    /// decides. `finds_code`: whether the message has a code.
     fn decide(&self, facts: &Facts<'_>, finds_code: &dyn Fn() -> bool) -> FilterVerdict {
         let mut unknown = None;
         for (key, holds) in self.conditions(facts, finds_code) {

@@ -12,7 +12,7 @@ use crate::ingest::coverage::testbed::{
 /// A feed whose faults are read from the bytes.
 pub(super) struct FaultyFeed {
     pub(super) list: List,
-    /// How far the server's clock is ahead of that of the rows.
+    /// How far the server's clock is ahead of the rows' clock.
     pub(super) skew: i64,
     /// True at the end of a run: the feed has no more troubles.
     pub(super) calm: bool,

@@ -147,10 +147,10 @@ impl Run {
     fn judge(&self) {
         let beginning = self.relay.beginning().expect("the relay never began");
         let feed = &self.feed;
-        // A first run that starts at a time reads down to that time, which in an unsorted list is not where it seems to
-        // be.
+        // A first run that starts at a time reads down to the first row of that time. In an unsorted list further rows
+        // of that time may lie below.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // Coverage tells by most rows how far clocks are apart, and here most rows may have wrong dates.
+        // Coverage measures the difference of the clocks by most rows, and here most rows may have wrong dates.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());
@@ -162,9 +162,10 @@ impl Run {
             let there = !entry.gone && entry.readable;
             let unsure = timed && entry.ingested <= beginning.tick && feed.is_out_of_order(entry);
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
-            // A first run that starts now tells by `ingestedAt` which rows were there. A row that came late, between
-            // the newest row of the first page and that page, is repeated rather than lost. So is every row without
-            // `ingestedAt`, and a row that is dated ahead and lies deeper in the list than the first run had to read.
+            // A first run that starts now finds out by `ingestedAt` which rows were there before. A row that came late,
+            // between the newest row of the first page and that page, is repeated rather than lost. So is every row
+            // without `ingestedAt`, and a row that is dated ahead and lies deeper in the list than the first run had to
+            // read.
             let told = feed.list.has_ingested
                 && UnixMs(entry.ingested) <= beginning.start_instant
                 && !feed.is_out_of_order(entry);

@@ -1,5 +1,5 @@
-//! The store of the fuzz target, in memory. It carries out the operations of a step, and panics on one that no step may
-//! ask for.
+//! The store of the fuzz target, in memory. It carries out the operations of a step, and panics on an operation that no
+//! step may contain.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,7 +54,7 @@ impl Store for MemoryStore {
         self.rows.values().filter(|row| row.held_by == Some(walk)).count() as u64
     }
 
-    /// A restart loses nothing here, and needs no choice.
+    /// A restart loses nothing in this store, so no choice is drawn.
     fn restart<C: Choices>(&mut self, _: &mut C) {}
 
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {
@@ -74,7 +74,7 @@ impl MemoryStore {
     fn apply(&mut self, op: &StoreOp, now: UnixMs, released: &mut Vec<String>) {
         match op {
             StoreOp::Begin { .. } => {
-                assert!(!self.begun && self.marks.is_none(), "it began twice");
+                assert!(!self.begun && self.marks.is_none(), "coverage began twice");
                 self.begun = true;
             }
             StoreOp::Insert(insert) => self.insert(insert, now),
@@ -109,7 +109,7 @@ impl MemoryStore {
 
     fn insert(&mut self, insert: &Insert, now: UnixMs) {
         let Insert { seq, row, standing, held_by } = insert;
-        assert!(seq.0 > self.last_seq, "a number was used twice");
+        assert!(seq.0 > self.last_seq, "a sequence number was used twice");
         self.last_seq = seq.0;
         assert!(self.seqs.insert(row.id.clone(), *seq).is_none(), "stored twice: {}", row.id);
         assert_eq!(row.readable, *standing != RowStanding::Unreadable, "{standing:?}");
@@ -122,21 +122,31 @@ impl MemoryStore {
     /// Checks that rows and walks agree after every transaction: news is either released or held by an open gap.
     fn check(&self) {
         let Some(marks) = self.marks else {
-            assert!(self.rows.is_empty() && self.walks.is_empty(), "rows or walks without a beginning");
+            assert!(self.rows.is_empty() && self.walks.is_empty(), "there are rows or walks before coverage began");
             return;
         };
-        assert!(self.last_seq < marks.next_seq.0, "the next number was used already");
+        assert!(self.last_seq < marks.next_seq.0, "the next sequence number was used already");
         for row in self.rows.values() {
             let gap = row.held_by.map(|walk| self.walks.get(&walk));
             assert!(gap.is_none_or(|walk| walk.is_some_and(Walk::holds)), "{} is held by no open gap", row.id);
             let waits = row.standing == RowStanding::News && !row.released;
-            assert_eq!(waits, row.held_by.is_some(), "{}: news is released or held", row.id);
+            assert_eq!(
+                waits,
+                row.held_by.is_some(),
+                "{}: a gap must hold a row exactly while the row is unreleased news",
+                row.id
+            );
         }
     }
 }
 
 fn release(row: &mut StoredRow, released: &mut Vec<String>) {
-    assert!(row.standing == RowStanding::News && !row.released, "{:?} released, or twice: {}", row.standing, row.id);
+    assert!(
+        row.standing == RowStanding::News && !row.released,
+        "{:?} was released, or a row was released twice: {}",
+        row.standing,
+        row.id
+    );
     row.released = true;
     released.push(row.id.clone());
 }

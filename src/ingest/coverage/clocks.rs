@@ -4,7 +4,8 @@
 //! of them may be off by minutes, or count in another time zone.
 //!
 //! - If the rows' clock is *behind*, a sweep that reads back from the server's time would end too early and lose rows
-//!   that came late. So sweeps read deeper by as much as new rows usually are behind when they are met.
+//!   that came late. So a sweep reads deeper, by the time by which new rows usually are behind when they are first
+//!   seen.
 //! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would never
 //!   pass it. So the server's now is taken to be later if several rows of a page say that they were ingested later. A
 //!   single such row proves nothing.
@@ -58,8 +59,8 @@ impl Draft<'_> {
         self.now.server.after(self.memory.rows_ahead(self.rules, &self.coverage.lags))
     }
 
-    /// Returns whether the clock of the rows may be behind the server's clock. If it may be, the relay may not have met
-    /// all rows up to the server's now.
+    /// Returns whether the clock of the rows may be behind the server's clock. If it may be, the relay may not have
+    /// seen all rows up to the server's now.
     pub(super) fn may_be_behind(&self) -> bool {
         self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
     }
@@ -72,12 +73,12 @@ impl Draft<'_> {
         self.coverage.lags.extend(seen_lags(self.rules, page, watermark, last_poll, self.now.server));
     }
 
-    /// Completes a sweep and raises the anchor. The sweep vouches for the list as it was at `opened_at`, by the
+    /// Completes a sweep and raises the anchor. The sweep has covered the list as it was at `opened_at`, by the
     /// server's clock.
     ///
-    /// The anchor cannot rise if the server's clock was set back. Then the sweep still shows by how much less the rows
-    /// are behind the anchor. A sweep that was opened before the clock was set back shows nothing, because nobody knows
-    /// any more when it was opened.
+    /// If the server's clock was set back, the anchor lies in the future and cannot rise. Then the lag of the anchor
+    /// shrinks instead, so that the next sweep reads no deeper than it must. A sweep that was opened before the clock
+    /// was set back changes nothing, because its opening time has no meaning any more.
     pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
         if opened_at > self.now.server {
             return;

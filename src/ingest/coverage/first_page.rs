@@ -26,12 +26,12 @@ impl CoverageState {
 }
 
 /// Makes the coverage with which a first run begins. Its marks come from the page and from the server's clock, because
-/// the relay's own clock would lose or repeat rows wherever it differs from the server's.
+/// the relay's own clock may differ from the server's, and would then lose or repeat rows.
 fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
-        // The page is empty, so no row tells how far the order of the feed is off (at most the margin), nor which clock
-        // dates the rows.
+        // The page is empty. So no row shows how far the order of the feed is off (at most the margin), nor how far the
+        // clock of the rows is off (at most `clocks_apart`).
         Start::Now if page.is_empty() => {
             frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
         }

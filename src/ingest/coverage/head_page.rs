@@ -9,7 +9,7 @@ use crate::domain::{Cursor, DeliveryClass, More, Seq, UnixMs, WalkKind};
 const EMPTY_HEADS_BELIEVED: u32 = 3;
 
 impl CoverageState {
-    /// Takes in the page with which a head poll was answered.
+    /// Handles the page with which a head poll was answered.
     pub fn head_page(&mut self, rules: &Rules, page: FeedPage, now: Now) -> Step {
         let is_empty = page.is_empty();
         if is_empty && self.memory.has_skip() {
@@ -45,7 +45,7 @@ impl CoverageState {
         step
     }
 
-    /// Lets the head poll go on behind a page that tells nothing, unless the poll has passed over too many pages.
+    /// Lets the head poll go on behind a page without information, unless the poll has passed over too many pages.
     fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> NextAction {
         if self.memory.may_pass_over(rules) { NextAction::Follow(cursor) } else { NextAction::Idle }
     }

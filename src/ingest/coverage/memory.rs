@@ -14,8 +14,8 @@ pub struct Memory {
     /// If the head poll under way began behind a block of rows dated ahead: the time, by the server's clock, since when
     /// rows above that block would not have been seen.
     unseen_since: Option<UnixMs>,
-    /// If the head poll under way only looks whether something new stands above the block: the time at which the block
-    /// was met. Such a poll does not read on behind a first page of the block, because the next poll begins there.
+    /// If the head poll under way only looks for new rows above the block: the time at which the block was found. Such
+    /// a poll does not read on behind a first page of the block, because the next poll begins there.
     peeks_since: Option<UnixMs>,
     /// The time, by the server's clock, up to which the head poll under way has seen everything new in the list.
     this_poll_at: Option<UnixMs>,
@@ -23,7 +23,7 @@ pub struct Memory {
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
-    /// The rows dated ahead that stood in front of the first page of a first run.
+    /// The rows dated ahead that came before the first page of a first run.
     future_rows: Vec<(Row, Option<Seq>)>,
     /// How many empty head pages came in a row.
     empty_heads: u32,
@@ -41,8 +41,8 @@ struct SkippedBlock {
     cursor: Cursor,
     /// The time of the block's last row. Once that time has come, the block counts as ordinary rows.
     until: UnixMs,
-    /// The time at which the block was met by a reading from the head on and without a gap. The relay does not know
-    /// rows that came above the block since then.
+    /// The time at which a reading from the head on, without a gap, found the block. The relay does not know rows that
+    /// appeared above the block since then.
     set_at: UnixMs,
     /// Whether the last head poll began behind the block.
     skipped_by_last_poll: bool,
@@ -52,7 +52,7 @@ struct SkippedBlock {
 /// began at another place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
-    /// The cursors that this pass has met.
+    /// The cursors that this pass has come by.
     pub(super) seen: HashSet<Cursor>,
     /// How many pages in a row had nothing new and no older time.
     pub(super) idle_pages: u32,
@@ -81,8 +81,8 @@ impl Memory {
             self.skip = None;
             return None;
         }
-        // If the server's clock is behind, new rows are dated ahead too, and stand above the block. So every other poll
-        // looks above the block.
+        // If the server's clock is behind, new rows are dated ahead too, and appear above the block. So every second
+        // poll looks above the block.
         if skip.skipped_by_last_poll && skip.until.since(rows_now) <= rules.clocks_apart {
             skip.skipped_by_last_poll = false;
             self.peeks_since = Some(skip.set_at);
@@ -118,7 +118,7 @@ impl Memory {
         self.skip.is_some()
     }
 
-    /// Takes in that the head poll under way met a page of known rows dated ahead. Returns whether the poll reads on
+    /// Records that the head poll under way found a page of known rows dated ahead. Returns whether the poll reads on
     /// behind that page.
     pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
         if self.peeks_since.is_some() && self.skip.is_some() {

@@ -1,5 +1,5 @@
-//! The rules by which the relay decides which rows of the feed are new, and by which it misses none of them. The feed
-//! is newest first. The rules are pure: no I/O, no clock.
+//! The rules by which the relay decides which rows of the feed are new. By these rules it misses no row. The feed is
+//! newest first. The rules are pure: no I/O, no clock.
 //!
 //! The feed only offers pages that walk into the past. Rows come late, share a time, are dated in the future and
 //! vanish; cursors are refused; the process can die between any two steps. So the relay remembers no "last message".
@@ -50,10 +50,10 @@ use crate::domain::{
     WalkId, WalkKind, WalkProgress,
 };
 
-/// Coverage as it stands on disk, and the memory that helps for as long as the process lives.
+/// Coverage as it is on disk, and the memory that helps for as long as the process lives.
 #[derive(Clone, Debug, Default)]
 pub struct CoverageState {
-    /// Coverage as it stands on disk; `None` before the first page.
+    /// Coverage as it is on disk; `None` before the first page.
     pub coverage: Option<Coverage>,
     /// The memory of the process. It may be lost.
     pub memory: Memory,
@@ -73,14 +73,14 @@ pub struct Step {
 pub enum NextAction {
     /// Nothing has to be read at once.
     Idle,
-    /// The head poll goes on behind this cursor: it met a block of rows dated ahead, or an empty page that leads on.
+    /// The head poll goes on behind this cursor: it found a block of rows dated ahead, or an empty page that leads on.
     Follow(Cursor),
     /// The head page opened this gap; up to [`Rules::head_pages`] of it may be read at once in the head lane.
     FollowWalk(WalkId),
     /// The answer is not believed yet, so the poller asks again.
     AskAgain,
-    /// This walk waits before its next page. The number is how many failures it had in a row; the length of the wait
-    /// depends on it.
+    /// This walk waits before its next page. The number is that of its failures in a row; the length of the wait
+    /// depends on this number.
     Wait(WalkId, u32),
 }
 
@@ -117,7 +117,7 @@ impl Step {
 }
 
 impl CoverageState {
-    /// Makes the state from coverage as the store has it. `held` tells how many rows each open gap holds.
+    /// Makes the state from coverage as the store has it. `held` has the number of rows that each open gap holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
     }
@@ -134,8 +134,8 @@ impl CoverageState {
     }
 
     /// Chooses the walk that the background lane reads next, among the walks that are `ready`: at two of three requests
-    /// the newest gap, or else the oldest walk; at the third request the oldest walk. `turn` counts background
-    /// requests.
+    /// the newest gap, or the oldest walk if there is no gap; at the third request the oldest walk. `turn` counts
+    /// background requests.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {
         let walks = &self.coverage.as_ref()?.walks;
         let open = || walks.iter().filter(|walk| ready(walk.id));
@@ -148,7 +148,7 @@ impl CoverageState {
         self.memory.setbacks(walk)
     }
 
-    /// Takes in that the cursor of a head poll was refused. The next head poll reads from the head.
+    /// Records that the cursor of a head poll was refused. The next head poll reads from the head.
     pub fn head_refused(&mut self) {
         self.memory.forget_skip();
     }
@@ -216,7 +216,7 @@ impl<'a> Draft<'a> {
                         None => free.push(seq),
                     }
                 }
-                RowStanding::Seed => {}
+                RowStanding::Seed | RowStanding::Event => {}
                 RowStanding::BelowWatermark => self.ops.push(StoreOp::Count(Anomaly::BelowWatermark)),
                 RowStanding::Unreadable if row.spoiled.is_some() => self.ops.push(StoreOp::Count(Anomaly::SpoiledRow)),
                 RowStanding::Unreadable => self.ops.push(StoreOp::Count(Anomaly::UnreadableRow)),
@@ -247,8 +247,8 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. The walk vouches for the list as it was at `opened_at`: at
-    /// that time all rows above the page were known.
+    /// Opens a walk from the end of `page` down to `floor`. The walk will have covered the list as it was at
+    /// `opened_at`: at that time all rows above the page were known.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);

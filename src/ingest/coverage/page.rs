@@ -37,7 +37,7 @@ impl FeedPage {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
 
-    /// Returns the middle one of the rows' times; of two middle times the earlier one; [`UnixMs::MAX`] if there is no
+    /// Returns the median of the rows' times, and of two middle times the earlier one; [`UnixMs::MAX`] if there is no
     /// row.
     pub(super) fn middle_time(&self) -> UnixMs {
         let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
@@ -103,9 +103,9 @@ impl FeedPage {
         self.rows
     }
 
-    /// Returns the last row that tells how far the page reaches. Stored rows dated after `now` at the end of the page
-    /// are left out: without them the page is shorter and as good as any other page. In a list that is not sorted by
-    /// time such rows may stand above older rows for years, and a page that ends with them would never arrive.
+    /// Returns the last row that shows how far down the page reaches. Stored rows dated after `now` at the end of the
+    /// page are skipped. In a list that is not sorted by time such rows may stand above older rows for years. If they
+    /// counted, a page that ends with them would never arrive.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }
@@ -116,7 +116,7 @@ impl FeedPage {
     }
 
     /// Whether the rows of the page show that everything at or above `floor` was read. There are two such cases: the
-    /// last row that tells how far the page reaches lies strictly below the floor and was stored before `opened`; or
+    /// last row that shows how far the page reaches lies strictly below the floor and was stored before `opened`; or
     /// all rows lie below the floor.
     ///
     /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies

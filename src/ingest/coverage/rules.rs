@@ -9,7 +9,7 @@ use crate::domain::{Start, UnixMs};
 pub struct Now {
     /// The time by the server's clock. It caps marks and places floors; it never decides which rows are new.
     pub server: UnixMs,
-    /// The time by the relay's clock. It tells for how long a walk has been failing.
+    /// The time by the relay's clock. It shows for how long a walk has been failing.
     pub local: UnixMs,
 }
 
@@ -94,7 +94,7 @@ pub(crate) enum Safeguard {
     Watermark,
     /// Sweeps go down from the frontier instead of from the last completed sweep.
     Anchor,
-    /// The clock of the rows is taken to agree with that of the server.
+    /// The clock of the rows is taken to agree with the server's clock.
     Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,

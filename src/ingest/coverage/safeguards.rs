@@ -24,8 +24,8 @@ impl Rules {
         time < marks.watermark && !self.leaves_out(Safeguard::Watermark)
     }
 
-    /// Returns the time down to which the next sweep must read: `A - L - m`. `A` is put back by as much as the clock of
-    /// the rows was behind the server's clock when `A` was set, or is behind it now, whichever is more.
+    /// Returns the time down to which the next sweep must read: `A - L - m`. `A` is put back by the time by which the
+    /// rows' clock was behind the server's clock when `A` was set, or by which it is behind now, whichever is longer.
     pub(super) fn sweep_depth(&self, coverage: &Coverage) -> UnixMs {
         let Coverage { marks, lags, .. } = coverage;
         let anchor_less = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
@@ -46,8 +46,8 @@ impl Rules {
     }
 
     /// Whether `page` shows that everything at or above `floor` was read: the feed ends with this page, or the page
-    /// itself is evidence ([`FeedPage::is_evidence_of`]). `opened` is the number that the next stored row had when the
-    /// reading began.
+    /// itself is evidence ([`FeedPage::is_evidence_of`]). `opened` is the sequence number that the next stored row
+    /// would have had when the reading began.
     pub(super) fn has_arrived(&self, page: &FeedPage, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
         if *page.more() == More::End {
             return true;
@@ -64,8 +64,8 @@ impl Rules {
         WalkKind::Gap { sweep_floor, streaming: self.leaves_out(Safeguard::Hold) }
     }
 
-    /// Whether one more empty answer to a walk's cursor proves that nothing follows. It does if a whole round of empty
-    /// answers came on another way, from the head on.
+    /// Whether one more empty answer to a walk's cursor proves that nothing follows. It does if the walk has begun
+    /// again at the head, and a whole round of answers was empty there too.
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;
         let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);

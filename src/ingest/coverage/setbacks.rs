@@ -1,8 +1,8 @@
 //! The handling of walks that make no progress. A walk in trouble is never given up, because rows that it did not read
 //! would not be covered.
 //!
-//! The walk tries the same cursor again, then the cursors that it came by, then begins again at the head. It keeps its
-//! floor and the rows that it holds. Each failure in a row makes the wait longer. After
+//! The walk tries the same cursor again, then the cursors of the pages before, then begins again at the head. It keeps
+//! its floor and the rows that it holds. Each failure in a row makes the wait longer. After
 //! [`Rules::patience_failures`](super::Rules::patience_failures) failures, or after
 //! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it releases the rows that it holds, and releases
 //! further rows as it reads them, so that rows that were read do not wait for rows that cannot be read.

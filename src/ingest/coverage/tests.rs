@@ -1,4 +1,4 @@
-//! Tests of single steps that are too rare in the worlds to be told apart there.
+//! Tests of single steps that are too rare in the worlds to be recognised there.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -252,7 +252,7 @@ fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
         let rows = timed(&[(2000, 2000), (1999, 1999)]).into_rows().into_iter().map(|(row, _)| row).collect();
         poll(FeedPage::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
     };
-    // The anchor is 1000, the lookback 30, and the margin 5. Rows that were there before tell nothing about the clocks.
+    // The anchor is 1000, the lookback 30, and the margin 5. Rows that were there before show nothing about the clocks.
     assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all may have come since the poll before");
     assert_eq!(floor_after(&[810, 810, 810, 809]), Some(965 - 200), "a clock that is behind");
     assert_eq!(floor_after(&[1009, 1009, 1008, 800, 700]), Some(965), "a few that came late");

@@ -7,13 +7,13 @@ use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
 use crate::domain::{Cursor, DeliveryClass, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
-    /// Takes in the page with which a walk's request was answered. `at_once` says that the whole walk so far was read
+    /// Handles the page with which a walk's request was answered. `at_once` says that the whole walk so far was read
     /// right behind the head page that opened it. The rows of such a walk count as live, not as backfill.
     pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: FeedPage, at_once: bool, now: Now) -> Step {
         self.with_walk(rules, walk, now, |draft, place| draft.walk_page(place, page, at_once))
     }
 
-    /// Takes in that a walk's request led to no usable page.
+    /// Records that a walk's request led to no usable page.
     pub fn walk_setback(&mut self, rules: &Rules, walk: WalkId, setback: Setback, now: Now) -> Step {
         self.with_walk(rules, walk, now, |mut draft, place| {
             let next = draft.set_back(place, setback);
@@ -96,7 +96,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Ends a walk that has arrived. A walk that vouches for the whole lookback completes a sweep.
+    /// Ends a walk that has arrived. A walk that covers the whole lookback completes a sweep.
     pub(super) fn close(&mut self, place: usize, class: DeliveryClass) {
         let is_a_sweep = self.coverage.walks[place].deepest_floor() <= self.sweep_floor();
         let walk = self.coverage.walks.remove(place);

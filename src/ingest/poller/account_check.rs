@@ -5,7 +5,7 @@ use crate::ingest::account::AccountVerdict;
 
 /// The reason why nothing is stored while the account is not known.
 pub(super) const UNVERIFIED: &str =
-    "the API key or address is new and shows no messages yet; waiting for one of a number that is known";
+    "the API key or address is new and shows no messages yet; waiting for a message of a number that the state knows";
 
 /// The findings about the key in use.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct AccountCheck {
     is_verified: bool,
     /// Whether the key that was in use before had been found to belong to the account of the state.
     was_verified: bool,
-    /// How many polls in a row did not tell whose messages the API shows.
+    /// How many polls in a row did not show to whose account the messages belong.
     undecided_polls: u32,
 }
 
@@ -37,7 +37,7 @@ impl AccountCheck {
         self.undecided_polls
     }
 
-    /// Takes in that another key is in use.
+    /// Records that another key is in use.
     pub(super) fn key_changed(&mut self) {
         self.was_verified = std::mem::replace(&mut self.is_verified, false);
     }
@@ -47,7 +47,7 @@ impl AccountCheck {
         self.was_verified
     }
 
-    /// Takes in the verdict on a page of the newest messages.
+    /// Records the verdict on a page of the newest messages.
     pub(super) fn note(&mut self, verdict: AccountVerdict) {
         match verdict {
             AccountVerdict::Same => (self.is_verified, self.undecided_polls) = (true, 0),

@@ -15,7 +15,7 @@ use crate::ingest::waiting_readers::HeadPaces;
 use crate::metrics::IngestMetrics;
 use crate::time::Instant;
 
-/// The feed, the budget of requests to it, and what its answers have told about time and about other programs.
+/// The feed, the budget of requests to it, and the knowledge from its answers about time and about other programs.
 pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
@@ -80,7 +80,7 @@ impl<F: Feed> ApiLink<F> {
         InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
     }
 
-    /// Takes in that a request was answered.
+    /// Records that a request was answered.
     pub(super) fn answered<A, P>(
         &mut self,
         request: &InFlightRequest<A>,
@@ -93,7 +93,7 @@ impl<F: Feed> ApiLink<F> {
         self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
-    /// Takes in a 429 answer: no request leaves for the time that is returned. If the API does not say how long to
+    /// Handles a 429 answer: no request leaves for the time that is returned. If the API does not say how long to
     /// wait, `fallback` decides; it receives how many 429s came in a row.
     pub(super) fn rate_limited(
         &mut self,
@@ -104,7 +104,7 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refused(headers, fallback, now)
     }
 
-    /// Takes in that a request was answered, and not with a 429.
+    /// Records that a request was answered, and not with a 429.
     pub(super) fn not_rate_limited<A>(&mut self, request: &InFlightRequest<A>) {
         self.budget.window().not_refused(request.ticket);
     }
@@ -150,7 +150,7 @@ impl<F: Feed> ApiLink<F> {
         }
     }
 
-    /// Returns which account this is, as far as address and key tell: a URL and a fingerprint.
+    /// Returns what identifies the account: the URL of the API and the fingerprint of the key.
     pub(super) fn identity(&self) -> (String, String) {
         self.feed.identity()
     }
@@ -214,7 +214,7 @@ impl<F: Feed> ApiLink<F> {
         self.server_clock.estimate(now)
     }
 
-    /// Takes in how many requests a minute of other programs an earlier process has reported.
+    /// Records the report of an earlier process: how many requests a minute other programs make.
     pub(super) fn restore_foreign_notice(&mut self, requests: u32) {
         self.foreign_notice = ForeignNotice::remembered(requests);
     }

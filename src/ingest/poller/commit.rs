@@ -1,5 +1,5 @@
-//! What a poll writes to the disk, and how the state is loaded: at the start, and again after a failed commit. The changes
-//! themselves ([`StoreOp`](crate::domain::StoreOp)) come from the rules of coverage.
+//! Commits what a poll has found, and loads the state: at the start, and again after a failed commit. The changes that are
+//! written are listed in [`StoreOp`](crate::domain::StoreOp).
 
 use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;

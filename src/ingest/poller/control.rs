@@ -14,6 +14,7 @@ use super::start_log::tell_start_is_ignored;
 use super::{Ending, Poller};
 use crate::api::budget::BudgetLimits;
 use crate::ingest::coverage::Rules;
+use crate::ingest::events::NumberUses;
 use crate::ingest::feed::Feed;
 use crate::store;
 use crate::time::Instant;
@@ -29,14 +30,14 @@ pub struct PollSettings<F> {
     pub limits: BudgetLimits,
     /// The rules that decide which rows are new.
     pub rules: Rules,
-    /// How large the state may be, and how long messages stay in it. The directory stays as it is, and so does whether
-    /// delivered messages are erased at once.
+    /// How large the state may be, and how long messages stay in it. The directory never changes in this way, and
+    /// neither does the decision whether delivered messages are erased at once.
     pub state: store::Options,
-    /// Whether any sink asks for details of numbers.
-    pub numbers: bool,
+    /// For what the list of numbers is read.
+    pub numbers: NumberUses,
 }
 
-/// What a poller is told.
+/// A message to a poller.
 enum PollOrder<F> {
     Follow(Box<PollSettings<F>>),
     /// There are no other keys than before.
@@ -94,8 +95,8 @@ impl<F> Orders<F> {
         self.questions.send_modify(|count| *count += 1);
     }
 
-    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if nobody can answer, or if
-    /// the same was asked and not answered: then no key is left.
+    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if no key is left: nobody
+    /// can answer, or the same question was asked before and not answered.
     fn waits_for_keys(&mut self, refusal: &str) -> bool {
         let was_waiting = self.waiting.take().is_some();
         let waits = !was_waiting && self.questions.receiver_count() > 0;
@@ -165,7 +166,10 @@ impl<F: Feed> Poller<F> {
         self.rules = rules;
         self.link.set_limits(limits, now, self.clock.relay_time());
         self.disk.follow(&state, now);
-        self.lanes.numbers.list_mut().ask_for(numbers, now);
+        self.lanes.numbers.list_mut().ask_for(numbers.any(), now);
+        if self.expiry.follow(numbers.expiry_terms) {
+            self.lanes.numbers.list_mut().read_again(now);
+        }
         // A rest between two polls asks the budget whenever requests may leave, so the rest follows by itself.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };
@@ -173,7 +177,7 @@ impl<F: Feed> Poller<F> {
             self.account.key_changed();
             self.orders.waiting = None;
         }
-        // Whatever made requests fail may be put right.
+        // The cause of failed requests may be mended by now.
         self.lanes.head.next_poll_from_head();
         self.lanes.head.wait_until(now);
     }

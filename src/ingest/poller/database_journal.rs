@@ -92,11 +92,11 @@ impl Journal {
                 journal = %ByteSize(space.journal),
                 hint = "end it: a sqlite3 shell in a transaction, a backup, a command of an earlier version; \
                         `fuser -v state.db` in the state directory shows which",
-                "another program holds the state open for reading: its journal grows until that ends; polling and \
-                 deliveries go on"
+                "another program holds the state open for reading: the state's journal grows until that program \
+                 ends; polling and deliveries go on"
             ),
             Some(BlockedReport::Over) => {
-                tracing::info!("nobody holds the state open any more: its journal was emptied");
+                tracing::info!("no other program holds the state open any more: the state's journal was emptied");
             }
             None => {}
         }
@@ -109,8 +109,8 @@ impl Journal {
         if self.erasing.note(is_erased, now, TELL_TRACES) == Some(BlockedReport::Blocked) {
             tracing::warn!(
                 hint = "end it: `fuser -v state.db` in the state directory shows which",
-                "another program holds the state open for reading: what was removed from it stays in its journal until \
-                 that ends"
+                "another program holds the state open for reading: removed texts stay in the state's journal until \
+                 that program ends"
             );
         }
     }

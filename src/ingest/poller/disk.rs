@@ -1,7 +1,7 @@
 //! The poller's work on the disk: committing, measuring space, removing old data, and erasing removed texts.
 //!
-//! Invariant: after a failed commit the state in memory is ahead of the disk. The state is then *stale*: until it was
-//! loaded again, the poller asks, decides and writes nothing.
+//! Invariant: after a failed commit the state in memory is ahead of the disk. The state in memory is then *stale*.
+//! Until it is loaded again, the poller sends no request, makes no decision and writes nothing.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::ingest::coverage::CoverageState;
 use crate::store::{self, Spool, Store};
 use crate::time::Instant;
 
-/// How long the text of a delivered message is kept for readers where it is erased on delivery otherwise.
+/// How long the text of a delivered message is kept for readers, if texts are erased on delivery without readers.
 const FOR_READERS: Duration = Duration::from_secs(5);
 
 /// The store of the state, and the times at which work on it is due.
@@ -81,7 +81,7 @@ impl Disk {
         self.stale_until
     }
 
-    /// Marks the state in memory as stale: it is ahead of the disk. It is loaded again not before `at`.
+    /// Marks the state in memory as stale: it is ahead of the disk. The state is loaded again at `at` or later.
     pub(super) fn mark_stale(&mut self, at: Instant) {
         self.stale_until = Some(at);
     }
@@ -121,8 +121,8 @@ impl Disk {
         !self.erasure.is_on_delivery()
     }
 
-    /// Takes in whether any reader waits for messages. Where texts are erased on delivery, maintenance erases them while
-    /// there are readers, a moment later.
+    /// Records whether any reader waits for messages. If texts are erased on delivery, then while there are readers,
+    /// maintenance erases each text a moment later instead.
     pub(super) fn note_readers(&mut self, present: bool, now: Instant) {
         if self.erasure.is_on_delivery() && self.has_readers != present {
             self.has_readers = present;
@@ -130,7 +130,8 @@ impl Disk {
         }
     }
 
-    /// Returns the journal's size in bytes, while another program keeps the journal from being emptied.
+    /// Returns the journal's size in bytes while another program keeps the journal from being emptied; otherwise
+    /// `None`.
     pub(super) fn journal_held(&self) -> Option<u64> {
         self.journal.held()
     }
@@ -155,7 +156,7 @@ impl Disk {
             Ok(space) => space,
             // The next work that needs the disk will report the failure.
             Err(error) => {
-                tracing::debug!(%error, "the room for the state cannot be told");
+                tracing::debug!(%error, "the space for the state cannot be measured");
                 return Ok(SpaceCheck::Unchanged);
             }
         };
@@ -197,8 +198,8 @@ impl Disk {
     }
 
     /// Removes old data: settled messages, ids below the `watermark` except the newest `keep_newest`, and pages that
-    /// the state's file does not need. `now` is the relay's time, and `known_now` the same if it is confirmed; without
-    /// it nothing is removed because of its age.
+    /// the state's file does not need. `now` is the relay's time. `known_now` is the same time if the time is
+    /// confirmed; if it is `None`, nothing is removed because of its age.
     pub(super) async fn remove_old(
         &mut self,
         now: UnixMs,
@@ -213,7 +214,7 @@ impl Disk {
         if let Some(after) = self.maintenance.removes_after() {
             let dropped = self.store.write(move |spool| spool.remove_settled(cutoffs, after)).await?;
             if dropped.dead > 0 {
-                tracing::info!(dead_letters = dropped.dead, "dead letters went: state.keep_dead is over");
+                tracing::info!(dead_letters = dropped.dead, "dead letters older than state.keep_dead were removed");
             }
             self.maintenance.note_removed(&dropped);
         }
@@ -240,7 +241,7 @@ impl Disk {
         }
     }
 
-    /// Takes in that the disk did not take a step of maintenance that began at `at`.
+    /// Records that a step of maintenance, which began at `at`, failed on the disk.
     pub(super) fn fail_maintenance(&mut self, at: Instant) {
         self.mark_stale(at);
         self.maintenance.fail(at);
@@ -268,7 +269,7 @@ impl Disk {
             }
             // The next work that needs the disk will report the failure.
             Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "what went cannot be wiped yet");
+                tracing::debug!(%error, "the removed texts cannot be erased yet");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -297,7 +298,7 @@ mod tests {
         disk.mark_stale(now);
         assert_eq!((disk.is_stale(), disk.reload_at()), (true, Some(now)));
         assert_eq!(disk.load().await.unwrap().coverage, None);
-        assert!(disk.is_stale(), "what follows from it is not stored yet");
+        assert!(disk.is_stale(), "the changes that follow from loading it are not stored yet");
         disk.note_loaded();
         assert!(!disk.is_stale());
     }

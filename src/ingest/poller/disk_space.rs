@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// How often space is measured while messages are stored.
 const MEASURE_WHILE_STORING: Duration = Duration::from_secs(1);
 
-/// How often space is measured otherwise. Other programs may fill the disk, and free it.
+/// How often space is measured while nothing is stored. Other programs may fill the disk, and free it.
 const MEASURE: Duration = Duration::from_secs(5);
 
 /// How often the log says that delivered messages are removed early.
@@ -161,7 +161,7 @@ impl DiskSpace {
         self.measuring = Measuring { last: now, next: now + MEASURE, has_stored: false };
     }
 
-    /// Takes in a measurement. Returns the changes that it brought.
+    /// Records a measurement. Returns the changes that it brought.
     pub(super) fn take(&mut self, space: DiskUsage, now: Instant) -> SpaceChange {
         let sheds = self.limits.sheds(space, self.sheds);
         let shortage = self.limits.judge(space, self.shortage);
@@ -211,7 +211,8 @@ impl DiskSpace {
             tracing::warn!(
                 used = %ByteSize(space.used),
                 max_size = %ByteSize(self.limits.max_size),
-                "the state nears state.max_size: delivered messages go before state.keep_delivered is over, oldest first"
+                "the state nears state.max_size: delivered messages are removed before state.keep_delivered is over, \
+                 oldest first"
             );
         }
     }

@@ -57,11 +57,11 @@ impl<F: Feed> Poller<F> {
         self.give_up_key(&refusal.to_string(), "the API does not accept the key; trying the next one", now)
     }
 
-    /// Handles a key in use that shows messages of another account. None of these messages is taken.
+    /// Handles a key in use that shows messages of another account. None of these messages is stored.
     pub(super) fn key_of_another_account(&mut self, now: Instant) -> Option<Ending> {
         self.give_up_key(
             "the key belongs to another account than the state and is not used",
-            "a key is not the state's account's; trying the next one",
+            "a key does not belong to the account of the state; trying the next one",
             now,
         )
     }

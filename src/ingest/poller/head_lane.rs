@@ -27,7 +27,7 @@ pub(super) struct HeadLane {
     last_poll: Option<UnixMs>,
 }
 
-/// The poll under way, or else the last poll.
+/// The poll under way, or the last poll if none is under way.
 struct HeadPoll {
     began: Instant,
     /// How many pages were asked for, without the pages of a gap: those pages count as the walk's.
@@ -133,7 +133,7 @@ impl HeadLane {
         self.in_flight.take()
     }
 
-    /// Takes in that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes on.
+    /// Records that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes on.
     /// `head_pages` is the most pages that the poll reads of a new gap.
     pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
@@ -215,7 +215,7 @@ impl HeadLane {
         self.last_poll
     }
 
-    /// Takes in that the relay's time was put right by `shift` milliseconds.
+    /// Records that the relay's time was put right by `shift` milliseconds.
     pub(super) fn shift_times(&mut self, shift: i64) {
         self.last_poll = self.last_poll.map(|at| UnixMs(at.0.saturating_add(shift)));
     }

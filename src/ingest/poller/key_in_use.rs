@@ -11,14 +11,14 @@ pub(super) struct KeyInUse {
 }
 
 impl KeyInUse {
-    /// Takes in which key is in use at `now` by the relay's time.
+    /// Records which key is in use at `now` by the relay's time.
     pub(super) fn note(&mut self, fingerprint: String, ending: Option<String>, now: UnixMs) {
         if self.since.is_none() || self.fingerprint != fingerprint {
             *self = Self { fingerprint, ending, since: Some(now) };
         }
     }
 
-    /// Takes in that the relay's time was put right by `shift` milliseconds.
+    /// Records that the relay's time was put right by `shift` milliseconds.
     pub(super) fn rebase(&mut self, shift: i64) {
         self.since = self.since.map(|since| UnixMs(since.0.saturating_add(shift)));
     }

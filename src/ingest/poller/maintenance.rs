@@ -24,8 +24,8 @@ const URGENT_ROUND: Duration = Duration::from_secs(2);
 /// The pause between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The time from one whole round to the next, as a multiple of the time that a whole round takes. The product is raised
-/// to [`ROUND`] or lowered to [`WHOLE_ROUND`] where it lies outside of these bounds.
+/// The time from one whole round to the next, as a multiple of the time that a whole round takes. If the product lies
+/// outside of [`ROUND`] and [`WHOLE_ROUND`], the nearer of the two counts instead.
 ///
 /// An ordinary round goes on where the last round ended. Now and then a round is *whole*: it begins at the oldest
 /// message again, to find messages that were settled late.

@@ -3,8 +3,8 @@
 //!
 //! The poller is made of parts, each in a file of its own, with private fields and tests: [`ApiLink`], [`Disk`],
 //! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here,
-//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers` and `storage`, move values between the
-//! parts.
+//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers`, `commit` and `upkeep`, move values
+//! between the parts.
 //!
 //! Invariants:
 //! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded again.
@@ -62,6 +62,7 @@ use self::replays::ReplayWatch;
 use self::reporter::PollReporter;
 use self::timing::Timing;
 use super::coverage::{CoverageState, Now, Rules};
+use super::events::{ExpiryWatch, NumberUses};
 use super::feed::Feed;
 use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
@@ -84,7 +85,7 @@ pub enum Mode {
 /// How polling ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The poller was told to stop.
+    /// The poller was asked to stop.
     Stopped,
     /// Everything was read. This ending occurs only with [`Mode::Once`].
     CaughtUp,
@@ -94,7 +95,7 @@ pub enum Ending {
     NoKey(String),
 }
 
-/// The trouble that ends polling although nobody told the poller to stop.
+/// The trouble that ends polling although nobody has asked the poller to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
     /// The state is damaged, or no longer the state that this process may use.
@@ -102,7 +103,8 @@ pub enum PollError {
     Store(#[from] store::Error),
     /// Another account's messages came for this state.
     #[error(
-        "the API key or address belongs to another account than the state: none of its messages or numbers is known here"
+        "the API key or address belongs to another account than the state: the state knows none of the messages and \
+         numbers that the API shows"
     )]
     OtherAccount,
 }
@@ -127,13 +129,13 @@ pub struct Parts<F> {
     pub accept_account: bool,
     /// How the operator calls the program, for hints.
     pub invocation: Invocation,
-    /// Whether any sink asks for details of numbers.
-    pub numbers: bool,
+    /// For what the list of numbers is read.
+    pub numbers: NumberUses,
     /// Called after messages were released. The call carries no data: the receiver of the call looks into the state.
     pub released: Box<dyn Fn() + Send>,
     /// The value that records every turn of the loop.
     pub liveness: Liveness,
-    /// Whether the log reports a long catch-up. The log does not report it where the catch-up is shown in another way.
+    /// Whether the log reports a long catch-up. It does not if the catch-up is shown in another way.
     pub tells_progress: bool,
     /// The counters that the poller counts up.
     pub metrics: IngestMetrics,
@@ -166,6 +168,7 @@ pub struct Poller<F> {
     report: PollReporter,
     progress: CatchUpProgress,
     number_histories: NumberHistories,
+    expiry: ExpiryWatch,
     invocation: Invocation,
     metrics: IngestMetrics,
     key_in_use: KeyInUse,
@@ -189,13 +192,14 @@ impl<F: Feed> Poller<F> {
             account: AccountCheck::new(accept_account),
             rules: once.first_rules(rules),
             state: CoverageState::default(),
-            lanes: Lanes::new(NumberList::new(numbers, now), now),
+            lanes: Lanes::new(NumberList::new(numbers.any(), now), now),
             replays: ReplayWatch::new(now),
             once,
             timing: Timing::new(clock.clone()),
             report: PollReporter::new(),
             progress: CatchUpProgress::new(tells_progress),
             number_histories: NumberHistories::default(),
+            expiry: ExpiryWatch::new(numbers.expiry_terms),
             invocation,
             metrics,
             key_in_use: KeyInUse::default(),
@@ -284,7 +288,7 @@ impl<F: Feed> Poller<F> {
 
     /// Returns an ending if a one-shot command has read everything, or cannot read it.
     async fn check_done(&mut self) -> Result<Option<Ending>, PollError> {
-        let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale();
+        let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale() && !self.expiry.is_owed_a_look();
         if self.once.is_caught_up(self.state.coverage.as_ref(), is_at_rest) {
             self.number_histories.log_all();
             self.maintain_once().await?;
@@ -293,8 +297,8 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Returns the present time between two answers. The server's time is the estimate; before the first answer it is
-    /// the frontier, or else the relay's time.
+    /// Returns the present time, for a moment at which no answer has come. The server's time is estimated from the last
+    /// answer. Before the first answer the frontier counts instead, or the relay's time if there is no frontier.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
@@ -334,7 +338,7 @@ impl<F: Feed> Poller<F> {
     }
 }
 
-/// Waits for a change of the readers. If nobody can tell of one any more, this future never ends.
+/// Waits for a change of the readers. If the sender of changes is gone, this future never ends.
 async fn changed(readers: &mut watch::Receiver<WaitingReaders>) {
     if readers.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -1,8 +1,10 @@
-//! The list of numbers: asking for its pages, storing them, and deciding deliveries that waited for them.
+//! The list of numbers: asking for its pages, storing them and the events that follow from them, and deciding deliveries
+//! that waited for the list.
 
 use super::{Ending, PollError, Poller};
 use crate::api::budget::{Permission, RequestPurpose};
 use crate::api::{Error, NumberPage, Response};
+use crate::domain::{DeliveryClass, Insert, Marks, Row, RowStanding, Seq, StoreOp};
 use crate::ingest::feed::Feed;
 use crate::ingest::number_list::{MOST_PAGES, NumberListStep};
 use crate::store::{self, Spool, UndecidedScope};
@@ -17,7 +19,9 @@ impl<F: Feed> Poller<F> {
     /// comes first.
     pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, PollError> {
         let now = self.clock.monotonic();
-        let is_free = self.account.is_verified() && !self.lanes.numbers.is_under_way();
+        // Before the first page of messages nothing waits for the list, and no event could be stored.
+        let may_leave = self.account.is_verified() && self.state.coverage.is_some();
+        let is_free = may_leave && !self.lanes.numbers.is_under_way();
         let Some(due) = self.lanes.numbers.list().due().filter(|_| is_free) else { return Ok(None) };
         if due > now {
             return Ok(Some(due));
@@ -68,17 +72,20 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes in a page of the list: stores it, and decides the deliveries that waited for it.
+    /// Handles a page of the list: stores the page, and decides the deliveries that waited for it.
     async fn take_numbers(&mut self, page: NumberPage, now: Instant) -> Result<Option<Ending>, store::Error> {
         let wall = self.clock.relay_time();
         let NumberPage { numbers, spoiled, more } = page;
         self.lanes.numbers.note_spoiled_rows(spoiled);
+        // Without the clock of the messages nobody can tell how long a number is still rented.
+        let events = self.clock.message_time().map(|now| self.expiry.events(&numbers, now)).unwrap_or_default();
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.disk.store().write(move |spool| {
             let numbers: Vec<_> = numbers.iter().map(|number| (number.id.as_str(), &*number.raw)).collect();
             spool.record_numbers(&numbers, wall)
         });
         stored.await?;
+        self.store_events(events).await?;
         let list = self.lanes.numbers.list_mut();
         let failed_before = list.failures();
         match list.page(ids, spoiled > 0, more, now) {
@@ -89,7 +96,7 @@ impl<F: Feed> Poller<F> {
             NumberListStep::Continue => {}
             NumberListStep::Incomplete => {
                 self.decide(UndecidedScope::Known).await?;
-                return Ok(self.numbers_failed("rows of it are no valid JSON", now));
+                return Ok(self.numbers_failed("some of its rows are no valid JSON", now));
             }
             NumberListStep::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
             NumberListStep::Endless => {
@@ -102,6 +109,7 @@ impl<F: Feed> Poller<F> {
             }
             NumberListStep::Complete(newest) => {
                 self.lanes.numbers.note_success();
+                self.expiry.note_looked();
                 if failed_before > 0 {
                     tracing::info!(failures = failed_before, "the list of numbers can be read again");
                 }
@@ -110,6 +118,37 @@ impl<F: Feed> Poller<F> {
         }
         self.decide(UndecidedScope::Known).await?;
         Ok(None)
+    }
+
+    /// Stores the events that the state does not know, and releases them to the sinks that ask for events. Each event is
+    /// one transaction: after a crash the state has the event with its deliveries, or the event is found again.
+    async fn store_events(&mut self, events: Vec<Row>) -> Result<(), store::Error> {
+        if events.is_empty() || self.disk.is_stale() {
+            return Ok(());
+        }
+        let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+        let look = move |spool: &Spool| spool.known(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let known = self.disk.store().read(look).await?;
+        for (row, _) in events.into_iter().zip(known).filter(|(_, known)| known.is_none()) {
+            let Some(coverage) = &mut self.state.coverage else { return Ok(()) };
+            let seq = coverage.marks.next_seq;
+            let marks = Marks { next_seq: Seq(seq.0 + 1), ..coverage.marks };
+            let (id, number) = (row.id.clone(), row.number.clone());
+            let ops = vec![
+                StoreOp::Insert(Box::new(Insert { seq, row, standing: RowStanding::Event, held_by: None })),
+                StoreOp::Release { rows: vec![seq], class: DeliveryClass::Live },
+                StoreOp::Advance(marks),
+            ];
+            self.disk.commit(ops, self.clock.relay_time()).await?;
+            coverage.marks = marks;
+            tracing::info!(
+                message.id = id,
+                number.id = number,
+                "a number expires soon: sinks with events = true are told"
+            );
+            (self.released)();
+        }
+        Ok(())
     }
 
     /// Decides whether sinks want the messages that wait for a decision, as far as this can be decided now.
@@ -138,7 +177,7 @@ impl<F: Feed> Poller<F> {
         match self.decide_replays().await {
             // The decision is tried again, and the next work that needs the disk will report the failure.
             Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "what commands asked for could not be decided");
+                tracing::debug!(%error, "replays that commands asked for could not be decided");
                 Ok(())
             }
             decided => decided.map_err(PollError::from),
@@ -172,6 +211,7 @@ impl<F: Feed> Poller<F> {
             );
         }
         self.lanes.numbers.list_mut().failed(|failures| self.backoff.wait(failures), now);
+        self.expiry.note_looked();
         self.lanes.numbers.note_trouble(why, self.clock.relay_time());
         let list = self.lanes.numbers.list();
         self.once.gives_up(list.failures(), unreadable(why)).filter(|_| list.awaited())

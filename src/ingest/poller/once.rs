@@ -1,7 +1,7 @@
 //! The policy of `once`: all differences between the polling of a one-shot command and that of a relay that runs.
 //!
 //! - A complete catch-up includes a sweep, so a sweep is due at once. One sweep is enough.
-//! - Polling ends when everything was read. A one-shot command gives up after a few failures in a row, where a relay
+//! - Polling ends when everything was read. After a few failures in a row a one-shot command gives up, while a relay
 //!   that runs would wait.
 //! - The command waits for rows and numbers behind the head. So walks and numbers get the larger share of the budget,
 //!   and the head rests meanwhile.
@@ -35,7 +35,7 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 const VERY_LONG_WAIT: Duration = Duration::from_secs(30);
 
 const BUDGET_WAIT: &str =
-    "waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+    "waiting for the request budget, which allows no request before that time (api.requests_per_minute)";
 
 /// The policy of a one-shot command, and the values that it has to remember.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl OncePolicy {
     }
 
     /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, no
-    /// delivery waits for the list of numbers, and nothing failed.
+    /// delivery waits for the list of numbers, the list was looked at if events are made from it, and nothing failed.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
@@ -106,7 +106,7 @@ impl OncePolicy {
             .walks()
             .any(|walk| walk.progress.failures >= rules.patience_failures && state.setbacks(walk.id) >= PATIENCE);
         (self.is_once() && is_stalled)
-            .then(|| Ending::GaveUp("older messages could not be read again and again".to_owned()))
+            .then(|| Ending::GaveUp("the reading of older messages failed again and again".to_owned()))
     }
 
     /// Gives up after too many failures in a row.

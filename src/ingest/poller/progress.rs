@@ -100,7 +100,7 @@ impl CatchUpProgress {
     }
 }
 
-/// Returns how many pages the walks have to read together; `None` if this cannot be told for one of them.
+/// Returns how many pages the walks have to read together; `None` if this is unknown for one of them.
 async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option<u64>) -> Option<u64> {
     let read = store.read(move |spool| {
         let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
@@ -111,7 +111,7 @@ async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option
     Some(rows.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
 }
 
-/// Returns the pages a minute between the oldest sample and now; 0 while the two are too close to tell.
+/// Returns the pages a minute between the oldest sample and now; 0 while the two are too close to each other.
 fn pace(samples: &VecDeque<(Instant, u64)>, now: Instant, pages: u64) -> f64 {
     let Some((since, before)) = samples.front() else { return 0.0 };
     let seconds = now.saturating_duration_since(*since).as_secs_f64();
@@ -137,7 +137,7 @@ impl UnderWay {
         Self { began: now, measured: now, told: now, pages: 0, messages: 0, samples, shown }
     }
 
-    /// Takes in an estimate. The pace does not count as quicker than `pace_limit`: the first pages use the rest of the
+    /// Records an estimate. The pace does not count as quicker than `pace_limit`: the first pages use the rest of the
     /// last minute's budget, so their pace cannot go on.
     fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, pace_limit: f64) {
         self.measured = now;

@@ -52,7 +52,7 @@ impl PollReporter {
         });
     }
 
-    /// Takes in that the relay's time was put right by `shift` milliseconds.
+    /// Records that the relay's time was put right by `shift` milliseconds.
     pub(super) fn shift_times(&self, shift: i64) {
         let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
         self.sender.send_modify(|report| {

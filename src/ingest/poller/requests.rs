@@ -187,7 +187,7 @@ impl<F: Feed> Poller<F> {
             matches!(self.report.condition(), Condition::Limited(_) | Condition::Starting | Condition::Polling);
         if wait >= LONG_SILENCE && may_be_replaced {
             let until = self.clock.machine_time().after(wait).0 / 1000 * 1000;
-            self.set_condition(Condition::Limited(format!("rate limited until {}", UnixMs(until))));
+            self.set_condition(Condition::rate_limited(UnixMs(until)));
         }
     }
 

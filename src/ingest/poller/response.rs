@@ -62,8 +62,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes in a page, in one transaction. Returns whose page it is. If the page is not known to be the account's,
-    /// nothing of it is stored.
+    /// Handles a page, in one transaction. Returns to whose account the page belongs. If that is not known to be the
+    /// account of the state, nothing of the page is stored.
     async fn take_page(
         &mut self,
         is_head: bool,

@@ -2,7 +2,7 @@
 
 use crate::domain::{Coverage, Start};
 
-/// Logs whether this is a first run, or else where the state left off. `begun_with` is the `poll.start` of the first
+/// Logs that this is a first run, or where the process before left off. `begun_with` is the `poll.start` of the first
 /// run.
 pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();
@@ -31,9 +31,12 @@ pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
     match (start, total) {
         (Start::Now, Some(total)) => tracing::info!(
             older_messages = total,
-            "relaying what comes from now on; older messages are not relayed (poll.start = \"beginning\" would)"
+            "relaying what comes from now on; older messages are not relayed (only a first run with poll.start = \
+             \"beginning\" relays them)"
         ),
         (Start::Now, None) => tracing::info!("relaying what comes from now on"),
-        _ => tracing::info!(from = %coverage.marks.watermark, "relaying messages received from then on"),
+        _ => {
+            tracing::info!(from = %coverage.marks.watermark, "relaying messages that were received at this time or later");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::api::{Error, KeyRefusal, Page, Response};
 use crate::domain::{Cursor, Invocation, More, Row, Seq, Start, UnixMs};
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::PageFuture;
-use crate::ingest::{Feed, WaitingReaders};
+use crate::ingest::{Feed, NumberUses, WaitingReaders};
 use crate::store::tests::TestState;
 use crate::store::{self, ClaimLimits, PastDelivery, Replayable, RetentionPeriod, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Instant, Liveness};
@@ -129,7 +129,7 @@ impl World {
             mode,
             state: self.options.clone(),
             accept_account: false,
-            numbers: false,
+            numbers: NumberUses::default(),
             released: Box::new(|| ()),
             liveness: Liveness::new(&self.clock),
             tells_progress: true,

@@ -21,16 +21,16 @@ const APART: Duration = Duration::from_secs(5 * 60);
 /// The place where the state begins to follow: before the first message.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// If the poll before lies no longer back than this, a message that it did not show was ingested at about the time that
-/// the message tells.
+/// If the previous poll was no longer ago than this, a message that it did not show was ingested only now: at about the
+/// time that the message states.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
 pub(super) struct Timing {
     clock: Clock,
-    /// The last time that the API told, until `Clock::synchronize` takes it.
+    /// The last time that the API stated, until `Clock::synchronize` takes it.
     heard: Option<UnixMs>,
-    /// Whether the API has told a `Date` in this process.
+    /// Whether an answer of the API had a `Date` in this process.
     dated: bool,
     /// When the newest messages were last read.
     looked_at: Option<Instant>,
@@ -57,8 +57,8 @@ impl Timing {
         }
     }
 
-    /// Takes in the `Date` of an answer. The `Date` of a proxy's error does not count. An answer without a `Date` tells
-    /// nothing.
+    /// Records the `Date` of an answer. The `Date` of a proxy's error does not count. An answer without a `Date`
+    /// changes nothing.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
             self.heard = date.or(self.heard);
@@ -66,8 +66,8 @@ impl Timing {
         }
     }
 
-    /// Takes in the latest ingestion time of the messages that the poll before did not show. If the API has never told
-    /// a `Date`, this time counts as the API's time. Older messages tell nothing, since an account may be quiet.
+    /// Records the latest ingestion time of the messages that the poll before did not show. If no answer had a `Date`,
+    /// this time counts as the API's time. Older messages do not show what time it is, since an account may be quiet.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -76,9 +76,9 @@ impl Timing {
         }
     }
 
-    /// Takes in the time of the newest message on a page without a `Date`: by the clock of the messages it is at least
-    /// that time now. The time counts only up to the machine's clock or the relay's time, since one message with a
-    /// wrong time must not make all other messages old. So a message whose age nobody can tell is not too old.
+    /// Records the time of the newest message on a page without a `Date`: by the clock of the messages it is now that
+    /// time or later. The time counts only up to the machine's clock or the relay's time, whichever is later, since one
+    /// message with a wrong time must not make all other messages old. So a message of unknown age is not too old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -86,11 +86,11 @@ impl Timing {
         }
     }
 
-    /// Takes in a page with this `Date`, which tells the clock that dates the messages. `told` is the time by this clock,
-    /// as [`page_time`] and the lag tell it, and `server` the API's time by the page. Some seconds of answers with a wrong
-    /// `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for 15
-    /// minutes. It is believed at once if the machine's clock agrees with it, or if it leads ahead and the newest message
-    /// was ingested at about that time.
+    /// Handles a page with this `Date`, which shows the clock that dates the messages. `told` is the time by this
+    /// clock, which follows from [`page_time`] and the lag. `server` is the API's time by the page. Some seconds of
+    /// answers with a wrong `Date` must not make messages old. So a `Date` far from the expected one is doubted until
+    /// it was repeated for 15 minutes. It is believed at once if the machine's clock agrees with it, or if it is later
+    /// than expected and the newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())

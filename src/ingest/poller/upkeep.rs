@@ -21,7 +21,7 @@ impl<F: Feed> Poller<F> {
             Err(error) if error.is_passing() => {
                 // The next work that needs the disk will report the failure. Nothing ends or is removed by time until
                 // the state has followed.
-                tracing::debug!(%error, "the state cannot follow the clock yet");
+                tracing::debug!(%error, "the stored times cannot be corrected yet");
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -64,7 +64,7 @@ impl<F: Feed> Poller<F> {
         let step = self.state.release_held_rows(&self.rules, at);
         match self.commit(step, at.local).await {
             Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "what a catch-up holds cannot be handed on yet");
+                tracing::debug!(%error, "the messages that a catch-up holds cannot be handed on yet");
                 self.disk.mark_stale(now);
                 Ok(())
             }

@@ -4,8 +4,8 @@
 //! secrets; `values` reads durations, sizes, numbers, words and statuses.
 //!
 //! Each function reads one key. It returns the key's value, or the default if the key is missing or wrong. Errors go to
-//! the report, so that one pass finds all of them. Invariant: a message repeats only values that were written out in
-//! the file, a variable or a flag, never one that comes from a reference.
+//! the report, so that one pass finds all of them. Invariant: an error text repeats only values that were written out
+//! in the file, a variable or a flag, and never a value that comes from a reference.
 
 mod texts;
 mod values;
@@ -91,7 +91,8 @@ impl<'r> Reader<'r> {
         self.report.error(origin, message, help);
     }
 
-    /// Reports an error of a key without showing a value. `wrong` goes on after the name of the key.
+    /// Reports an error of a key without showing a value. `wrong` is the rest of a sentence that begins with the name
+    /// of the key.
     pub fn wrong(&mut self, key: &str, origin: &Origin, wrong: &str, help: &str) {
         self.report.error(origin, format!("`{}` {wrong}", self.name(key)), help);
     }
@@ -111,8 +112,8 @@ impl<'r> Reader<'r> {
         self.report.warn_once(origin, message, help);
     }
 
-    /// Reports that one of these keys is needed and none was written. Reports nothing if one was misspelt, or may stand
-    /// in a part of the file that could not be read.
+    /// Reports that one of these keys is needed and none was written. Reports nothing if one of them was misspelt, or
+    /// may stand in a part of the file that could not be read.
     pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: &str) {
         let excused = |key: &&str| self.written(key).is_some() || self.table.misspelt.contains(&self.key(key));
         if self.report.is_complete() && !keys.iter().any(excused) {

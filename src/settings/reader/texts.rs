@@ -1,6 +1,6 @@
-//! Reads texts: those that were written out, and those that come from a reference to a variable, a file or a credential.
+//! Reads texts: a text is written out, or comes from a reference to a variable, a file or a credential.
 //!
-//! A text keeps its place and whether it was written out, so that a message shows only what may be shown.
+//! A text keeps its place and whether it was written out, so that an error text shows only what may be shown.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::super::document::{Member, Origin, WrittenEntry, WrittenValue};
 use super::Reader;
 use crate::secret::{Secret, Source, trimming};
 
-/// Longer values are not repeated in messages; in characters.
+/// The length, in characters, above which error texts do not repeat a value.
 const LONGEST_SHOWN: usize = 60;
 
 /// A text, and where it comes from.
@@ -45,7 +45,7 @@ impl WrittenText {
         Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
     }
 
-    /// The text itself. Messages show it by [`Reader::refuse`] only.
+    /// The text itself. Error texts show it only through [`Reader::refuse`].
     pub fn as_str(&self) -> &str {
         self.value.expose()
     }
@@ -196,8 +196,8 @@ impl Reader<'_> {
         base.unwrap_or(Path::new("")).join(text.as_str())
     }
 
-    /// Takes off everything around a secret that certainly does not belong to it, with a warning. Refuses a secret
-    /// around which stands something that may belong to it.
+    /// Takes off everything around a secret that certainly does not belong to it, with a warning. Refuses a secret if
+    /// something around it may belong to it.
     pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: trimming::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
@@ -229,8 +229,8 @@ impl Reader<'_> {
         Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 
-    /// Reports that a value is wrong, and shows the value if it may be shown. `wrong` goes on after the name of the
-    /// key.
+    /// Reports that a value is wrong, and shows the value if it may be shown. `wrong` is the rest of a sentence that
+    /// begins with the name of the key.
     pub fn refuse(&mut self, key: &str, text: &WrittenText, wrong: &str, help: &str) {
         let name = self.name(key);
         if self.may_show(text) {
@@ -241,7 +241,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a message may repeat a text. A text that is long or has several lines is probably not what was meant.
+    /// Whether an error text may repeat a text. A text that is long or has several lines is probably not what was
+    /// meant.
     pub fn may_show(&self, text: &WrittenText) -> bool {
         let value = text.as_str();
         let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);

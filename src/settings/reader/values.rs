@@ -10,10 +10,10 @@ use super::super::{duration, size};
 use super::{Reader, WrittenText};
 use crate::domain::{Start, UnixMs};
 
-/// The status that messages show as an example.
+/// The status that error texts show as an example.
 const EXAMPLE_STATUS: u16 = 409;
 
-/// The longest duration where no other bound applies: a hundred years.
+/// The longest duration if no other bound applies: a hundred years.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl Reader<'_> {

@@ -38,7 +38,7 @@ pub(super) fn attempt(end: RunEnd, reject: &[u16], timeout: Duration) -> Attempt
             let how = match (status.code(), status.signal()) {
                 (Some(code), _) => format!("exit status {code}"),
                 (None, Some(signal)) => format!("killed by signal {signal}"),
-                (None, None) => "an end that is not known".to_owned(),
+                (None, None) => "an unknown end".to_owned(),
             };
             let answer = match written {
                 0 => how,

@@ -5,7 +5,7 @@
 //! - No shell is involved: nothing of a message can become a command.
 //! - The program does not see the relay's own environment, which may hold secrets: it gets a few usual variables, the
 //!   operator's `env`, and the variables of the message.
-//! - The output of the program is read and thrown away, since it may repeat the message. Only its length is told.
+//! - The output of the program is read and thrown away, since it may repeat the message. Only its length is reported.
 //! - An attempt that is given up, at the timeout or when the relay stops, kills the process group of the program.
 
 mod exit;
@@ -44,7 +44,7 @@ struct ExecTarget {
     /// The path of the program.
     program: PathBuf,
     arguments: Vec<String>,
-    /// The environment of the program, but for the variables that describe the message.
+    /// The environment of the program, except the variables that describe the message.
     environment: Vec<(OsString, OsString)>,
     /// The longest time that the program may run.
     timeout: Duration,

@@ -1,6 +1,6 @@
 //! Runs a program in a process group of its own.
 //!
-//! Invariants: the program is reaped, however the run ends; a run that is given up leaves no process of the group.
+//! Invariants: the program is reaped in every case; a run that is given up leaves no process of the group.
 
 use std::time::Duration;
 

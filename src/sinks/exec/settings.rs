@@ -23,7 +23,7 @@ settings! {
         command: Option<Texts> =
             settings::texts(false).such_as("[\"/bin/sh\", \"/etc/joltsms-relay/on-sms.sh\"]"),
         /// Additional variables for the program, such as { TEAM = "ops", TOKEN = { env = "CRM_TOKEN" } }. The program
-        /// gets none of the relay's own variables but PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR.
+        /// gets none of the relay's own variables except PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR.
         env: Vec<Member> = settings::map(&[]),
         /// The longest time for one run of the program, which is then killed with its process group.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
@@ -72,9 +72,13 @@ fn command(at: &mut Reader<'_>, texts: Texts) -> Option<(PathBuf, Vec<String>)> 
     match found {
         Ok(program) => Some((program, arguments.iter().map(|text| text.as_str().to_owned()).collect())),
         Err(wrong) => {
-            let help = match first.as_str().contains(' ') {
-                true => "each argument is a text of its own: [\"/path/of/the/program\", \"argument\"]",
-                false => "the relay's user must be allowed to run it",
+            let is_beside_file = !first.as_str().contains('/') && program::check(&at.beside_file(first)).is_ok();
+            let help = if is_beside_file {
+                &format!("write ./{} for the program beside the configuration file", first.as_str())
+            } else if first.as_str().contains(' ') {
+                "each argument is a text of its own: [\"/path/of/the/program\", \"argument\"]"
+            } else {
+                "the relay's user must be allowed to run it"
             };
             at.refuse("command", first, &wrong, help);
             None

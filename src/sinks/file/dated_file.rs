@@ -58,8 +58,8 @@ impl<N: Fn() -> PathBuf + Send + 'static> LineStream for DatedFile<N> {
         let (is_unfinished, length) = (is_unfinished(&file), file.file().metadata()?.len());
         if is_unfinished {
             tracing::info!(
-                "the file of a sink ends in the middle of a line, as a process left it that died: it gets an end, and \
-                 its message comes again"
+                "the file of a sink ends in the middle of a line, because a process died: the line gets an end, and \
+                 its message is written again"
             );
         }
         self.open = Some(OpenFile { path, file, length });

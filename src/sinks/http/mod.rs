@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Request, Url};
+use reqwest::{Method, Request, Url};
 use tokio::time::timeout;
 
 use self::answer::Dialect;
@@ -26,6 +26,7 @@ use self::signing::Signing;
 use self::webhook_id::webhook_id;
 use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkType, Target};
 use crate::http::client::{self, ClientBuildError, ClientOptions};
+use crate::http::lenient_client::{LenientClient, RequestError};
 use crate::http::{Proxy, RedactedUrl, Transport, body, failure};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
@@ -144,7 +145,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 /// A sink for one HTTP receiver.
 #[derive(Debug)]
 pub struct HttpSink {
-    client: Client,
+    client: LenientClient,
     client_options: ClientOptions,
     proxy: Proxy,
     url: Url,
@@ -168,7 +169,7 @@ impl HttpSink {
             keep_idle: client::KEEP_IDLE,
             gzip: false,
         };
-        let client = client::build(&client_options, &options.transport, &options.url)?;
+        let client = LenientClient::new(&client_options, &options.transport, &options.url)?;
         let Options { url, method, headers, signing, statuses, dialect, .. } = options.clone();
         let proxy = options.transport.proxy.clone();
         let statuses = Arc::new(statuses);
@@ -202,15 +203,11 @@ impl HttpSink {
 /// headers that only a proxy reads. With HTTP/2 the host is not a header.
 pub fn headers_on_the_wire(request: &Request) -> HeaderMap {
     let mut headers = request.headers().clone();
-    let mut add = |name: HeaderName, value: HeaderValue| {
-        headers.entry(name).or_insert(value);
-    };
-    add(header::ACCEPT, HeaderValue::from_static("*/*"));
-    add(header::USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
+    client::add_headers(&mut headers);
     let url = request.url();
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     if let Ok(host) = HeaderValue::try_from(format!("{}{port}", url.host_str().unwrap_or_default())) {
-        add(header::HOST, host);
+        headers.entry(header::HOST).or_insert(host);
     }
     headers
 }
@@ -226,29 +223,32 @@ impl Sink for HttpSink {
         let (client_options, proxy, clock) = (self.client_options, self.proxy.clone(), self.clock.clone());
         let (statuses, dialect) = (Arc::clone(&self.statuses), self.dialect);
         Box::pin(async move {
+            let begun = clock.monotonic();
             let sent = match request {
                 Ok(request) => client.execute(request).await,
-                Err(error) => Err(error),
+                Err(error) => Err(RequestError::Unsendable(error.without_url())),
             };
             let response = match sent {
                 Ok(response) => response,
                 Err(error) => {
-                    let answer = failure::describe_through(&proxy, &error, &client_options);
+                    let answer = failure::describe_request(&proxy, &error, &client_options);
                     return Attempt::Failed { status: None, retry_after: None, answer };
                 }
             };
             let answering_proxy = proxy.that_answers_for(&sent_to);
             let head = Head { proxy: answering_proxy.as_deref(), ..head(response.status(), response.headers()) };
             let attempt = classify(head, &statuses, &sent_to, clock.machine_time());
+            let left = client_options.timeout.saturating_sub(clock.monotonic().saturating_duration_since(begun));
+            let deadline = ANSWER_DEADLINE.min(left);
             let is_accepted = matches!(attempt, Attempt::Accepted { .. });
             let Some(dialect) = dialect.filter(|dialect| dialect.may_refuse_with_success || !is_accepted) else {
                 // The outcome is decided, and nothing that happens to the body changes it.
-                body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
+                body::discard(response, ANSWER_CAP, deadline).await;
                 return attempt;
             };
             let status = response.status().as_u16();
             // A body that does not arrive whole says nothing.
-            let body = timeout(ANSWER_DEADLINE, body::read_capped(response, ANSWER_CAP)).await;
+            let body = timeout(deadline, body::read_capped(response, ANSWER_CAP)).await;
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
             answer::refine(attempt, (dialect.read)(status, &body))
         })

@@ -118,15 +118,15 @@ CREATE TABLE walk (
     since         BIGINT
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- One record for each row of the feed that was read and is not forgotten. raw is its JSON text; NULL if the text is not
--- kept, or never was. held_by is the gap that holds the message. release_no is the place in the order in which messages
--- were released to the sinks. number is a key of the table number.
+-- One record for each row of the feed that was read and is not forgotten, and for each event of a number. raw is its
+-- JSON text; NULL if the text is not kept, or never was. held_by is the gap that holds the message. release_no is the
+-- place in the order in which messages were released to the sinks. number is a key of the table number.
 CREATE TABLE message (
     seq        BIGINT PRIMARY KEY,
     id         BYTEA NOT NULL UNIQUE,
     time       BIGINT NOT NULL,
     ingested   BIGINT,
-    standing   TEXT NOT NULL CHECK (standing IN ('news', 'seed', 'below_watermark', 'unreadable')),
+    standing   TEXT NOT NULL CHECK (standing IN ('news', 'seed', 'below_watermark', 'unreadable', 'event')),
     held_by    BIGINT,
     release_no BIGINT,
     stored_at  BIGINT NOT NULL,

@@ -93,7 +93,8 @@ impl SqliteBackend {
     }
 }
 
-/// Turns an error of SQLite into an error of the store, and tells damage and locks from failures that may pass.
+/// Turns an error of SQLite into an error of the store. Damage and locks have errors of their own; all other failures
+/// may pass.
 pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
         let what = match error {

@@ -4,6 +4,7 @@
 //! list.
 
 mod arrivals;
+mod events;
 mod fallback;
 mod numbers;
 mod operator;

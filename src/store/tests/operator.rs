@@ -45,4 +45,23 @@ fn the_id_of_a_dropped_sink_never_means_another(scratch: &dyn Scratch) {
     }
 }
 
-on_every_backend![a_sink_is_dropped_only_with_what_may_go, the_id_of_a_dropped_sink_never_means_another];
+fn a_sink_names_the_waiting_messages_that_are_next(scratch: &dyn Scratch) {
+    let mut spool = scratch.open();
+    let [crm, _] = register(&mut *spool, &["crm", "ops"])[..] else { panic!("two") };
+    let mut rows: Vec<StoreOp> = (1..=6).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
+    rows.push(release(&[1, 2, 3, 4, 5, 6]));
+    spool.commit(&rows, UnixMs(0)).unwrap();
+    let named = |spool: &Spool| spool.sinks().unwrap().into_iter().map(|sink| sink.waiting_ids).collect::<Vec<_>>();
+    assert_eq!(named(&*spool), [["m1", "m2", "m3"], ["m1", "m2", "m3"]]);
+    spool.settle(&[settled(crm, 5, retry(20)), settled(crm, 6, retry(10))], UnixMs(0)).unwrap();
+    assert_eq!(named(&*spool), [["m6", "m5", "m1"], ["m1", "m2", "m3"]]);
+    let delivered: Vec<Settlement> = (1..=6).map(|seq| settled(crm, seq, DELIVERED)).collect();
+    spool.settle(&delivered, UnixMs(0)).unwrap();
+    assert_eq!(named(&*spool), [vec![], vec!["m1", "m2", "m3"]]);
+}
+
+on_every_backend![
+    a_sink_is_dropped_only_with_what_may_go,
+    the_id_of_a_dropped_sink_never_means_another,
+    a_sink_names_the_waiting_messages_that_are_next,
+];

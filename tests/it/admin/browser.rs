@@ -44,7 +44,7 @@ impl Browser {
         self.send("POST", path, &[("Origin", &origin)], form)
     }
 
-    /// Sends a form of the page, and follows to the page that tells the result.
+    /// Sends a form of the page, and follows to the page that shows the result.
     pub(super) fn act(&self, path: &str, form: &str) -> Answer {
         let answer = self.post(path, form);
         assert_eq!(answer.status, 303, "{answer:?}");

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
-use super::client::{address, connect, get, parsed, raw, request, with_endpoint};
+use super::client::{TOKEN, address, connect, get, parsed, raw, request, with_endpoint, with_token};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
 #[test]
@@ -23,6 +23,33 @@ fn large_requests_are_refused() {
     let answer = raw(address, (endless + &"5\r\nhello\r\n".repeat(100_000)).as_bytes());
     assert!(answer.is_empty() || parsed(&answer).status == 405, "{answer}");
     assert_eq!(get(address, "/healthz").status, 200);
+    ends_with_nothing_more(relay);
+}
+
+/// Requests that are refused before their path or their body can be read get an error as JSON, too.
+#[test]
+fn every_refusal_is_json() {
+    let scene = Scene::new();
+    let relay = with_token(scene.setup()).start();
+    let address = address(&relay);
+    let head = |path: &str, more: &str| {
+        let host = format!("Host: {address}\r\nConnection: close\r\n");
+        format!("POST {path} HTTP/1.1\r\n{host}Authorization: Bearer {TOKEN}\r\n{more}\r\n")
+    };
+    let chunks = format!("8000\r\n{}\r\n", "x".repeat(0x8000)).repeat(3) + "0\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (request, status) in [
+        (head("/api/v1/sinks/%FF/pause", "Content-Length: 0\r\n"), 400),
+        (head("/api/v1/replay", chunked) + &chunks, 413),
+        (head("/login", chunked) + &chunks, 413),
+        (head("/api/v1/replay", &format!("{chunked}Content-Type: application/json\r\n")) + "zz\r\n", 400),
+        (head("/api/v1/replay", "Content-Type: Application/JSON;a=b\r\nContent-Length: 1\r\n") + "{", 400),
+        (head("/api/v1/replay", "Content-Type: text/json\r\nContent-Length: 14\r\n") + r#"{"sink":"nop"}"#, 404),
+    ] {
+        let answer = raw(address, request.as_bytes());
+        let problem = parsed(&answer).assert_problem(status);
+        assert_ne!(problem["detail"], "", "{request:.200}");
+    }
     ends_with_nothing_more(relay);
 }
 

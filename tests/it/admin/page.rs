@@ -116,6 +116,29 @@ fn a_code_that_the_pattern_finds_is_a_code_for_filters_and_for_the_page() {
 }
 
 #[test]
+fn a_reload_replaces_the_pattern_of_the_page_and_its_api() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let text = |pattern: &str| {
+        let url = receiver.url();
+        format!("[sinks.crm]\ntype = \"http\"\nurl = \"{url}\"\n[codes]\npattern = '{pattern}'\n")
+    };
+    let file = scene.file(&text("token (\\w+)"));
+    let relay = with_token(scene.setup_from_beginning()).env("JOLTSMS_RELAY_CONFIG", &file).start();
+    let address = address(&relay);
+    scene.handle().add(NewMessage::new().body(format!("PIN {CODE}")));
+    receiver.wait(1, &relay);
+    let code = || get_with_token(address, "/api/v1/messages").json()["messages"][0]["code"].clone();
+    assert_eq!(code(), serde_json::Value::Null);
+    scene.file(&text("PIN (\\d+)"));
+    relay.signal("HUP");
+    wait_until("the new pattern", || code() == CODE, || relay.log());
+    let page = Browser::logged_in(address).get("/?show=all").body;
+    assert!(page.contains(&format!("<code class=\"code\">{CODE}</code>")), "{page}");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn codes_and_texts_are_in_the_page_only_if_its_address_asks_for_them() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();

@@ -48,6 +48,18 @@ fn a_sink_that_a_reload_adds_is_counted() {
 }
 
 #[test]
+fn an_event_of_a_number_is_a_delivery_and_no_message() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let soon = scene.handle().now() + jiff::SignedDuration::from_hours(1);
+    scene.handle().add_number(joltsms_simulator::NewNumber { expires_at: Some(soon), ..Default::default() });
+    let setup = with_endpoint(scene.setup().sink(&receiver.url())).set("SINKS__CRM__EVENTS", "true");
+    let relay = setup.set("EVENTS__NUMBER_EXPIRING", "1d").start();
+    let samples = ["deliveries_total{outcome=\"delivered\",sink=\"crm\"} 1", "messages_total 0"];
+    wait_for_samples(&relay, address(&relay), &samples);
+}
+
+#[test]
 fn what_happens_is_counted() {
     let scene = Scene::new();
     scene.add_past(25);

@@ -8,8 +8,8 @@ use crate::support::relay::Setup;
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
 const SAME: &str = "the API key or address is new; its messages belong to the same account";
-const OTHER: &str = "the API key or address belongs to another account than the state: none of its messages or numbers \
-                     is known here";
+const OTHER: &str = "the API key or address belongs to another account than the state: the state knows none of the \
+                     messages and numbers that the API shows";
 
 /// Returns everything that the state records about messages and their account.
 fn contents(scene: &Scene) -> Vec<i64> {
@@ -111,8 +111,8 @@ fn another_account_is_accepted_when_the_operator_says_so() {
     ends_with_nothing_more(relay);
 }
 
-const OPEN: &str = "the API key or address is new and shows no messages yet; waiting for one of a number that is \
-                    known";
+const OPEN: &str = "the API key or address is new and shows no messages yet; waiting for a message of a number that \
+                    the state knows";
 
 #[test]
 fn a_new_key_that_shows_no_messages_is_waited_for() {

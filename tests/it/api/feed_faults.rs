@@ -207,6 +207,18 @@ fn counts_that_are_no_numbers_are_not_missed() {
 }
 
 #[test]
+fn a_list_of_one_page_is_read_without_a_request_for_a_second() {
+    let scene = Scene::new();
+    scene.add_past(7);
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    relay.ids(7);
+    scene.wait_for_polls(5);
+    let asked = scene.handle().requests();
+    assert!(asked.iter().all(|request| request.cursor.is_none()), "{asked:?}");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn a_late_row_is_found_by_the_sweep() {
     let scene = Scene::new();
     scene.add_past(40);
@@ -392,7 +404,7 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         // The newest row is bad for as long as it is the newest.
         let always = scene.handle().add_fault(Rule::always(Effect::bad_row(*kind)).cursor(false));
         let id = scene.add();
-        // Rows that cannot be told apart count as one row.
+        // Rows whose ends cannot be found count as one row.
         let kept = if matches!(kind, BadRow::Text | BadRow::Null) { 1 } else { 2 };
         scene.wait_for_fault(always, 3);
         wait_until("the second bad row", || scene.count(SET_ASIDE) == kept, || relay.log());
@@ -416,8 +428,8 @@ fn one_row_that_is_no_json_hides_none_of_the_others() {
         ("cut off", BadRow::CutOff),
     ];
     side_by_side(&cases, |kind| {
-        let said =
-            "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are";
+        let said = "a message came that is no valid JSON: it is set aside as it came and not delivered; the messages \
+                    beside it are delivered";
         let (scene, relay, bad) = catch_up_past_one_bad_row(*kind, said);
 
         // The newest row is bad for as long as it is the newest.

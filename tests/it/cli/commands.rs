@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use joltsms_relay::daemon::log_sentences::{ONCE_IS_DONE, SINK_NOT_CONFIGURED, STOPPED, STOPPED_AT_ONCE, STOPPING};
+use joltsms_relay::delivery::log_sentences::SINK_FAILS;
 use joltsms_simulator::{Effect, NewMessage, Rule};
 use serde_json::Value;
 
@@ -27,7 +28,8 @@ fn once_says_that_it_waits_for_the_budget() {
     scene.add_past(45);
     let mut setup = scene.setup_from_beginning().set("API__REQUESTS_PER_MINUTE", "2").args(&["once", "--quiet"]);
     let mut relay = setup.start();
-    let said = "WARN waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+    let said = "WARN waiting for the request budget, which allows no request before that time \
+                (api.requests_per_minute)";
     relay.wait_for_log(said);
     let log = relay.log();
     let wait = log.split("wait_s=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
@@ -222,6 +224,23 @@ fn a_stop_waits_for_the_answers_under_way() {
     receiver.wait(2, &relay);
     assert!(relay.stop().success());
     assert_eq!(receiver.webhook_ids(), [id, last]);
+}
+
+#[test]
+fn a_stop_waits_for_no_retry() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    receiver.answer_with(503);
+    let setup = scene.setup_from_beginning().sink(&receiver.url());
+    let mut relay = { setup }.set("SINKS__CRM__RETRY__INITIAL", "1h").start();
+    scene.add();
+    receiver.wait(1, &relay);
+    relay.wait_for_log(SINK_FAILS);
+    let began = now();
+    relay.signal("TERM");
+    assert_eq!(relay.wait().code(), Some(0));
+    assert!(now() - began < Duration::from_secs(6), "sooner than the grace");
+    assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'retry'"), 1);
 }
 
 #[test]

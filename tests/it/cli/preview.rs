@@ -284,7 +284,7 @@ fn what_is_no_message_and_what_a_template_fails_over_is_said() {
     let mut command = setup.args(&["check", "--message", "-"]).into_command();
     let output = command.stdin(Stdio::from(File::open(&file).unwrap())).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = "takes it, but can make nothing of it: line 1 of the template: undefined value: `message.new` is \
+    let expected = "takes it, but its template fails on it: line 1 of the template: undefined value: `message.new` is \
                     undefined; the message would be a dead letter (template); it is switched off (enabled = false), so the \
                     message would be kept";
     assert_eq!(sinks(&output.stdout)["crm"], expected);

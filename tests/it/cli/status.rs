@@ -105,6 +105,24 @@ fn a_relay_that_is_well() {
     ends_with_nothing_more(relay);
 }
 
+/// The next relay would not be answered before the end of the silence, either.
+#[test]
+fn a_silence_of_the_api_is_shown_also_without_a_relay() {
+    let scene = Scene::new();
+    let mut relay = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout").start();
+    scene.wait_for_polls(2);
+    let reset = Effect::Header { name: "x-ratelimit-reset".to_owned(), value: Some("600".to_owned()) };
+    let mut rule = Rule::once(Effect::status(429));
+    rule.effects.push(reset);
+    scene.handle().add_fault(rule);
+    let limited = |status: &Value| status["polling"]["condition"] == "limited";
+    let status = wait_for(&scene, "the silence", limited);
+    let until = status["polling"]["why"].as_str().unwrap().strip_prefix("rate limited until ").unwrap();
+    assert!(relay.stop().success());
+    let said = text(&scene);
+    assert!(said.contains("ago; the API wants silence") && said.contains(until), "{said}");
+}
+
 #[test]
 fn a_relay_that_was_stopped_and_one_that_was_killed() {
     let scene = Scene::new();
@@ -303,17 +321,17 @@ fn what_stands_in_the_place_of_the_report_is_said() {
     scene.wait_for_polls(2);
     let (code, line) = check(&scene);
     let said = format!(
-        "unhealthy: the relay cannot write about itself, since {} is a directory: move it away",
+        "unhealthy: the relay cannot write its status, because {} is a directory: move it away",
         place.display()
     );
     assert!(code == 1 && line.starts_with(&said), "{line}");
-    assert!(text(&scene).contains("problem  the relay cannot write about itself"), "{}", text(&scene));
+    assert!(text(&scene).contains("problem  the relay cannot write its status"), "{}", text(&scene));
     assert!(relay.stop().success());
     // An empty directory is replaced.
     fs::remove_dir(place.join("something")).unwrap();
     let relay = scene.setup().start();
     wait_for(&scene, "a healthy relay", |status| status["healthy"] == true);
-    relay.wait_for_log("what stood in the place of relay.status was removed");
+    relay.wait_for_log("something in the place of relay.status that was no file was removed");
     ends_with_nothing_more(relay);
 }
 
@@ -415,7 +433,7 @@ fn a_state_that_cannot_be_shown_is_said() {
                     fs::copy(fixture, scene.dir().join("state/state.db")).map(drop).unwrap();
                 },
                 1,
-                "has the state format 1 of an older version; the next start of the relay makes 3 of it",
+                "has the state format 1 of an older version; the next start of the relay brings it to format 3",
             ),
         ),
     ];

@@ -8,7 +8,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// Adds messages until the tail shows one, since nobody can tell from outside when it has begun.
+/// Adds messages until the tail shows one, since nobody can see from outside when the tail has begun.
 fn first_line(scene: &Scene, tail: &Relay) -> String {
     wait_until("a reader", || is_registered(scene), || tail.log());
     scene.wait_for_polls(2);
@@ -55,6 +55,22 @@ fn a_text_cannot_steer_the_terminal() {
     assert!(line.contains(r"+1\u001b[31m -> +1") && line.ends_with(r"a\u001b]0;title\u0007b\nc"), "{line}");
     tail.signal("TERM");
     assert_eq!(tail.wait().code(), Some(143), "{}", tail.log());
+    assert!(relay.stop().success());
+}
+
+/// A closed stdout is told. A null device that the user chose in a shell is not.
+#[test]
+fn a_closed_stdout_is_told() {
+    let scene = Scene::new();
+    let mut relay = scene.setup().set("SINKS__OUT__TYPE", "stdout").start();
+    scene.wait_for_polls(2);
+    let wait = |redirection: &str| {
+        let setup = Setup::bare(scene.dir()).args(&["wait", "--timeout", "1ms"]);
+        setup.behind(&format!(r#""$0" "$@" {redirection}; true"#)).output().2
+    };
+    let told = "standard output is closed or the null device: what arrives is printed nowhere";
+    assert!(wait(">&-").contains(told));
+    assert!(!wait(">/dev/null").contains(told));
     assert!(relay.stop().success());
 }
 

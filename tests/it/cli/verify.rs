@@ -29,7 +29,7 @@ fn a_state_that_has_everything_is_complete() {
     assert!(output.starts_with("the API lists 25 messages received since "), "{output}");
     assert!(output.ends_with("none is missing, and every sink has the messages that it wants"), "{output}");
     assert_eq!((code, log.as_str()), (0, ""));
-    // A message that the relay has not met yet is given the time to come.
+    // The relay gets time to receive a message that it has not read yet.
     scene.add();
     let (code, output, log) = verify(setup());
     assert!(code == 0 && output.starts_with("the API lists 26 messages "), "{output}\n{log}");

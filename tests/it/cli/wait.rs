@@ -235,6 +235,7 @@ fn what_cannot_be_done_is_refused() {
         (&["--timeout", "0s"], 2, "a timeout that can be kept is 1s to 24h"),
         (&["--to", "[1"], 2, "--to is not a pattern: unclosed character class"),
         (&["--code-regex", "("], 2, "--code-regex is not a regular expression: unclosed group"),
+        (&["--code-regex", "()"], 2, "--code-regex matches an empty text, so it finds no code"),
         (&["--since", "soon"], 2, "it must be a time such as"),
         (&[], 78, "no relay runs on this state, so the API has to be polled, and that is not possible:"),
     ] {

@@ -135,7 +135,10 @@ fn a_program_that_holds_the_state_open_stops_neither_a_start_nor_polling() {
         count += 100;
         receives(&receiver, &relay, count);
     }
-    relay.wait_for_log("WARN another program holds the state open for reading: its journal grows until that ends");
+    relay.wait_for_log(
+        "WARN another program holds the state open for reading: the state's journal grows until that \
+         program ends",
+    );
     let status = || {
         let (_, status, _) = Setup::bare(scene.dir()).args(&["status", "--json"]).output();
         serde_json::from_str::<serde_json::Value>(&status).unwrap()
@@ -147,7 +150,7 @@ fn a_program_that_holds_the_state_open_stops_neither_a_start_nor_polling() {
     assert!(text.contains("another program holds the state open for reading"), "{text}");
     assert!(!relay.log().contains("polling stops"), "{}", relay.log());
     drop(reader);
-    relay.wait_for_log("INFO nobody holds the state open any more: its journal was emptied");
+    relay.wait_for_log("INFO no other program holds the state open any more: the state's journal was emptied");
     assert!(journal() < 8 << 20);
     assert_eq!(receiver.count(), count, "each once");
     ends_with_nothing_more(relay);

@@ -16,7 +16,7 @@ use joltsms_relay::delivery::{Delivery, Options, Retry, Setup};
 use joltsms_relay::domain::{Cursor, Invocation, More, Row, Start, UnixMs};
 use joltsms_relay::formats::Format;
 use joltsms_relay::ingest::coverage::Rules;
-use joltsms_relay::ingest::{Feed, Mode, Parts, Poller, WaitingReaders};
+use joltsms_relay::ingest::{Feed, Mode, NumberUses, Parts, Poller, WaitingReaders};
 use joltsms_relay::metrics::Metrics;
 use joltsms_relay::sinks::{Attempt, Attempting, Outgoing, Sink};
 use joltsms_relay::store::{self, MessageSelection, RetentionPeriod, Spool, Store};
@@ -144,7 +144,7 @@ async fn the_state_does_not_grow() {
             min_free: 0,
         },
         accept_account: false,
-        numbers: false,
+        numbers: NumberUses::default(),
         released: Box::new(move || waker.wake()),
         liveness: Liveness::new(&clock),
         tells_progress: false,

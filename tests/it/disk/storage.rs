@@ -271,8 +271,10 @@ fn a_state_that_is_as_large_as_it_may_be_shrinks_by_itself() {
     );
     assert!(relay.log().contains("max_size=16.0 MiB"), "{}", relay.log());
     receiver.answer_with(200);
-    relay
-        .wait_for_log("WARN the state nears state.max_size: delivered messages go before state.keep_delivered is over");
+    relay.wait_for_log(
+        "WARN the state nears state.max_size: delivered messages are removed before \
+         state.keep_delivered is over",
+    );
     relay.wait_for_log("INFO there is room again: polling goes on");
     all_arrive_once(&scene, &receiver, &relay);
     ends_well(relay);
@@ -375,7 +377,7 @@ fn what_is_not_ours_is_named_with_whose_it_is() {
     let run = || scene.setup_from_beginning().program(&program).under(&nobody).args(&["once"]).output();
     let said = |path: PathBuf, whose: PathBuf, mode: &str| {
         format!(
-            "cannot open {}: Permission denied (os error 13) (the relay runs as uid 65534; {} belongs to uid 0 and has \
+            "cannot open {}: Permission denied (os error 13) (this process runs as uid 65534; {} belongs to uid 0 and has \
              mode {mode})",
             path.display(),
             whose.display()

@@ -4,7 +4,7 @@
 //! Two relays run side by side, each on a simulated account of its own. One relay is also killed and restarted. The
 //! other is one process from the beginning to the end, so that a leak would show.
 //!
-//! The variable `JOLTSMS_RELAY_ENDURANCE` says for how many seconds the relays run, `JOLTSMS_RELAY_PROGRAM` names the
+//! The variable `JOLTSMS_RELAY_ENDURANCE` says for how many seconds the relays run, `JOLTSMS_RELAY_BINARY` names the
 //! program if it is not the one that cargo has built, and `JOLTSMS_RELAY_SEED` changes what happens. If a relay fails, its
 //! log is kept in the directory for temporary files, as `endurance-…`.
 

@@ -79,11 +79,7 @@ impl Run {
         fs::write(scene.dir().join("token"), "token-0").unwrap();
         write_program(&scene.dir().join("on-sms"), scene.dir());
         let file = scene.dir().join("config.toml").display().to_string();
-        let mut setup = match std::env::var_os("JOLTSMS_RELAY_PROGRAM") {
-            Some(program) => Setup::bare(scene.dir()).program(Path::new(&program)),
-            None => Setup::bare(scene.dir()),
-        };
-        setup = setup.env("JOLTSMS_RELAY_CONFIG", &file);
+        let mut setup = Setup::bare(scene.dir()).env("JOLTSMS_RELAY_CONFIG", &file);
         scene.file(&configuration(&scene, &proxy, [&shop, &extra], 0));
         let relay = setup.start();
         client::address(&relay);

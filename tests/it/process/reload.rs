@@ -140,8 +140,8 @@ fn messages_of_a_removed_sink_wait_until_it_is_back() {
     configure(&scene, &sink("other", &other.url(), ""));
     hang_up(&relay, RELOADED);
     relay.wait_for_log(
-        "WARN messages wait for a sink that is not configured any more; they are kept for when one of \
-                        that name is sink.name=\"crm\" messages=1",
+        "WARN messages wait for a sink that is not configured any more; they are kept until a sink of this name is \
+         configured again sink.name=\"crm\" messages=1",
     );
     let second = scene.add();
     other.wait(2, &relay);

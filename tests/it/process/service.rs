@@ -75,7 +75,7 @@ fn it_says_that_it_is_ready_how_it_is_going_and_that_it_stops() {
     scene.add_past(3);
     let (manager, mut setup) = Manager::new(&scene, scene.setup_from_beginning().env("WATCHDOG_USEC", "300000"));
     let mut relay = setup.start();
-    assert_eq!(manager.next().trim_end(), "READY=1", "before anything else");
+    assert_eq!(manager.next(), "READY=1\nSTATUS=starting\n", "before anything else");
     manager.wait_for("STATUS=polling");
     manager.wait_for("WATCHDOG=1");
     manager.wait_for("WATCHDOG=1");
@@ -90,7 +90,7 @@ fn the_socket_may_be_an_abstract_one() {
     let scene = Scene::new();
     let (manager, mut setup) = Manager::abstracted(&scene, scene.setup().env("WATCHDOG_USEC", "300000"));
     let mut relay = setup.start();
-    assert_eq!(manager.next().trim_end(), "READY=1");
+    assert_eq!(manager.next(), "READY=1\nSTATUS=starting\n");
     manager.wait_for("WATCHDOG=1");
     assert_eq!(relay.stop().code(), Some(0));
     manager.wait_for("STOPPING=1");
@@ -123,7 +123,7 @@ fn a_manager_that_cannot_be_told_is_said_once() {
     assert_eq!(relay.ids(1), [id]);
     scene.wait_for_polls(5);
     assert_eq!(relay.stop().code(), Some(0));
-    let said = "WARN the service manager cannot be told how the relay is doing ($NOTIFY_SOCKET) error=";
+    let said = "WARN the relay cannot report to the service manager ($NOTIFY_SOCKET) error=";
     assert_eq!(relay.log().matches(said).count(), 1, "{}", relay.log());
 }
 
@@ -221,4 +221,19 @@ fn a_start_that_fails_is_never_ready() {
     assert_eq!(setup.output().0, 1);
     manager.0.set_nonblocking(true).unwrap();
     assert!(manager.0.recv(&mut [0; 10]).is_err(), "nothing was said");
+}
+
+#[test]
+fn the_end_of_a_reload_comes_with_the_status() {
+    let scene = Scene::new();
+    scene.file("[poll]\nstart = \"beginning\"\n");
+    let configuration = scene.dir().join("config.toml").display().to_string();
+    let (manager, mut setup) = Manager::new(&scene, scene.setup().env("JOLTSMS_RELAY_CONFIG", &configuration));
+    let mut relay = setup.start();
+    manager.wait_for("STATUS=polling");
+    scene.file("nonsense = 1\n");
+    relay.signal("HUP");
+    manager.wait_for("STATUS=reloading the configuration");
+    assert_eq!(manager.next(), "READY=1\nSTATUS=polling; the last reload failed\n");
+    assert_eq!(relay.stop().code(), Some(0));
 }

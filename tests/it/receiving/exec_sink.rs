@@ -181,6 +181,17 @@ fn check_refuses_a_program_that_cannot_run() {
         let (code, _, log) = relay_to(&scene, &path, "").args(&["check"]).output();
         assert!(code == 78 && log.contains("`sinks.run.command`") && log.contains(wrong), "{code} {log}");
     }
+    // The program of the test lies beside the configuration file.
+    let (code, _, log) = relay_to(&scene, Path::new(good.file_name().unwrap()), "").args(&["check"]).output();
+    let hint = format!("write ./{} for the program beside the configuration file", good.file_name().unwrap().display());
+    assert!(code == 78 && log.contains(&hint), "{code} {log}");
+    let text = "format = \"template\"\ntemplate = \"{{ message.body }}\"";
+    let (code, _, log) = relay_to(&scene, &good, text).args(&["check"]).output();
+    let hint = "without content_type its output is JSON; for text, set content_type = \"text/plain\"";
+    assert!(code == 78 && log.contains("makes no valid JSON") && log.contains(hint), "{code} {log}");
+    let (code, _, log) =
+        relay_to(&scene, &good, &format!("{text}\ncontent_type = \"text/plain\"")).args(&["check"]).output();
+    assert_eq!(code, 0, "{log}");
     for (keys, wrong) in [
         ("env = { \"A-B\" = \"x\" }", "a name there cannot be the name of a variable"),
         ("env = { JOLTSMS_MESSAGE_ID = \"x\" }", "`sinks.run.env.JOLTSMS_MESSAGE_ID` cannot be set"),

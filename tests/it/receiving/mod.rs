@@ -12,6 +12,7 @@ mod mask_codes;
 #[cfg(feature = "sink-mqtt")]
 mod mqtt_sink;
 mod number_details;
+mod number_events;
 #[cfg(feature = "sink-postgres")]
 mod postgres_sink;
 mod receivers;

@@ -184,7 +184,7 @@ fn a_sink_that_is_switched_off_keeps_its_messages() {
     let ids = [scene.add(), scene.add()];
     wait_until("both messages", || count(&scene, "fresh") == 2, || relay.log());
     let list = Setup::bare(scene.dir()).args(&["sinks", "list"]).output().1;
-    assert!(list.contains("paused: enabled = false in the configuration"), "{list}");
+    assert!(list.contains("paused for ") && list.contains(": enabled = false in the configuration"), "{list}");
     let resumed = Setup::bare(scene.dir()).args(&["sinks", "resume", "crm"]).output();
     assert_eq!(
         (resumed.0, resumed.1.as_str()),

@@ -80,7 +80,7 @@ fn is_harmless(log: &str, json: bool) {
     }
 }
 
-/// Returns the most memory that the relay has used, in MiB; 0 if the system does not tell.
+/// Returns the most memory that the relay has used, in MiB; 0 if the system does not show it.
 fn peak(relay: &Relay) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", relay.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

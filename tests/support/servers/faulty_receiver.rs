@@ -1,4 +1,4 @@
-//! A receiver that fails in every way, one after the other, and accepts every fourth message, until it is told to
+//! A receiver that fails in every way, one after the other, and accepts every fourth message, until the test lets it
 //! recover.
 
 use std::collections::HashMap;

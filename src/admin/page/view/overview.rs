@@ -75,7 +75,7 @@ pub(super) fn facts(status: &Status, now: UnixMs) -> Vec<Fact> {
     }
     match &status.coverage {
         Some(coverage) => {
-            let note = format!("late ones were looked for {} ago", span(coverage.last_sweep_age_seconds.0));
+            let note = format!("last search for late messages {} ago", span(coverage.last_sweep_age_seconds.0));
             let newest = Moment::of(now.before(coverage.frontier_age_seconds.0), now);
             let newest = Moment { absolute: coverage.frontier.to_string(), ..newest };
             add("Newest message", String::new(), Some(newest), note);

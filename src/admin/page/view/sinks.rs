@@ -19,6 +19,8 @@ pub(super) struct SinkCard {
     tone: &'static str,
     state: String,
     detail: Vec<String>,
+    /// Whether the sink has no waiting message and no dead letter.
+    is_idle: bool,
     waiting: String,
     retrying: String,
     dead: u64,
@@ -50,6 +52,7 @@ impl SinkCard {
             tone,
             state,
             detail: live.map(details).unwrap_or_default(),
+            is_idle: view.waiting == 0 && view.dead == 0,
             waiting: grouped(view.waiting),
             retrying: grouped(view.retrying),
             dead: view.dead,
@@ -80,12 +83,12 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     }
     if let Some(pause) = view.pause {
         let (tone, why) = match pause.reason {
-            PauseReason::Operator => ("off", "paused"),
-            PauseReason::Gone => ("bad", "paused: the receiver is gone"),
-            PauseReason::Closed => ("bad", "paused: nobody reads the output"),
-            PauseReason::Disabled => ("off", "switched off in the configuration"),
+            PauseReason::Operator => ("off", ""),
+            PauseReason::Gone => ("bad", ": the receiver is gone"),
+            PauseReason::Closed => ("bad", ": nobody reads the output"),
+            PauseReason::Disabled => ("off", ": enabled = false in the configuration"),
         };
-        return (tone, format!("{why}, since {}", span(now.since(pause.since))));
+        return (tone, format!("paused for {}{why}", span(now.since(pause.since))));
     }
     let failing = live.and_then(|live| live.failing_since).map(|since| span(now.since(since)));
     match (live.and_then(|live| live.blocked_by), failing) {
@@ -97,7 +100,7 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     }
 }
 
-/// Returns what else the running relay tells of a sink.
+/// Returns what else the running relay reports of a sink.
 fn details(live: &SinkStatus) -> Vec<String> {
     let mut details: Vec<String> = learned_pace(live).into_iter().collect();
     if live.in_flight > 0 {

@@ -31,7 +31,7 @@ pub(super) struct Api {
     pub(super) reset: Reset,
 }
 
-/// How an API tells the end of a window, in whole seconds.
+/// How an API states the end of a window, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reset {
     /// The time that is left, rounded up.

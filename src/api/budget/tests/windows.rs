@@ -12,7 +12,7 @@ const BACKLOGS: [Demand; 3] = [Demand::Nothing, Demand::Sweeps, Demand::Walks];
 /// The tested limits: requests in a window, and the length of the window in seconds.
 const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180), (120, 60), (600, 300), (5, 200)];
 
-/// The number of requests of other programs from which on the log tells of other programs.
+/// From this number of requests of other programs on, the log names other programs.
 const SAID: u32 = 5;
 
 /// Returns how long polls may be silent. If only polls wait, this is about the time between requests that are spread
@@ -37,7 +37,7 @@ fn a_limit_in_any_window_is_kept_and_used() {
             let most = longest_silence(limit, seconds, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(run.longest_silence(0) <= most, "{name}: silent for {:?}", run.longest_silence(0));
             let allowed = (1200 * u64::from(limit) / seconds).min(2 * 1200);
-            // A reset in whole seconds does not tell when the next request of a sliding window of one second is free.
+            // A reset in whole seconds does not show when the next request of a sliding window of one second is free.
             let least = if (kind, seconds) == (Kind::Sliding, 1) { 75 } else { 90 };
             let used = run.arrivals.len() * 100;
             assert!(backlog != Demand::Walks || used >= usize::try_from(allowed).unwrap() * least, "{name}: {used}");
@@ -129,7 +129,7 @@ fn a_limit_that_no_answer_states_is_learned_from_429s() {
     }
 }
 
-/// Short windows are used although no reset tells their length, or a wrong one.
+/// Short windows are used although no reset states their length, or a reset states a wrong length.
 #[test]
 fn the_length_of_short_windows_is_found_without_a_right_reset() {
     let spoils: [(&str, Reset, Spoil); 3] = [
@@ -180,7 +180,7 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
 }
 
 /// The limit becomes 20 in 5 minutes while a window of the old limit is open. The API goes on counting in that window,
-/// and the first reset does not tell how long the window has been open. The requests in the window count as the relay's
+/// and the first reset does not show how long the window has been open. The requests in the window count as the relay's
 /// nevertheless.
 #[test]
 fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {

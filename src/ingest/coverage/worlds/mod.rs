@@ -73,7 +73,7 @@ struct Sink {
 }
 
 impl Sink {
-    /// Takes the messages that the relay has released since the last call. The feed must stand as it stood then.
+    /// Takes the messages that the relay has released since the last call. The feed must be as it was then.
     fn take(&mut self, relay: &mut Relay<StateStore>, feed: &WorldFeed) {
         for release in relay.take_releases() {
             let mut newest = None;
@@ -215,8 +215,8 @@ fn judge(feed: &WorldFeed, beginning: Option<Beginning>, sink: &Sink, stuck: boo
         if wanted && !released && !entry.gone && entry.readable {
             verdict.lost += 1;
         }
-        // Without `ingestedAt`, a first run that starts now cannot tell which messages were there before. It repeats
-        // messages rather than losing any.
+        // Without `ingestedAt`, a first run that starts now cannot find out which messages were there before. It
+        // repeats messages rather than losing any.
         if !wanted && released && !world.no_ingested {
             verdict.old += 1;
         }

@@ -6,7 +6,7 @@ use super::*;
 const CHANGED: usize = 4;
 
 /// The limit is 20 requests in 5 minutes, so a poll comes every half minute beside the reading of older messages. Then
-/// the answer to a page of older messages tells the documented limit. The next poll does not wait for the old limit.
+/// the answer to a page of older messages states the documented limit. The next poll does not wait for the old limit.
 #[tokio::test(start_paused = true)]
 async fn a_new_limit_counts_at_once_whatever_answer_told_it() {
     let polls = Arc::new(Mutex::new(Vec::new()));

@@ -170,7 +170,7 @@ fn store_rows(
     // The text of a message that was there before the first run is not stored. The text of a message that came too late
     // is kept for a replay, unless texts are erased.
     let raw = |insert: &&Insert| match insert.standing {
-        RowStanding::News | RowStanding::Unreadable => Some(insert.row.raw.as_bytes().to_vec()),
+        RowStanding::News | RowStanding::Unreadable | RowStanding::Event => Some(insert.row.raw.as_bytes().to_vec()),
         RowStanding::BelowWatermark if keep_late => Some(insert.row.raw.as_bytes().to_vec()),
         RowStanding::Seed | RowStanding::BelowWatermark => None,
     };

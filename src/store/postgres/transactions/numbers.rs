@@ -166,7 +166,8 @@ fn undecided(
     };
     let rows = statements.rows(
         &format!(
-            "SELECT d.seq, m.raw, m.number IS NULL OR n.fetched_at IS NOT NULL, n.details
+            "SELECT d.seq, m.raw, m.number IS NULL OR n.fetched_at IS NOT NULL, n.details,
+                    m.standing = 'event'
              FROM delivery AS d JOIN message AS m ON m.seq = d.seq LEFT JOIN number AS n ON n.key = m.number
              WHERE d.sink = $1 AND d.state = 'undecided' AND d.seq > $2 {known} ORDER BY d.seq LIMIT $3"
         ),
@@ -175,7 +176,7 @@ fn undecided(
     let decide = |row: &PgRow| {
         let (raw, row_of_number) = (maybe_text(row, 1)?, maybe_text(row, 3)?);
         let facts = Facts::read(raw.as_deref().unwrap_or_default(), details(get(row, 2)?, row_of_number.as_deref()));
-        let is_wanted = match recipient.selection.decide(&facts) {
+        let is_wanted = match recipient.decide(get(row, 4)?, &facts) {
             FilterVerdict::Wanted => Some(true),
             FilterVerdict::Unwanted(_) => Some(false),
             FilterVerdict::Unknown(_) => None,

@@ -116,7 +116,7 @@ pub(super) fn inserts_of_deliveries(
     if !choosy.is_empty() {
         let released = format!(
             "SELECT seq, release_no, raw, message.number IS NULL OR fetched_at IS NOT NULL, details,
-                    coalesce(message.number, 0)
+                    coalesce(message.number, 0), standing = 'event'
              FROM message LEFT JOIN number ON number.key = message.number WHERE {IN_RANGE} ORDER BY release_no"
         );
         inserts.extend(insert_of_wanted(&choosy, &statements.rows(&released, params.clone())?, class)?);
@@ -126,13 +126,15 @@ pub(super) fn inserts_of_deliveries(
             Param::from(class_number(class)),
             Param::numbers(all.iter().map(|recipient| recipient.id.0)),
             Param::Flags(all.iter().map(|recipient| recipient.ordered).collect()),
+            Param::Flags(all.iter().map(|recipient| recipient.events).collect()),
         ]);
         let insert = format!(
             "INSERT INTO delivery (seq, sink, class, release_no, state, number)
              SELECT seq, recipient.sink, $4, release_no, 'fresh',
                     CASE WHEN recipient.ordered THEN coalesce(number, 0) END
-             FROM message CROSS JOIN unnest($5::bigint[], $6::boolean[]) AS recipient (sink, ordered)
-             WHERE {IN_RANGE} ON CONFLICT DO NOTHING"
+             FROM message CROSS JOIN unnest($5::bigint[], $6::boolean[], $7::boolean[])
+                  AS recipient (sink, ordered, events)
+             WHERE {IN_RANGE} AND (standing <> 'event' OR events) ON CONFLICT DO NOTHING"
         );
         inserts.push((insert, params));
     }
@@ -151,8 +153,9 @@ fn insert_of_wanted(
         let (raw, row_of_number) = (maybe_text(row, 2)?, maybe_text(row, 4)?);
         let details = details(get(row, 3)?, row_of_number.as_deref());
         let facts = Facts::read(raw.as_deref().unwrap_or_default(), details);
+        let is_event = get(row, 6)?;
         for recipient in recipients {
-            let state = match recipient.selection.decide(&facts) {
+            let state = match recipient.decide(is_event, &facts) {
                 FilterVerdict::Wanted => DeliveryState::Fresh,
                 FilterVerdict::Unknown(_) => DeliveryState::Undecided,
                 FilterVerdict::Unwanted(_) => continue,

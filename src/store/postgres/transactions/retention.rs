@@ -5,7 +5,7 @@ use crate::store::error::Error;
 use crate::store::postgres::connection::{PostgresBackend, Statements};
 use crate::store::postgres::statement::{Failure, Param, get, params};
 use crate::store::retention::{
-    ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
+    EVENTS_KNOWN, ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
 };
 
 /// Removes texts that nobody needs: no delivery of the message waits or is kept, or there never was a delivery.
@@ -70,10 +70,18 @@ impl RetentionTransactions for PostgresBackend {
         self.transaction(|statements| {
             let rows = statements.rows(
                 "SELECT time, seq, raw IS NULL FROM message
-                 WHERE (time, seq) > ($1, $2) AND time < $3
-                   AND time < (SELECT time FROM message ORDER BY time DESC LIMIT 1 OFFSET $4)
+                 WHERE (time, seq) > ($1, $2) AND time < $3 AND (standing <> 'event' OR time < $6)
+                   AND time < (SELECT time FROM message WHERE standing <> 'event'
+                               ORDER BY time DESC LIMIT 1 OFFSET $4)
                  ORDER BY time, seq LIMIT $5",
-                params![after.time.0, after.seq.0, watermark.0, keep_newest.max(1) - 1, REMOVAL_BATCH],
+                params![
+                    after.time.0,
+                    after.seq.0,
+                    watermark.0,
+                    keep_newest.max(1) - 1,
+                    REMOVAL_BATCH,
+                    watermark.before(EVENTS_KNOWN).0
+                ],
             )?;
             let (mut forgotten, mut last) = (Vec::new(), None);
             for row in &rows {

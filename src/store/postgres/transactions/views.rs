@@ -33,11 +33,31 @@ const SINKS: &str = "
                   WHERE sink = id AND state = 'retry') AS retry
     ORDER BY name";
 
+/// Reads for each sink the ids of the waiting messages that are next. Each state is read in the order of its index.
+const NEXT_OF_SINKS: &str = "
+    SELECT sink.id, message.id
+    FROM sink,
+         LATERAL ((SELECT seq, 0 AS rank, due AS place FROM delivery WHERE sink = id AND state = 'retry'
+                   ORDER BY due LIMIT $1)
+                  UNION ALL (SELECT seq, 1 + class, release_no FROM delivery WHERE sink = id AND state = 'fresh'
+                   ORDER BY class, release_no LIMIT $1)
+                  UNION ALL (SELECT seq, 3, seq FROM delivery WHERE sink = id AND state = 'undecided'
+                   ORDER BY seq LIMIT $1)
+                  ORDER BY rank, place LIMIT $1) AS next
+         JOIN message ON message.seq = next.seq
+    ORDER BY sink.id, next.rank, next.place";
+
 impl ViewTransactions for PostgresBackend {
     fn sinks(&self) -> Result<Vec<SinkView>, Error> {
         self.read(|statements| {
             let rows = statements.rows(SINKS, Vec::new())?;
-            rows.iter().map(sink_view).collect()
+            let mut sinks: Vec<SinkView> = rows.iter().map(sink_view).collect::<Result<_, _>>()?;
+            for row in statements.rows(NEXT_OF_SINKS, params![limit(SinkView::WAITING_IDS)])? {
+                let id = SinkId(get(&row, 0)?);
+                let sink = sinks.iter_mut().find(|sink| sink.id == id);
+                sink.map(|sink| Ok(sink.waiting_ids.push(text(&row, 1)?))).transpose()?;
+            }
+            Ok(sinks)
         })
     }
 
@@ -163,6 +183,7 @@ fn sink_view(row: &PgRow) -> Result<SinkView, Failure> {
         retrying: count(row, 6)?,
         dead: count(row, 7)?,
         oldest: instant(row, 8)?,
+        waiting_ids: Vec::new(),
         next_retry: instant(row, 9)?,
     })
 }

@@ -52,7 +52,7 @@ impl CommitCounter {
         if let Err(error) = self.file.write_all_at(&count.to_be_bytes(), 0)
             && !std::mem::replace(&mut self.complained, true)
         {
-            tracing::warn!(%error, file = NAME, "transactions cannot be counted: a journal that is cut off later goes unnoticed");
+            tracing::warn!(%error, file = NAME, "transactions cannot be counted: a loss of transactions may go unnoticed");
         }
     }
 }

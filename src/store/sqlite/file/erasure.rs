@@ -19,8 +19,9 @@ const WITH_OTHERS: usize = 489;
 /// How many bytes of a row one overflow page holds.
 const OVERFLOW: usize = 4092;
 
-/// The most bytes that the row of a message takes beside its id and its text: a header, seven numbers and a word.
-const BESIDE: usize = 112;
+/// The most bytes that the row of a message takes beside its id and its text: a header, seven numbers and a word. The
+/// column event takes a byte of the header and no other, since its value is NULL or 1.
+const BESIDE: usize = 113;
 
 /// Returns the text as it is stored if it has to lie on pages of its own. The row fills overflow pages (nearly)
 /// completely, so that no more than [`WITH_OTHERS`] bytes lie among other rows, and these bytes are spaces.

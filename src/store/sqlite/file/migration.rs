@@ -76,8 +76,12 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 ";
 
-/// Makes format 3 of format 2. Deliveries name the sink that handed them over.
-const FROM_2: &str = "ALTER TABLE delivery ADD COLUMN handed_by INTEGER;";
+/// Makes format 3 of format 2. Deliveries name the sink that handed them over. There are events of numbers beside the
+/// rows of the feed.
+const FROM_2: &str = "
+ALTER TABLE delivery ADD COLUMN handed_by INTEGER;
+ALTER TABLE message ADD COLUMN event INTEGER;
+";
 
 impl SqliteBackend {
     /// Brings a file of the format `found` to the present format. Only the relay may do this, while no other process

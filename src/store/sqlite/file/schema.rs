@@ -47,9 +47,10 @@ CREATE TABLE walk (
     sum           INTEGER
 ) STRICT;
 
--- One row for each row of the feed that was read and is not forgotten. raw is its JSON text; NULL if the text is not
--- kept, or never was. held_by is the gap that holds the message. release_no is the place in the order in which messages
--- were released to the sinks. number is a key of the table number.
+-- One row for each row of the feed that was read and is not forgotten, and for each event of a number. raw is its JSON
+-- text; NULL if the text is not kept, or never was. held_by is the gap that holds the message. release_no is the place
+-- in the order in which messages were released to the sinks. number is a key of the table number. event: 1 for an event,
+-- whose standing is 'news' here; NULL for a row of the feed.
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     id         TEXT NOT NULL UNIQUE,
@@ -62,7 +63,8 @@ CREATE TABLE message (
     stored_at  INTEGER NOT NULL,
     raw        TEXT,
     number     INTEGER,
-    sum        INTEGER
+    sum        INTEGER,
+    event      INTEGER
 ) STRICT;
 CREATE INDEX message_time ON message (time);
 CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;

@@ -100,7 +100,7 @@ fn read_portion(dir: &Path, after: i64, last: i64) -> Result<Vec<SalvagedMessage
 /// Reads the next portion of messages behind `after`, up to `last`.
 fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec<SalvagedMessage>> {
     let mut statement = connection.prepare(
-        "SELECT seq, id, time, standing, raw FROM message WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL
+        "SELECT seq, id, time, CASE WHEN event IS NULL THEN standing ELSE 'event' END, raw FROM message WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL
          ORDER BY seq LIMIT ?3",
     )?;
     let mut rows = statement.query([after, last, SAVED_AT_ONCE])?;
@@ -207,11 +207,12 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<SalvagedRow>
 }
 
 /// Returns the message, if the row has the columns of a message: seq, id, time, ingested, standing, held_by,
-/// release_no, stored_at, raw, number, sum.
+/// release_no, stored_at, raw, number, sum, event. Rows of older formats have no column event.
 fn as_message(row: &SalvagedRow) -> Option<SalvagedMessage> {
-    use RowStanding::{BelowWatermark, News, Unreadable};
+    use RowStanding::{BelowWatermark, Event, News, Unreadable};
     let standings = [News, Unreadable, BelowWatermark];
     let standing = standings.into_iter().find(|standing| row.text(4) == Some(standing.as_str()))?;
+    let standing = if row.int(11).is_some() { Event } else { standing };
     let (id, time, raw) = (row.text(1)?, row.int(2)?, row.text(8)?);
     Some(SalvagedMessage {
         seq: row.rowid?,

@@ -6,7 +6,7 @@
 /// The size of a page in bytes, in every state file.
 pub(super) const PAGE: usize = 4096;
 
-/// The most bytes of a row, which are also the most bytes of an answer of the API. A longer row is damaged.
+/// The greatest length of a row in bytes. An answer of the API is not longer either. A longer row is damaged.
 const LONGEST: usize = 16 << 20;
 
 /// The size in bytes of the header of the file, at the beginning of the first page.
@@ -49,8 +49,8 @@ impl SalvagedRow {
     }
 }
 
-/// Reads the rows of a page. Returns the rows, and how many rows cannot be read. `follow` reads a page of an overflow
-/// chain.
+/// Reads the rows of a page. Returns the rows, and the number of rows that cannot be read. `follow` reads one page of
+/// the chain of overflow pages that a long row has.
 pub(super) fn rows(
     page: &[u8],
     is_first: bool,

@@ -258,7 +258,7 @@ fn a_journal_without_its_file_is_not_played_into_a_new_one() {
     assert!(SqliteBackend::open(killed.path()).unwrap().load_coverage().unwrap().is_none());
 }
 
-/// A file that is too large to be checked completely at every start is checked where it is read.
+/// A file that is too large to be checked completely at every start is checked when it is read.
 #[test]
 fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let dir = scratch();

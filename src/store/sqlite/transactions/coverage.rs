@@ -147,7 +147,7 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
     }
 }
 
-/// Stores one row of a page. If the row's place in the order of release is known already, the row is stored with it. If
+/// Stores one row of a page, or an event. If the row's place in the order of release is known already, the row is stored with it. If
 /// texts are erased, the text of the row is stored on pages of its own.
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releaser { transaction, on_own_pages, .. } = releasing;
@@ -155,18 +155,24 @@ fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, 
     // The text of a message that was there before the first run is not stored. The text of a message that came too late
     // is kept for a replay, unless texts are erased.
     let raw = match standing {
-        RowStanding::News | RowStanding::Unreadable if on_own_pages => {
+        RowStanding::News | RowStanding::Unreadable | RowStanding::Event if on_own_pages => {
             Some(Cow::Owned(erasure::pad(&row.id, &row.raw)))
         }
-        RowStanding::News | RowStanding::Unreadable => Some(Cow::Borrowed(&*row.raw)),
+        RowStanding::News | RowStanding::Unreadable | RowStanding::Event => Some(Cow::Borrowed(&*row.raw)),
         RowStanding::BelowWatermark if !on_own_pages => Some(Cow::Borrowed(&*row.raw)),
         RowStanding::Seed | RowStanding::BelowWatermark => None,
     };
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
+    // A state file that was made by an earlier version allows no further word in the column standing.
+    let (standing, event) = match standing {
+        RowStanding::Event => (RowStanding::News, Some(1)),
+        standing => (*standing, None),
+    };
     transaction
         .prepare_cached(
-            "INSERT INTO message (seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO message (seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum,
+                                  event)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             seq.0,
@@ -179,12 +185,13 @@ fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, 
             now.0,
             raw,
             number,
-            raw.as_deref().map(|raw| Checksum::of_message(&row.id, row.time.0, raw))
+            raw.as_deref().map(|raw| Checksum::of_message(&row.id, row.time.0, raw)),
+            event
         ])
         .map(drop)
 }
 
-/// Returns the key of a number. A number that was not met before gets a new key.
+/// Returns the key of a number. A number that the state did not know gets a new key.
 fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> {
     let known = transaction
         .prepare_cached("SELECT key FROM number WHERE id = ?1")?

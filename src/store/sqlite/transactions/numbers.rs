@@ -26,6 +26,7 @@ struct UndecidedRow {
     /// names no number.
     asked: bool,
     details: Option<String>,
+    is_event: bool,
 }
 
 impl NumberTransactions for SqliteBackend {
@@ -99,7 +100,7 @@ impl NumberTransactions for SqliteBackend {
                 .iter()
                 .filter_map(|row| {
                     let facts = Facts::read(&row.raw, details(row.asked, row.details.as_deref()));
-                    match recipient.selection.decide(&facts) {
+                    match recipient.decide(row.is_event, &facts) {
                         FilterVerdict::Wanted => Some((row.seq, true)),
                         FilterVerdict::Unwanted(_) => Some((row.seq, false)),
                         FilterVerdict::Unknown(_) => None,
@@ -140,12 +141,19 @@ impl SqliteBackend {
             UndecidedScope::Known => "AND (m.number IS NULL OR n.fetched_at IS NOT NULL)",
         };
         let row = |row: &SqlRow<'_>| {
-            Ok(UndecidedRow { seq: row.get(0)?, raw: row.get(1)?, asked: row.get(2)?, details: row.get(3)? })
+            Ok(UndecidedRow {
+                seq: row.get(0)?,
+                raw: row.get(1)?,
+                asked: row.get(2)?,
+                details: row.get(3)?,
+                is_event: row.get(4)?,
+            })
         };
         self.read(|connection| {
             connection
                 .prepare_cached(&format!(
-                    "SELECT d.seq, coalesce(m.raw, ''), m.number IS NULL OR n.fetched_at IS NOT NULL, n.details
+                    "SELECT d.seq, coalesce(m.raw, ''), m.number IS NULL OR n.fetched_at IS NOT NULL, n.details,
+                            m.event IS NOT NULL
                      FROM delivery AS d JOIN message AS m ON m.seq = d.seq LEFT JOIN number AS n ON n.key = m.number
                      WHERE d.sink = ?1 AND d.state = 'undecided' AND d.seq > ?2 {known} ORDER BY d.seq LIMIT ?3"
                 ))?

@@ -5,8 +5,9 @@
 //! that wait. A search finds the first message of each queue by going from number to number in that index. So the cost
 //! of a search grows with the number of queues, however many messages wait behind the first message of each.
 //!
-//! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of their number: where the key of the
-//! number is `n`, such deliveries have `-1 - n`. So a new message never waits for a replay.
+//! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
+//! their number: if the key of the number is `n`, such deliveries have `-1 - n`. So a new message never waits for a
+//! replay.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 

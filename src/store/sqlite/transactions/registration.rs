@@ -40,6 +40,7 @@ impl RegistrationTransactions for SqliteBackend {
             selection: setup.selection.clone(),
             ordered: setup.ordered,
             fallback: setup.fallback.as_ref().and_then(id_of),
+            events: setup.events,
         };
         self.recipients = registered.iter().zip(setups).map(recipient).collect();
         Ok(registered)

@@ -158,10 +158,10 @@ pub(super) fn deliver(
         .prepare_cached(
             "INSERT INTO delivery (seq, sink, class, release_no, state, number)
              SELECT seq, ?4, ?5, release_no, 'fresh', CASE WHEN ?6 THEN coalesce(number, 0) END FROM message
-             WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL
+             WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL AND (?7 OR event IS NULL)
              ON CONFLICT DO NOTHING",
         )?
-        .execute(params![after, to, since.0, recipient.id.0, class_number(class), recipient.ordered])
+        .execute(params![after, to, since.0, recipient.id.0, class_number(class), recipient.ordered, recipient.events])
         .map(|made| u64::try_from(made).unwrap_or(0))
 }
 
@@ -174,7 +174,7 @@ fn deliver_wanted(
 ) -> rusqlite::Result<u64> {
     let mut released = transaction.prepare_cached(
         "SELECT seq, release_no, raw, message.number IS NULL OR fetched_at IS NOT NULL, details,
-                coalesce(message.number, 0)
+                coalesce(message.number, 0), event IS NOT NULL
          FROM message LEFT JOIN number ON number.key = message.number
          WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL ORDER BY release_no",
     )?;
@@ -188,7 +188,7 @@ fn deliver_wanted(
         let (seq, release_no): (i64, i64) = (row.get(0)?, row.get(1)?);
         let raw = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
         let details = details(row.get(3)?, row.get_ref(4)?.as_str_or_null()?);
-        let state = match recipient.selection.decide(&Facts::read(raw, details)) {
+        let state = match recipient.decide(row.get(6)?, &Facts::read(raw, details)) {
             FilterVerdict::Wanted => DeliveryState::Fresh,
             FilterVerdict::Unknown(_) => DeliveryState::Undecided,
             FilterVerdict::Unwanted(_) => continue,

@@ -5,7 +5,7 @@ use rusqlite::{Transaction, params};
 use crate::domain::{Seq, UnixMs};
 use crate::store::error::Error;
 use crate::store::retention::{
-    ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
+    EVENTS_KNOWN, ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -77,11 +77,13 @@ impl RetentionTransactions for SqliteBackend {
         self.transaction(|transaction| {
             let mut look = transaction.prepare_cached(
                 "SELECT time, seq, raw IS NULL FROM message
-                 WHERE (time, seq) > (?1, ?2) AND time < ?3
-                   AND time < (SELECT time FROM message ORDER BY time DESC LIMIT 1 OFFSET ?4 - 1)
+                 WHERE (time, seq) > (?1, ?2) AND time < ?3 AND (event IS NULL OR time < ?6)
+                   AND time < (SELECT time FROM message WHERE event IS NULL ORDER BY time DESC LIMIT 1 OFFSET ?4 - 1)
                  ORDER BY time, seq LIMIT ?5",
             )?;
-            let range = params![after.time.0, after.seq.0, watermark.0, keep_newest.max(1), REMOVAL_BATCH];
+            let events_before = watermark.before(EVENTS_KNOWN);
+            let range =
+                params![after.time.0, after.seq.0, watermark.0, keep_newest.max(1), REMOVAL_BATCH, events_before.0];
             let found: Vec<(ForgottenUpTo, bool)> = look
                 .query_map(range, |row| {
                     let place = ForgottenUpTo { time: UnixMs(row.get(0)?), seq: Seq(row.get(1)?) };

@@ -41,6 +41,7 @@ impl ViewTransactions for SqliteBackend {
                 retrying,
                 dead,
                 oldest,
+                waiting_ids: self.read(|connection| waiting_ids(connection, id))?,
                 next_retry,
             })
         };
@@ -136,7 +137,7 @@ impl ViewTransactions for SqliteBackend {
             connection
                 .prepare_cached(
                     "SELECT release_no, seq, id, time, raw FROM message
-                     WHERE release_no > ?1 AND standing = 'news' ORDER BY release_no LIMIT ?2",
+                     WHERE release_no > ?1 AND standing = 'news' AND event IS NULL ORDER BY release_no LIMIT ?2",
                 )?
                 .query_map(params![after, limit(at_most)], arrival)?
                 .collect()
@@ -148,7 +149,7 @@ impl ViewTransactions for SqliteBackend {
             connection
                 .prepare_cached(
                     "SELECT release_no, seq, id, time, raw FROM message
-                     WHERE release_no < ?1 AND standing = 'news' ORDER BY release_no DESC LIMIT ?2",
+                     WHERE release_no < ?1 AND standing = 'news' AND event IS NULL ORDER BY release_no DESC LIMIT ?2",
                 )?
                 .query_map(params![before, limit(at_most)], arrival)?
                 .collect()
@@ -226,10 +227,32 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest, next_retry })
 }
 
+/// Reads the ids of the waiting messages that are next. Each state is read in the order of its index.
+fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
+    let next = [
+        (DeliveryState::Retry, "d.due"),
+        (DeliveryState::Fresh, "d.class, d.release_no"),
+        (DeliveryState::Undecided, "d.seq"),
+    ];
+    let mut ids = Vec::new();
+    for (state, order) in next {
+        let room = SinkView::WAITING_IDS - ids.len();
+        let mut found = connection.prepare_cached(&format!(
+            "SELECT m.id FROM delivery AS d CROSS JOIN message AS m ON m.seq = d.seq
+             WHERE d.sink = ?1 AND d.state = '{state}' ORDER BY {order} LIMIT ?2"
+        ))?;
+        for id in found.query_map(params![sink.0, limit(room)], |row| row.get(0))? {
+            ids.push(id?);
+        }
+    }
+    Ok(ids)
+}
+
 fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
     let found = connection
         .prepare_cached(
-            "SELECT m.id, time, ingested, stored_at, standing, held_by, release_no, octet_length(ltrim(raw, ' ')), n.id, seq
+            "SELECT m.id, time, ingested, stored_at, CASE WHEN event IS NULL THEN standing ELSE 'event' END, held_by,
+                    release_no, octet_length(ltrim(raw, ' ')), n.id, seq
              FROM message AS m LEFT JOIN number AS n ON n.key = m.number WHERE m.id = ?1",
         )?
         .query_row([id], |row| {

@@ -1,0 +1,147 @@
+//! Makes connections with all that reqwest knows of them: names, proxies, TLS, time limits.
+//!
+//! reqwest gives no connection away. But each layer around its connector sees the connections: the layer of the dialer
+//! takes each new connection out of its request, which fails therefore, and the failure carries the connection. So a
+//! connection is made by the same code as for a request of the API client.
+//!
+//! Invariant: no byte of a request leaves.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use reqwest::Url;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::client::{self, ClientBuildError, ClientOptions};
+use super::transport::Transport;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A connection that is ready for HTTP: behind the proxy, and after the TLS handshake.
+pub(super) trait DialedConnection: Read + Write + Connection + Send + Unpin {}
+
+impl<C: Read + Write + Connection + Send + Unpin> DialedConnection for C {}
+
+impl Connection for Box<dyn DialedConnection> {
+    fn connected(&self) -> Connected {
+        (**self).connected()
+    }
+}
+
+/// Makes connections to one address over one transport.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    client: reqwest::Client,
+    url: Url,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// The connection could not be made. The error contains no URL.
+    #[error("no connection")]
+    Failed(#[source] reqwest::Error),
+    /// reqwest used a connection itself.
+    #[error("the connection was lost")]
+    Lost,
+}
+
+impl Dialer {
+    /// Makes a dialer for connections to the host of `url`.
+    ///
+    /// # Errors
+    /// [`ClientBuildError`] if TLS is needed and cannot be set up.
+    pub(super) fn new(options: &ClientOptions, transport: &Transport, url: &Url) -> Result<Self, ClientBuildError> {
+        let client = client::build_with(options, transport, url, |builder| builder.connector_layer(HandOver))?;
+        Ok(Self { client, url: url.clone() })
+    }
+
+    /// Returns a client that can build requests. The client cannot send them, because its connections are taken.
+    pub(super) fn request_builder(&self) -> reqwest::Client {
+        self.client.clone()
+    }
+
+    /// Makes a connection.
+    ///
+    /// # Errors
+    /// [`DialError`] if there is no connection.
+    pub(super) async fn dial(&self) -> Result<Box<dyn DialedConnection>, DialError> {
+        let sent = self.client.head(self.url.clone()).send().await;
+        let error = sent.err().ok_or(DialError::Lost)?;
+        handed_over(&error).ok_or_else(|| DialError::Failed(error.without_url()))
+    }
+}
+
+/// Takes the connection out of the failure of its request.
+fn handed_over(error: &reqwest::Error) -> Option<Box<dyn DialedConnection>> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(HandedOver(connection)) = cause.downcast_ref() {
+            return connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// The failure of a request whose connection was taken.
+struct HandedOver(Mutex<Option<Box<dyn DialedConnection>>>);
+
+impl fmt::Debug for HandedOver {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("HandedOver")
+    }
+}
+
+impl fmt::Display for HandedOver {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the connection was handed over")
+    }
+}
+
+impl Error for HandedOver {}
+
+/// Puts a [`HandOverConnector`] around a connector.
+#[derive(Clone)]
+struct HandOver;
+
+/// Takes each connection as soon as the connection is made, and fails with [`HandedOver`].
+#[derive(Clone)]
+struct HandOverConnector<S>(S);
+
+impl<S> Layer<S> for HandOver {
+    type Service = HandOverConnector<S>;
+
+    fn layer(&self, connector: S) -> Self::Service {
+        HandOverConnector(connector)
+    }
+}
+
+impl<S, R> Service<R> for HandOverConnector<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Response: DialedConnection + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, destination: R) -> Self::Future {
+        let connecting = self.0.call(destination);
+        Box::pin(async move {
+            let connection: Box<dyn DialedConnection> = Box::new(connecting.await?);
+            Err(HandedOver(Mutex::new(Some(connection))).into())
+        })
+    }
+}
