@@ -38,7 +38,7 @@ impl Since {
     }
 }
 
-/// The line between old and new messages of one state.
+/// The border between the old and the new messages of one state.
 #[derive(Clone, Debug)]
 pub struct Baseline {
     /// The sequence number of the first message that was stored later.
@@ -62,7 +62,7 @@ struct UnreadStretch {
 }
 
 impl Baseline {
-    /// Makes the line for a command that began at `began` by the clock of the messages. `coverage` is what was read
+    /// Makes the border for a command that began at `began` by the clock of the messages. `coverage` is what was read
     /// when the command began, and `last_poll` the time, by the same clock, at which the newest page was last read.
     pub fn new(
         coverage: Option<&Coverage>,

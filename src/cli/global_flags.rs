@@ -67,7 +67,7 @@ pub(super) struct RunFlags {
     #[arg(long, global = true, value_name = "START")]
     pub(super) start: Option<String>,
 
-    /// Accept a new API key or address although no known message shows that the account is the same
+    /// Accept a new API key or API address even if no stored message confirms that it is the same account
     #[arg(long, global = true)]
     pub(super) accept_account_change: bool,
 }
@@ -85,8 +85,8 @@ impl RunFlags {
     }
 }
 
-/// The flags that the help of a command shows, of those that every command accepts: all of them for the commands that
-/// write a log, and only the flags that say where files lie for the others.
+/// Which of the global flags the help of a command shows. Commands that write a log show all of them. The others show only
+/// the flags for the places of files, as far as they use them.
 fn shown_flags(command: &str) -> &'static [&'static str] {
     match command {
         "run" | "once" | "check" => &[
@@ -144,7 +144,7 @@ impl Flags {
         self.overrides().invocation()
     }
 
-    /// Whether to use colours: neither with `--no-color` nor with `$NO_COLOR`.
+    /// Whether colours are allowed. `--no-color`, or a `$NO_COLOR` that is not empty, forbids them.
     pub(super) fn color(&self) -> bool {
         !self.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }

@@ -120,7 +120,7 @@ impl SinkDoing {
     fn for_trace(mut self, view: &SinkView) -> Self {
         if view.retrying > 0 && !view.waiting_ids.is_empty() {
             let ids: Vec<String> = view.waiting_ids.iter().map(|id| harmless(id)).collect();
-            self.parts.push(format!("`trace ID` tells more of what waits: {}", ids.join(", ")));
+            self.parts.push(format!("waiting: {} (see `trace`)", ids.join(", ")));
         }
         self
     }
@@ -242,21 +242,19 @@ crm                0         0     0       -     -  working
   1,234 delivered since the start, the last one 9 s ago
 helpdesk-eu       60        60     0    11 s   9 s
   failing for 10 s (503 Service Unavailable)
-  one message at a time is tried; `trace ID` tells more of what waits: msg_0,
-  msg_1
+  one message at a time is tried; waiting: msg_0, msg_1 (see `trace`)
 night             60         0     0    11 s     -
   paused for 11 s: enabled = false in the configuration
 old                1         0     0    11 s     -
 partner           60         7     0    11 s  79 s
   nothing accepted for 10 s (429 Too Many Requests)
-  the receiver wants silence; `trace ID` tells more of what waits: msg_0, msg_1
+  the receiver wants silence; waiting: msg_0, msg_1 (see `trace`)
 the-name-of-this-sink-is-long
                   12        12     0    11 s   now
   failing for 10 s (word word word word word word word word word word word word
   word word word word word word word word word word word word word word word
   word word word word )
-  one message at a time is tried; `trace ID` tells more of what waits: msg_0,
-  msg_1
+  one message at a time is tried; waiting: msg_0, msg_1 (see `trace`)
 ";
         assert_eq!(shown(Some(80), false), expected);
         assert_eq!(shown(None, false), expected, "a pipe");

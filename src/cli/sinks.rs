@@ -86,7 +86,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
 fn pause(spool: &mut Spool, sink: &ChangedSink<'_>, _: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
     let ChangedSink { id, name, program } = sink;
     let (said, is_changed) = pause_sink(spool, *id, name, now)?;
-    Ok(if is_changed { format!("{said}; {program} sinks resume {name}") } else { said })
+    Ok(if is_changed { format!("{said}; `{program} sinks resume {name}` ends the pause") } else { said })
 }
 
 fn resume(spool: &mut Spool, sink: &ChangedSink<'_>, live: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
@@ -165,7 +165,9 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
             let lost = if lost.is_empty() { "messages now" } else { &lost };
             return Err(complain(
                 Exit::Failure,
-                &format_args!("{name} has {lost}; nothing was changed: --discard-messages gives them up"),
+                &format_args!(
+                    "{name} still has {lost}, so nothing was changed. To remove the sink and lose them, add --discard-messages"
+                ),
             ));
         }
     }

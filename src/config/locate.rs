@@ -27,7 +27,8 @@ const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or n
 /// The largest configuration file in bytes: generous, and small enough that a device cannot fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration file and its text: the named file, or else the user's file, or else the system's file.
+/// The configuration file and its text. The file is the named file. If none is named, it is the user's file if there is
+/// one, and the system's file if not.
 pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
     let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
@@ -71,7 +72,7 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
     None
 }
 
-/// The file that `init` makes: the named file, or else the file at the first of the usual places.
+/// The file that `init` makes: the named file, or the file at the first of the usual places if none is named.
 pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
     let variable = sources.variable(FILE_VARIABLE).map(PathBuf::from);
     let named = sources.flags.config.clone().or(variable);

@@ -28,7 +28,7 @@ impl Unread {
     /// goes down to the feed's end, the estimate is that number itself.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
-        // More rows were stored than are listed: some stored rows have left the list.
+        // If the rest is 0, some stored rows have left the feed, so the rest says nothing, and only the total is a bound.
         let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),

@@ -27,8 +27,8 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), path)
 }
 
-/// Opens a file of the configuration to read it. The file may be a symbolic link, as Kubernetes makes them. Nothing is
-/// waited for: a named pipe or a device is refused.
+/// Opens a file of the configuration to read it. The file may be a symbolic link, as Kubernetes makes them. Opening
+/// never waits: a named pipe or a device is refused.
 ///
 /// # Errors
 /// The errors of the file system, and one for anything that is neither a regular file nor a directory.

@@ -13,7 +13,8 @@ use crate::domain::NumberUse;
 /// the end.
 const LONGEST: usize = 4_000;
 
-/// The most lines that are shown as lines, because each line costs room in the request.
+/// At most this many lines get a block of their own, because each block costs room in the request. The last block holds
+/// the rest of the text.
 const MOST_LINES: usize = 60;
 
 pub(super) static FORMAT: Known = Known {

@@ -1,8 +1,8 @@
 //! Makes connections with all that reqwest knows of them: names, proxies, TLS, time limits.
 //!
-//! reqwest gives no connection away. But each layer around its connector sees the connections: the layer of the dialer
-//! takes each new connection out of its request, which fails therefore, and the failure carries the connection. So a
-//! connection is made by the same code as for a request of the API client.
+//! reqwest does not hand out its connections. But each layer around its connector sees them. The layer of the dialer
+//! takes each new connection out of its request. So the request fails, and its failure carries the connection. In this
+//! way a connection is made by the same code as for a request of the API client.
 //!
 //! Invariant: no byte of a request leaves.
 

@@ -4,8 +4,6 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::client_options::{ClientOptions, LARGEST_HEAD, MOST_HEADERS};
-use super::dialer::DialError;
-use super::lenient_client::RequestError;
 use super::proxy::Proxy;
 use super::{http2_failure, tls_failure};
 
@@ -29,28 +27,20 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     describe_causes(error.source()).unwrap_or_else(|| kind_of(error).to_owned())
 }
 
-/// Describes the error of a client for receivers as [`describe`] does, for a request through `proxy`. If there was no
-/// connection, the words name the proxy.
-pub fn describe_request(proxy: &Proxy, error: &RequestError, options: &ClientOptions) -> String {
-    let cause = match error {
-        RequestError::TimedOut => return no_answer(options),
-        RequestError::Unsendable(error) => return describe(error, options),
-        RequestError::Failed(cause) => cause,
-    };
-    if let Some(DialError::Failed(dialing)) = cause.source().and_then(<dyn Error>::downcast_ref) {
-        return describe_through(proxy, dialing, options);
-    }
+/// Describes an error of the HTTP library below a client, as [`describe`] does.
+pub(super) fn describe_cause(cause: &(dyn Error + 'static)) -> String {
     if is_dead(Some(cause)) {
         return DEAD.to_owned();
     }
     describe_causes(Some(cause)).unwrap_or_else(|| "the request failed".to_owned())
 }
 
-fn no_answer(options: &ClientOptions) -> String {
+/// The words for a request whose time was over.
+pub(super) fn no_answer(options: &ClientOptions) -> String {
     format!("no answer within {:?}", options.timeout)
 }
 
-/// Describes the chain of causes that begins with `next`; `None` if none of the causes tells a reader anything.
+/// Describes the chain of causes that begins with `next`; `None` if none of the causes says anything to a reader.
 fn describe_causes(mut next: Option<&(dyn Error + 'static)>) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     while let Some(cause) = next {

@@ -4,6 +4,7 @@
 //! an answer before its parser does. Each connection mends the heads that the parser would refuse
 //! ([`super::lenient_head`]).
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +21,9 @@ use tower_service::Service;
 use super::client::{self, ClientBuildError, ClientOptions};
 use super::client_options::{LARGEST_HEAD, MOST_HEADERS};
 use super::dialer::{DialError, DialedConnection, Dialer};
+use super::failure;
 use super::lenient_connection::LenientConnection;
+use super::proxy::Proxy;
 use super::transport::Transport;
 
 /// A client for requests to one receiver.
@@ -34,7 +37,7 @@ pub struct LenientClient {
     proxy_authorization: Option<HeaderValue>,
 }
 
-/// Why a request has no answer. [`super::failure::describe_request`] puts the error into words.
+/// Why a request has no answer. [`Self::describe`] puts the error into words for operators.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// There was no answer in time.
@@ -46,6 +49,22 @@ pub enum RequestError {
     /// There was no connection, or no answer that can be read.
     #[error("the request failed")]
     Failed(#[source] legacy::Error),
+}
+
+impl RequestError {
+    /// Describes the error as [`failure::describe`] does, for a request through `proxy`. If there was no connection, the
+    /// words name the proxy.
+    pub fn describe(&self, proxy: &Proxy, options: &ClientOptions) -> String {
+        let cause = match self {
+            Self::TimedOut => return failure::no_answer(options),
+            Self::Unsendable(error) => return failure::describe(error, options),
+            Self::Failed(cause) => cause,
+        };
+        match cause.source().and_then(<dyn Error>::downcast_ref) {
+            Some(DialError::Failed(error)) => failure::describe_through(proxy, error, options),
+            Some(DialError::Lost) | None => failure::describe_cause(cause),
+        }
+    }
 }
 
 impl LenientClient {

@@ -54,7 +54,7 @@ impl Answers {
         self.is_head_awaited |= self.request.sent(bytes);
     }
 
-    /// Takes bytes that came while a head was awaited. An empty slice is the end of the connection.
+    /// Handles bytes that came while a head was awaited. An empty slice is the end of the connection.
     fn take(&mut self, bytes: &[u8]) {
         self.unfinished.extend_from_slice(bytes);
         let mut begin = 0;
@@ -158,7 +158,7 @@ impl<C: Read + Write + Unpin> Read for LenientConnection<C> {
             }
             if answers.is_last && !answers.is_half_closed && answers.request == RequestProgress::Complete {
                 // Most servers end the connection then, so that the end of the body is known at once. If the connection
-                // cannot be closed, reading tells why.
+                // cannot be closed, the next read fails with the reason.
                 drop(ready!(Pin::new(&mut *connection).poll_shutdown(context)));
                 answers.is_half_closed = true;
             }

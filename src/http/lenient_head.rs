@@ -111,7 +111,7 @@ struct StatusLine<'h> {
     code: [u8; 3],
     /// The bytes behind the code and the separator.
     reason: &'h [u8],
-    /// Whether the HTTP library takes the line as it is.
+    /// Whether the HTTP library accepts the line as it is.
     is_well_formed: bool,
 }
 
@@ -140,7 +140,7 @@ impl<'h> StatusLine<'h> {
         Some(Self { is_version_1_0, code: *code, reason, is_well_formed })
     }
 
-    /// Returns the line as the HTTP library takes it, with the end of the line.
+    /// Returns the line in a form that the HTTP library accepts, with the end of the line.
     fn rewritten(&self, as_version_1_1: bool) -> Vec<u8> {
         let version = if self.is_version_1_0 && !as_version_1_1 { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
         let reason = self.reason.iter().map(|byte| if is_control(*byte) { b' ' } else { *byte });
@@ -348,7 +348,7 @@ mod tests {
             }
         }
 
-        /// A head that the HTTP library takes stays as it is.
+        /// A head that the HTTP library accepts stays as it is.
         #[test]
         fn a_well_formed_head_stays(
             code in 100_u16..1000,

@@ -158,8 +158,8 @@ impl Proxy {
         Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
     }
 
-    /// Returns the header by which requests to `url` tell the proxy the user and the password; `None` if the proxy has
-    /// none, or does not read the requests itself.
+    /// Returns the header by which requests to `url` show the user and the password to the proxy; `None` if the proxy
+    /// has none, or does not read the requests itself.
     pub(super) fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
         let address = self.address.as_ref().filter(|_| url.scheme() == "http" && self.has_credentials())?;
         let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();

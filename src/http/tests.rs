@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
-use super::failure::{describe, describe_request, describe_through};
+use super::failure::{describe, describe_through};
 use super::lenient_client::LenientClient;
 use super::raw_server::{Conversation, RawServer};
 use super::{Proxy, Transport};
@@ -34,7 +34,7 @@ async fn ask_receiver(url: Url) -> Result<reqwest::Response, String> {
 async fn ask_receiver_over(transport: &Transport, url: Url) -> Result<reqwest::Response, String> {
     let client = LenientClient::new(&OPTIONS, transport, &url).unwrap();
     let request = client.request(Method::GET, url).build().unwrap();
-    client.execute(request).await.map_err(|error| describe_request(&transport.proxy, &error, &OPTIONS))
+    client.execute(request).await.map_err(|error| error.describe(&transport.proxy, &OPTIONS))
 }
 
 /// Returns the words for a request without an answer, which both clients find.

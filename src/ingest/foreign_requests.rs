@@ -4,7 +4,7 @@
 //! not report each other at each start. A new report follows when the number of foreign requests has changed much: to
 //! twice as much or to half, in two windows of the API one after the other.
 
-use crate::api::budget::Foreign;
+use crate::api::budget::ForeignRequests;
 
 /// The fewest foreign requests a minute that are worth a report.
 const MIN_REPORTED: u32 = 5;
@@ -45,7 +45,7 @@ impl ForeignNotice {
 
     /// Records the foreign requests that the budget has counted. Returns the report that is due; `None` if no report is
     /// due.
-    pub(super) fn note(&mut self, found: Foreign) -> Option<ForeignReport> {
+    pub(super) fn note(&mut self, found: ForeignRequests) -> Option<ForeignReport> {
         let mut requests = found.so_far;
         let mut tells = false;
         if found.windows != self.windows {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_window_counts_as_whole_once_it_has_ended() {
-        let found = |windows, before, so_far| Foreign { windows, before, so_far };
+        let found = |windows, before, so_far| ForeignRequests { windows, before, so_far };
         let mut notice = ForeignNotice::default();
         assert_eq!(notice.note(found(0, 0, 4)), None);
         assert_eq!(notice.note(found(0, 0, 6)), Some(ForeignReport::Heavy { requests: 6 }));

@@ -11,7 +11,7 @@ use super::{MetricsError, registered};
 /// The upper bounds of the histogram of durations, in seconds.
 const DURATIONS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// The upper bounds of the histogram of lags, in seconds.
+/// The upper bounds of the histogram of delivery lags (how old a message was when the sink accepted it), in seconds.
 const LAGS: [f64; 14] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0];
 
 /// The metrics of all sinks.
@@ -37,8 +37,8 @@ impl SinkVectors {
     pub(super) fn new(registry: &Registry) -> Result<Self, MetricsError> {
         let deliveries = Opts::new(
             "deliveries_total",
-            "Deliveries, by outcome: delivered; retry, failed and tried again; refused, by a receiver that wants \
-             silence; dead, given up.",
+            "Attempts by outcome. delivered: the sink accepted the message. retry: the attempt failed and is made again. \
+             refused: the receiver asked for silence. dead: the message became a dead letter.",
         );
         let duration = HistogramOpts::new(
             "delivery_duration_seconds",
@@ -55,7 +55,7 @@ impl SinkVectors {
         })
     }
 
-    /// Returns how many lags were counted for all sinks, and their sum in seconds.
+    /// Returns how many delivery lags were counted for all sinks, and their sum in seconds.
     pub(super) fn lags(&self) -> (u64, f64) {
         let families = self.lag.collect();
         let sinks = families.iter().flat_map(MetricFamily::get_metric).map(Metric::get_histogram);

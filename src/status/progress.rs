@@ -26,7 +26,7 @@ pub struct LoopProgress {
 }
 
 impl LoopProgress {
-    /// Makes the progress of loops that turn now for the first time.
+    /// Begins to observe the loops. Each loop counts as having turned just now.
     pub fn new(clock: &Clock) -> Self {
         let noted = NotedProgress { slowest: Duration::ZERO, at: clock.monotonic(), is_stopping: false };
         Self { clock: clock.clone(), noted: watch::Sender::new(noted) }

@@ -27,7 +27,7 @@ use commands::CommandRequests;
 pub use commands::{CommandBudget, CommandTicket};
 pub use headers::RateHeaders;
 pub use ring::Ring;
-pub use server_limit::Foreign;
+pub use server_limit::ForeignRequests;
 pub use window::{BudgetLimits, Demand, Permission, RequestPurpose, Ticket, Window};
 
 use crate::domain::UnixMs;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::headers::RateHeaders;
 use super::rate_limited::RateLimited;
-use super::server_limit::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
+use super::server_limit::{ForeignRequests, HeardAnswer, LONGEST_SILENCE, SLACK, ServerLimit, Share};
 use super::unstated_limit::UnstatedLimit;
 use crate::time::Instant;
 
@@ -63,7 +63,7 @@ pub struct Window {
     limits: BudgetLimits,
     slots: VecDeque<Slot>,
     next_ticket: u64,
-    server: Server,
+    server: ServerLimit,
     rate_limited: RateLimited,
     unstated: UnstatedLimit,
     /// Whether this process had an answer. Until then nothing is known of the server, and one request at a time is
@@ -111,7 +111,7 @@ impl Window {
             limits,
             slots: VecDeque::new(),
             next_ticket: 0,
-            server: Server::new(limits.window),
+            server: ServerLimit::new(limits.window),
             rate_limited: RateLimited::default(),
             unstated: UnstatedLimit::new(limits.requests, limits.window),
             answered: false,
@@ -352,7 +352,7 @@ impl Window {
         let under_way = count(&|slot| slot.answered.is_none());
         let beside = count(&|slot| slot.ticket != ticket && slot.answered.is_none_or(|answered| answered > sent));
         let own_since = |since: Instant| count(&|slot| slot.sent >= since);
-        self.server.heard(Heard { headers, sent, beside, under_way }, now, own_since);
+        self.server.heard(HeardAnswer { headers, sent, beside, under_way }, now, own_since);
     }
 
     /// Records a 429, and returns the length of the silence that follows. `fallback` gives the silence if the API asks
@@ -387,7 +387,7 @@ impl Window {
     }
 
     /// The requests that are certainly of other programs, a minute.
-    pub fn foreign_for_certain(&self) -> Foreign {
+    pub fn foreign_for_certain(&self) -> ForeignRequests {
         self.server.foreign()
     }
 

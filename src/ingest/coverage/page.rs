@@ -37,8 +37,8 @@ impl FeedPage {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
 
-    /// Returns the median of the rows' times, and of two middle times the earlier one; [`UnixMs::MAX`] if there is no
-    /// row.
+    /// Returns the median of the rows' times. If there are two middle times, the earlier one counts. If there is no row,
+    /// returns [`UnixMs::MAX`].
     pub(super) fn middle_time(&self) -> UnixMs {
         let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
         times.sort_unstable();
@@ -105,7 +105,7 @@ impl FeedPage {
 
     /// Returns the last row that shows how far down the page reaches. Stored rows dated after `now` at the end of the
     /// page are skipped. In a list that is not sorted by time such rows may stand above older rows for years. If they
-    /// counted, a page that ends with them would never arrive.
+    /// counted, a walk could never arrive at its floor on a page that ends with them.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }
@@ -119,7 +119,7 @@ impl FeedPage {
     /// last row that shows how far the page reaches lies strictly below the floor and was stored before `opened`; or
     /// all rows lie below the floor.
     ///
-    /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies
+    /// In the first case an unknown last row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies
     /// exactly at the floor is no evidence either, since the server alone decides how it orders rows of the same time.
     pub(super) fn is_evidence_of(&self, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
         let is_below = |(row, _): &(Row, Option<Seq>)| row.time < floor;

@@ -27,7 +27,7 @@ use self::webhook_id::webhook_id;
 use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkType, Target};
 use crate::http::client::{self, ClientBuildError, ClientOptions};
 use crate::http::lenient_client::{LenientClient, RequestError};
-use crate::http::{Proxy, RedactedUrl, Transport, body, failure};
+use crate::http::{Proxy, RedactedUrl, Transport, body};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
 
@@ -231,7 +231,7 @@ impl Sink for HttpSink {
             let response = match sent {
                 Ok(response) => response,
                 Err(error) => {
-                    let answer = failure::describe_request(&proxy, &error, &client_options);
+                    let answer = error.describe(&proxy, &client_options);
                     return Attempt::Failed { status: None, retry_after: None, answer };
                 }
             };

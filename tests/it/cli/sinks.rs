@@ -47,7 +47,10 @@ fn a_running_relay_hears_of_a_pause_and_of_its_end() {
     relay.ids(2);
     let (code, said, log) = command(&scene, &["sinks", "pause", "crm"]);
     assert_eq!((code, log.as_str()), (0, ""));
-    assert_eq!(said, "crm is paused, a running relay hears of it within 5 s; joltsms-relay sinks resume crm");
+    assert_eq!(
+        said,
+        "crm is paused, a running relay hears of it within 5 s; `joltsms-relay sinks resume crm` ends the pause"
+    );
     relay.wait_for_log(&format!("WARN {SINK_WAS_PAUSED} sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\""));
     let ids = [scene.add(), scene.add()];
     assert_eq!(relay.ids(2), ids, "the other sink goes on");
@@ -159,7 +162,7 @@ fn a_suggested_command_repeats_the_flags_of_the_operator() {
     assert_eq!(code, 0, "{log}");
     let (code, said, log) = command(&scene, &[&["sinks", "pause", "crm"], &flags[..]].concat());
     let suggested = format!("joltsms-relay --config {file} --state-dir '{dir}' sinks resume crm");
-    assert!(code == 0 && said.ends_with(&format!("within 5 s; {suggested}")), "{said}{log}");
+    assert!(code == 0 && said.ends_with(&format!("within 5 s; `{suggested}` ends the pause")), "{said}{log}");
     let (_, _, log) = to(&scene, &receiver).args(&["once"]).args(&flags).output();
     let paused = log.lines().find(|line| line.contains(SINK_IS_PAUSED)).unwrap_or_default();
     assert!(paused.contains(&suggested), "{log}");
@@ -327,7 +330,7 @@ fn a_dropped_sink_takes_its_messages_along_only_if_told_to() {
     assert!(log.contains("there is a sink named out already, with its own queue"), "{log}");
     let (code, said, log) = command(&scene, &["sinks", "drop", "crm"]);
     assert_eq!((code, said.as_str()), (1, ""));
-    assert!(log.contains("crm has 3 waiting messages; nothing was changed: --discard-messages gives them up"), "{log}");
+    assert!(log.contains("crm still has 3 waiting messages, so nothing was changed. To remove the sink and lose them, add --discard-messages"), "{log}");
     assert_eq!(waiting(&scene), 3);
     let (code, said, _) = command(&scene, &["sinks", "drop", "crm", "--discard-messages"]);
     assert_eq!((code, said.as_str()), (0, "crm is gone with 3 waiting messages"));

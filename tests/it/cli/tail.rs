@@ -65,7 +65,7 @@ fn a_closed_stdout_is_told() {
     let mut relay = scene.setup().set("SINKS__OUT__TYPE", "stdout").start();
     scene.wait_for_polls(2);
     let wait = |redirection: &str| {
-        let setup = Setup::bare(scene.dir()).args(&["wait", "--timeout", "1ms"]);
+        let setup = Setup::bare(scene.dir()).args(&["wait", "--timeout", "1s"]);
         setup.behind(&format!(r#""$0" "$@" {redirection}; true"#)).output().2
     };
     let told = "standard output is closed or the null device: what arrives is printed nowhere";

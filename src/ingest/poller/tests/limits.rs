@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The request whose answer tells another limit.
+/// The request whose answer states another limit.
 const CHANGED: usize = 4;
 
 /// The limit is 20 requests in 5 minutes, so a poll comes every half minute beside the reading of older messages. Then
@@ -33,4 +33,11 @@ async fn a_new_limit_counts_at_once_whatever_answer_told_it() {
     let next = *polls.iter().find(|number| **number > CHANGED).unwrap();
     let waited = asked[next - 1] - asked[CHANGED - 1];
     assert!(waited <= Duration::from_millis(1100), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_a_minute_is_shared_by_turns() {
+    let world = World { requests: 1, ..World::new(|_, cursor, _| Ok(page(135, cursor))).await };
+    world.run_for(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(world.released().await.len(), 135);
 }

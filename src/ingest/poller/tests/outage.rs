@@ -68,3 +68,23 @@ async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minu
     assert_eq!(released[..missed.len()], *missed, "in order, once, and complete");
     assert_eq!(released[missed.len()..][..before.len()], *before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_is_down_for_a_day_is_asked_once_a_minute_and_then_read() {
+    let world = World::new(|_, _, _| Err(Error::Server(503))).await;
+    let asked = world.run_for(Duration::from_secs(24 * 3600)).await.unwrap();
+    assert!((1440..1700).contains(&asked), "{asked} requests in a day");
+    *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(35, cursor)));
+    world.run_for(Duration::from_secs(60)).await.unwrap();
+    let expected: Vec<String> = (1..=35).map(|number| format!("m{number}")).collect();
+    assert_eq!(world.released().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_keys_are_tried_again_once_a_minute() {
+    let refusal = KeyRefusal { status: 401, code: "UNAUTHORIZED".to_owned() };
+    let mut world = World::new(move |_, _, _| Err(Error::KeyRefused(refusal.clone()))).await;
+    world.double.keys = 3;
+    let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
+    assert!((3 * 60..=3 * 61).contains(&asked), "{asked} requests in an hour with three keys");
+}

@@ -1,0 +1,180 @@
+//! The API's own limit, as its headers state it. Pure: the time is passed in.
+//!
+//! A limit is a number of requests in a window. The documented window is a minute, but the length is learned, so that
+//! "2 in a second" and "20 in 5 minutes" work, too:
+//! - The length is the longest `X-RateLimit-Reset` of the present and the previous window.
+//! - If `Remaining` jumps up before the reset was due, the reset is wrong. Then the length is the time from the
+//!   beginning of one window to the beginning of the next.
+//! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
+//!
+//! Invariants, if the headers are right and no other program uses the key:
+//! - In a window no more requests leave than the last `Remaining` minus the requests that were sent since.
+//! - After a window that was used up, one request at a time leaves, until an answer states the next window's limit.
+
+mod foreign_requests;
+mod relay_share;
+mod window_length;
+
+use std::time::Duration;
+
+use super::headers::RateHeaders;
+use crate::time::Instant;
+
+/// The longest silence, after which a request asks whether the silence is over, and the longest reset that is believed
+/// at first sight.
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The time by which timers may be early, and by which a request of a killed process may arrive late.
+pub(super) const SLACK: Duration = Duration::from_secs(2);
+
+/// The most by which the difference of two resets can be wrong, because resets are whole seconds.
+const ROUNDING: Duration = Duration::from_millis(1500);
+
+/// What is known about the API's limit.
+#[derive(Debug)]
+pub(super) struct ServerLimit {
+    /// The documented length of a window, which counts until the length was learned.
+    documented: Duration,
+    window: Option<SeenWindow>,
+    /// The longest reset of the previous window.
+    before: Option<Duration>,
+    /// The time after which a window was over although its reset was longer; `None`: no reset was too long.
+    at_most: Option<Duration>,
+    /// The length that jumps of `Remaining` show, if there is no reset.
+    measured: Option<Duration>,
+    /// How much later windows end than their resets say, because resets are rounded down.
+    late: Duration,
+    /// When a reset that is too long to be believed at once was first seen, and the length of that reset.
+    unproven: Option<(Instant, Duration)>,
+    proven: bool,
+    /// The longest reset of this limit.
+    longest: Duration,
+    /// When an answer first stated the present limit; `None`: it is the first limit.
+    changed_at: Option<Instant>,
+    /// Whether resets were seen to count down. Until then the length of the window may be wrong.
+    counts_down: bool,
+    /// How long a window lasts at least: an answer this long after the beginning of a window still belonged to that
+    /// window.
+    at_least: Duration,
+    previous_foreign: u32,
+    /// How many requests are left to other programs beyond the requests that they used before. The number grows when
+    /// the other programs use up the window nevertheless.
+    margin: u32,
+    /// The number of ended windows that were seen from their beginning.
+    windows: u64,
+    /// The number of requests of other programs in all windows.
+    foreign_in_total: u64,
+}
+
+/// A window of the API.
+#[derive(Clone, Copy, Debug)]
+struct SeenWindow {
+    limit: Option<u32>,
+    /// The lowest `Remaining`, minus the requests that the relay sent since.
+    left: i64,
+    /// The latest possible end of the window.
+    ends: Instant,
+    /// Whether `ends` is a guess, for lack of a believable reset.
+    guessed: bool,
+    /// When the first answer of this window came, and, in `last`, when its last answer came.
+    first: Instant,
+    last: Instant,
+    /// Whether the beginning of the window was seen.
+    whole: bool,
+    longest: Duration,
+    /// The number of answers without headers; the API may not have counted their requests.
+    untold: u32,
+    /// The number of requests in the window that may be of an earlier process of the relay, or of another program.
+    unexplained: u32,
+    /// The number of requests in the window that are of other programs.
+    foreign: u32,
+}
+
+/// An answer, and the requests of the relay at the time of the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeardAnswer<'a> {
+    pub(super) headers: &'a RateHeaders,
+    /// When the answered request was sent.
+    pub(super) sent: Instant,
+    /// The number of the relay's other requests that were in flight at the same time as the answered one; answers
+    /// overtake each other.
+    pub(super) beside: u32,
+    /// The number of the relay's requests that are in flight now.
+    pub(super) under_way: u32,
+}
+
+/// The number of requests by other programs, as requests a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForeignRequests {
+    /// The number of windows of the API that have ended.
+    pub windows: u64,
+    /// The requests in the last window that ended.
+    pub before: u32,
+    /// The requests in the present window so far.
+    pub so_far: u32,
+}
+
+/// A pace: a number of requests in a window of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) requests: usize,
+    pub(super) window: Duration,
+    /// The instant from which requests count. Earlier requests were made under another limit. `None`: all requests
+    /// count.
+    pub(super) since: Option<Instant>,
+}
+
+impl Share {
+    /// The configured limit.
+    pub(super) fn whole(configured: u32, window: Duration) -> Self {
+        Self { requests: usize::try_from(configured.max(1)).unwrap_or(usize::MAX), window, since: None }
+    }
+}
+
+impl ServerLimit {
+    pub(super) fn new(documented: Duration) -> Self {
+        Self {
+            documented,
+            window: None,
+            before: None,
+            at_most: None,
+            measured: None,
+            late: Duration::ZERO,
+            unproven: None,
+            proven: false,
+            longest: Duration::ZERO,
+            changed_at: None,
+            counts_down: false,
+            at_least: Duration::ZERO,
+            previous_foreign: 0,
+            margin: 0,
+            windows: 0,
+            foreign_in_total: 0,
+        }
+    }
+
+    /// Records that a request leaves, so that the window has one request fewer left.
+    pub(super) fn sent(&mut self) {
+        if let Some(window) = &mut self.window {
+            window.left -= 1;
+        }
+    }
+}
+
+impl SeenWindow {
+    /// Returns an estimate of the requests of other programs in the whole window. The answers show only a part of the
+    /// window if the relay was silent for a while.
+    fn foreign_in_all(&self) -> u32 {
+        let (seen, length) = (self.last - self.first, self.longest);
+        if 2 * seen < length || seen >= length {
+            return self.foreign;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most twice as many")]
+        let all = (f64::from(self.foreign) * length.as_secs_f64() / seen.as_secs_f64()) as u32;
+        all
+    }
+
+    fn jump(&self, remaining: u32, beside: u32) -> i64 {
+        i64::from(remaining) - (self.left.max(0) + i64::from(beside) + i64::from(self.untold))
+    }
+}

@@ -1,0 +1,79 @@
+//! Changes over between the relay's state and the scratch state, when a relay starts or ends.
+
+use std::time::Duration;
+
+use super::super::error::ArrivalError;
+use super::{ArrivalReader, OVERLAP, OpenState, ReadingProgress, StateKind};
+use crate::domain::UnixMs;
+use crate::store::{Spool, is_running};
+
+/// The time between two looks for a relay that has started or ended.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// How long a relay may be away, for a restart, before the reader polls without it.
+const RESTART: Duration = Duration::from_secs(3);
+
+impl ArrivalReader {
+    /// Looks for a relay that has started or ended, and changes over.
+    pub(super) async fn check(&mut self) -> Result<(), ArrivalError> {
+        let now = self.clock.monotonic();
+        if now < self.check_at {
+            return Ok(());
+        }
+        // A user who may not find this out may still be able to read the relay's state.
+        let runs = is_running(&self.options.dir)? != Some(false);
+        match self.state.as_ref().map(|state| state.kind) {
+            None if runs => {
+                self.stop_polling().await?;
+                self.open_relay_state().await?;
+            }
+            Some(StateKind::Relay) if runs => self.away_since = None,
+            Some(StateKind::Relay) if now - *self.away_since.get_or_insert(now) < RESTART => {}
+            Some(StateKind::Scratch) if runs => {
+                self.leave_state()?;
+                self.stop_polling().await?;
+                self.open_relay_state().await?;
+            }
+            Some(StateKind::Relay) => {
+                self.leave_state()?;
+                self.open_scratch_state().await?;
+            }
+            None | Some(StateKind::Scratch) => self.open_scratch_state().await?,
+        }
+        self.check_at = self.clock.monotonic() + if self.state.is_some() { CHECK } else { Duration::ZERO };
+        Ok(())
+    }
+
+    pub(super) async fn stop_polling(&mut self) -> Result<(), ArrivalError> {
+        match self.poller.take() {
+            Some(poller) => poller.stop(self.is_alone()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves the state that is read, because messages will arrive in another state.
+    fn leave_state(&mut self) -> Result<(), ArrivalError> {
+        let Some(state) = self.state.take() else { return Ok(()) };
+        self.away_since = None;
+        let marks = state.spool.load_coverage()?.map(|coverage| coverage.marks);
+        match state.kind {
+            StateKind::Relay => {
+                let newest = marks.map_or(UnixMs::MIN, |marks| marks.frontier.max(marks.anchor));
+                self.known.extend(state.spool.ids_since(newest.before(OVERLAP))?);
+                self.in_relay = Some(state.progress);
+                // If this fails, it is tried again when reading ends.
+                self.erase_kept_texts().ok();
+            }
+            StateKind::Scratch => {
+                self.known.extend(state.spool.ids_since(UnixMs::MIN)?);
+                self.scratch_floor = marks.map_or(UnixMs::MIN, |marks| marks.watermark);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_state(&mut self, kind: StateKind, spool: Box<Spool>, progress: ReadingProgress) {
+        self.baseline.get_or_insert_with(|| progress.baseline.clone());
+        self.state = Some(OpenState { kind, spool, progress, is_read: false });
+    }
+}

@@ -1,0 +1,251 @@
+//! The reader: finds the state in which messages arrive, changes over when a relay starts or ends, and returns each new
+//! message once.
+
+mod change_over;
+mod relay_state;
+mod scratch_state;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::baseline::{Baseline, Since};
+use super::error::ArrivalError;
+use super::scratch::{PollingOptions, ScratchPoller};
+use crate::domain::UnixMs;
+use crate::ingest::WaitingReaders;
+use crate::store::{self, Arrival, ReaderRegistration, Spool, is_running, registered_readers};
+use crate::time::{Clock, Instant};
+
+/// The time between two looks for new messages.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// When the reader leaves the relay's state, it remembers the ids of the messages of the last 20 minutes, so that the
+/// next state does not return them again.
+const OVERLAP: Duration = Duration::from_secs(20 * 60);
+
+/// How many messages are read in one portion.
+const PORTION: usize = 200;
+
+/// The options of a reader.
+#[derive(Clone, Debug)]
+pub struct ReaderOptions {
+    /// The relay's state directory.
+    pub dir: PathBuf,
+    /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
+    pub erases_at_once: bool,
+    /// Messages that were received from this time on are returned, even if they are old.
+    pub since: Option<Since>,
+    /// For how long the newest page is polled fast for this reader.
+    pub fast_for: Duration,
+    /// The name of the machine's present start, if the service manager has passed it.
+    pub boot_id: Option<String>,
+}
+
+/// Which state is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StateKind {
+    /// The relay's.
+    Relay,
+    /// The scratch state of commands without a relay.
+    Scratch,
+}
+
+/// A state that is read, and how far it is read.
+struct OpenState {
+    kind: StateKind,
+    spool: Box<Spool>,
+    progress: ReadingProgress,
+    /// Whether the state was read since it was opened.
+    is_read: bool,
+}
+
+/// How far a state is read.
+#[derive(Clone)]
+struct ReadingProgress {
+    /// The last place in the order of release that was read.
+    place: i64,
+    baseline: Baseline,
+    /// Messages that were received before this time are old, because the scratch state before this state did not count
+    /// them as new.
+    floor: UnixMs,
+}
+
+/// Reads the messages that arrive.
+pub struct ArrivalReader {
+    options: ReaderOptions,
+    load_polling: Box<dyn Fn() -> Result<PollingOptions, String> + Send>,
+    clock: Clock,
+    began: Instant,
+    registration: Option<ReaderRegistration>,
+    state: Option<OpenState>,
+    poller: Option<ScratchPoller>,
+    readers: watch::Sender<WaitingReaders>,
+    /// Which messages were new in the first state. The baselines of later states follow from it.
+    baseline: Option<Baseline>,
+    /// How far the relay's state was read before the reader left it.
+    in_relay: Option<ReadingProgress>,
+    /// Ids that were read in another state.
+    known: HashSet<String>,
+    /// The watermark of the last scratch state, which counted no earlier message as new.
+    scratch_floor: UnixMs,
+    check_at: Instant,
+    /// Since when the relay is away.
+    away_since: Option<Instant>,
+}
+
+impl ArrivalReader {
+    /// Registers a reader. `load_polling` reads the configuration that is needed to poll without a relay; it is called
+    /// only then. A state directory in which no file can be made only makes the reader slower.
+    pub fn begin(
+        options: ReaderOptions,
+        load_polling: impl Fn() -> Result<PollingOptions, String> + Send + 'static,
+    ) -> Self {
+        let clock = Clock::system().with_boot_id(options.boot_id.clone());
+        let began = clock.monotonic();
+        // Without a registration the relay polls at its usual pace, and the state can still be read.
+        let registration = ReaderRegistration::make(&options.dir, options.fast_for).ok();
+        let fast_until = (!options.fast_for.is_zero()).then(|| began + options.fast_for);
+        let (readers, _) = watch::channel(WaitingReaders { present: true, fast_until });
+        Self {
+            options,
+            load_polling: Box::new(load_polling),
+            clock,
+            began,
+            registration,
+            state: None,
+            poller: None,
+            readers,
+            baseline: None,
+            in_relay: None,
+            known: HashSet::new(),
+            scratch_floor: UnixMs::MIN,
+            check_at: began,
+            away_since: None,
+        }
+    }
+
+    /// Waits until every message that arrives from now on will be returned.
+    ///
+    /// # Errors
+    /// [`ArrivalError`] says why the reader cannot go on.
+    pub async fn arm(&mut self) -> Result<(), ArrivalError> {
+        loop {
+            self.check().await?;
+            if self.state.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits for new messages. Returns them in the order in which the state released them. Dropping the future loses
+    /// no message.
+    ///
+    /// # Errors
+    /// [`ArrivalError`] says why the reader cannot go on.
+    pub async fn next(&mut self) -> Result<Vec<Arrival>, ArrivalError> {
+        loop {
+            self.check().await?;
+            let found = self.read()?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Returns whether this reader polls the API itself.
+    pub fn is_polling(&self) -> bool {
+        self.poller.is_some()
+    }
+
+    /// Returns why the API gives no pages, if this reader polls it.
+    pub fn trouble(&self) -> Option<String> {
+        self.poller.as_ref().and_then(ScratchPoller::trouble)
+    }
+
+    /// Ends reading. If no other command uses the scratch state, its texts are erased. The same happens to the texts that
+    /// a relay kept for readers and could not erase before it ended.
+    ///
+    /// # Errors
+    /// [`ArrivalError::Store`] if the texts cannot be erased.
+    pub async fn end(mut self) -> Result<(), ArrivalError> {
+        // Without a registration no text was kept for this reader, whose user may not be allowed to write.
+        let was_registered = self.registration.take().is_some();
+        self.state = None;
+        let erased = if was_registered { self.erase_kept_texts() } else { Ok(()) };
+        self.stop_polling().await.and(erased)
+    }
+
+    /// Erases the texts that the relay kept for readers. Nothing happens while a relay runs or another command reads,
+    /// because the relay or the other command erases these texts later.
+    fn erase_kept_texts(&self) -> Result<(), ArrivalError> {
+        let dir = &self.options.dir;
+        if self.options.erases_at_once && self.is_alone() && is_running(dir)? == Some(false) {
+            store::erase_delivered(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether no other command reads.
+    fn is_alone(&self) -> bool {
+        let own = usize::from(self.registration.is_some());
+        registered_readers(&self.options.dir).is_ok_and(|readers| readers.len() <= own)
+    }
+
+    fn begin_at(
+        &self,
+        spool: &Spool,
+        baseline: Baseline,
+        since: Option<UnixMs>,
+    ) -> Result<ReadingProgress, store::Error> {
+        let place = since.map_or_else(|| spool.last_released(), |since| spool.place_before(since))?;
+        Ok(ReadingProgress { place, baseline, floor: UnixMs::MIN })
+    }
+
+    /// Reads the messages that have arrived.
+    fn read(&mut self) -> Result<Vec<Arrival>, ArrivalError> {
+        let Some(state) = &mut self.state else { return Ok(Vec::new()) };
+        if !state.spool.changed_by_others()? && state.is_read {
+            return Ok(Vec::new());
+        }
+        state.is_read = false;
+        // Coverage is read first. So a gap that ends between the two reads still counts as open.
+        let Some(coverage) = passing(state.spool.load_coverage())? else { return Ok(Vec::new()) };
+        if let Some(coverage) = &coverage {
+            state.progress.baseline.note(coverage);
+        }
+        let mut found = Vec::new();
+        loop {
+            let Some(portion) = passing(state.spool.arrivals(state.progress.place, PORTION))? else { break };
+            let Some(last) = portion.last() else {
+                state.is_read = true;
+                break;
+            };
+            let (place, known) = (last.place, &self.known);
+            let ReadingProgress { baseline, floor, .. } = &state.progress;
+            let is_new = |arrival: &Arrival| {
+                baseline.takes(arrival.seq, arrival.received)
+                    && arrival.received >= *floor
+                    && !known.contains(&arrival.id)
+            };
+            found.extend(portion.into_iter().filter(is_new));
+            state.progress.place = place;
+            if found.len() >= PORTION {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Turns an error that may pass into `None`: the reader tries again a moment later.
+fn passing<T>(result: Result<T, store::Error>) -> Result<Option<T>, store::Error> {
+    match result {
+        Err(error) if error.is_passing() => Ok(None),
+        result => result.map(Some),
+    }
+}
