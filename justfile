@@ -41,6 +41,17 @@ page:
 tests:
     cargo test --workspace
 
+# A build without the features of the types of sinks
+features:
+    cargo clippy --all-targets --locked --no-default-features -- -D warnings
+    cargo test --lib --locked --no-default-features -- config:: sinks::
+
+# The state in PostgreSQL, on a throw-away server
+replicas:
+    cargo clippy --workspace --all-targets --locked --features replicas -- -D warnings
+    cargo test --locked --features replicas --lib store::
+    env JOLTSMS_RELAY_TEST_STATE=postgres cargo test --locked --features replicas --lib -- ingest:: delivery::
+
 # Banned crates, licences, sources
 deny:
     cargo fetch --locked

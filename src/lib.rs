@@ -18,6 +18,7 @@
 //! | [`humanize`] | numbers, sizes and time spans for people |
 //! | [`metrics`] | every metric, and the handles that count |
 //! | [`codes`] | one-time codes in messages |
+//! | [`template`] | texts with placeholders for parts of a message |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
 //! | [`store`] | every SQL statement; one function a transaction |
 //! | [`ingest`] | what is new, and the poller that carries it out |
@@ -59,4 +60,5 @@ pub mod settings;
 pub mod sinks;
 pub mod status;
 pub mod store;
+pub mod template;
 pub mod time;

@@ -65,9 +65,10 @@ impl TestTarget {
         match attempt {
             Attempt::Accepted { status: Some(status) } => Ok(format!("{name} accepted a test message ({status})")),
             Attempt::Accepted { status: None } => Ok(format!("{name} accepted a test message")),
-            Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer, .. } => {
-                Err(format!("{name} did not accept a test message: {answer}"))
-            }
+            Attempt::Failed { answer, .. }
+            | Attempt::Busy { answer }
+            | Attempt::Rejected { answer, .. }
+            | Attempt::Gone { answer, .. } => Err(format!("{name} did not accept a test message: {answer}")),
             Attempt::Closed => Err(format!("{name} is closed")),
         }
     }

@@ -183,6 +183,12 @@ pub(super) enum SinksCommand {
         /// The name in the configuration from the next start on
         to: SinkName,
     },
+    /// Make the table of a sink of type postgres, unless it is there
+    #[command(after_help = "Example:\n  joltsms-relay sinks create-table warehouse")]
+    CreateTable {
+        /// The sink's name in the configuration
+        name: SinkName,
+    },
     /// Remove a sink from the state after it was removed from the configuration
     #[command(after_help = "Example:\n  joltsms-relay sinks drop crm --discard-messages")]
     Drop {

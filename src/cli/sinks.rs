@@ -1,4 +1,4 @@
-//! The commands `sinks list | pause | resume | rename | drop`.
+//! The commands `sinks list | pause | resume | rename | create-table | drop`.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::relay::complain;
 use super::screen::Screen;
 use super::sink_table::sinks_table;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
+use crate::config::{self, Sources};
 use crate::delivery::SinkStatus;
 use crate::domain::{Invocation, Seq, SinkName, UnixMs};
 use crate::humanize::count;
@@ -23,6 +24,7 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
         SinksCommand::Pause { names } => change(flags, names, pause),
         SinksCommand::Resume { names } => change(flags, names, resume),
         SinksCommand::Rename { name, to } => rename(flags, name, to),
+        SinksCommand::CreateTable { name } => create_table(flags, name),
         SinksCommand::Drop { name, discard_messages } => drop_sink(flags, name, *discard_messages),
     };
     done.unwrap_or_else(|exit| exit)
@@ -111,6 +113,20 @@ fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
             flags.invocation()
         ),
     ))
+}
+
+/// Makes the table of a sink, as the configuration has it. The state is not needed.
+fn create_table(flags: &Flags, name: &SinkName) -> Result<Exit, Exit> {
+    let config = config::load(&Sources::from_process(flags.overrides()));
+    let config = config.map_err(|errors| complain(Exit::Configuration, &errors))?;
+    let fails = |why: &dyn std::fmt::Display| complain(Exit::Failure, &why);
+    let sink = config.sinks.iter().find(|sink| sink.name == *name);
+    let sink = sink.ok_or_else(|| fails(&format_args!("there is no sink named {name} in the configuration")))?;
+    let none = || fails(&format_args!("{name} needs no table: it is no sink of type postgres"));
+    let creation = sink.target.create_table().ok_or_else(none)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let said = runtime.map_err(|error| fails(&error))?.block_on(creation);
+    Ok(answer(&format!("{}\n", said.map_err(|why| fails(&format_args!("{}: {why}", sink.target.describe())))?)))
 }
 
 fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {

@@ -16,7 +16,7 @@ use crate::formats::settings::{PayloadUse, Settings as FormatSettings};
 use crate::settings::{
     self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, nearest, settings,
 };
-use crate::sinks::{KNOWN_TYPES, KnownType, SinkType, types};
+use crate::sinks::{KNOWN_TYPES, KnownType, ReadContext, SinkType, types};
 use crate::store;
 
 settings! {
@@ -36,16 +36,40 @@ settings! {
     }
 }
 
+/// The beginning of the documentation of a key that means the same as for the type that is named then.
+const AS_FOR: &str = "As for ";
+
+/// What a key means for some of the types that have it.
+struct KeyDoc {
+    types: Vec<&'static str>,
+    text: String,
+}
+
 /// Every key of a sink, each with the types that have it, in the order of the documentation: `type` comes first, the
 /// tables of filters and retries come last.
 pub(super) fn keys() -> Vec<DeclaredKey> {
     let mut keys = FormatSettings::keys();
+    let mut docs: BTreeMap<String, Vec<KeyDoc>> = BTreeMap::new();
     for kind in types() {
         for key in kind.keys() {
+            let own = docs.entry(key.name.clone()).or_default();
+            let other = key.doc.strip_prefix(AS_FOR).map(|other| other.trim_end_matches('.'));
+            let is_same =
+                |known: &KeyDoc| known.text == key.doc || other.is_some_and(|other| known.types.contains(&other));
+            match own.iter_mut().find(|known| is_same(known)) {
+                Some(known) => known.types.push(kind.name()),
+                None => own.push(KeyDoc { types: vec![kind.name()], text: key.doc.clone() }),
+            }
             match keys.iter_mut().find(|known| known.name == key.name) {
                 Some(known) => known.types.push(kind.name()),
                 None => keys.push(DeclaredKey { types: vec![kind.name()], ..key }),
             }
+        }
+    }
+    for key in &mut keys {
+        if let Some(several) = docs.get(&key.name).filter(|docs| docs.len() > 1) {
+            let told: Vec<_> = several.iter().map(|doc| format!("{}: {}", doc.types.join(", "), doc.text)).collect();
+            key.doc = told.join(" ");
         }
     }
     for key in delivery::Options::keys() {
@@ -77,16 +101,12 @@ pub(super) fn resolve(
     for (name, table) in &document.sinks {
         let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
         let common = Common::read(&mut whole);
-        let kind = match common.kind {
-            Some(KnownType::Built(kind)) => Some(kind),
-            Some(KnownType::Lacking { name, feature }) => {
-                let message = format!("`{}` = \"{name}\": this build of the relay lacks it", whole.name("type"));
-                let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
-                whole.error(whole.origin("type").unwrap_or(whole.place()), message, &help);
-                None
-            }
-            None => None,
-        };
+        if let Some((name, feature)) = common.kind.and_then(|known| Some((known.name(), known.lacking?))) {
+            let message = format!("`{}` = \"{name}\": this build of the relay lacks it", whole.name("type"));
+            let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
+            whole.error(whole.origin("type").unwrap_or(whole.place()), message, &help);
+        }
+        let kind = common.kind.map(|known| known.kind);
         let own = kind.map(|kind| own_keys(&mut whole, table, kind));
         let mut at = Reader::new(format!("sinks.{name}"), own.as_ref().unwrap_or(table), &sources.env, report);
         match kind {
@@ -184,9 +204,9 @@ fn sink(
     codes: &CodeFinder,
 ) -> Option<ConfiguredSink> {
     let target = match kind {
-        Some(kind) => kind.read(at, true),
+        Some(kind) => kind.read(at, ReadContext { is_meant: true, codes }),
         None => {
-            types().for_each(|kind| drop(kind.read(at, false)));
+            types().for_each(|kind| drop(kind.read(at, ReadContext { is_meant: false, codes })));
             None
         }
     };

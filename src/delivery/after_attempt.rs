@@ -74,45 +74,46 @@ pub(super) enum HealthSignal {
 
 /// Decides what follows from `attempt`. The waits before the next attempt come from `retry` and `jitter`.
 pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, jitter: &Jitter) -> Decision {
-    match attempt {
+    let refusal = refusal(&attempt);
+    let (status, retry_after, answer) = match attempt {
+        Attempt::Failed { status, retry_after, answer } => (status, retry_after, answer),
+        Attempt::Busy { answer } => (None, None, answer),
         Attempt::Accepted { status } => {
-            Decision { outcome: Some(Outcome::Delivered { status }), signal: HealthSignal::Success }
-        }
-        Attempt::Failed { status, retry_after, answer } => {
-            let Refusals { are_alone, recurrence, least_wait } = history.refusals;
-            let (signal, wait) = match refusal(status, retry_after).filter(|_| !are_alone) {
-                // If the sink keeps silent, it does so for as long as the delivery waits. The message has not failed, so
-                // its place in the retry schedule does not change.
-                Some(refusal) => {
-                    let longest = retry.schedule().max;
-                    let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));
-                    (HealthSignal::Refused(Refusal { recurrence, ..refusal }), wait)
-                }
-                // The receiver accepts other messages, so the failure must not open the breaker.
-                None if are_alone => (HealthSignal::Neutral, failure_wait(retry_after, history, retry, jitter)),
-                None => (HealthSignal::Failure, failure_wait(retry_after, history, retry, jitter)),
-            };
-            Decision { outcome: Some(again_after(wait, status, answer, history, retry)), signal }
+            return Decision { outcome: Some(Outcome::Delivered { status }), signal: HealthSignal::Success };
         }
         // The receiver answered the request, so the answer says nothing against the receiver.
         Attempt::Rejected { status, answer } => {
             let outcome = Outcome::Dead { reason: DeadReason::Rejected, status, answer };
-            Decision { outcome: Some(outcome), signal: HealthSignal::Success }
+            return Decision { outcome: Some(outcome), signal: HealthSignal::Success };
         }
         // The sink pauses for all its messages, so this message must not become a dead letter because of this answer.
         Attempt::Gone { status, answer } => {
             let patient = Retry { give_up_after: None, ..retry.clone() };
             let wait = failure_wait(None, history, retry, jitter);
             let outcome = again_after(wait, status, answer, history, &patient);
-            Decision { outcome: Some(outcome), signal: HealthSignal::Gone }
+            return Decision { outcome: Some(outcome), signal: HealthSignal::Gone };
         }
-        Attempt::Closed => Decision { outcome: None, signal: HealthSignal::OutputClosed },
-    }
+        Attempt::Closed => return Decision { outcome: None, signal: HealthSignal::OutputClosed },
+    };
+    let Refusals { are_alone, recurrence, least_wait } = history.refusals;
+    let (signal, wait) = match refusal.filter(|_| !are_alone) {
+        // If the sink keeps silent, it does so for as long as the delivery waits. The message has not failed, so its
+        // place in the retry schedule does not change.
+        Some(refusal) => {
+            let longest = retry.schedule().max;
+            let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));
+            (HealthSignal::Refused(Refusal { recurrence, ..refusal }), wait)
+        }
+        // The receiver accepts other messages, so the failure must not open the breaker.
+        None if are_alone => (HealthSignal::Neutral, failure_wait(retry_after, history, retry, jitter)),
+        None => (HealthSignal::Failure, failure_wait(retry_after, history, retry, jitter)),
+    };
+    Decision { outcome: Some(again_after(wait, status, answer, history, retry)), signal }
 }
 
 /// Whether an attempt ended with a refusal that concerns the receiver as a whole.
 pub(super) fn is_refusal(attempt: &Attempt) -> bool {
-    matches!(attempt, Attempt::Failed { status, retry_after, .. } if refusal(*status, *retry_after).is_some())
+    refusal(attempt).is_some()
 }
 
 /// Decides about a message of which the sink's template can make no payload. Another try would have the same result, so
@@ -124,7 +125,12 @@ pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
 
 /// Returns the refusal by which the receiver says something about itself and not about the message: it gets too many
 /// requests, or wants silence. `None`: the answer is no such refusal.
-fn refusal(status: Option<u16>, retry_after: Option<Duration>) -> Option<Refusal> {
+fn refusal(attempt: &Attempt) -> Option<Refusal> {
+    let (status, retry_after) = match attempt {
+        Attempt::Failed { status, retry_after, .. } => (*status, *retry_after),
+        Attempt::Busy { .. } => return Some(Refusal { asked: None, too_many: true, recurrence: Recurrence::First }),
+        Attempt::Accepted { .. } | Attempt::Rejected { .. } | Attempt::Gone { .. } | Attempt::Closed => return None,
+    };
     let asked = retry_after.filter(|asked| !asked.is_zero());
     match status {
         Some(429) => Some(Refusal { asked, too_many: true, recurrence: Recurrence::First }),
@@ -245,6 +251,8 @@ mod tests {
                 assert_eq!(wait(&decision, START), Duration::from_secs(expected), "{status} {asked:?} {attempts}");
             }
         }
+        let without_status = after(Attempt::Busy { answer: "no".into() }, 7, START);
+        assert_eq!((wait(&without_status, START), without_status.signal), (Duration::from_secs(1), busy(None, true)));
         let late = START.after(3 * DAY);
         let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(429), answer: "no".into() };
         assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "give_up_after counts");

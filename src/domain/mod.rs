@@ -11,6 +11,7 @@ mod sanitize;
 mod sink_name;
 mod start;
 mod store_op;
+pub mod surrogates;
 mod unix_ms;
 mod unread;
 

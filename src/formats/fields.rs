@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::surrogates;
+use crate::domain::surrogates;
 
 /// The members of a JSON object. If a member is repeated, the last one counts. A value that is no object has no
 /// members.

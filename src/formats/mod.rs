@@ -20,9 +20,7 @@ mod plain_text;
 pub mod settings;
 mod shown;
 mod slack;
-mod surrogates;
 mod teams;
-mod template;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +29,9 @@ use std::sync::Arc;
 
 pub use message_texts::MessageTexts;
 pub use one_line::one_line;
-pub use template::{Mistake, Template};
 
 use crate::domain::NumberUse;
+use crate::template::{Mistake, Template};
 
 /// The built-in formats. A new format needs a file beside this file and a line here.
 static KNOWN: [&Known; 7] = [
@@ -98,6 +96,15 @@ pub struct Payload {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unrenderable(pub String);
+
+impl From<Mistake> for Unrenderable {
+    fn from(Mistake { line, wrong, .. }: Mistake) -> Self {
+        Self(match line {
+            Some(line) => format!("line {line} of the template: {wrong}"),
+            None => format!("the template: {wrong}"),
+        })
+    }
+}
 
 const JSON: &str = "application/json";
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Format, KNOWN, Known, Template, message, plain_text};
+use super::{Format, KNOWN, Known, message, plain_text};
 use crate::codes::CodeFinder;
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
+use crate::template::Template;
 
 /// The default media type of a template for an HTTP receiver.
 const JSON: &str = "application/json";

@@ -78,6 +78,20 @@ pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientO
     }
 }
 
+/// Describes an error of a connection that is not HTTP, in one line.
+pub fn describe_io(error: &io::Error) -> String {
+    if let Some(tls) = tls_failure::words(error) {
+        return tls;
+    }
+    let innermost = innermost(error);
+    match plain_word(innermost.kind()) {
+        Some(plain) => plain.to_owned(),
+        None if innermost.kind() == ErrorKind::UnexpectedEof => "connection closed by the other side".to_owned(),
+        None if innermost.kind() == ErrorKind::TimedOut => DEAD.to_owned(),
+        None => innermost.to_string().replace(['\r', '\n'], " "),
+    }
+}
+
 /// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the part that
 /// cannot be read.
 fn in_plain_words(jargon: &str) -> Option<String> {

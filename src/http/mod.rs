@@ -25,10 +25,12 @@ pub mod retry_after;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "server-connections")]
+pub mod tls_client;
 mod tls_failure;
 pub mod tls_files;
 mod transport;
 
 pub use proxy::{Proxy, UnusableProxy, UnusableVariable, UselessException, parse_address as parse_proxy};
 pub use redacted_url::RedactedUrl;
-pub use transport::{Tls, Transport};
+pub use transport::{ClientCertificate, Tls, Transport};

@@ -32,7 +32,33 @@ settings! {
     }
 }
 
-/// Declares a key that holds the address of a server.
+/// The addresses of one kind of server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerKind {
+    /// The schemes of encrypted connections.
+    pub encrypted: &'static [&'static str],
+    /// The schemes of connections that are not encrypted.
+    pub plain: &'static [&'static str],
+    /// The key that allows connections to other machines that are not encrypted.
+    pub allow_plain: &'static str,
+    /// A whole address.
+    pub example: &'static str,
+}
+
+/// Web servers.
+const WEB: ServerKind = ServerKind {
+    encrypted: &["https"],
+    plain: &["http"],
+    allow_plain: "allow_http",
+    example: "https://crm.example.com/hooks/sms",
+};
+
+/// Declares a key that holds the address of a server of any kind.
+pub fn server_url() -> Declared<Option<WrittenText>> {
+    settings::text("URL", "a URL in quotes", Some("^[A-Za-z][A-Za-z0-9+.-]*:"))
+}
+
+/// Declares a key that holds the address of a web server.
 pub fn url() -> Declared<Option<WrittenText>> {
     settings::text("URL", "a URL in quotes", Some("^[Hh][Tt][Tt][Pp][Ss]?:"))
 }
@@ -58,10 +84,24 @@ pub fn tls() -> Declared<TlsSettings> {
     settings::table().lines(&["tls = { ca_file = \"ca.pem\", cert_file = \"me.pem\", key_file = \"me.key\" }"])
 }
 
-/// Reads the URL that was written for `key`. Returns the URL if it may be used. Errors are added to the report.
+/// Reads the URL of a web server that was written for `key`. Returns the URL if it may be used. Errors are added to the
+/// report.
 pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http: bool) -> Option<Url> {
+    parse_server_url(at, key, text, &WEB, allow_http)
+}
+
+/// Reads the URL that was written for `key`. Returns the URL if it may be used. Errors are added to the report.
+/// `allow_plain`: the connection need not be encrypted, even to another machine.
+pub fn parse_server_url(
+    at: &mut Reader<'_>,
+    key: &str,
+    text: &WrittenText,
+    kind: &ServerKind,
+    allow_plain: bool,
+) -> Option<Url> {
     // A refused text is not shown, because its password or its query may stand anywhere in it.
-    let whole = "write it in full, such as \"https://crm.example.com/hooks/sms\"";
+    let whole = format!("write it in full, such as \"{}\"", kind.example);
+    let whole = whole.as_str();
     let written = text.bare();
     if written.is_empty() {
         at.wrong(key, &text.origin, "is empty", whole);
@@ -84,26 +124,41 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
             return None;
         }
     };
-    if !matches!(url.scheme(), "http" | "https") {
-        at.wrong(key, &text.origin, "must begin with https:// or http://", whole);
+    let schemes = || kind.encrypted.iter().chain(kind.plain);
+    let encrypted = kind.encrypted.first().copied().unwrap_or_default();
+    if !schemes().any(|scheme| *scheme == url.scheme()) {
+        let schemes: Vec<String> = schemes().map(|scheme| format!("{scheme}://")).collect();
+        at.wrong(key, &text.origin, &format!("must begin with {}", schemes.join(" or ")), whole);
+    } else if url.host_str().is_none_or(str::is_empty) {
+        at.wrong(key, &text.origin, "names no host", whole);
     } else if url.fragment().is_some() {
         at.wrong(key, &text.origin, "must have no part after `#`, which is never sent", "");
-    } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
+    } else if kind.plain.contains(&url.scheme()) && !allow_plain && !is_this_machine(&url) {
         let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
-        let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
+        let plain = if url.scheme() == "http" { "in plain http" } else { "without encryption" };
+        let wrong = format!("goes to {host} {plain}, so everybody on the way could read what is sent");
         // If the URL is in the file, the remedy is a key of the file. For a URL from a variable or a flag, only a
         // variable works.
         let setting = match &text.origin {
-            Origin::File(_) | Origin::Default => format!("`{}` = true", at.name("allow_http")),
-            Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable("allow_http")),
+            Origin::File(_) | Origin::Default => format!("`{}` = true", at.name(kind.allow_plain)),
+            Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable(kind.allow_plain)),
         };
         let place = text.source.as_ref().map_or_else(String::new, |source| format!(" in {source}"));
-        let help = format!("use https{place}, or set {setting} if the way there is safe");
+        let help = format!("use {encrypted}{place}, or set {setting} if the way there is safe");
         at.wrong(key, &text.origin, &wrong, &help);
     } else {
         return Some(url);
     }
     None
+}
+
+/// Warns of a URL with a password that is written out in the file.
+pub fn warn_of_password(at: &mut Reader<'_>, key: &str, text: &WrittenText, url: &Url) {
+    if text.is_in_file() && url.password().is_some() {
+        let message = format!("`{}` holds a password; secrets do not belong in the configuration file", at.name(key));
+        let help = format!("put the URL into a variable or a file: {key} = {{ env = \"X\" }} or {{ file = \"path\" }}");
+        at.warn(&text.origin, message, &help);
+    }
 }
 
 /// Reads the proxy that was written for `key`, for requests to `url` if that URL is known.
@@ -197,10 +252,10 @@ fn file<T>(
 }
 
 /// Whether the host is a loopback host, so that requests do not leave the machine.
-fn is_this_machine(url: &Url) -> bool {
+pub fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    address.map_or(host == "localhost", |address| address.is_loopback())
+    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
 }
 
 #[cfg(test)]

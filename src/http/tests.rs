@@ -536,7 +536,7 @@ async fn a_large_head_is_an_answer_over_http2_too() {
             respond.send_response(answer.body(()).unwrap(), true).unwrap();
         }
     }
-    let authorities = vec![reqwest::Certificate::from_der(cert.der()).unwrap()];
+    let authorities = vec![cert.der().clone()];
     let transport = Transport { tls: super::tls_files::tls(authorities, None), ..Transport::default() };
     let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
     let response = client::build(&OPTIONS, &transport, &url).unwrap().get(url.clone()).send().await;

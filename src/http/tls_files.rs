@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +14,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-use super::transport::Tls;
+use super::transport::{ClientCertificate, Tls};
 use crate::files;
 
 /// The longest file that is read, in bytes. The certificate bundle of a whole system has about 250 KiB.
@@ -65,16 +66,16 @@ pub enum UnusableTlsFile {
 ///
 /// # Errors
 /// [`UnusableTlsFile`] if the file cannot be used.
-pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, UnusableTlsFile> {
+pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableTlsFile> {
     let found = certificates(&read(path)?)?;
     let mut store = RootCertStore::empty();
     for certificate in &found {
         store.add(certificate.clone()).map_err(|error| UnusableTlsFile::Broken(error.to_string()))?;
     }
-    found
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate).map_err(|_| UnusableTlsFile::NoCertificate))
-        .collect()
+    for certificate in &found {
+        Certificate::from_der(certificate).map_err(|_| UnusableTlsFile::NoCertificate)?;
+    }
+    Ok(found)
 }
 
 /// Reads the client certificate, and its intermediate certificates if the file has any.
@@ -93,7 +94,7 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableT
 ///
 /// # Errors
 /// [`UnusableTlsFile`] if the file cannot be used, also if the key belongs to another certificate.
-pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<Identity, UnusableTlsFile> {
+pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<ClientCertificate, UnusableTlsFile> {
     let pem = read(path)?;
     if pem.windows(9).any(|part| part == b"ENCRYPTED") {
         return Err(UnusableTlsFile::Locked);
@@ -109,11 +110,11 @@ pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<I
         None if holds_certificate(&pem) => return Err(UnusableTlsFile::CertificateInstead),
         None => return Err(UnusableTlsFile::NoKey),
     };
-    match CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &default_provider()) {
-        Ok(_) => {}
+    let certified = match CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &default_provider()) {
+        Ok(certified) => Arc::new(certified),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => return Err(UnusableTlsFile::OtherKey),
         Err(error) => return Err(UnusableTlsFile::Broken(error.to_string())),
-    }
+    };
     let label = match &key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
@@ -122,11 +123,12 @@ pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<I
     // Only the certificates and the key are passed on, not other parts of the files.
     let mut pem: String = chain.iter().map(|certificate| armored("CERTIFICATE", certificate)).collect();
     pem += &armored(label, key.secret_der());
-    Identity::from_pem(pem.as_bytes()).map_err(|_| UnusableTlsFile::NoKey)
+    let for_http = Identity::from_pem(pem.as_bytes()).map_err(|_| UnusableTlsFile::NoKey)?;
+    Ok(ClientCertificate { for_http, certified })
 }
 
 /// Makes a [`Tls`] from its parts.
-pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
+pub fn tls(authorities: Vec<CertificateDer<'static>>, identity: Option<ClientCertificate>) -> Tls {
     Tls { authorities, identity }
 }
 

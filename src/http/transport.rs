@@ -1,8 +1,11 @@
 //! How requests reach the other side: through which proxy, and with which certificates.
 
 use std::fmt;
+use std::sync::Arc;
 
 use reqwest::{Certificate, ClientBuilder, Identity, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 
 use super::Proxy;
 
@@ -19,9 +22,22 @@ pub struct Transport {
 #[derive(Clone, Default)]
 pub struct Tls {
     /// The only authorities that are trusted; if the list is empty, the system's authorities are trusted.
-    pub(super) authorities: Vec<Certificate>,
+    pub(super) authorities: Vec<CertificateDer<'static>>,
     /// The client certificate that is shown when the other side asks for a certificate.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<ClientCertificate>,
+}
+
+/// A certificate of our own with its key.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// The certificate and the key as a client for HTTP takes them.
+    pub(super) for_http: Identity,
+    /// The certificate and the key as rustls takes them.
+    #[cfg_attr(
+        not(feature = "server-connections"),
+        expect(dead_code, reason = "connections that are not HTTP show it")
+    )]
+    pub(super) certified: Arc<CertifiedKey>,
 }
 
 impl Transport {
@@ -38,10 +54,14 @@ impl Transport {
             // The system's certificates are loaded only if a certificate has to be checked, because a bare machine has
             // no certificates.
             [] if is_tls(url) || self.proxy.address.as_ref().is_some_and(is_tls) => builder,
-            authorities => builder.tls_certs_only(authorities.iter().cloned()),
+            authorities => {
+                let certificates: reqwest::Result<Vec<Certificate>> =
+                    authorities.iter().map(|authority| Certificate::from_der(authority)).collect();
+                builder.tls_certs_only(certificates?)
+            }
         };
         Ok(match &self.tls.identity {
-            Some(identity) => builder.identity(identity.clone()),
+            Some(identity) => builder.identity(identity.for_http.clone()),
             None => builder,
         })
     }

@@ -42,7 +42,6 @@ pub(super) enum LineStart {
     /// The line follows the last line that was written.
     AfterLast,
     /// The line goes to another file than the last line, or to a file that somebody has emptied.
-    #[cfg_attr(not(any(feature = "sink-file", test)), expect(dead_code, reason = "standard output stays where it is"))]
     Elsewhere {
         /// Whether this file ends in the middle of a line.
         is_unfinished: bool,

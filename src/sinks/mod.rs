@@ -4,19 +4,18 @@
 //! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
 //! the answer may repeat the message.
 
-#[cfg(feature = "sink-apprise")]
 mod apprise;
-#[cfg(feature = "sink-exec")]
 mod exec;
-#[cfg(feature = "sink-file")]
 mod file;
 pub mod http;
 mod lines;
-#[cfg(feature = "sink-ntfy")]
+mod mqtt;
 mod ntfy;
+mod postgres;
 mod regular_file;
+mod server;
+mod smtp;
 pub mod stdout;
-#[cfg(feature = "sink-telegram")]
 mod telegram;
 
 pub use http::signing;
@@ -32,66 +31,64 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codes::CodeFinder;
 use crate::domain::Finding;
 use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
-/// A type that only a build with its cargo feature has.
+/// A type whose sinks only a build with the cargo feature can have.
 macro_rules! optional {
-    ($feature:literal, $name:literal, $kind:path) => {{
-        #[cfg(feature = $feature)]
-        {
-            KnownType::Built(&$kind)
-        }
-        #[cfg(not(feature = $feature))]
-        {
-            KnownType::Lacking { name: $name, feature: $feature }
-        }
-    }};
+    ($feature:literal, $kind:path) => {
+        KnownType { kind: &$kind, lacking: if cfg!(feature = $feature) { None } else { Some($feature) } }
+    };
 }
 
 /// All types of sinks. A new type needs a folder beside this file and a line here.
+///
+/// The keys of every type are in every build, so that the documents are the same for all builds. Only the code that needs
+/// the client of a server depends on the feature of the type.
 pub static KNOWN_TYPES: &[KnownType] = &[
-    KnownType::Built(&http::Http),
-    KnownType::Built(&stdout::Stdout),
-    optional!("sink-file", "file", file::FileType),
-    optional!("sink-exec", "exec", exec::ExecType),
-    optional!("sink-telegram", "telegram", telegram::Telegram),
-    optional!("sink-ntfy", "ntfy", ntfy::Ntfy),
-    optional!("sink-apprise", "apprise", apprise::Apprise),
+    KnownType { kind: &http::Http, lacking: None },
+    KnownType { kind: &stdout::Stdout, lacking: None },
+    optional!("sink-file", file::FileType),
+    optional!("sink-exec", exec::ExecType),
+    optional!("sink-telegram", telegram::Telegram),
+    optional!("sink-ntfy", ntfy::Ntfy),
+    optional!("sink-apprise", apprise::Apprise),
+    optional!("sink-mqtt", mqtt::Mqtt),
+    optional!("sink-smtp", smtp::Smtp),
+    optional!("sink-postgres", postgres::Postgres),
 ];
 
 /// A type of sinks that this version of the relay knows.
 #[derive(Clone, Copy, Debug)]
-pub enum KnownType {
-    /// This build has the type.
-    Built(&'static dyn SinkType),
-    /// This build lacks the type.
-    Lacking {
-        /// The word for the type in the configuration.
-        name: &'static str,
-        /// The cargo feature with which the relay must be built to have the type.
-        feature: &'static str,
-    },
+pub struct KnownType {
+    /// The type.
+    pub kind: &'static dyn SinkType,
+    /// The cargo feature that this build lacks and that sinks of the type need.
+    pub lacking: Option<&'static str>,
 }
 
 impl KnownType {
     /// Returns the word for the type in the configuration.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Built(kind) => kind.name(),
-            Self::Lacking { name, .. } => name,
-        }
+        self.kind.name()
     }
 }
 
-/// Returns the types of sinks that this build has.
+/// Returns the types of sinks, with those whose sinks this build lacks.
 pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
-    KNOWN_TYPES.iter().filter_map(|known| match known {
-        KnownType::Built(kind) => Some(*kind),
-        KnownType::Lacking { .. } => None,
-    })
+    KNOWN_TYPES.iter().map(|known| known.kind)
+}
+
+/// What a type is told beside its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadContext<'c> {
+    /// Whether the sink is of this type. If not, the type of the sink is unknown, and a missing key is no error.
+    pub is_meant: bool,
+    /// Finds the codes of messages.
+    pub codes: &'c CodeFinder,
 }
 
 /// A type of sinks, which the key `type` of `[sinks.NAME]` names.
@@ -114,9 +111,8 @@ pub trait SinkType: Debug + Sync {
         false
     }
 
-    /// Reads the keys of the type. Errors are added to the report. `is_meant` is false if the type of the sink is
-    /// unknown; then a missing key is no error.
-    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>>;
+    /// Reads the keys of the type. Errors are added to the report.
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>>;
 }
 
 /// The place to which the messages of one sink go, as configured.
@@ -142,11 +138,20 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// Returns the bytes that would leave for a message. Nothing is sent.
+    /// Returns the bytes that would leave for a message. Nothing is sent. The default is for types whose client this build
+    /// lacks.
     ///
     /// # Errors
     /// An error if nothing could be sent, in words that follow the name of the sink.
-    fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
+    fn preview(&self, _: Outgoing, _: &Clock) -> Result<Preview, String> {
+        Err("cannot be shown: this build of the relay lacks its type".to_owned())
+    }
+
+    /// Makes the table into which the sink writes, and returns a sentence about what was done. `None`: the sink writes
+    /// into no table.
+    fn create_table(&self) -> Option<TableCreation<'_>> {
+        None
+    }
 
     /// Tries for `check --online` whether the sink `name` can be reached. No message is sent.
     /// The default tries nothing.
@@ -155,12 +160,17 @@ pub trait Target: Any + Debug + Send + Sync {
         Box::pin(std::future::ready(vec![finding]))
     }
 
-    /// Opens the sink. Nothing is sent yet.
+    /// Opens the sink. Nothing is sent yet. The default is for types whose client this build lacks.
     ///
     /// # Errors
     /// [`SinkBuildError`] if the sink cannot be opened.
-    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError>;
+    fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
+        Err(SinkBuildError::Lacking)
+    }
 }
+
+/// The creation of a table under way. Its error is the reason in words.
+pub type TableCreation<'t> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 't>>;
 
 /// A check of a sink under way.
 pub type OnlineCheck<'t> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 't>>;
@@ -177,12 +187,19 @@ pub struct Preview {
 /// Why a sink cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkBuildError {
+    /// This build lacks the type of the sink. The configuration refuses such a sink before it is opened.
+    #[error("this build of the relay lacks the type of the sink")]
+    Lacking,
     /// HTTPS cannot be set up.
     #[error(transparent)]
     Http(#[from] client::ClientBuildError),
     /// Standard output cannot be used.
     #[error("standard output cannot be written to: {0}")]
     Stdout(#[source] io::Error),
+    /// The certificates for a server cannot be used.
+    #[cfg(feature = "server-connections")]
+    #[error(transparent)]
+    Tls(#[from] crate::http::tls_client::TlsSetupError),
     /// No thread can be started for the file of a sink.
     #[error("a sink of type file cannot be started: {0}")]
     File(#[source] io::Error),
@@ -218,6 +235,11 @@ pub enum Attempt {
         /// A description of the failure for people.
         answer: String,
     },
+    /// The receiver does not have the message: it asks for fewer messages, without saying for how long.
+    Busy {
+        /// A description of the receiver's answer for people.
+        answer: String,
+    },
     /// The receiver does not accept the message, and never will.
     Rejected {
         /// The HTTP status, if the sink uses HTTP.
@@ -235,6 +257,20 @@ pub enum Attempt {
     },
     /// The reader of the output is gone for good. Nothing was attempted.
     Closed,
+}
+
+impl Attempt {
+    /// Returns the description of what went wrong, for people; `None` if nothing did.
+    #[cfg(feature = "server-connections")]
+    pub(in crate::sinks) fn into_answer(self) -> Option<String> {
+        match self {
+            Self::Failed { answer, .. }
+            | Self::Busy { answer }
+            | Self::Rejected { answer, .. }
+            | Self::Gone { answer, .. } => Some(answer),
+            Self::Accepted { .. } | Self::Closed => None,
+        }
+    }
 }
 
 /// An attempt under way. Dropping the future gives the attempt up; the receiver may still get the message.

@@ -19,7 +19,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::lines::{LineSink, LineStream, StreamState};
 use super::regular_file::{RegularFile, ends_within_a_line};
-use super::{OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use super::{OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkBuildError, SinkType, Target};
 use crate::domain::Finding;
 use crate::settings::Reader;
 use crate::time::Clock;
@@ -41,7 +41,7 @@ impl SinkType for Stdout {
         true
     }
 
-    fn read(&self, _: &mut Reader<'_>, _: bool) -> Option<Arc<dyn Target>> {
+    fn read(&self, _: &mut Reader<'_>, _: ReadContext<'_>) -> Option<Arc<dyn Target>> {
         Some(Arc::new(Self))
     }
 }

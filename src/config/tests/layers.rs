@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{KEY, Machine, http_options, keys, needed_by, sections, type_with};
+use super::{KEY, Machine, http_options, is_built, keys, needed_by, sections, type_with};
 use crate::config::{Config, FileId, LogFormat, StateConfig, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
@@ -31,6 +31,8 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         ("api", key, _) if key.starts_with("tls.") => return None,
         (_, _, KeyKind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),
         (_, "priority", _) => same("5"),
+        (_, "qos", _) => same("2"),
+        (_, "client_id" | "user" | "subject", _) => quoted("x"),
         (_, _, KeyKind::Integer(_)) => same("3"),
         (_, _, KeyKind::Number(_)) => same("1.5"),
         (_, _, KeyKind::Boolean) => same(if key.default.as_deref() == Some("true") { "false" } else { "true" }),
@@ -55,6 +57,9 @@ fn of_others(key: &str) -> bool {
         "url",
         "path",
         "command",
+        "from",
+        "to",
+        "table",
         "env",
         "token",
         "topic",
@@ -64,6 +69,7 @@ fn of_others(key: &str) -> bool {
         "content_type",
         "headers",
         "auth.basic.password",
+        "password",
     ];
     alone.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
 }
@@ -82,15 +88,19 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
         for declared in keys(section) {
             let Some((toml, text)) = changes(section.name, declared) else { continue };
             let key = declared.name.as_str();
-            // Without `allow_http` plain http is refused; this refusal is the key's effect.
-            let scheme = if key == "allow_http" { "http" } else { "https" };
+            // Without the key an address that is not encrypted is refused; this refusal is the key's effect.
+            let allows_plain = matches!(key, "allow_http" | "allow_plaintext");
+            let scheme = if allows_plain { "http" } else { "https" };
             let api = if name == "api" && key != "url" {
                 format!("url = \"{scheme}://api.example\"\n")
             } else {
                 String::new()
             };
+            if section.name == "sinks" && !is_built(type_with(declared)) {
+                continue;
+            }
             let (kind, own) = if section.name == "sinks" { (type_with(declared), key) } else { ("http", "") };
-            let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, scheme));
+            let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, !allows_plain));
             let base = match section.name {
                 "sinks" => format!("[{name}]\n{sink}"),
                 _ => format!("[sinks.my-crm]\n{}[{name}]\n{api}", sink.replace("http:", "https:")),
@@ -100,8 +110,9 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
             let machine = |text: &str| Machine::with_file(text).set("K", "jolt_sk_2");
 
             let in_file = shown(&machine(&format!("{base}{key} = {toml}\n")));
-            if key == "allow_http" {
-                assert!(machine(&base).refused().contains("in plain http"));
+            if allows_plain {
+                let refused = machine(&base).refused();
+                assert!(refused.contains("so everybody on the way could read what is sent"), "{refused}");
             } else {
                 assert_ne!(in_file, shown(&machine(&base)), "{key} has no effect");
             }

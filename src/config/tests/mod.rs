@@ -21,6 +21,7 @@ use super::{Config, ConfiguredSink, EXAMPLE, Errors, Overrides, Sources, declara
 use crate::secret::Environment;
 use crate::settings::{DeclaredKey, Section};
 use crate::sinks::http::Options as HttpOptions;
+use crate::sinks::{KNOWN_TYPES, types};
 
 /// An API key in the form that the vendor documents.
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
@@ -40,14 +41,18 @@ fn type_with(key: &DeclaredKey) -> &'static str {
     key.types.first().copied().unwrap_or("http")
 }
 
-/// Returns the lines of all keys that a sink of this type needs, except `left_out`. `scheme` is the scheme of the URL
-/// of an http sink.
-fn needed_by(kind: &str, left_out: &str, scheme: &str) -> String {
-    let needed = |key: &&DeclaredKey| {
-        key.types.contains(&kind) && key.name != left_out && key.default.is_none() && key.group().is_empty()
-    };
-    let lines = keys(&declarations().sink).filter(needed).filter_map(|key| Some((&key.name, key.example?)));
-    lines.map(|(name, example)| format!("{name} = {}\n", example.replace("https:", &format!("{scheme}:")))).collect()
+/// Whether this build has sinks of this type.
+fn is_built(kind: &str) -> bool {
+    KNOWN_TYPES.iter().any(|known| known.name() == kind && known.lacking.is_none())
+}
+
+/// Returns the lines of all keys that a sink of this type needs, except `left_out`.
+fn needed_by(kind: &str, left_out: &str, is_encrypted: bool) -> String {
+    let kind = types().find(|known| known.name() == kind).unwrap();
+    let needed = |key: &DeclaredKey| key.name != left_out && key.default.is_none() && key.group().is_empty();
+    let lines = kind.keys().into_iter().filter(needed).filter_map(|key| Some((key.name, key.example?)));
+    let shown = |example: &str| if is_encrypted { example.to_owned() } else { example.replace("s://", "://") };
+    lines.map(|(name, example)| format!("{name} = {}\n", shown(example))).collect()
 }
 
 /// The options of a configured http sink.

@@ -1,8 +1,9 @@
 //! Which names the declarations know, and which they propose.
 
-use super::{keys, sections};
+use super::{Machine, keys, needed_by, sections};
 use crate::config::declarations;
 use crate::settings::{DeclaredKey, FoundKey, Section};
+use crate::sinks::KNOWN_TYPES;
 
 fn sink() -> &'static Section {
     &declarations().sink
@@ -70,7 +71,25 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     assert_eq!(own("file"), ["path", "mode"]);
     assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
     assert_eq!(own("telegram"), ["chat", "silent"]);
-    assert_eq!(own("ntfy"), ["topic", "priority"]);
+    assert_eq!(own("ntfy"), ["priority"]);
+    assert_eq!(own("smtp"), ["from", "to", "subject"]);
+    assert_eq!(own("postgres"), ["table"]);
+    assert_eq!(own("mqtt"), ["qos", "retain", "client_id", "home_assistant"]);
+}
+
+#[test]
+fn a_type_that_this_build_lacks_is_refused_by_the_name_of_its_feature() {
+    for known in KNOWN_TYPES {
+        let Some(feature) = known.lacking else { continue };
+        let (kind, keys) = (known.name(), needed_by(known.name(), "", true));
+        let refused = Machine::with_file(&format!("[sinks.crm]\ntype = \"{kind}\"\n{keys}no_such_key = 1\n")).refused();
+        assert!(
+            refused.contains(&format!("`sinks.crm.type` = \"{kind}\": this build of the relay lacks it")),
+            "{refused}"
+        );
+        assert!(refused.contains(&format!("use a build with the cargo feature `{feature}`")), "{refused}");
+        assert!(refused.contains("no_such_key"), "its keys are read all the same: {refused}");
+    }
 }
 
 #[test]

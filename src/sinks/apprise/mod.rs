@@ -6,7 +6,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use super::{SinkType, Target};
+use super::{ReadContext, SinkType, Target};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 
 /// The type `apprise`.
@@ -22,7 +22,7 @@ impl SinkType for Apprise {
         settings::Settings::keys()
     }
 
-    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
-        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context.is_meant)?))
     }
 }

@@ -18,10 +18,9 @@ use crate::sinks::http::{Options, Statuses, tags};
 settings! {
     /// The keys that an apprise sink has, as written.
     pub(super) struct Settings {
-        /// As for http: the address of the server and of the configuration there, such as
-        /// http://localhost:8000/notify/KEY.
+        /// The address of the server with the key of a configuration, such as http://localhost:8000/notify/KEY; required.
         url: Option<WrittenText> = http::url(),
-        /// As for ntfy.
+        /// Only services with one of these tags are notified; a tag "a b" means services with both.
         tags: Option<Texts> = settings::texts(true).lines(&["tags = [\"key\"]"]),
         /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use super::{Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkBuildError, SinkType, Target};
 use crate::domain::filter::{Details, Facts};
 use crate::domain::{Finding, Sanitized};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
@@ -61,8 +61,8 @@ impl SinkType for ExecType {
         settings::Settings::keys()
     }
 
-    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
-        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context.is_meant)?))
     }
 }
 

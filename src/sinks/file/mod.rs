@@ -18,7 +18,7 @@ use std::sync::Arc;
 use self::dated_file::DatedFile;
 use self::name::NamePattern;
 use super::lines::{LineSink, StreamState};
-use super::{OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use super::{OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkBuildError, SinkType, Target};
 use crate::domain::Finding;
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
@@ -48,8 +48,8 @@ impl SinkType for FileType {
         &["requests_per_minute"]
     }
 
-    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
-        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context.is_meant)?))
     }
 }
 

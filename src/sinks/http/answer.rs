@@ -26,10 +26,6 @@ pub(crate) enum AnswerBody {
     /// The body says nothing that the status does not say.
     Nothing,
     /// The service does not have the message, whatever the status says.
-    #[cfg_attr(
-        not(any(feature = "sink-apprise", feature = "sink-telegram", test)),
-        expect(dead_code, reason = "a preset says so")
-    )]
     NotAccepted(&'static str),
     /// The service takes no message until somebody looks into the matter.
     TakesNothing(&'static str),
@@ -48,7 +44,7 @@ pub(super) const DISCORD: Dialect = Dialect { may_refuse_with_success: false, re
 pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     let with = |answer: &str, words: &str| format!("{answer}: {words}");
     match (attempt, body) {
-        (unchanged @ (Attempt::Rejected { .. } | Attempt::Closed), _) => unchanged,
+        (unchanged @ (Attempt::Rejected { .. } | Attempt::Busy { .. } | Attempt::Closed), _) => unchanged,
         (
             Attempt::Failed { status, answer, .. } | Attempt::Gone { status, answer },
             AnswerBody::TakesNothing(words),

@@ -150,7 +150,7 @@ mod tests {
     fn words_of(attempt: Attempt) -> String {
         match attempt {
             Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer, .. } => answer,
-            Attempt::Accepted { .. } | Attempt::Closed => String::new(),
+            Attempt::Accepted { .. } | Attempt::Busy { .. } | Attempt::Closed => String::new(),
         }
     }
 

@@ -4,12 +4,10 @@ pub(crate) mod answer;
 pub(crate) mod classify;
 mod headers;
 mod online;
-#[cfg(any(feature = "sink-apprise", feature = "sink-ntfy", feature = "sink-telegram"))]
 pub(in crate::sinks) mod preset;
 mod preview;
 pub mod settings;
 pub mod signing;
-#[cfg(any(feature = "sink-apprise", feature = "sink-ntfy"))]
 pub(in crate::sinks) mod tags;
 pub(crate) mod webhook_id;
 
@@ -26,7 +24,7 @@ pub use self::classify::Statuses;
 use self::classify::{Head, classify};
 use self::signing::Signing;
 use self::webhook_id::webhook_id;
-use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkType, Target};
+use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkType, Target};
 use crate::http::client::{self, ClientBuildError, ClientOptions};
 use crate::http::lenient_client::{LenientClient, RequestError};
 use crate::http::{Proxy, RedactedUrl, Transport, body};
@@ -70,8 +68,8 @@ impl SinkType for Http {
         settings::Settings::keys()
     }
 
-    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
-        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context.is_meant)?))
     }
 }
 

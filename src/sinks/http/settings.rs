@@ -10,7 +10,7 @@ use super::headers::{Auth, SECRET_HEADERS, headers};
 use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
 use crate::http::Transport;
-use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
+use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, warn_of_password};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
 /// The statuses that `accept_status` may contain. 1xx are no answers. Every 2xx is accepted anyway, and may be listed.
@@ -21,10 +21,9 @@ const REJECTABLE: RangeInclusive<u16> = 300..=599;
 settings! {
     /// The keys that only an http sink has, as written.
     pub struct Settings {
-        /// http: the URL to which messages are posted; required. telegram, ntfy: the address of a server of your own.
-        /// apprise: the address of the server with the key of a configuration; required. A URL with a token in it is a
-        /// secret: url = { env = "CRM_URL" }.
-        url: Option<WrittenText> = http::url().such_as("\"https://crm.example.com/hooks/sms\""),
+        /// The URL to which messages are posted; required. A URL with a token or a password in it is a secret:
+        /// url = { env = "CRM_URL" }.
+        url: Option<WrittenText> = http::server_url().such_as("\"https://crm.example.com/hooks/sms\""),
         /// The HTTP method of the requests.
         method: Method = settings::choice(Method::POST),
         /// Additional headers, such as { X-Team = "ops", X-Key = { env = "CRM_KEY" } }. An Authorization or a Cookie
@@ -37,8 +36,7 @@ settings! {
             r#"auth = { bearer = { env = "CRM_TOKEN" } }"#,
             r#"auth = { basic = { user = { env = "CRM_USER" }, password = { file = "crm-password" } } }"#,
         ]),
-        /// The longest time for one attempt: for one whole request, the answer included, or for one run of the program of
-        /// an exec sink, which is then killed with its process group.
+        /// The longest time for one attempt, the answer included.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
         /// The longest time for the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),
@@ -102,11 +100,7 @@ fn dialect(format: Option<&str>, host: Option<&str>) -> Option<Dialect> {
 /// Returns the URL to which messages are posted; `None`: an error was reported.
 fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let url = parse_url(at, "url", text, allow_http)?;
-    if text.is_in_file() && url.password().is_some() {
-        let message = format!("`{}` holds a password; secrets do not belong in the configuration file", at.name("url"));
-        let help = "put the URL into a variable or a file: url = { env = \"X\" } or { file = \"path\" }";
-        at.warn(&text.origin, message, help);
-    }
+    warn_of_password(at, "url", text, &url);
     Some(url)
 }
 

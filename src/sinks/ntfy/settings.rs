@@ -29,17 +29,16 @@ const LONGEST_ID: usize = 64;
 settings! {
     /// The keys that an ntfy sink has, as written.
     pub(super) struct Settings {
-        /// As for http; the default is the public server.
+        /// The address of a server of your own. The default is the public server.
         url: Option<WrittenText> = http::url(),
         /// The topic; required. Whoever knows the topic of a public server can read it, so a reference is best.
         topic: Option<WrittenText> =
             settings::text("topic", "a topic in quotes", None).such_as("{ env = \"NTFY_TOPIC\" }"),
         /// The priority, from 1 (least) to 5 (most).
         priority: u8 = settings::integer(3, 1..=5),
-        /// ntfy: tags of the notification; the names of emojis are shown as emojis. apprise: only services with one of these
-        /// tags are notified; a tag "a b" means services with both.
+        /// Tags of the notification; the names of emojis are shown as emojis.
         tags: Option<Texts> = settings::texts(true).lines(&["tags = [\"key\"]"]),
-        /// As for telegram: an access token of the server.
+        /// An access token of the server. It must not be written out in the file.
         token: Option<WrittenText> = settings::secret("NTFY_TOKEN"),
         /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),

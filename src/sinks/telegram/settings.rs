@@ -26,9 +26,9 @@ const LONGEST: usize = 4_096;
 settings! {
     /// The keys that a telegram sink has, as written.
     pub(super) struct Settings {
-        /// telegram: the address of the Bot API; only needed for a Bot API server of your own.
+        /// The address of the Bot API; only needed for a Bot API server of your own.
         url: Option<WrittenText> = http::url(),
-        /// telegram: the token of the bot, as @BotFather tells it; required. ntfy: an access token of the server. It must not be written out in the file.
+        /// The token of the bot, as @BotFather tells it; required. It must not be written out in the file.
         token: Option<WrittenText> = settings::secret("TELEGRAM_TOKEN").such_as("{ env = \"TELEGRAM_TOKEN\" }"),
         /// The chat: its id in quotes, such as "-1001234567890", or the name of a public channel, such as "@ops";
         /// required.

@@ -3,7 +3,11 @@
 
 pub(crate) mod certificates;
 pub(crate) mod faulty_receiver;
+pub(crate) mod mosquitto;
 pub(crate) mod name_server;
+pub(crate) mod postgres;
+pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod reverse_proxy;
+pub(crate) mod smtp;

@@ -10,6 +10,7 @@
 
 mod http_stub;
 mod local;
+mod servers;
 
 use std::collections::BTreeSet;
 use std::path::Path;

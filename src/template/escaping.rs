@@ -7,7 +7,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 
 /// The kind of text that a value is written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Escaping {
+pub enum Escaping {
     /// The value is inside a JSON string.
     Json,
     /// The value is inside a JSON string, in a text of several JSON values, each on a line or behind a separator.
@@ -18,6 +18,10 @@ pub(super) enum Escaping {
     Form,
     /// The value is in one line for people: it must stay on its line, and must not control a terminal.
     Line,
+    /// The value is one part of an address whose parts stand between separators. The characters of this text, white space
+    /// and control characters become `_`. A `+` at the beginning of the value, as phone numbers have, is left out if it is
+    /// one of the characters. An empty value becomes `_`, too, so that no part is empty.
+    Part(&'static str),
     /// The value is in a text that no program takes apart: nothing is escaped.
     None,
 }
@@ -44,6 +48,11 @@ impl Escaping {
         }
     }
 
+    /// Returns the text that stands for a value that a message does not have.
+    pub(super) fn of_nothing(self) -> &'static str {
+        if let Self::Part(_) = self { "_" } else { "" }
+    }
+
     pub(super) fn escape(self, text: &str) -> String {
         match self {
             Self::Json | Self::JsonLines => {
@@ -64,6 +73,14 @@ impl Escaping {
             }),
             Self::Form => utf8_percent_encode(text, RESERVED).to_string(),
             Self::Line => text.replace("\r\n", " ").chars().map(on_one_line).collect(),
+            Self::Part(special) => {
+                let shown = text.strip_prefix('+').filter(|_| special.contains('+')).unwrap_or(text);
+                let is_special = |next: char| special.contains(next) || next.is_whitespace() || next.is_control();
+                match shown.is_empty() {
+                    true => self.of_nothing().to_owned(),
+                    false => shown.chars().map(|next| if is_special(next) { '_' } else { next }).collect(),
+                }
+            }
             Self::None => text.to_owned(),
         }
     }
@@ -111,6 +128,20 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_an_address_is_never_empty_and_holds_no_separator() {
+        for (special, value, expected) in [
+            ("/+#", "+16505551234", "16505551234"),
+            ("/+#", "+1/6+#\u{0}", "1_6___"),
+            (".*>", "+16505551234", "+16505551234"),
+            (".*>", "a.b c>", "a_b_c_"),
+            ("/+#", "+", "_"),
+            ("/+#", "", "_"),
+        ] {
+            assert_eq!(Escaping::Part(special).escape(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
     fn what_no_xml_may_hold_is_left_out() {
         let text = "a\u{0}\u{1}\t\n\r\u{b}\u{1f} \u{7f}\u{85}\u{fffd}\u{fffe}\u{ffff}\u{10000}\u{10ffff}";
         let kept = "a\t\n\r \u{7f}\u{85}\u{fffd}\u{10000}\u{10ffff}";
@@ -126,6 +157,7 @@ mod tests {
             (Escaping::JsonLines, "a\\\"b\\\\c\\nd\\r\\ne & <f> 'g'\\u001b[31m\u{202e}é\u{1f600}"),
             (Escaping::Form, "a%22b%5Cc%0Ad%0D%0Ae%20%26%20%3Cf%3E%20%27g%27%1B%5B31m%E2%80%AE%C3%A9%F0%9F%98%80"),
             (Escaping::Line, "a\"b\\c d e & <f> 'g'\u{fffd}[31m\u{fffd}é\u{1f600}"),
+            (Escaping::Part("/+#"), "a\"b\\c_d__e_&_<f>_'g'_[31m\u{202e}é\u{1f600}"),
             (Escaping::None, TEXT),
         ] {
             assert_eq!(escaping.escape(TEXT), expected, "{escaping:?}");

@@ -7,7 +7,7 @@ use minijinja::value::{Enumerator, Object};
 use minijinja::{Value, context};
 
 use crate::codes::CodeFinder;
-use crate::formats::surrogates;
+use crate::domain::surrogates;
 
 /// The fields that `message` always has in a template. A field that the message lacks is none. Other fields exist only
 /// if the message has them.

@@ -1,4 +1,5 @@
-//! The format `template`: a text with placeholders such as `{{ message.body }}`, in the language of Jinja.
+//! Templates: texts with placeholders such as `{{ message.body }}`, in the language of Jinja. The format `template` makes
+//! payloads with them, and some sinks make addresses and subjects.
 //!
 //! Invariants:
 //!
@@ -17,8 +18,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use serde::de::IgnoredAny;
 
-use self::escaping::Escaping;
-use super::Unrenderable;
+pub use self::escaping::Escaping;
 use crate::codes::CodeFinder;
 
 /// The most steps of one rendering, roughly. A rendering takes at most 64 times as many bytes. Ordinary templates take
@@ -75,7 +75,29 @@ impl Template {
     /// A mistake in the syntax, or in the output for one of two sample messages: a message that has everything, and a
     /// message that has as little as a message may have.
     pub fn new(source: &str, content_type: &str, account: Arc<str>, as_line: bool) -> Result<Self, Mistake> {
-        let escaping = Escaping::of(content_type, as_line);
+        Self::with_escaping(source, content_type, account, Escaping::of(content_type, as_line))
+    }
+
+    /// Reads a template that makes an address or a subject, in which values are escaped with `escaping`. The template can
+    /// show the message, but no details of its number.
+    ///
+    /// # Errors
+    /// The errors of [`Template::new`], and a mistake if the template shows details of the number or the account.
+    pub fn of_message(source: &str, escaping: Escaping) -> Result<Self, Mistake> {
+        let template = Self::with_escaping(source, "text/plain", "".into(), escaping)?;
+        let unknown = |what: &str| {
+            Err(Mistake { line: None, wrong: format!("can show the message only, not {what}"), is_no_json: false })
+        };
+        if template.needs_number {
+            return unknown("details of the number");
+        }
+        if template.names("account") {
+            return unknown("the account");
+        }
+        Ok(template)
+    }
+
+    fn with_escaping(source: &str, content_type: &str, account: Arc<str>, escaping: Escaping) -> Result<Self, Mistake> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
@@ -84,6 +106,7 @@ impl Template {
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("by media type".into()));
         environment.set_formatter(move |out, _, value| {
             if value.is_undefined() || value.is_none() {
+                out.write_str(escaping.of_nothing())?;
                 return Ok(());
             }
             match value.as_str() {
@@ -99,7 +122,7 @@ impl Template {
         let mut template = Self { environment, source, content_type, account, codes, escaping, needs_number: false };
         for (sample, raw, number) in context::SAMPLES {
             template
-                .try_render(raw, number)
+                .render(raw, number)
                 .map_err(|mistake| Mistake { wrong: format!("{} (tried with {sample})", mistake.wrong), ..mistake })?;
         }
         template.needs_number = template.names_details() || template.shows_details();
@@ -107,7 +130,7 @@ impl Template {
     }
 
     /// Lets `codes` find the value of `message.code`.
-    pub(super) fn with_codes(self, codes: CodeFinder) -> Self {
+    pub fn with_codes(self, codes: CodeFinder) -> Self {
         Self { codes, ..self }
     }
 
@@ -117,12 +140,12 @@ impl Template {
     }
 
     /// Whether the output is JSON.
-    pub(super) fn makes_json(&self) -> bool {
+    pub fn makes_json(&self) -> bool {
         self.escaping == Escaping::Json
     }
 
     /// Whether the template shows more of the number than the message itself says.
-    pub(super) fn needs_number(&self) -> bool {
+    pub fn needs_number(&self) -> bool {
         self.needs_number
     }
 
@@ -136,20 +159,19 @@ impl Template {
     /// Whether details make a difference to the output. This finds details even behind the template's own variable that
     /// is called `number`.
     fn shows_details(&self) -> bool {
-        context::SAMPLES.iter().any(|(_, raw, number)| self.try_render(raw, *number) != self.try_render(raw, None))
+        context::SAMPLES.iter().any(|(_, raw, number)| self.render(raw, *number) != self.render(raw, None))
     }
 
-    /// Makes the output for a message.
-    pub(super) fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Unrenderable> {
-        self.try_render(raw, number).map_err(|Mistake { line, wrong, .. }| {
-            Unrenderable(match line {
-                Some(line) => format!("line {line} of the template: {wrong}"),
-                None => format!("the template: {wrong}"),
-            })
-        })
+    /// Whether the template uses the name.
+    fn names(&self, name: &str) -> bool {
+        self.environment.get_template(NAME).is_ok_and(|template| template.undeclared_variables(false).contains(name))
     }
 
-    fn try_render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
+    /// Makes the output for a message, from its JSON text and from the row of its number, if that row is known.
+    ///
+    /// # Errors
+    /// A mistake of the template that only this message brings to light.
+    pub fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
         let context = context::of(raw, number, &self.account, &self.codes).ok_or_else(|| Mistake {
             line: None,
             wrong: "the message is no JSON object that the template could read".to_owned(),

@@ -2,7 +2,7 @@
 //! languages, such as Rust.
 
 /// Returns the JSON text with U+FFFD in the place of each half character. Everything else stays as it is spelled.
-pub(super) fn mended(json: &str) -> String {
+pub fn mended(json: &str) -> String {
     let mut whole = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(at) = rest.find('\\') {

@@ -1,0 +1,88 @@
+//! What sinks share that keep a connection to a server which is no web server.
+//!
+//! Invariants:
+//!
+//! - There is one connection at a time, which all attempts use. An attempt that finds none makes one; attempts that come
+//!   meanwhile wait for the same try, and share its failure. So a server that is gone is asked no more often than the
+//!   sink's retry schedule and its breaker allow.
+//! - A connection that is lost fails the attempts that wait for an answer. Nothing is sent a second time here.
+//! - No word about a failure holds a URL with its secrets.
+
+#[cfg(feature = "server-connections")]
+mod kept;
+#[cfg(feature = "server-connections")]
+mod online;
+pub(super) mod settings;
+#[cfg(feature = "server-connections")]
+mod stream;
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+
+#[cfg(feature = "server-connections")]
+pub(super) use self::{
+    kept::{KeptConnection, Reusable},
+    online::check_online,
+    stream::{Connector, ServerStream, failed, words},
+};
+use crate::http::{RedactedUrl, Tls};
+use crate::secret::Secret;
+
+/// How the server of a sink is reached.
+#[derive(Clone)]
+pub(super) struct SinkServer {
+    /// The address, which may contain a user and a password.
+    pub(super) url: Url,
+    /// The port, if the address names none.
+    pub(super) default_port: u16,
+    /// Whether a connection begins with a TLS handshake.
+    pub(super) is_encrypted: bool,
+    /// The certificates.
+    pub(super) tls: Tls,
+    /// The longest time for connecting, with all handshakes.
+    pub(super) connect_timeout: Duration,
+    /// The longest time for one attempt.
+    pub(super) timeout: Duration,
+}
+
+/// A user and a password.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "server-connections"), expect(dead_code, reason = "clients log in"))]
+pub(super) struct ServerLogin {
+    pub(super) user: String,
+    pub(super) password: Secret,
+}
+
+impl SinkServer {
+    /// Returns the user and the password of the address, if it has them.
+    pub(super) fn login(&self) -> Option<ServerLogin> {
+        let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let user = self.url.username();
+        let password = self.url.password();
+        let login = || ServerLogin { user: plain(user), password: plain(password.unwrap_or_default()).into() };
+        (!user.is_empty() || password.is_some()).then(login)
+    }
+}
+
+/// Shows scheme, host and port.
+impl fmt::Display for SinkServer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        RedactedUrl(&self.url).fmt(out)
+    }
+}
+
+impl fmt::Debug for SinkServer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, default_port, is_encrypted, tls, connect_timeout, timeout } = self;
+        out.debug_struct("Server")
+            .field("url", &format_args!("{self}"))
+            .field("default_port", default_port)
+            .field("is_encrypted", is_encrypted)
+            .field("tls", tls)
+            .field("connect_timeout", connect_timeout)
+            .field("timeout", timeout)
+            .finish()
+    }
+}

@@ -1,0 +1,121 @@
+//! Connects to a server over TCP, and with TLS if the server wants that.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::SinkServer;
+use crate::http::failure;
+use crate::http::tls_client::TlsSetupError;
+use crate::sinks::Attempt;
+
+/// A connection, encrypted or not.
+pub(in crate::sinks) trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> ByteStream for S {}
+
+/// A connection, encrypted or not.
+pub(in crate::sinks) type ServerStream = Box<dyn ByteStream>;
+
+/// A [`SinkServer`] with its TLS set up.
+#[derive(Clone)]
+pub(in crate::sinks) struct Connector {
+    server: SinkServer,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl SinkServer {
+    /// Sets TLS up, if the server needs it.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] if the certificates cannot be used.
+    pub(in crate::sinks) fn connector(&self) -> Result<Connector, TlsSetupError> {
+        let tls = self.is_encrypted.then(|| self.tls.client_config().map(Arc::new)).transpose()?;
+        Ok(Connector { server: self.clone(), tls })
+    }
+
+    /// Sets TLS up for connections that begin without encryption and are encrypted later by [`Connector::encrypt`].
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] if the certificates cannot be used.
+    pub(in crate::sinks) fn connector_for_later_tls(&self) -> Result<Connector, TlsSetupError> {
+        Ok(Connector { server: self.clone(), tls: Some(Arc::new(self.tls.client_config()?)) })
+    }
+}
+
+impl Connector {
+    /// Connects, and lets `greet` do what the protocol wants before the first message, all within `connect_timeout`.
+    ///
+    /// # Errors
+    /// The failed attempt.
+    pub(in crate::sinks) async fn connect<C, G: Future<Output = Result<C, Attempt>>>(
+        &self,
+        greet: impl FnOnce(ServerStream) -> G,
+    ) -> Result<C, Attempt> {
+        let connecting = async { greet(self.open().await.map_err(failed)?).await };
+        match timeout(self.server.connect_timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(failed(format!("no connection within {:?}", self.server.connect_timeout))),
+        }
+    }
+
+    /// Opens the connection.
+    ///
+    /// # Errors
+    /// The reason why there is no connection, in words.
+    async fn open(&self) -> Result<ServerStream, String> {
+        let host = self.host();
+        let port = self.server.url.port().unwrap_or(self.server.default_port);
+        let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                let text = error.to_string();
+                let why = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+                return Err(format!("cannot resolve the host name: {why}"));
+            }
+        };
+        let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
+        // Without this, a small message may wait for the confirmation of the one before.
+        tcp.set_nodelay(true).ok();
+        if self.server.is_encrypted { self.encrypt(Box::new(tcp)).await } else { Ok(Box::new(tcp)) }
+    }
+
+    /// Encrypts a connection that was opened without encryption.
+    ///
+    /// # Errors
+    /// The reason why the connection is not encrypted, in words.
+    pub(in crate::sinks) async fn encrypt(&self, stream: ServerStream) -> Result<ServerStream, String> {
+        let tls = self.tls.as_ref().ok_or("TLS was not set up")?;
+        let name = ServerName::try_from(self.host().to_owned());
+        let name = name.map_err(|_| "the host name cannot be in a certificate")?;
+        let encrypted = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+        Ok(Box::new(encrypted.map_err(|error| words(&error))?))
+    }
+
+    fn host(&self) -> &str {
+        let host = self.server.url.host_str().unwrap_or_default();
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+/// A failed attempt of which only the words are known.
+pub(in crate::sinks) fn failed(answer: impl Into<String>) -> Attempt {
+    Attempt::Failed { status: None, retry_after: None, answer: answer.into() }
+}
+
+/// Describes why a connection failed or was lost.
+pub(in crate::sinks) fn words(error: &io::Error) -> String {
+    let words = failure::describe_io(error);
+    // The words for HTTP propose another scheme of HTTP.
+    if words.starts_with("the answer is not TLS") {
+        "the answer is not TLS: is it the port for TLS?".to_owned()
+    } else {
+        words
+    }
+}

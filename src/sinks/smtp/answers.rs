@@ -1,0 +1,99 @@
+//! Decides what the answers of a mail server mean. Pure.
+//!
+//! An answer with 4xx is tried again. An answer with 5xx to an e-mail rejects the e-mail; before an e-mail it pauses the
+//! sink, since no other e-mail would be taken either.
+
+use std::error::Error as _;
+use std::io;
+
+use lettre::transport::smtp::Error;
+
+use crate::sinks::Attempt;
+use crate::sinks::server::{failed, words};
+
+/// Answers that concern the login and no single e-mail: the server wants a login, or one of another kind.
+const WANTS_LOGIN: [u16; 4] = [530, 534, 535, 538];
+
+/// What an error while an e-mail was handed over means.
+pub(super) fn during_mail(error: &Error) -> Attempt {
+    if error.status().is_some_and(|code| WANTS_LOGIN.contains(&u16::from(code))) {
+        return during_login(error);
+    }
+    match code(error) {
+        Some(answer) if error.is_permanent() => Attempt::Rejected { status: None, answer },
+        Some(answer) => failed(answer),
+        None => without_code(error),
+    }
+}
+
+/// What an error before the first e-mail of a connection means.
+pub(super) fn during_login(error: &Error) -> Attempt {
+    match code(error) {
+        Some(answer) if error.is_permanent() => {
+            Attempt::Gone { status: None, answer: format!("{answer} to the login") }
+        }
+        Some(answer) => failed(format!("{answer} to the login")),
+        None => without_code(error),
+    }
+}
+
+/// What an answer means that is not the expected one, before there can be an e-mail.
+pub(super) fn unready(code: u16) -> Attempt {
+    let answer = format!("the server answers {code} to the connection");
+    if code >= 500 { Attempt::Gone { status: None, answer } } else { failed(answer) }
+}
+
+/// The words for an answer: its code, and its enhanced code if the text begins with one.
+fn code(error: &Error) -> Option<String> {
+    let code = error.status()?;
+    let enhanced = error.source().map(ToString::to_string).unwrap_or_default();
+    let enhanced = enhanced.split_whitespace().next().filter(|word| is_enhanced_code(word));
+    let enhanced = enhanced.map(|word| format!(" {word}")).unwrap_or_default();
+    Some(format!("the server answers {code}{enhanced}"))
+}
+
+fn is_enhanced_code(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    let is_number = |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() == 3 && parts.iter().all(is_number)
+}
+
+fn without_code(error: &Error) -> Attempt {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<io::Error>() {
+            return failed(words(io));
+        }
+        cause = found.source();
+    }
+    // These texts are the library's own.
+    match error {
+        error if error.is_client() => failed(format!("the e-mail cannot be sent: {}", error_text(error))),
+        error if error.is_response() => failed("connection closed, or the answer is not SMTP"),
+        _ => failed("the connection failed"),
+    }
+}
+
+fn error_text(error: &Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enhanced_codes_are_told_from_other_words() {
+        for (word, expected) in
+            [("5.7.1", true), ("4.2.999", true), ("5.7", false), ("hunter2", false), ("1.2.x", false)]
+        {
+            assert_eq!(is_enhanced_code(word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn answers_to_the_connection() {
+        assert!(matches!(unready(554), Attempt::Gone { .. }));
+        assert_eq!(unready(421), failed("the server answers 421 to the connection"));
+    }
+}
