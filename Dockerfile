@@ -49,11 +49,11 @@ RUN find simulator/src -name '*.rs' -exec touch {} + \
     && install -D -t /out target/*/release/joltsms-simulator
 
 FROM manifests AS build
-RUN cargo build --release --locked --package joltsms-relay
+RUN cargo build --release --locked --package joltsms-relay --features replicas
 COPY config.example.toml ./
 COPY src src
 RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --package joltsms-relay \
+    && cargo build --release --locked --package joltsms-relay --features replicas \
     && install -D -t /out target/*/release/joltsms-relay \
     && install -d -m 0770 /out/state/joltsms-relay
 

@@ -24,6 +24,11 @@ docs:
 documents:
     env JOLTSMS_RELAY_WRITE=1 cargo test --lib generated
 
+# The figures of docs/replicas.md; needs postgresql, pgbouncer and faketime
+replica-figures rounds="50":
+    env JOLTSMS_RELAY_REPLICA_ROUNDS={{rounds}} JOLTSMS_RELAY_COPIED_MESSAGES=100000 \
+        cargo test --features replicas --test it -- replicas:: --test-threads 1 --nocapture
+
 # The tests with other people's programs and libraries, which `.ci/run peers` installs
 peers:
     cargo test --test it -- interop:: peers:: clocks:: admin:: recipes::
@@ -49,7 +54,8 @@ features:
 # The state in PostgreSQL, on a throw-away server
 replicas:
     cargo clippy --workspace --all-targets --locked --features replicas -- -D warnings
-    cargo test --locked --features replicas --lib store::
+    cargo test --locked --features replicas --lib -- store:: config:: daemon:: status::
+    cargo test --locked --features replicas --test it -- replicas::
     env JOLTSMS_RELAY_TEST_STATE=postgres cargo test --locked --features replicas --lib -- ingest:: delivery::
 
 # Banned crates, licences, sources

@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
 
     // From here on it is what `joltsms-relay run` does.
     let signals = daemon::on_signals(Surroundings::default(), Clock::system(), |_| ())?;
-    let purpose = Purpose { mode: Mode::Run, accept_account: false, shows_progress: false };
+    let purpose = Purpose { mode: Mode::Run, accept_account: false, shows_progress: false, boot_id: None };
     let daemon = daemon::build(&config, purpose, Clock::system()).await?;
     daemon.run(signals.stop, None).await?;
 

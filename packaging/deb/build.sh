@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 # Without this program cargo-deb only warns, and the package does not depend on the C library that it needs.
 command -v dpkg-shlibdeps >/dev/null || { echo 'dpkg-shlibdeps is missing: install dpkg-dev' >&2; exit 1; }
 release=${CARGO_TARGET_DIR:-target}/release
-[ "${SKIP_BUILD:-}" = 1 ] || cargo build --release --locked --bin joltsms-relay
+[ "${SKIP_BUILD:-}" = 1 ] || cargo build --release --locked --bin joltsms-relay --features replicas
 program=$release/joltsms-relay
 
 # Cargo.toml names these files below target/release, which cargo-deb looks up in CARGO_TARGET_DIR.

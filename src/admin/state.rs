@@ -1,7 +1,6 @@
 //! The values that the paths of the endpoint work with.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRef;
@@ -15,6 +14,7 @@ use super::test_message::TestTargets;
 use crate::codes::CodeFinder;
 use crate::metrics::Metrics;
 use crate::status::{LoopProgress, StatusSource};
+use crate::store::StateLocation;
 
 /// The parts of the relay that the endpoint shows. Clones show the same parts.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct AdminState {
 /// Where messages arrive.
 #[derive(Clone, Debug)]
 pub struct ArrivalSource {
-    /// The state directory.
-    pub dir: PathBuf,
+    /// The state of the relay.
+    pub state: StateLocation,
     /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
     pub erases_at_once: bool,
     /// Finds the codes of messages. A reload replaces it.

@@ -4,18 +4,17 @@
 //! one thread reads and one thread writes at a time, even if many callers ask, or if a caller has given up meanwhile.
 //! So nothing here holds up the relay.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::store::{self, Error, Spool};
+use crate::store::{self, Error, Spool, StateLocation};
 use crate::time::Clock;
 
 /// Reads and changes the state of this process's own relay. Clones share the limits.
 #[derive(Clone, Debug)]
 pub struct StateAccess {
-    dir: PathBuf,
+    state: StateLocation,
     clock: Clock,
     reading: Arc<Mutex<()>>,
     writing: Arc<Mutex<()>>,
@@ -36,9 +35,9 @@ pub(super) enum StateUnusable {
 }
 
 impl StateAccess {
-    /// Makes the access to the state in `dir`. `clock` is the clock of the relay.
-    pub fn new(dir: PathBuf, clock: Clock) -> Self {
-        Self { dir, clock, reading: Arc::default(), writing: Arc::default() }
+    /// Makes the access to a state. `clock` is the clock of the relay.
+    pub fn new(state: StateLocation, clock: Clock) -> Self {
+        Self { state, clock, reading: Arc::default(), writing: Arc::default() }
     }
 
     /// Returns the clock of the relay.
@@ -52,9 +51,9 @@ impl StateAccess {
         T: Send + 'static,
         E: From<StateUnusable> + Send + 'static,
     {
-        let dir = self.dir.clone();
+        let state = self.state.clone();
         alone(&self.reading, move || {
-            let snapshot = store::open_snapshot(&dir).map_err(StateUnusable::Store)?.ok_or(StateUnusable::Gone)?;
+            let snapshot = store::open_snapshot(&state).map_err(StateUnusable::Store)?.ok_or(StateUnusable::Gone)?;
             work(&*snapshot.spool)
         })
         .await
@@ -69,9 +68,10 @@ impl StateAccess {
         T: Send + 'static,
         E: From<StateUnusable> + Send + 'static,
     {
-        let dir = self.dir.clone();
+        let state = self.state.clone();
         alone(&self.writing, move || {
-            let mut spool = store::open_for_command(&dir).map_err(StateUnusable::Store)?.ok_or(StateUnusable::Gone)?;
+            let mut spool =
+                store::open_for_command(&state).map_err(StateUnusable::Store)?.ok_or(StateUnusable::Gone)?;
             work(&mut *spool)
         })
         .await

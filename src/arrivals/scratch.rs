@@ -25,7 +25,7 @@ use crate::ingest::{
     self, Condition, Ending, Feed, Mode, NumberPageFuture, NumberUses, PageFuture, Parts, PollError, PollReport, Poller,
 };
 use crate::metrics::Metrics;
-use crate::store::{self, RetentionCutoffs, RoleLock, Spool, Store, is_running};
+use crate::store::{self, RetentionCutoffs, RoleLock, Spool, Store, is_locked};
 use crate::time::{Clock, Liveness};
 
 /// The directory below the state directory.
@@ -70,7 +70,7 @@ pub(super) fn directory(dir: &Path) -> PathBuf {
 /// Errors of the file system and of the role.
 pub fn remove_leftovers(dir: &Path) -> Result<(), store::Error> {
     let scratch = directory(dir);
-    if !scratch.is_dir() || is_running(&scratch)? != Some(false) {
+    if !scratch.is_dir() || is_locked(&scratch)? != Some(false) {
         return Ok(());
     }
     let _role = RoleLock::take(&scratch)?;
@@ -135,6 +135,7 @@ impl ScratchPoller {
             mode: Mode::Run,
             state: store::Options {
                 dir: scratch,
+                database: None,
                 keep_delivered: store::RetentionPeriod::Forever,
                 ..options.state.clone()
             },
@@ -213,7 +214,7 @@ struct FeedWithoutRelay {
 impl FeedWithoutRelay {
     /// Returns whether a request may leave.
     fn may_ask(&self) -> bool {
-        matches!(is_running(&self.dir), Ok(Some(false)))
+        matches!(is_locked(&self.dir), Ok(Some(false)))
     }
 }
 

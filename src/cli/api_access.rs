@@ -10,7 +10,7 @@ use crate::api::{self, Client, Response};
 use crate::config::Config;
 use crate::domain::Cursor;
 use crate::http::client::ClientBuildError;
-use crate::store::{self, Error};
+use crate::store::{self, Error, StateLocation};
 use crate::time::Clock;
 
 /// The longest time between two looks at the budget, because a relay may start or end meanwhile.
@@ -24,7 +24,7 @@ pub(super) struct ApiAccess {
     client: Client,
     /// `None`: no relay has run on the state yet, so there is no directory in which requests could be recorded.
     budget: Option<CommandBudget>,
-    dir: PathBuf,
+    state: StateLocation,
     clock: Clock,
 }
 
@@ -46,17 +46,17 @@ pub(super) struct BudgetIsSpent;
 impl ApiAccess {
     /// Prepares requests. Nothing is sent yet.
     pub(super) fn open(config: &Config) -> Result<Self, NoAccess> {
-        let dir = config.state.dir.clone();
+        let state = config.state.location();
         let client = Client::build(&config.api)?;
         // The requests are dated by the relay's time, or by the machine's clock if the state cannot be read.
-        let clock = store::open_snapshot(&dir).ok().flatten().and_then(|snapshot| relay_clock(&*snapshot.spool).ok());
+        let clock = store::open_snapshot(&state).ok().flatten().and_then(|snapshot| relay_clock(&*snapshot.spool).ok());
         let clock = clock.unwrap_or_else(Clock::system);
         let limit = config.api.requests_per_minute;
-        let budget = match dir.is_dir() {
-            true => Some(open_budget(&dir, limit)?),
+        let budget = match state.dir().is_dir() {
+            true => Some(open_budget(state.dir(), limit)?),
             false => None,
         };
-        Ok(Self { client, budget, dir, clock })
+        Ok(Self { client, budget, state, clock })
     }
 
     /// The client, with its keys.
@@ -78,9 +78,9 @@ impl ApiAccess {
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
             // If this user may not find out whether a relay runs, the command leaves room for a relay.
-            let beside_relay = store::is_running(&self.dir)?.unwrap_or(true);
+            let beside_relay = store::is_running(&self.state)?.unwrap_or(true);
             let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
-            match reserved.map_err(|source| failed(&self.dir, source))? {
+            match reserved.map_err(|source| failed(self.state.dir(), source))? {
                 Ok(ticket) => break Some(ticket),
                 Err(wait) => {
                     let waited = self.clock.monotonic().saturating_duration_since(begun);
@@ -98,7 +98,7 @@ impl ApiAccess {
         let response = self.client.fetch(cursor, limit, self.clock.relay_time()).await;
         if let (Some(budget), Some(ticket)) = (&self.budget, ticket) {
             let recorded = budget.answered(ticket, self.clock.relay_time());
-            recorded.map_err(|source| failed(&self.dir, source))?;
+            recorded.map_err(|source| failed(self.state.dir(), source))?;
         }
         Ok(Ok(response))
     }

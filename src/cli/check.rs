@@ -47,7 +47,7 @@ fn summary(config: &Config) -> String {
             show_duration(config.poll.lookback),
             show_duration(config.poll.sweep_interval)
         ),
-        format!("state          {}", config.state.dir.display()),
+        format!("state          {}", config.state.location()),
     ];
     if let Some(admin) = &config.admin {
         let token = if admin.token.is_some() { "with a token" } else { "without a token" };

@@ -127,6 +127,17 @@ pub(super) enum StateCommand {
         #[arg(short, long, value_name = "FILE", default_value = "-")]
         output: PathBuf,
     },
+    /// Copy the whole state, with all that waits, into an empty directory or database; no relay may run meanwhile
+    #[command(after_help = "Example:\n  joltsms-relay state copy --to postgresql://relay@db.example/relay")]
+    Copy {
+        /// The directory, or the address of a PostgreSQL database, to which the state is copied
+        #[arg(long, value_name = "DIRECTORY|URL")]
+        to: String,
+
+        /// The schema in the database [default: state.namespace]
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<String>,
+    },
 }
 
 #[derive(Args, Debug)]

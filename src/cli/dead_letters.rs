@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
-use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
+use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
 use crate::domain::{Sanitized, UnixMs};
 use crate::humanize::{count, harmless, span, table};
 use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
@@ -46,7 +46,7 @@ fn nothing(which: &Which) -> Exit {
 }
 
 fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
-    let now = look(&directory(flags)?, |spool| Ok(relay_clock(spool)?.relay_time()))?;
+    let now = look(&location(flags)?, |spool| Ok(relay_clock(spool)?.relay_time()))?;
     let any = each(
         flags,
         which,
@@ -77,11 +77,11 @@ fn each<T>(
     read: impl Fn(&Spool, DeadLetter) -> Result<T, Error>,
     mut write: impl FnMut(&[T]) -> String,
 ) -> Result<bool, Exit> {
-    let dir = directory(flags)?;
+    let state = location(flags)?;
     let mut out = std::io::stdout().lock();
     let (mut after, mut any) = (None, false);
     loop {
-        let (portion, last) = look(&dir, |spool| {
+        let (portion, last) = look(&state, |spool| {
             let selection = selection(spool, which)?;
             let (mut portion, mut last) = (Vec::new(), None);
             for letter in spool.dead_letters(&selection, after.as_ref(), at_once)? {

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use super::exit::Exit;
 use super::global_flags::Flags;
 use super::relay::complain;
-use super::state::{Absent, directory};
+use super::state::{Absent, location};
 use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::humanize::{count, harmless};
@@ -25,22 +25,30 @@ use crate::store::{SalvageReport, SalvagedDelivery, SalvagedMessage, save};
 /// Writes the messages as one JSON object a line to `output` (`-`: stdout). An existing file is never changed. A new
 /// file gets its name only when it is complete.
 pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
-    let dir = match directory(flags) {
-        Ok(dir) => dir,
+    let state = match location(flags) {
+        Ok(state) => state,
         Err(exit) => return exit,
     };
+    if state.is_shared() {
+        let hint = "`pg_dump` saves a database; `joltsms-relay state copy` makes a file of the state";
+        return complain(
+            Exit::Usage,
+            &format_args!("state export reads a state in a directory, not in {state}: {hint}"),
+        );
+    }
+    let dir = state.dir();
     let mut to = match Output::begin(output) {
         Ok(to) => to,
         Err(error) => return complain(Exit::Failure, &unwritable(output, &error)),
     };
     let (mut lines, mut unwritten) = (0_u64, false);
-    let saved = save(&dir, |saved| {
+    let saved = save(dir, |saved| {
         lines += 1;
         to.write(&line(saved)?).inspect_err(|_| unwritten = true)
     });
     let saved = match saved {
         Ok(Some(salvage)) => to.end(output).inspect_err(|_| unwritten = true).map(|()| salvage),
-        Ok(None) => return complain(Exit::Failure, &Absent(&dir)),
+        Ok(None) => return complain(Exit::Failure, &Absent(&state)),
         Err(error) => Err(error),
     };
     match saved {

@@ -58,7 +58,7 @@ pub(super) fn follow(
         complain(Exit::Done, &said);
     }
     let options = ReaderOptions {
-        dir: config.state.dir.clone(),
+        state: config.state.location(),
         erases_at_once: config.state.erase_on_delivery(),
         since: since.map(Since::from),
         fast_for,

@@ -5,6 +5,7 @@ mod api_access;
 mod check;
 mod commands;
 mod completions;
+mod copy;
 mod dead_letters;
 mod exit;
 mod export;
@@ -60,6 +61,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Completions { shell }) => completions::completions(*shell),
         Some(Command::Man) => man::man(),
         Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),
+        Some(Command::State { command: StateCommand::Copy { to, namespace } }) => {
+            copy::copy(&flags, to, namespace.as_deref())
+        }
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
         Some(Command::Replay(how)) => replay::replay(&flags, how),

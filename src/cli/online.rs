@@ -112,12 +112,17 @@ fn state(config: &Config, findings: &mut Findings) {
         let detail = format!("other users may write to {shown} (mode {mode:04o}), and replace what is in it");
         findings.add(Finding::doubtful("state", detail, format!("chmod 700 {shown}")));
     } else {
-        opens(dir, findings);
+        opens(config, findings);
     }
     match statvfs(there) {
-        Ok(disk) => findings.add(space(disk.f_bavail.saturating_mul(disk.f_frsize), store::size(dir), config)),
+        Ok(disk) => findings.add(space(disk.f_bavail.saturating_mul(disk.f_frsize), size(config), config)),
         Err(error) => findings.add(Finding::not_tried("disk", std::io::Error::from(error).to_string())),
     }
+}
+
+/// Returns the size of the state in its directory, in bytes.
+fn size(config: &Config) -> u64 {
+    if config.state.database.is_some() { 0 } else { store::size_of_files(&config.state.dir) }
 }
 
 /// Returns the mode of a directory to which all users may write.
@@ -127,9 +132,10 @@ fn writable_by_others(found: &fs::Metadata) -> Option<u32> {
 }
 
 /// Opens the state, as `status` does.
-fn opens(dir: &Path, findings: &mut Findings) {
-    let shown = dir.display();
-    match store::open_snapshot(dir) {
+fn opens(config: &Config, findings: &mut Findings) {
+    let at = config.state.location();
+    let shown = &at;
+    match store::open_snapshot(&at) {
         Ok(None) => {
             findings.add(Finding::works("state", format!("{shown}: this user may write; no relay has run on it")));
         }

@@ -53,7 +53,8 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     if let Err(errors) = config.refuse_journal(journal.as_deref(), file_id(&std::io::stdout())) {
         return refuse(config.log.format, &errors);
     }
-    let bar = Bar::for_terminal(&config);
+    // A relay that shares its state may stand by for long, so its log tells the progress.
+    let bar = Bar::for_terminal(&config).filter(|_| config.state.database.is_none());
     let started = logging::start(&config.log, flags.color(), stderr_is_journal(), bar.clone());
     let (_guard, level): (LogGuard, LogLevel) = match started {
         Ok(started) => started,
@@ -78,7 +79,8 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     // A one-shot command ends soon, and its configuration is that of its start.
     let reloading = Some(reloading).filter(|_| mode == Mode::Run);
     let shows_progress = bar.is_some();
-    let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress };
+    let boot_id = std::env::var(BOOT_VARIABLE).ok();
+    let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress, boot_id };
     // The relay runs on a thread of its own, so that the process can end even if that thread hangs.
     let work = move || {
         let exit = catch_unwind(AssertUnwindSafe(|| work(&config, purpose, signals.stop, reloading, bar)));
@@ -140,7 +142,8 @@ async fn serve(
     reloading: Option<Reloading>,
     bar: Option<Bar>,
 ) -> Exit {
-    let clock = Clock::system().with_boot_id(std::env::var(BOOT_VARIABLE).ok());
+    let clock = Clock::system().with_boot_id(purpose.boot_id.clone());
+    let mode = purpose.mode;
     let daemon = match daemon::build(config, purpose, clock).await {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -148,14 +151,14 @@ async fn serve(
             return build_exit(&error);
         }
     };
-    let drawing = bar.map(|bar| tokio::spawn(draw(bar, daemon.reports())));
+    let drawing = bar.zip(daemon.reports()).map(|(bar, reports)| tokio::spawn(draw(bar, reports)));
     let ended = daemon.run(stop, reloading).await;
     if let Some(drawing) = drawing {
         // The drawing task ends with the last report and then removes the bar, if the terminal accepts output.
         drop(timeout(LAST_DRAWING, drawing).await);
     }
     match ended {
-        Ok(ended) => ended_exit(&ended, purpose.mode),
+        Ok(ended) => ended_exit(&ended, mode),
         Err(error) => {
             let exit = run_exit(&error);
             if matches!(error, RunError::Poll(PollError::OtherAccount)) {
@@ -220,6 +223,7 @@ fn run_exit(error: &RunError) -> Exit {
     match error {
         RunError::Store(error) | RunError::Poll(PollError::Store(error)) => store_exit(error),
         RunError::Damaged(error) => store_exit(error),
+        RunError::Build(error) => build_exit(error),
         RunError::Poll(PollError::OtherAccount) => Exit::Configuration,
         RunError::Panicked(_) => Exit::Failure,
     }
@@ -227,9 +231,13 @@ fn run_exit(error: &RunError) -> Exit {
 
 pub(super) fn store_exit(error: &store::Error) -> Exit {
     match error {
-        store::Error::InUse { .. } | store::Error::Locked | store::Error::RoleLost | store::Error::Uncertain => {
-            Exit::Temporary
-        }
+        store::Error::InUse { .. }
+        | store::Error::Locked
+        | store::Error::HasActiveRelay { .. }
+        | store::Error::Unreachable(_)
+        | store::Error::RoleLost
+        | store::Error::Uncertain
+        | store::Error::WentBack => Exit::Temporary,
         store::Error::Newer { .. }
         | store::Error::Damaged { .. }
         | store::Error::NewerSchema { .. }
@@ -248,7 +256,7 @@ fn say_configuration(config: &Config) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = %file,
-        state = %config.state.dir.display(),
+        state = %config.state.location(),
         sinks = sinks.join(","),
         "joltsms-relay"
     );

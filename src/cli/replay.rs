@@ -1,6 +1,5 @@
 //! The command `replay`: delivers stored messages once more.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::commands::{ReplayChoice, ReplayFlags};
@@ -8,11 +7,11 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
-use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
+use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
 use crate::domain::UnixMs;
 use crate::humanize::{grouped, span, table};
 use crate::operator::{ReplayRequest, ReplayTally, choose, count_portion, each_portion, replayed};
-use crate::store::{Error, ReplaySelection, Spool, is_running};
+use crate::store::{Error, ReplaySelection, Spool, StateLocation, is_running};
 use crate::time::{Clock, Instant};
 
 /// The time between two reports of progress with `--rate`.
@@ -24,14 +23,14 @@ pub(super) fn replay(flags: &Flags, how: &ReplayFlags) -> Exit {
 }
 
 fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
-    let dir = directory(flags)?;
-    let (choice, mut tallies, last) = look(&dir, |spool| {
+    let state = location(flags)?;
+    let (choice, mut tallies, last) = look(&state, |spool| {
         let (choice, tallies) = choose(spool, &request(spool, &how.choice)?)?;
         Ok((choice, tallies, spool.last_released()?))
     })?;
     let mut after = Some(0);
     while let Some(from) = after {
-        let portion = look(&dir, |spool| Ok(spool.replayable(&choice, from, last)?))?;
+        let portion = look(&state, |spool| Ok(spool.replayable(&choice, from, last)?))?;
         count_portion(&mut tallies, &portion);
         after = portion.next;
     }
@@ -67,12 +66,12 @@ fn row(tally: &ReplayTally) -> Vec<String> {
 }
 
 fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
-    let dir = directory(flags)?;
+    let state = location(flags)?;
     let spool = &mut *open(flags)?;
     let request = request(spool, &how.choice).map_err(|error| fails(&error))?;
     let (choice, mut tallies) = choose(spool, &request).map_err(|refusal| CommandRefusal::from(refusal).say())?;
     let mut pace = match how.rate {
-        Some(rate) => Some(Paced::begin(&dir, rate, spool, &choice)?),
+        Some(rate) => Some(Paced::begin(&state, rate, spool, &choice)?),
         None => None,
     };
     let (mut found, mut changed) = (0_usize, 0_usize);
@@ -92,7 +91,7 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     if tallies.iter().all(|tally| tally.found() + tally.waiting == 0) {
         return Err(nothing(&how.choice));
     }
-    let running = is_running(&dir).map_err(|error| fails(&error))?;
+    let running = is_running(&state).map_err(|error| fails(&error))?;
     let program = flags.invocation();
     let to_resume = |name: &str| format!("{program} sinks resume {name}");
     Ok(answer(&(replayed(&tallies, found - changed, running, &to_resume) + "\n")))
@@ -143,8 +142,8 @@ fn nothing(which: &ReplayChoice) -> Exit {
 }
 
 /// A replay with `--rate`, which requests the deliveries bit by bit.
-struct Paced<'d> {
-    dir: &'d Path,
+struct Paced<'s> {
+    state: &'s StateLocation,
     rate: u32,
     clock: Clock,
     began: Instant,
@@ -152,8 +151,8 @@ struct Paced<'d> {
     all: u64,
 }
 
-impl<'d> Paced<'d> {
-    fn begin(dir: &'d Path, rate: u32, spool: &mut Spool, choice: &ReplaySelection) -> Result<Self, Exit> {
+impl<'s> Paced<'s> {
+    fn begin(state: &'s StateLocation, rate: u32, spool: &mut Spool, choice: &ReplaySelection) -> Result<Self, Exit> {
         let mut all = 0;
         each_portion(spool, choice, |_, portion| {
             all += u64::try_from(portion.found.len()).unwrap_or(0);
@@ -162,7 +161,7 @@ impl<'d> Paced<'d> {
         .map_err(|error: Error| fails(&error))?;
         let clock = Clock::system();
         let began = clock.monotonic();
-        let pace = Self { dir, rate, clock, began, told: began, all };
+        let pace = Self { state, rate, clock, began, told: began, all };
         pace.needs_a_relay("nothing was changed")?;
         if all > u64::from(rate) {
             let takes = takes(all, rate);
@@ -205,7 +204,7 @@ impl<'d> Paced<'d> {
 
     /// Fails unless a relay runs. If none runs, the next start would send all deliveries at once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
-        match is_running(self.dir) {
+        match is_running(self.state) {
             Ok(Some(false)) => Err(complain(
                 Exit::Temporary,
                 &format_args!(
@@ -232,7 +231,8 @@ mod tests {
             (90, 1, [(1, 666), (90, 60_000)]),
             (6000, 100, [(100, 1000), (6000, 60_000)]),
         ] {
-            let pace = Paced { dir: Path::new(""), rate, clock: clock.clone(), began, told: began, all: 0 };
+            let state = StateLocation::from(std::path::Path::new(""));
+            let pace = Paced { state: &state, rate, clock: clock.clone(), began, told: began, all: 0 };
             assert_eq!(pace.at_once(), at_once, "{rate}");
             for (asked, millis) in due_after {
                 assert_eq!(pace.due(asked), Duration::from_millis(millis), "{rate} {asked}");

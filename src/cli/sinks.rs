@@ -9,14 +9,14 @@ use super::output::{answer, json};
 use super::relay::complain;
 use super::screen::Screen;
 use super::sink_table::sinks_table;
-use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
+use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
 use crate::config::{self, Sources};
 use crate::delivery::SinkStatus;
 use crate::domain::{Invocation, Seq, SinkName, UnixMs};
 use crate::humanize::count;
 use crate::operator::{pause_sink, resume_sink, sink_named};
 use crate::status::{ListedSink, Live, StoredSink};
-use crate::store::{DropPermission, DropProgress, Error, RoleLock, SinkId, SinkView, Spool};
+use crate::store::{CommandRole, DropPermission, DropProgress, Error, SinkId, SinkView, Spool};
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
     let done = match command {
@@ -31,9 +31,9 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
 }
 
 fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
-    let dir = directory(flags)?;
-    let (sinks, now) = look(&dir, |spool| Ok((spool.sinks()?, relay_clock(spool)?.relay_time())))?;
-    let live = running(&dir, now);
+    let state = location(flags)?;
+    let (sinks, now) = look(&state, |spool| Ok((spool.sinks()?, relay_clock(spool)?.relay_time())))?;
+    let live = running(state.dir(), now);
     let live_sink = |sink: &SinkView| live.as_ref().and_then(|live| live.sinks.get(&sink.name));
     if as_json {
         let pace = |sink: &SinkView| live_sink(sink).and_then(|live| live.learned_per_minute);
@@ -72,7 +72,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
         sinks.push((name, named(spool, name)?));
     }
     let now = relay_clock(spool).map_err(|error| fails(&error))?.relay_time();
-    let live = running(&directory(flags)?, now);
+    let live = running(location(flags)?.dir(), now);
     let (mut said, program) = (String::new(), &flags.invocation());
     for (name, id) in sinks {
         let live = live.as_ref().and_then(|live| live.sinks.get(name));
@@ -130,14 +130,14 @@ fn create_table(flags: &Flags, name: &SinkName) -> Result<Exit, Exit> {
 }
 
 fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
-    let dir = directory(flags)?;
+    let state = location(flags)?;
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
     // While this process holds the role, no relay can start and send to the sink. The sink's messages are counted after
     // the role was taken, since a relay that is just ending may have read more.
-    let role = match RoleLock::take(&dir) {
+    let role = match CommandRole::take(&state) {
         Ok(lock) => Some(lock),
-        Err(Error::InUse { .. }) => None,
+        Err(Error::InUse { .. } | Error::HasActiveRelay { .. }) => None,
         Err(error) => return Err(fails(&error)),
     };
     let views = spool.sinks().map_err(|error| fails(&error))?;

@@ -2,7 +2,6 @@
 //! running relay.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::global_flags::Flags;
@@ -10,23 +9,26 @@ use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
 use crate::domain::filter::Filter;
 use crate::operator::OperatorRefusal;
-use crate::store::{self, Error, Spool};
+use crate::store::{self, Error, Spool, StateLocation};
 use crate::time::Clock;
 
-/// Returns the state directory of the configuration.
-pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
+/// Returns where the state of the configuration is.
+pub(super) fn location(flags: &Flags) -> Result<StateLocation, Exit> {
     match config::load_state(&Sources::from_process(flags.overrides())) {
-        Ok(state) => Ok(state.options.dir),
+        Ok(state) => Ok(state.options.location()),
         Err(errors) => Err(complain(Exit::Configuration, &errors)),
     }
 }
 
 /// Opens the state for reading while `read` runs, and closes it before anything is printed. Otherwise a command whose
 /// output nobody reads would keep SQLite's journal from being emptied, and a relay from starting.
-pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>) -> Result<T, Exit> {
-    let done = match store::open_snapshot(dir) {
+pub(super) fn look<T>(
+    state: &StateLocation,
+    read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>,
+) -> Result<T, Exit> {
+    let done = match store::open_snapshot(state) {
         Ok(Some(snapshot)) => read(&*snapshot.spool),
-        Ok(None) => Err(CommandRefusal { exit: Exit::Failure, said: Absent(dir).to_string() }),
+        Ok(None) => Err(CommandRefusal { exit: Exit::Failure, said: Absent(state).to_string() }),
         Err(error) => Err(error.into()),
     };
     done.map_err(CommandRefusal::say)
@@ -66,10 +68,10 @@ impl From<OperatorRefusal> for CommandRefusal {
 
 /// Opens the state for small changes, also beside a running relay.
 pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
-    let dir = directory(flags)?;
-    match store::open_for_command(&dir) {
+    let at = location(flags)?;
+    match store::open_for_command(&at) {
         Ok(Some(state)) => Ok(state),
-        Ok(None) => Err(complain(Exit::Failure, &Absent(&dir))),
+        Ok(None) => Err(complain(Exit::Failure, &Absent(&at))),
         Err(error) => Err(fails(&error)),
     }
 }
@@ -108,12 +110,13 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Displays as the message for a directory on which no relay has run.
-pub(super) struct Absent<'d>(pub(super) &'d Path);
+/// Displays as the message for a place where no relay has made a state.
+pub(super) struct Absent<'s>(pub(super) &'s StateLocation);
 
 impl std::fmt::Display for Absent<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "there is no state in {}: no relay has run on it yet (--state-dir names another)", self.0.display())
+        let hint = if self.0.is_shared() { "state.namespace names the schema" } else { "--state-dir names another" };
+        write!(out, "there is no state in {}: no relay has run on it yet ({hint})", self.0)
     }
 }
 

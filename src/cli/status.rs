@@ -2,7 +2,6 @@
 //! relay runs or not.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 use std::time::Duration;
 
 use super::commands::StatusFlags;
@@ -12,12 +11,12 @@ use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
 use super::screen::{Screen, Tone};
 use super::sink_table::sinks_table;
-use super::state::{Absent, directory, explained};
+use super::state::{Absent, explained, location};
 use crate::domain::UnixMs;
 use crate::humanize::{bytes, count, grouped, harmless, span};
 use crate::ingest::PollReport;
-use crate::status::{ReadingKind, Status, WalkStatus, next_poll_in};
-use crate::store;
+use crate::status::{ReadingKind, ReplicasStatus, Status, WalkStatus, next_poll_in, stands_by};
+use crate::store::{self, StateLocation};
 use crate::time::Clock;
 
 /// The time between two readings of the status with `--watch`.
@@ -33,16 +32,16 @@ const NAME_WIDTH: usize = 9;
 const USUAL_WIDTH: usize = 80;
 
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
-    let dir = match directory(flags) {
-        Ok(dir) => dir,
+    let state = match location(flags) {
+        Ok(state) => state,
         Err(exit) => return exit,
     };
     let clock = Clock::system();
     let once_within = how.once_within;
     if how.watch {
-        return watch(&dir, flags, how, &clock);
+        return watch(&state, flags, how, &clock);
     }
-    let status = match look(&dir, &clock, once_within) {
+    let status = match look(&state, &clock, once_within) {
         Ok(status) => status,
         // A health check has only two results, healthy and unhealthy.
         Err((_, said)) if how.check => return answer_with(Exit::Failure, &format!("unhealthy: {said}\n")),
@@ -77,10 +76,10 @@ fn answer_with(exit: Exit, text: &str) -> Exit {
 }
 
 /// Reads the status. Fails with the exit code and the message for stderr.
-fn look(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Status, (Exit, String)> {
-    match Status::of(dir, clock, once_within) {
+fn look(state: &StateLocation, clock: &Clock, once_within: Option<Duration>) -> Result<Status, (Exit, String)> {
+    match Status::of(state, clock, once_within) {
         Ok(Some(status)) => Ok(status),
-        Ok(None) => Err((Exit::Failure, Absent(dir).to_string())),
+        Ok(None) => Err((Exit::Failure, Absent(state).to_string())),
         Err(error) => Err((store_exit(&error), unreadable(&error))),
     }
 }
@@ -97,10 +96,10 @@ fn unreadable(error: &store::Error) -> String {
 
 /// Does the work of `--watch`: prints the status every second. On a terminal each status replaces the status before.
 /// The function ends when it is interrupted, or when nobody reads the output any more.
-fn watch(dir: &Path, flags: &Flags, how: &StatusFlags, clock: &Clock) -> Exit {
+fn watch(state: &StateLocation, flags: &Flags, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();
     loop {
-        let shown = match look(dir, clock, how.once_within) {
+        let shown = match look(state, clock, how.once_within) {
             Ok(status) if how.json => format!("{}\n", json_line(&status)),
             Ok(status) => text(&status, &screen(flags)),
             // The state may appear later, or become free.
@@ -133,12 +132,13 @@ fn text(status: &Status, screen: &Screen) -> String {
         line("relay", &relay(status), of_relay),
         plain("state", &format!("{}, {}", harmless(&status.state.dir), bytes(status.state.bytes))),
     ];
+    lines.extend(status.replicas.iter().map(|replicas| plain("replicas", &group(replicas))));
     if let Some(held) = status.state.storage.journal_held_bytes {
         let why = "another program holds the state open for reading, so the state grows until that program ends \
                    (fuser -v state.db)";
         lines.push(plain("journal", &format!("{}: {why}", bytes(held))));
     }
-    if let Some(report) = &status.polling.report {
+    if let Some(report) = status.polling.report.as_ref().filter(|_| !stands_by(status)) {
         let tone = report.condition.why().filter(|_| status.relay.running).map(|_| Tone::Warning);
         lines.push(line("polling", &polling(status, report), tone));
         lines.extend(key(status, report).map(|key| plain("key", &key)));
@@ -192,7 +192,8 @@ fn relay(status: &Status) -> String {
         None => "not running".to_owned(),
         Some(report) if status.relay.running => {
             let (version, pid) = (harmless(&report.version), report.pid.unwrap_or_default());
-            format!("running for {} (version {version}, process {pid})", ago(report.started_at))
+            let does = if report.stands_by { "standing by" } else { "running" };
+            format!("{does} for {} (version {version}, process {pid})", ago(report.started_at))
         }
         Some(report) => match report.stopped_at {
             Some(at) if report.caught_up_at.is_some() => format!("not running; `once` caught up {} ago", ago(at)),
@@ -208,6 +209,20 @@ fn relay(status: &Status) -> String {
             }
         },
     }
+}
+
+/// Describes the relays that share the state.
+fn group(replicas: &ReplicasStatus) -> String {
+    let active = match (&replicas.active, replicas.lease_seconds) {
+        (Some(name), Some(left)) => format!("{} is active (its lease ends in {})", harmless(name), span(left.0)),
+        _ => "none is active".to_owned(),
+    };
+    let others = replicas.replicas.iter().filter(|replica| !replica.active);
+    let others: Vec<String> = others
+        .map(|replica| format!("{} (seen {} ago)", harmless(&replica.name), span(replica.seen_age_seconds.0)))
+        .collect();
+    let others = if others.is_empty() { String::new() } else { format!("; standing by: {}", others.join(", ")) };
+    format!("{active}, epoch {}{others}", replicas.epoch)
 }
 
 fn polling(status: &Status, report: &PollReport) -> String {

@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
-use super::state::{directory, look, relay_clock};
+use super::state::{location, look, relay_clock};
 use crate::api::set_aside_id;
 use crate::domain::{Invocation, RowStanding, UnixMs, shell_word};
 use crate::humanize::{bytes, grouped, harmless, span, table};
@@ -16,7 +16,7 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let read = look(&directory(flags)?, |spool| {
+    let read = look(&location(flags)?, |spool| {
         // A row that was spoiled when the relay read it is kept under another id.
         let trace = match spool.trace(id)? {
             None => spool.trace(&set_aside_id(id.as_bytes()))?,

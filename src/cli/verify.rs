@@ -5,7 +5,6 @@
 //! state is closed during requests and while anything is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use super::api_access::{ApiAccess, NoAccess, refuses_key};
@@ -19,7 +18,7 @@ use crate::api::{self, PAGE_ROWS, Page};
 use crate::config::{self, Sources};
 use crate::domain::{Cursor, Invocation, More, RowStanding, UnixMs, shell_word};
 use crate::humanize::{count, harmless, span};
-use crate::store::{self, DeliveryState, Spool, Trace, TracedDelivery};
+use crate::store::{self, DeliveryState, Spool, StateLocation, Trace, TracedDelivery};
 use crate::time::Clock;
 
 /// How often a page is requested before the command gives up.
@@ -147,9 +146,9 @@ pub(super) fn verify(flags: &Flags, since: When) -> Exit {
 fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
     let config = config::load(&Sources::from_process(flags.overrides()))
         .map_err(|errors| complain(Exit::Configuration, &errors))?;
-    let dir = &config.state.dir;
+    let state = &config.state.location();
     let program = flags.invocation();
-    let (watermark, now) = look(dir, |spool| {
+    let (watermark, now) = look(state, |spool| {
         let Some(coverage) = spool.load_coverage()? else {
             let said = format!("the relay has read nothing yet; start it: {program}");
             return Err(CommandRefusal { exit: Exit::Failure, said });
@@ -166,8 +165,8 @@ fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
     });
     runtime.shutdown_background();
     let listed = listed.map_err(Incomplete::say)?;
-    let states = judge(dir, &listed, watermark)?;
-    let running = store::is_running(dir).ok().flatten().unwrap_or(false);
+    let states = judge(state, &listed, watermark)?;
+    let running = store::is_running(state).ok().flatten().unwrap_or(false);
     let found = Verification { listed: &listed, states: &states, since, now, running, watermark };
     let exit = if found.is_complete() { Exit::Done } else { Exit::Failure };
     match answer(&found.text(&program)) {
@@ -246,17 +245,21 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
 
 /// Looks up every message in the state. Messages that a running relay may be about to read or send are looked up again
 /// until they have settled, or [`SETTLING`] is over.
-fn judge(dir: &Path, listed: &BTreeSet<Listed>, watermark: UnixMs) -> Result<BTreeMap<Listed, MessageState>, Exit> {
+fn judge(
+    state: &StateLocation,
+    listed: &BTreeSet<Listed>,
+    watermark: UnixMs,
+) -> Result<BTreeMap<Listed, MessageState>, Exit> {
     let clock = Clock::system();
     let begun = clock.monotonic();
     let mut states = BTreeMap::new();
     let mut open: Vec<Listed> = listed.iter().cloned().collect();
     loop {
         for portion in open.chunks(PORTION) {
-            states.extend(look(dir, |spool| Ok(look_up(spool, portion, watermark)?))?);
+            states.extend(look(state, |spool| Ok(look_up(spool, portion, watermark)?))?);
         }
         open.retain(|message| states.get(message).is_some_and(MessageState::may_settle));
-        let running = store::is_running(dir).ok().flatten().unwrap_or(false);
+        let running = store::is_running(state).ok().flatten().unwrap_or(false);
         let waited = clock.monotonic().saturating_duration_since(begun);
         if open.is_empty() || !running || waited >= SETTLING {
             return Ok(states);

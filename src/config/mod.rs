@@ -53,7 +53,7 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
     sections: vec![
         Section { name: "api", keys: api::settings::Settings::keys() },
         Section { name: "poll", keys: ingest::Options::keys() },
-        Section { name: "state", keys: store::Options::keys() },
+        Section { name: "state", keys: store::Settings::keys() },
         Section { name: "log", keys: Log::keys() },
         Section { name: "codes", keys: codes::Settings::keys() },
         Section { name: "events", keys: ingest::EventSettings::keys() },
@@ -326,7 +326,7 @@ fn codes(sources: &Sources, document: &mut Document, report: &mut Complaints) ->
 fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<store::Options> {
     let file = report.path().map(ToOwned::to_owned);
     let mut section = section_of(sources, "state", document, report);
-    let state = store::Options::read(&mut section);
+    let state = store::Settings::read(&mut section);
     let dir = match &sources.flags.state_dir {
         Some(dir) if dir.as_os_str().is_empty() => {
             let help = "name a directory, or leave it out";
@@ -334,7 +334,7 @@ fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) ->
             None
         }
         Some(dir) => Some(dir.clone()),
-        None if section.written("dir").is_some() => Some(state.dir),
+        None if section.written("dir").is_some() => Some(state.written_dir().clone()),
         None => {
             let found: Option<PathBuf> = locate::state_dir(sources, file.as_deref());
             if found.is_none() && section.is_complete() {
@@ -345,7 +345,7 @@ fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) ->
             found
         }
     };
-    Some(store::Options { dir: dir?, ..state })
+    state.resolve(dir?, &mut section)
 }
 
 fn section_of<'r>(

@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What this relay may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplicaState {
+pub(super) enum ReplicaState {
     /// The relay stands by. Holds what the database said last of the lease; `None` if it does not answer.
     StandsBy(Option<LeaseView>),
     /// The relay is the active one, until [`Lease::work_ends`].
@@ -37,7 +37,7 @@ pub enum ReplicaState {
 impl ReplicaState {
     /// Returns the lease under which the relay may work now. A process that stood still asks here before it goes on, so
     /// it notices that its time is over before the election does.
-    pub fn lease_at(&self, now: Instant) -> Option<Lease> {
+    pub(super) fn lease_at(&self, now: Instant) -> Option<Lease> {
         match self {
             Self::Active(lease) if lease.allows_work(now) => Some(*lease),
             Self::Active(_) | Self::StandsBy(_) => None,
@@ -46,27 +46,27 @@ impl ReplicaState {
 }
 
 /// The part of the relay that asks for the lease and renews it.
-pub struct Election {
-    replica: Arc<Mutex<dyn LeaseTransactions>>,
+pub(super) struct Election {
+    replica: Arc<Mutex<Box<dyn LeaseTransactions>>>,
     clock: Clock,
     state: watch::Sender<ReplicaState>,
 }
 
 impl Election {
     /// Makes the election of a relay that stands by.
-    pub fn new(replica: impl LeaseTransactions + 'static, clock: Clock) -> Self {
+    pub(super) fn new(replica: Box<dyn LeaseTransactions>, clock: Clock) -> Self {
         let (state, _) = watch::channel(ReplicaState::StandsBy(None));
         Self { replica: Arc::new(Mutex::new(replica)), clock, state }
     }
 
     /// Returns what this relay may do, now and whenever it changes.
-    pub fn state(&self) -> watch::Receiver<ReplicaState> {
+    pub(super) fn state(&self) -> watch::Receiver<ReplicaState> {
         self.state.subscribe()
     }
 
-    /// Takes part until `stop` is true. Then gives the lease back, so that another relay can take it at once; the caller
-    /// stops its work before.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Takes part until the lease is lost, or until `stop` is true. Then gives the lease back, so that another relay can
+    /// take it at once; the caller stops its work before.
+    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
         let ended = async {
             // A closed channel means that nobody waits for this relay any more.
             drop(stop.wait_for(|stop| *stop).await);
@@ -82,13 +82,11 @@ impl Election {
         }
     }
 
+    /// Asks for the lease until this relay has it, and keeps it until it is lost.
     async fn take_part(&self) {
-        loop {
-            let lease = self.stand_by().await;
-            tracing::info!(epoch = lease.epoch(), "this relay is the active one now");
-            self.keep(lease).await;
-            tracing::warn!(epoch = lease.epoch(), "this relay is not the active one any more");
-        }
+        let lease = self.stand_by().await;
+        tracing::info!(epoch = lease.epoch(), "this relay is the active one now");
+        self.keep(lease).await;
     }
 
     /// Asks for the lease until this relay has it.
@@ -97,8 +95,8 @@ impl Election {
             let asked = self.clock.monotonic();
             let answer = self.ask(|replica| replica.take(LEASE)).await;
             let next = match answer {
-                Ok(LeaseOffer::Granted(epoch)) => {
-                    let lease = Lease::taken(epoch, asked);
+                Ok(LeaseOffer::Granted { epoch, at }) => {
+                    let lease = Lease::taken(epoch, asked, at);
                     if lease.allows_work(self.clock.monotonic()) {
                         self.state.send_replace(ReplicaState::Active(lease));
                         return lease;
@@ -146,24 +144,27 @@ impl Election {
                     next = lease.next_renewal();
                     self.state.send_replace(ReplicaState::Active(lease));
                 }
-                Some(Ok(false)) => {
-                    self.state.send_replace(ReplicaState::StandsBy(None));
-                    return;
-                }
+                Some(Ok(false)) => return self.step_down(epoch),
                 Some(Err(error)) => {
                     tracing::warn!(%error, epoch, "the lease could not be renewed");
                     next = self.clock.monotonic() + RETRY_INTERVAL;
                 }
                 None => {
                     // The work stops before the answer comes: the answer may still renew the lease.
-                    self.state.send_replace(ReplicaState::StandsBy(None));
+                    self.step_down(epoch);
                     drop(renewal.await);
-                    break;
+                    return self.give_back(epoch).await;
                 }
             }
         }
-        self.state.send_replace(ReplicaState::StandsBy(None));
+        self.step_down(epoch);
         self.give_back(epoch).await;
+    }
+
+    /// Ends the work under the lease of this epoch.
+    fn step_down(&self, epoch: i64) {
+        self.state.send_replace(ReplicaState::StandsBy(None));
+        tracing::warn!(epoch, "this relay is not the active one any more");
     }
 
     /// Gives a lease back that this relay does not work under. If that fails, the lease ends by itself.
@@ -180,7 +181,7 @@ impl Election {
     ) -> Result<T, Error> {
         let replica = Arc::clone(&self.replica);
         let asked =
-            tokio::task::spawn_blocking(move || work(&mut *replica.lock().unwrap_or_else(PoisonError::into_inner)));
+            tokio::task::spawn_blocking(move || work(&mut **replica.lock().unwrap_or_else(PoisonError::into_inner)));
         asked.await.unwrap_or_else(|failed| Err(Error::Database(failed.into())))
     }
 }
@@ -254,7 +255,7 @@ mod tests {
         fn start(double: Double) -> Self {
             let clock = Clock::starting_at(UnixMs(1_700_000_000_000));
             let asked = Arc::clone(&double.asked);
-            let election = Election::new(double, clock.clone());
+            let election = Election::new(Box::new(double), clock.clone());
             let (stop, stops) = watch::channel(false);
             let state = election.state();
             Self { clock, state, stop, task: tokio::spawn(election.run(stops)), asked }
@@ -283,6 +284,8 @@ mod tests {
         }
     }
 
+    const GRANTED: Option<LeaseOffer> = Some(LeaseOffer::Granted { epoch: 4, at: UnixMs(0) });
+
     fn held(left: Duration) -> Option<LeaseOffer> {
         Some(LeaseOffer::Held(LeaseView { epoch: 3, holder: Some("other".to_owned()), left }))
     }
@@ -300,8 +303,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_taken_soon_after_it_ends_and_renewed() {
-        let offers =
-            [held(Duration::from_millis(4_000)), held(Duration::from_millis(20)), Some(LeaseOffer::Granted(4))];
+        let offers = [held(Duration::from_millis(4_000)), held(Duration::from_millis(20)), GRANTED];
         let mut running =
             Running::start(Double { offers: offers.into(), renewals: [Some(true)].into(), ..Double::default() });
         let began = running.clock.monotonic();
@@ -318,7 +320,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_work_ends_when_the_database_fails_for_too_long() {
-        let offers = [Some(LeaseOffer::Granted(4)), held(Duration::from_secs(6))];
+        let offers = [GRANTED, held(Duration::from_secs(6))];
         let mut running =
             Running::start(Double { offers: offers.into(), renewals: [None].into(), ..Double::default() });
         let lease = running.until_active().await;
@@ -330,11 +332,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_short_failure_changes_nothing() {
-        let double = Double {
-            offers: [Some(LeaseOffer::Granted(4))].into(),
-            renewals: [None, None, None, Some(true)].into(),
-            ..Double::default()
-        };
+        let double =
+            Double { offers: [GRANTED].into(), renewals: [None, None, None, Some(true)].into(), ..Double::default() };
         let mut running = Running::start(double);
         running.until_active().await;
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -344,7 +343,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_relay_that_another_one_followed_stops_at_once() {
-        let offers = [Some(LeaseOffer::Granted(4)), held(Duration::from_secs(6))];
+        let offers = [GRANTED, held(Duration::from_secs(6))];
         let double = Double { offers: offers.into(), renewals: [Some(false)].into(), ..Double::default() };
         let mut running = Running::start(double);
         let lease = running.until_active().await;
@@ -358,14 +357,14 @@ mod tests {
     async fn the_work_ends_although_the_database_does_not_answer() {
         let (answer, hangs) = mpsc::channel();
         let double = Double {
-            offers: [Some(LeaseOffer::Granted(4)), held(Duration::from_secs(6))].into(),
+            offers: [GRANTED, held(Duration::from_secs(6))].into(),
             renewals: [Some(true)].into(),
             hangs: Some(hangs),
             ..Double::default()
         };
         let asked = Arc::clone(&double.asked);
         let clock = Clock::system();
-        let election = Election::new(double, clock.clone());
+        let election = Election::new(Box::new(double), clock.clone());
         let (stop, stops) = watch::channel(false);
         let mut state = election.state();
         let task = tokio::spawn(election.run(stops));
@@ -390,7 +389,7 @@ mod tests {
     #[test]
     fn a_process_that_stood_still_sees_that_its_time_is_over() {
         let now = Clock::starting_at(UnixMs(1_700_000_000_000)).monotonic();
-        let active = ReplicaState::Active(Lease::taken(4, now));
+        let active = ReplicaState::Active(Lease::taken(4, now, UnixMs(0)));
         assert!(active.lease_at(now + LEASE / 2).is_some());
         assert_eq!(active.lease_at(now + LEASE), None);
         assert_eq!(ReplicaState::StandsBy(None).lease_at(now), None);

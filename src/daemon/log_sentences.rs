@@ -47,8 +47,17 @@ pub const SECRETS_READ_AGAIN: &str = "a file with a secret has changed: the new 
 pub const SECRETS_NOT_READ: &str =
     "a file with a secret has changed and cannot be used: the old values stay in use until it can";
 
+/// Said by a relay that shares its state with others, before it asks to be the active one.
+pub const STANDING_BY: &str = "this relay shares its state with others, and stands by until it is the active one";
+
+/// Said while the database of a shared state cannot be reached.
+pub const STATE_UNREACHABLE: &str =
+    "this relay cannot join the others that share its state; it tries again every second";
+
 /// All sentences of this module.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 16] = [
+    STANDING_BY,
+    STATE_UNREACHABLE,
     STOPPING,
     STOPPED,
     STOPPED_AT_ONCE,

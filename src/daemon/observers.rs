@@ -2,8 +2,6 @@
 //!
 //! Invariant: the observers run in tasks of their own, and nothing in the relay waits for them.
 
-use std::path::PathBuf;
-
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -15,6 +13,7 @@ use crate::heartbeat::Pinger;
 use crate::http::client::ClientBuildError;
 use crate::metrics::Metrics;
 use crate::status::{Live, LoopProgress, StatusSource};
+use crate::store::StateLocation;
 use crate::time::Clock;
 
 /// The observers before they begin. The admin endpoint listens already.
@@ -66,18 +65,18 @@ impl Observers {
         Self { admin: None, heartbeat: None, metrics, targets, erases_at_once: false, codes }
     }
 
-    /// Begins to show the relay on the state in `dir`. The observers end when the returned set is dropped.
+    /// Begins to show the relay on a state. The observers end when the returned set is dropped.
     pub(super) fn start(
         self,
-        dir: PathBuf,
+        state: StateLocation,
         clock: Clock,
         live: watch::Receiver<Live>,
         progress: &LoopProgress,
     ) -> JoinSet<()> {
         let Self { admin, heartbeat, metrics, targets, erases_at_once, codes } = self;
-        let arrivals = ArrivalSource { dir: dir.clone(), erases_at_once, codes };
-        let access = StateAccess::new(dir.clone(), clock.clone());
-        let status = StatusSource::new(dir, clock, live);
+        let arrivals = ArrivalSource { state: state.clone(), erases_at_once, codes };
+        let access = StateAccess::new(state.clone(), clock.clone());
+        let status = StatusSource::new(state, clock, live);
         let mut tasks = JoinSet::new();
         if let Some(admin) = admin {
             let (status, progress) = (status.clone(), progress.clone());

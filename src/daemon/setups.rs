@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::work_permit::WorkPermit;
 use crate::admin::{TestTarget, TestTargets};
 use crate::codes::CodeFinder;
 use crate::config::{Config, ConfiguredSink};
@@ -20,12 +21,19 @@ pub(super) struct SinkBuilder {
     stdout: Arc<Mutex<Option<Arc<dyn Sink>>>>,
     test_targets: TestTargets,
     codes: watch::Sender<CodeFinder>,
+    permit: WorkPermit,
 }
 
 impl SinkBuilder {
     /// Makes a builder of sinks that count in `metrics`.
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { metrics, stdout: Arc::default(), test_targets: TestTargets::default(), codes: watch::Sender::default() }
+        let (stdout, test_targets, codes) = (Arc::default(), TestTargets::default(), watch::Sender::default());
+        Self { metrics, stdout, test_targets, codes, permit: WorkPermit::default() }
+    }
+
+    /// Makes a builder of sinks that begin attempts only while `permit` allows work.
+    pub(super) fn under(&self, permit: &WorkPermit) -> Self {
+        Self { permit: permit.clone(), ..self.clone() }
     }
 
     /// Returns the sinks to which an operator can send a test message: those of the last configuration that was noted.
@@ -60,7 +68,7 @@ impl SinkBuilder {
             options: sink.delivery.clone(),
             format: sink.format.clone(),
             mask: sink.mask.clone(),
-            sink: self.open(sink, clock)?,
+            sink: self.permit.guard(self.open(sink, clock)?),
             metrics: self.metrics.sink(sink.name.as_str()),
         })
     }

@@ -141,7 +141,24 @@ impl StatusWriter {
         self.last.relay.reload = reload.clone();
     }
 
+    /// Goes by another clock from now on.
+    pub(super) fn follow_clock(&mut self, clock: &Clock) {
+        self.clock = clock.clone();
+    }
+
+    /// Writes that the process stands by.
+    pub(super) fn stand_by(&mut self) {
+        self.last.relay.stands_by = true;
+        self.publish(&PollReport::default(), &[]);
+    }
+
+    /// Writes the reports of a relay that works.
     pub(super) fn write(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
+        self.last.relay.stands_by = false;
+        self.publish(report, sinks);
+    }
+
+    fn publish(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
         let now = self.clock.relay_time();
         // The start is counted back from now, since the relay's time may be put right after the start.
         self.last.relay.started_at = now.before(self.clock.monotonic() - self.began);

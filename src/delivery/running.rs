@@ -21,7 +21,7 @@ use crate::store::{Error, Pause, RegisteredSink, SinkId, Spool, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant, Liveness};
 
-/// Delivery to all sinks, while it runs.
+/// Delivery to all sinks, while it runs. Dropping this value cuts off what is under way, and records nothing more.
 pub struct Delivery {
     shared: Shared,
     wake: Waker,
@@ -31,7 +31,7 @@ pub struct Delivery {
     /// Sinks that were removed from the configuration and whose last deliveries are under way.
     pub(super) retired: Vec<RunningSink>,
     loops: JoinSet<Drained>,
-    settler: tokio::task::JoinHandle<()>,
+    settler: JoinSet<()>,
     settler_liveness: Liveness,
     damaged: watch::Receiver<Option<Arc<Error>>>,
 }
@@ -75,14 +75,15 @@ impl Delivery {
             settler_liveness.clone(),
             damage.clone(),
         );
-        let settling = tokio::spawn(settling);
+        let mut settling_task = JoinSet::new();
+        settling_task.spawn(settling);
         let sink_count = Arc::new(AtomicUsize::new(setups.len()));
         let waker = wake.clone();
         let shared =
             Shared { store, clock, jitter, settler, invocation, wake: woken, waker, stopping, damage, sink_count };
         let (sinks, retired, loops) = (Vec::new(), Vec::new(), JoinSet::new());
         let mut delivery =
-            Self { shared, wake, stop, sinks, retired, loops, settler: settling, settler_liveness, damaged };
+            Self { shared, wake, stop, sinks, retired, loops, settler: settling_task, settler_liveness, damaged };
         for ((setup, registered), pause) in setups.into_iter().zip(registered).zip(pauses) {
             let sink = delivery.begin_sink(setup, registered, pause);
             delivery.sinks.push(sink);
@@ -245,7 +246,7 @@ impl Delivery {
 
     /// Begins no more deliveries, gives the deliveries under way `grace` to end, records them, and ends.
     pub async fn drain(self, grace: Duration) -> Drained {
-        let Self { stop, shared, mut loops, settler, .. } = self;
+        let Self { stop, shared, mut loops, mut settler, .. } = self;
         stop.send_replace(Some(shared.clock.monotonic() + grace));
         let mut drained = Drained::default();
         while let Some(ended) = loops.join_next().await {
@@ -255,8 +256,7 @@ impl Delivery {
         }
         // Nobody can hand settlements to the settler any more. If the settler still cannot write, the settlements that
         // it holds were counted above.
-        settler.abort();
-        drop(settler.await);
+        settler.shutdown().await;
         drained
     }
 }

@@ -1,12 +1,13 @@
 //! A feed whose requests leave only while this relay has the lease, where several relays share a state.
 //!
-//! Before a request leaves, it is recorded in the database, in a transaction that checks the lease. So a relay that
-//! stood still asks for nothing after another one took over, and the next relay counts the requests of this one in its
-//! budget.
+//! A relay alone on its state needs no lease, and its requests leave at once. With a lease, a request is first recorded in the
+//! database, in a transaction that checks the lease. So a relay that stood still asks for nothing after another one took
+//! over, and the next relay counts the requests of this one in its budget.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::feed::{Feed, NumberPageFuture, PageFuture};
 use crate::api::budget::RateHeaders;
@@ -17,7 +18,7 @@ use crate::store::{Error, RequestTransactions};
 /// The slots of the request budget that this relay may take while it has a lease.
 #[derive(Clone)]
 pub struct RequestSlots {
-    records: Arc<Mutex<dyn RequestTransactions>>,
+    records: Arc<Mutex<Box<dyn RequestTransactions>>>,
     epoch: i64,
     may_send: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -26,11 +27,19 @@ impl RequestSlots {
     /// Makes the slots of the lease of `epoch`. `may_send` says by this machine's own clock whether the lease still
     /// allows work; it is asked right before a request leaves.
     pub fn new(
-        records: impl RequestTransactions + 'static,
+        records: Box<dyn RequestTransactions>,
         epoch: i64,
         may_send: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         Self { records: Arc::new(Mutex::new(records)), epoch, may_send: Arc::new(may_send) }
+    }
+
+    /// Reads how long ago each request of the last minutes was answered; `None` if it was not answered.
+    ///
+    /// # Errors
+    /// Returns the errors of the store.
+    pub async fn recent_requests(&self) -> Result<Vec<Option<Duration>>, Error> {
+        self.ask(|records| records.recent_requests()).await
     }
 
     /// Sends `request`, if it gets a slot.
@@ -55,7 +64,7 @@ impl RequestSlots {
     ) -> Result<T, Error> {
         let records = Arc::clone(&self.records);
         let asked =
-            tokio::task::spawn_blocking(move || work(&mut *records.lock().unwrap_or_else(PoisonError::into_inner)));
+            tokio::task::spawn_blocking(move || work(&mut **records.lock().unwrap_or_else(PoisonError::into_inner)));
         asked.await.unwrap_or_else(|failed| Err(Error::Database(failed.into())))
     }
 }
@@ -66,26 +75,34 @@ fn not_sent<P>(why: &Error) -> Response<P> {
     Response { date: None, rate: RateHeaders::default(), page }
 }
 
-/// A feed whose requests need a slot of a lease.
+/// A feed whose requests need a slot of a lease, if the relay shares its state.
 pub struct LeasedFeed<F> {
     feed: F,
-    slots: RequestSlots,
+    slots: Option<RequestSlots>,
 }
 
 impl<F: Feed> LeasedFeed<F> {
-    /// Makes `feed` take a slot for each request.
-    pub fn new(feed: F, slots: RequestSlots) -> Self {
+    /// Makes `feed` take one of `slots` for each request; `None`: the relay is alone on its state.
+    pub fn new(feed: F, slots: Option<RequestSlots>) -> Self {
         Self { feed, slots }
     }
 }
 
 impl<F: Feed> Feed for LeasedFeed<F> {
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> PageFuture {
-        Box::pin(self.slots.clone().send(self.feed.fetch(cursor, limit, now)))
+        let request = self.feed.fetch(cursor, limit, now);
+        match self.slots.clone() {
+            Some(slots) => Box::pin(slots.send(request)),
+            None => request,
+        }
     }
 
     fn fetch_numbers(&self, cursor: Option<&Cursor>, now: UnixMs) -> NumberPageFuture {
-        Box::pin(self.slots.clone().send(self.feed.fetch_numbers(cursor, now)))
+        let request = self.feed.fetch_numbers(cursor, now);
+        match self.slots.clone() {
+            Some(slots) => Box::pin(slots.send(request)),
+            None => request,
+        }
     }
 
     fn identity(&self) -> (String, String) {
@@ -107,8 +124,6 @@ impl<F: Feed> Feed for LeasedFeed<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::api::Page;
     use crate::domain::More;
@@ -164,8 +179,8 @@ mod tests {
     async fn request(is_held: bool, may_send: bool) -> (bool, Vec<&'static str>) {
         let events = Events::default();
         let records = Records { events: Arc::clone(&events), is_held };
-        let slots = RequestSlots::new(records, 7, move || may_send);
-        let feed = LeasedFeed::new(Noting(Arc::clone(&events)), slots);
+        let slots = RequestSlots::new(Box::new(records), 7, move || may_send);
+        let feed = LeasedFeed::new(Noting(Arc::clone(&events)), Some(slots));
         let response = feed.fetch(None, 10, UnixMs(0)).await;
         let events = events.lock().unwrap().clone();
         (response.page.is_ok(), events)

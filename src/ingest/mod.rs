@@ -9,7 +9,6 @@ pub mod coverage;
 mod events;
 mod feed;
 mod foreign_requests;
-#[cfg(feature = "replicas")]
 mod leased_feed;
 mod number_list;
 mod poller;
@@ -20,7 +19,6 @@ mod waiting_readers;
 
 pub use events::{EventSettings, NumberUses};
 pub use feed::{Feed, NumberPageFuture, PageFuture};
-#[cfg(feature = "replicas")]
 pub use leased_feed::{LeasedFeed, RequestSlots};
 pub use poller::{Ending, Mode, Parts, PollError, PollSettings, Poller, PollerControl};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};

@@ -20,6 +20,12 @@ pub struct Gauges {
     pub gaps: u64,
     /// The disk space of the state in bytes.
     pub state_bytes: u64,
+    /// Whether the relay is the active one of those that share the state; `None`: the state is not shared.
+    pub active: Option<bool>,
+    /// After how many seconds the lease of the active relay ends, unless that relay renews it.
+    pub lease_seconds: Option<f64>,
+    /// How often a relay became the active one so far.
+    pub epoch: Option<u64>,
     /// The version of the relay.
     pub version: &'static str,
     /// The queue of each sink.
@@ -82,6 +88,11 @@ impl Gauges {
         gauge("frontier_timestamp_seconds", help, self.frontier_ms.map(seconds))?;
         gauge("gaps", "Stretches of missed messages that are being read.", Some(number(self.gaps)))?;
         gauge("state_bytes", "Disk space of the state, its journal included.", Some(number(self.state_bytes)))?;
+        let help = "Whether the relay is the active one of those that share the state: 1 or 0.";
+        gauge("active", help, self.active.map(|active| number(active.into())))?;
+        let help = "Seconds until the lease of the active relay ends, unless that relay renews it.";
+        gauge("lease_seconds", help, self.lease_seconds)?;
+        gauge("epoch", "How often a relay became the active one so far.", self.epoch.map(number))?;
         let build = gauges(registry, "build_info", "The version of the relay; always 1.", &["version"])?;
         build.with_label_values(&[self.version]).set(1.0);
         self.register_sinks(registry)

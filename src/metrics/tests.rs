@@ -33,6 +33,9 @@ fn everything() -> String {
         frontier_ms: Some(1_750_000_000_000),
         gaps: 1,
         state_bytes: 4096,
+        active: Some(true),
+        lease_seconds: Some(4.5),
+        epoch: Some(3),
         version: "0.1.0",
         queues: vec![QueueGauge { sink: "crm".into(), messages: 4, oldest_age_seconds: 1.5 }],
         pauses: vec![PauseGauge { sink: "crm".into(), reason: PauseReason::Gone }],
@@ -78,7 +81,7 @@ fn documented() -> BTreeMap<String, Description> {
 #[test]
 fn the_document_has_every_metric_with_type_and_labels() {
     let (exposed, documented) = (exposed(&everything()), documented());
-    assert_eq!(exposed.len(), 20, "{exposed:?}");
+    assert_eq!(exposed.len(), 23, "{exposed:?}");
     assert_eq!(exposed, documented, "the program (left), docs/metrics.md (right)");
 }
 

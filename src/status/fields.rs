@@ -42,6 +42,36 @@ pub struct Status {
     pub budget: BudgetStatus,
     /// Every sink that was ever configured, by name.
     pub sinks: Vec<SinkSection>,
+    /// The relays that share the state. `None` if the state is not in a database.
+    pub replicas: Option<ReplicasStatus>,
+}
+
+/// The relays that share a state in a database.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicasStatus {
+    /// The schema that holds the state.
+    pub namespace: String,
+    /// The name of the active relay. `None` while no relay is active.
+    pub active: Option<String>,
+    /// The number of times that a relay became the active one so far.
+    pub epoch: i64,
+    /// The time after which the lease of the active relay ends, unless that relay renews it.
+    pub lease_seconds: Option<Seconds>,
+    /// The relays that were there in the last ten minutes, by name.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// A relay that shares a state in a database.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaStatus {
+    /// The name of the relay: its machine, its process, and a random number.
+    pub name: String,
+    /// Whether the relay is the active one.
+    pub active: bool,
+    /// How long ago the relay began to take part.
+    pub joined_age_seconds: Seconds,
+    /// How long ago the relay last asked for the lease or renewed it.
+    pub seen_age_seconds: Seconds,
 }
 
 /// The state directory.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::fields::{
-    BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
-    StateStatus, Status, StoredSink, WalkStatus,
+    BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, ReplicaStatus, ReplicasStatus,
+    Seconds, SinkSection, StateStatus, Status, StoredSink, WalkStatus,
 };
 use super::health::problems;
 use super::status_file::Live;
@@ -13,39 +13,40 @@ use crate::api::PAGE_ROWS;
 use crate::api::budget::Ring;
 use crate::domain::{Marks, UnixMs, Walk, WalkKind, pages, time_for};
 use crate::ingest::StorageReport;
-use crate::store::{self, Error, Spool};
+use crate::store::{self, Database, Error, ReplicaGroup, ReplicaView, Spool, StateLocation};
 use crate::time::Clock;
 
 impl Status {
-    /// Reads the status of the state in `dir`; `None` if there is no state. Afterwards `clock` goes by the relay's
+    /// Reads the status of a state; `None` if there is no state. Afterwards `clock` goes by the relay's
     /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing. `once_within`: a
     /// state on which no relay runs is healthy if `once` has caught up within this time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].
-    pub fn of(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Option<Self>, Error> {
-        let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
+    pub fn of(state: &StateLocation, clock: &Clock, once_within: Option<Duration>) -> Result<Option<Self>, Error> {
+        let Some(snapshot) = store::open_snapshot(state)? else { return Ok(None) };
         let (left, runs) = snapshot.spool.clock_beside()?;
         clock.adopt_memory(left, runs);
         let now = clock.relay_time();
-        let live = Live::read(dir);
+        let live = Live::read(state.dir());
         let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
         // A relay that runs now has not written a stop. So a file with a stop was written by a relay that ended before,
         // and says nothing of the present relay.
         let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
-        Self::gather(dir, &*snapshot.spool, now, running, live, once_within).map(Some)
+        let view = StateView { state, spool: &*snapshot.spool, replicas: snapshot.replicas };
+        Self::gather(view, now, running, live, once_within).map(Some)
     }
 
-    /// Reads the status at `now` by the relay's time. `running`: whether a relay runs. `live`: the report that the
+    /// Reads the status of an opened state at `now` by the relay's time. `running`: whether a relay runs. `live`: the report that the
     /// relay that runs, or ran last, wrote about itself. `once_within` as for [`Status::of`].
     pub(super) fn gather(
-        dir: &Path,
-        spool: &Spool,
+        StateView { state, spool, replicas }: StateView<'_>,
         now: UnixMs,
         running: bool,
         live: Option<Live>,
         once_within: Option<Duration>,
     ) -> Result<Self, Error> {
+        let dir = state.dir();
         let coverage = spool.load_coverage()?;
         let coverage = coverage
             .map(|coverage| CoverageStatus::of(&coverage.marks, &coverage.walks, spool, now, live.as_ref(), running))
@@ -56,7 +57,8 @@ impl Status {
             left: limit.saturating_sub(used),
         });
         let mut status = Self::before_reports(now, dir, running);
-        status.state.bytes = store::size(dir);
+        status.state.bytes = store::size(state, spool);
+        status.replicas = state.database().zip(replicas).map(|(database, group)| ReplicasStatus::of(database, group));
         status.coverage = coverage;
         status.budget.own = own;
         let sinks = spool.sinks()?.into_iter();
@@ -88,6 +90,7 @@ impl Status {
             coverage: None,
             budget: BudgetStatus { own: None, api: None },
             sinks: Vec::new(),
+            replicas: None,
         }
     }
 
@@ -109,6 +112,34 @@ impl Status {
             live.relay.pid = None;
         }
         self.relay.report = Some(live.relay);
+    }
+}
+
+/// An opened state, for reading its status.
+pub(super) struct StateView<'s> {
+    pub(super) state: &'s StateLocation,
+    pub(super) spool: &'s Spool,
+    /// The relays that share the state, if it is in a database.
+    pub(super) replicas: Option<ReplicaGroup>,
+}
+
+impl ReplicasStatus {
+    fn of(database: &Database, ReplicaGroup { lease, replicas }: ReplicaGroup) -> Self {
+        let replica = |ReplicaView { name, joined, seen }| ReplicaStatus {
+            active: lease.holder.as_ref() == Some(&name),
+            name,
+            joined_age_seconds: Seconds(joined),
+            seen_age_seconds: Seconds(seen),
+        };
+        let replicas = replicas.into_iter().map(replica).collect();
+        let lease_seconds = lease.holder.is_some().then_some(Seconds(lease.left));
+        Self {
+            namespace: database.namespace().to_owned(),
+            active: lease.holder,
+            epoch: lease.epoch,
+            lease_seconds,
+            replicas,
+        }
     }
 }
 

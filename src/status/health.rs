@@ -84,7 +84,7 @@ pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
     found.retain(|problem| !matches!(problem.kind, ProblemKind::SinkFailing | ProblemKind::NumbersUnreadable));
     let was_polled = status.polling.report.as_ref().is_some_and(|report| report.last_poll_at.is_some());
     let is_told = found.iter().any(|problem| problem.kind != ProblemKind::SinkPaused);
-    if !was_polled && !is_told {
+    if !was_polled && !is_told && !stands_by(status) {
         let why = status.polling.report.as_ref().and_then(|report| report.condition.why());
         let detail =
             why.map_or_else(|| "the API was not read yet".to_owned(), |why| format!("the API was not read yet: {why}"));
@@ -93,9 +93,15 @@ pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
     found
 }
 
-/// Whether the relay does its work now: it has polled the API, and nothing is wrong.
+/// Returns whether the relay stands by, because another relay that shares the state is the active one.
+pub fn stands_by(status: &Status) -> bool {
+    status.relay.report.as_ref().is_some_and(|report| report.stands_by)
+}
+
+/// Whether the relay does its work now: it has polled the API, and nothing is wrong. A relay that stands by is not at
+/// work.
 pub fn is_at_work(status: &Status) -> bool {
-    problems(status, None).is_empty() && readiness_problems(status).is_empty()
+    !stands_by(status) && problems(status, None).is_empty() && readiness_problems(status).is_empty()
 }
 
 /// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy if
@@ -122,6 +128,10 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
     if since(relay.last_heard_at) > MAX_STANDSTILL {
         let seconds = since(relay.last_heard_at).as_secs();
         add(ProblemKind::StandsStill, format!("the relay stands still: nothing was heard of it for {seconds} s"));
+    }
+    if relay.stands_by {
+        // The active relay reads the API and delivers.
+        return found;
     }
     let silence = since(polling.last_poll_at.unwrap_or(relay.started_at));
     let interval = status.polling.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
@@ -382,6 +392,15 @@ mod tests {
         };
         assert_eq!(not_ready(no_key), [ProblemKind::NoKey]);
         assert_eq!(not_ready(|status, _| status.relay.running = false), [ProblemKind::NotRunning]);
+        let standing_by = |_: &mut Status, live: &mut Live| {
+            live.relay.stands_by = true;
+            live.polling.last_poll_at = None;
+        };
+        assert_eq!(not_ready(standing_by), [], "the active relay polls");
+        assert_eq!(
+            not_ready(|_, live| (live.relay.stands_by, live.relay.last_heard_at) = (true, ago(31))),
+            [ProblemKind::StandsStill]
+        );
     }
 
     #[test]

@@ -23,10 +23,10 @@ mod tests;
 
 pub use countdown::{next_attempt, next_poll_in};
 pub use fields::{
-    BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
-    StateStatus, Status, StoredSink, WalkStatus,
+    BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, ReplicaStatus,
+    ReplicasStatus, Seconds, SinkSection, StateStatus, Status, StoredSink, WalkStatus,
 };
-pub use health::{HealthProblem, ProblemKind, is_at_work, problems, readiness_problems};
+pub use health::{HealthProblem, ProblemKind, is_at_work, problems, readiness_problems, stands_by};
 pub use progress::{LoopProgress, STANDSTILL};
 pub use reload_report::ReloadReport;
 pub use source::{StatusReading, StatusSource, StatusUnreadable};

@@ -3,15 +3,16 @@
 //! Invariants: the state is read with a separate connection, at most once a second, and by one thread at a time, even
 //! if many callers ask. So neither many requests nor requests while the disk hangs hold up the relay.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
 use super::fields::Status;
+use super::gather::StateView;
 use super::status_file::Live;
-use crate::store::{self, DeadLetterReason};
+use crate::domain::UnixMs;
+use crate::store::{self, DeadLetterReason, Spool, StateLocation};
 use crate::time::{Clock, Instant};
 
 /// How old a status may be that is shown again.
@@ -42,7 +43,7 @@ pub enum StatusUnreadable {
 /// Reads the status of this process's own relay. Clones share the last reading.
 #[derive(Clone, Debug)]
 pub struct StatusSource {
-    dir: PathBuf,
+    state: StateLocation,
     clock: Clock,
     live: watch::Receiver<Live>,
     last: Arc<Mutex<Option<LastReading>>>,
@@ -55,9 +56,9 @@ struct LastReading {
 }
 
 impl StatusSource {
-    /// Makes the source of the status of the relay on the state in `dir`. `live` holds the reports of the relay.
-    pub fn new(dir: PathBuf, clock: Clock, live: watch::Receiver<Live>) -> Self {
-        Self { dir, clock, live, last: Arc::default() }
+    /// Makes the source of the status of the relay on a state. `live` holds the reports of the relay.
+    pub fn new(state: StateLocation, clock: Clock, live: watch::Receiver<Live>) -> Self {
+        Self { state, clock, live, last: Arc::default() }
     }
 
     /// Returns the status, which is at most a second old.
@@ -82,16 +83,28 @@ impl StatusSource {
         task.await.unwrap_or(Err(StatusUnreadable::Ending))
     }
 
+    /// Returns the relay's time. A relay that stands by goes by the time that the active relay left in the state.
+    fn now(&self, spool: &Spool, stands_by: bool) -> Result<UnixMs, store::Error> {
+        if stands_by {
+            let (left, runs) = spool.clock_beside()?;
+            self.clock.adopt_memory(left, runs);
+        }
+        Ok(self.clock.relay_time())
+    }
+
     fn read_now(&self) -> Result<Arc<StatusReading>, StatusUnreadable> {
         let unreadable = |error: store::Error| StatusUnreadable::Store(error.to_string());
         let gone = || StatusUnreadable::Store("the state is gone".to_owned());
-        let snapshot = store::open_snapshot(&self.dir).map_err(unreadable)?.ok_or_else(gone)?;
+        let snapshot = store::open_snapshot(&self.state).map_err(unreadable)?.ok_or_else(gone)?;
         let live = self.live.borrow().clone();
         // Before the first report the relay has nothing to say about itself.
         let live = Some(live).filter(|live| live.relay.pid.is_some());
         let dead_letters = snapshot.spool.dead_letter_reasons().map_err(unreadable)?;
         let last_released = snapshot.spool.last_released().map_err(unreadable)?;
-        let status = Status::gather(&self.dir, &*snapshot.spool, self.clock.relay_time(), true, live, None);
+        let stands_by = live.as_ref().is_some_and(|live| live.relay.stands_by);
+        let now = self.now(&*snapshot.spool, stands_by).map_err(unreadable)?;
+        let view = StateView { state: &self.state, spool: &*snapshot.spool, replicas: snapshot.replicas };
+        let status = Status::gather(view, now, true, live, None);
         Ok(Arc::new(StatusReading { status: status.map_err(unreadable)?, dead_letters, last_released }))
     }
 }

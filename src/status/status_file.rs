@@ -63,6 +63,8 @@ pub struct RelayReport {
     pub last_heard_at: UnixMs,
     /// When the relay ended. `None` while it runs, and after a kill.
     pub stopped_at: Option<UnixMs>,
+    /// Whether the process stands by, because another relay that shares the state is the active one.
+    pub stands_by: bool,
     /// Whether the process is or was the command `once`.
     pub once: bool,
     /// When `once` ended and had read everything and delivered what was due.

@@ -75,6 +75,18 @@ fn everything(running: bool) -> Status {
         ],
     });
     status.budget.own = Some(OwnBudget { limit: 120, used: 20, left: 100 });
+    status.replicas = Some(ReplicasStatus {
+        namespace: "joltsms_relay".into(),
+        active: Some("a-1-0001".into()),
+        epoch: 4,
+        lease_seconds: Some(Seconds(std::time::Duration::from_millis(5_125))),
+        replicas: vec![ReplicaStatus {
+            name: "a-1-0001".into(),
+            active: true,
+            joined_age_seconds: Seconds(std::time::Duration::from_millis(60_125)),
+            seen_age_seconds: Seconds(std::time::Duration::from_millis(750)),
+        }],
+    });
     let sinks = sinks().into_iter();
     status.sinks = sinks.map(|sink| SinkSection { stored: StoredSink::at(NOW, sink), live: None }).collect();
     status.add(Live {

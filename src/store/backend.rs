@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::account::AccountTransactions;
+use super::copying::CopyTransactions;
 use super::coverage::CoverageTransactions;
 use super::delivery::DeliveryTransactions;
 use super::disk::DiskMaintenance;
@@ -46,6 +47,7 @@ use super::views::ViewTransactions;
 /// [`Error::Database`](super::Error::Database): every failure that may pass, such as a full disk.
 pub trait Backend:
     AccountTransactions
+    + CopyTransactions
     + CoverageTransactions
     + DeliveryTransactions
     + DiskMaintenance

@@ -97,6 +97,17 @@ pub enum Error {
         /// The defect that was found.
         what: String,
     },
+    /// The database that keeps the state cannot be reached, or the connection to it broke.
+    #[error("the database of the state cannot be reached: {0}")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another relay is the active one, and goes on.
+    #[error("another joltsms-relay is the active one on the state in the schema {namespace}: {holder}")]
+    HasActiveRelay {
+        /// The name of the schema.
+        namespace: String,
+        /// The name of the active relay.
+        holder: String,
+    },
     /// Another relay is the active one, or the lease ended before this relay renewed it. Nothing was changed.
     #[error("this relay is not the active one: another relay took over, or its lease has ended")]
     RoleLost,
@@ -104,6 +115,10 @@ pub enum Error {
     /// change. The opened state cannot be used any more; whoever opens it again reads what is recorded.
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
+    /// The database has fewer changes of the state than this relay made or saw: it was restored to an earlier moment. The
+    /// opened state cannot be used any more; whoever opens it again goes on from that moment.
+    #[error("the database of the state was restored to an earlier moment")]
+    WentBack,
     /// The operating system refused to do something with a file.
     #[error("cannot {doing} {path}: {source}{}", permissions::hint(path, source.kind()))]
     Io {
@@ -126,9 +141,20 @@ fn of_state(file: &Path) -> String {
 }
 
 impl Error {
+    /// Returns whether only the term of this relay as the active one has ended: the state itself is in order, and the
+    /// relay may ask for the lease again.
+    pub fn ends_term(&self) -> bool {
+        matches!(self, Self::RoleLost | Self::Uncertain | Self::WentBack)
+    }
+
+    /// Returns whether the state holds something that no relay wrote.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::DamagedSchema { .. })
+    }
+
     /// Returns whether the error may pass by waiting or by making room. Damage and a state of another version do not
     /// pass.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Database(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
+        matches!(self, Self::Database(_) | Self::Unreachable(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
     }
 }

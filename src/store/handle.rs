@@ -6,11 +6,10 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Database;
 use super::backend::Spool;
 use super::error::Error;
-use super::open::open_with_reader;
-#[cfg(feature = "replicas")]
-use super::{open::open_database_with_reader, postgres::Database};
+use super::open::{open_under_lease, open_with_reader};
 
 /// A handle on an opened state. Clones of the handle share the opened state.
 #[derive(Clone, Debug)]
@@ -28,13 +27,13 @@ impl Store {
         Ok(Self::of(open_with_reader(dir)?))
     }
 
-    /// Opens the state in a database for the relay that has the lease of `epoch`.
+    /// Opens the state in a database for the relay that has the lease of `epoch`. Every change without that lease fails
+    /// with [`Error::RoleLost`].
     ///
     /// # Errors
-    /// Returns the errors of [`super::open_database`].
-    #[cfg(feature = "replicas")]
-    pub fn open_database(database: &Database, epoch: i64) -> Result<Self, Error> {
-        Ok(Self::of(open_database_with_reader(database, epoch)?))
+    /// Returns the errors of [`super::join_replicas`].
+    pub fn open_under_lease(database: &Database, epoch: i64) -> Result<Self, Error> {
+        Ok(Self::of(open_under_lease(database, epoch)?))
     }
 
     /// Makes a handle of a state that was opened twice, for writing and for reading.

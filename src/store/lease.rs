@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::error::Error;
+use crate::domain::UnixMs;
 use crate::time::Instant;
 
 /// How long a lease is valid after it was taken or renewed, by the clock of the database.
@@ -26,12 +27,21 @@ pub struct Lease {
     epoch: i64,
     /// When the relay began to ask for what the database granted last.
     asked: Instant,
+    /// The time by the database's clock when the database granted the lease, and an instant right before that.
+    granted_at: (UnixMs, Instant),
 }
 
 impl Lease {
-    /// Makes the lease that a relay was granted after it began to ask at the instant `asked`.
-    pub fn taken(epoch: i64, asked: Instant) -> Self {
-        Self { epoch, asked }
+    /// Makes the lease that a relay was granted after it began to ask at the instant `asked`. `granted_at`: the time by
+    /// the database's clock when it granted the lease.
+    pub fn taken(epoch: i64, asked: Instant, granted_at: UnixMs) -> Self {
+        Self { epoch, asked, granted_at: (granted_at, asked) }
+    }
+
+    /// Returns the time by the database's clock at the instant `now`, within the time that the question took.
+    pub fn database_time(&self, now: Instant) -> UnixMs {
+        let (granted_at, asked) = self.granted_at;
+        granted_at.after(now.saturating_duration_since(asked))
     }
 
     /// Returns the epoch: it grows whenever a relay takes the lease.
@@ -63,8 +73,13 @@ impl Lease {
 /// What the database answers a relay that asks for the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOffer {
-    /// The relay has the lease now, with this epoch.
-    Granted(i64),
+    /// The relay has the lease now.
+    Granted {
+        /// The epoch of the lease.
+        epoch: i64,
+        /// The time by the database's clock.
+        at: UnixMs,
+    },
     /// Another relay has the lease.
     Held(LeaseView),
 }
@@ -89,6 +104,15 @@ pub struct ReplicaView {
     pub joined: Duration,
     /// How long ago the relay was last there.
     pub seen: Duration,
+}
+
+/// The relays that share a state, and which of them is the active one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaGroup {
+    /// The lease.
+    pub lease: LeaseView,
+    /// The relays that were there in the last minutes, by name.
+    pub replicas: Vec<ReplicaView>,
 }
 
 /// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
@@ -158,13 +182,12 @@ impl RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::UnixMs;
     use crate::time::Clock;
 
     #[test]
     fn the_work_ends_before_the_lease_counted_from_the_beginning_of_the_request() {
         let asked = Clock::starting_at(UnixMs(1_700_000_000_000)).monotonic();
-        let mut lease = Lease::taken(7, asked);
+        let mut lease = Lease::taken(7, asked, UnixMs(5_000));
         assert!(lease.work_ends() < asked + LEASE);
         assert!(lease.next_renewal() + RENEWAL * 2 < lease.work_ends(), "two renewals may fail");
         assert!(lease.allows_work(asked + WORK - Duration::from_millis(1)) && !lease.allows_work(asked + WORK));
@@ -175,5 +198,6 @@ mod tests {
         lease.renewed(asked);
         assert_eq!(lease.work_ends(), asked + Duration::from_secs(1) + WORK);
         assert_eq!(lease.epoch(), 7);
+        assert_eq!(lease.database_time(asked + Duration::from_secs(2)), UnixMs(7_000));
     }
 }

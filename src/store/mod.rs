@@ -4,18 +4,22 @@
 //!   transaction does and promises.
 //! - `sqlite/` and `postgres/` fulfil the contract, with SQLite and with PostgreSQL. These folders have every SQL
 //!   statement of the project.
-//! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state.
+//! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state, which lies
+//!   at a [`StateLocation`].
 //!
 //! Invariants:
 //! - A change is on disk when its transaction returns; a transaction that was interrupted never happened.
-//! - One relay works on a state ([`RoleLock`]), and writes with one connection. Commands may write small transactions
-//!   at the same time.
+//! - One relay works on a state ([`RoleLock`]; in a database the relay with the [`Lease`]), and writes with one
+//!   connection. Commands may write small transactions at the same time.
 //! - No transaction is open during a request over the network.
 //! - The store knows a sink by its name and by which messages the sink wants. The store makes the deliveries of a
 //!   message for all sinks in the transaction that releases the message.
 
 mod account;
 mod backend;
+mod command_role;
+mod copy_state;
+mod copying;
 mod coverage;
 mod delivery;
 mod delivery_state;
@@ -23,14 +27,17 @@ mod disk;
 mod error;
 mod expiry;
 mod handle;
-#[cfg(feature = "replicas")]
 mod lease;
+mod location;
 mod message_selection;
 mod numbers;
 mod open;
 mod operator;
 mod permissions;
 #[cfg(feature = "replicas")]
+mod postgres;
+#[cfg(not(feature = "replicas"))]
+#[path = "without_postgres.rs"]
 mod postgres;
 mod readers;
 mod recipient;
@@ -52,6 +59,9 @@ mod wait_claims;
 
 pub use account::{Account, AccountTransactions};
 pub use backend::{Backend, Spool};
+pub use command_role::CommandRole;
+pub use copy_state::{CopyEnd, copy_state};
+pub use copying::{CopiedRecord, CopiedTable, CopiedValue, CopyTransactions, NextRecords};
 pub use coverage::CoverageTransactions;
 pub use delivery::{Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, WaitingCounts};
 pub use delivery_state::DeliveryState;
@@ -59,19 +69,21 @@ pub use disk::{DiskMaintenance, DiskUsage, USUAL_JOURNAL_BYTES};
 pub use error::Error;
 pub use expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions};
 pub use handle::Store;
-#[cfg(feature = "replicas")]
-pub use lease::{LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView, ReplicaView, RequestId, RequestTransactions};
+pub use lease::{
+    LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView, ReplicaGroup, ReplicaView, RequestId, RequestTransactions,
+};
+pub use location::StateLocation;
 pub use message_selection::MessageSelection;
 pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, UndecidedScope};
-pub use open::{erase_delivered, open, open_for_command, open_reader, open_snapshot};
-#[cfg(feature = "replicas")]
-pub use open::{open_database, open_database_for_command};
+pub use open::{
+    erase_delivered, is_running, join_replicas, open, open_for_command, open_reader, open_snapshot, request_records,
+    size,
+};
 pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,
 };
-#[cfg(feature = "replicas")]
-pub use postgres::{Database, Replica};
+pub use postgres::Database;
 pub use readers::{
     ReaderRegistration, RegisteredReader, acknowledge_reader, make_readers_directory, registered_readers,
 };
@@ -79,11 +91,11 @@ pub use registration::{BackfillPortion, RegisteredSink, RegistrationTransactions
 pub use relay_time::RelayTimeTransactions;
 pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable};
 pub use retention::{ForgottenIds, ForgottenUpTo, RemovedMessages, RetentionCutoffs, RetentionTransactions};
-pub use role::{LockFileState, RoleLock, is_running};
+pub use role::{LockFileState, RoleLock, is_locked};
 pub use salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
-pub use settings::{Options, RetentionPeriod};
+pub use settings::{Options, RetentionPeriod, Settings};
 pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
-pub use sqlite::{save, size};
+pub use sqlite::{save, size as size_of_files};
 pub use views::{Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};
 pub use wait_claims::claim_for_waiter;

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use super::Database;
 use super::backend::Spool;
 use super::error::Error;
-#[cfg(feature = "replicas")]
-use super::postgres::{Database, PostgresBackend};
+use super::lease::{LeaseTransactions, RequestTransactions};
+use super::location::StateLocation;
+use super::postgres;
 use super::retention::RetentionCutoffs;
+use super::role;
 use super::snapshot::Snapshot;
 use super::sqlite::{self, SqliteBackend};
 use crate::domain::{Seq, UnixMs};
@@ -21,35 +24,6 @@ pub fn open(dir: &Path) -> Result<Box<Spool>, Error> {
     Ok(Box::new(SqliteBackend::open(dir)?))
 }
 
-/// Opens the state in a schema of a PostgreSQL database, without a lease. A missing schema is made, and one of an earlier
-/// format is brought to the present format.
-///
-/// # Errors
-/// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Database`] may pass.
-#[cfg(feature = "replicas")]
-pub fn open_database(database: &Database) -> Result<Box<Spool>, Error> {
-    Ok(Box::new(PostgresBackend::open(database)?))
-}
-
-/// Opens an existing state in a schema of a PostgreSQL database for the small transactions of a command; `None` if there
-/// is none.
-///
-/// # Errors
-/// Returns [`Error::OlderSchema`] if the state has an earlier format, and the errors of [`open_database`].
-#[cfg(feature = "replicas")]
-pub fn open_database_for_command(database: &Database) -> Result<Option<Box<Spool>>, Error> {
-    Ok(PostgresBackend::open_existing(database)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
-}
-
-/// Opens the state in a schema of a PostgreSQL database for the relay that has the lease of `epoch`: twice, for writing
-/// and for reading. Every change without that lease fails with [`Error::RoleLost`].
-#[cfg(feature = "replicas")]
-pub(super) fn open_database_with_reader(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
-    let writer = PostgresBackend::open(database)?.under_lease(epoch);
-    let reader = writer.another();
-    Ok((Box::new(writer), Box::new(reader)))
-}
-
 /// Does what [`open`] does, and opens the same state a second time for reading.
 pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), Error> {
     let writer = SqliteBackend::open(dir)?;
@@ -57,21 +31,96 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
     Ok((Box::new(writer), Box::new(reader)))
 }
 
+/// Opens the state in a database for the relay that has the lease of `epoch`: twice, for writing and for reading. Every
+/// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and one of an earlier format is
+/// brought to the present format.
+pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
+    postgres::open_under_lease(database, epoch)
+}
+
 /// Opens an existing state for the small transactions of a command; `None` if there is none.
 ///
 /// # Errors
-/// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
-pub fn open_for_command(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
-    Ok(SqliteBackend::open_for_command(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+/// Returns [`Error::Older`] or [`Error::OlderSchema`] if the state has an earlier format, and the errors of [`open`]. A
+/// state in a database may also be refused with [`Error::NewerSchema`], [`Error::DamagedSchema`] and
+/// [`Error::Unreachable`].
+pub fn open_for_command(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, Error> {
+    let at = at.into();
+    match at.database() {
+        Some(database) => postgres::open_existing(database),
+        None => Ok(SqliteBackend::open_for_command(at.dir())?.map(|spool| -> Box<Spool> { Box::new(spool) })),
+    }
+}
+
+/// Opens the state for a command that has the role of the relay. A missing state is made, and one of an earlier format is
+/// brought to the present format.
+pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
+    match at.database() {
+        Some(database) => postgres::open_or_make(database),
+        None => open(at.dir()),
+    }
 }
 
 /// Opens an existing state for reading again and again beside the relay that writes it; `None` if there is none. Unlike a
 /// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
 ///
 /// # Errors
-/// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
-pub fn open_reader(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
-    Ok(sqlite::open_reader(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+/// As for [`open_for_command`].
+pub fn open_reader(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, Error> {
+    let at = at.into();
+    match at.database() {
+        Some(database) => postgres::open_existing(database),
+        None => Ok(sqlite::open_reader(at.dir())?.map(|spool| -> Box<Spool> { Box::new(spool) })),
+    }
+}
+
+/// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
+///
+/// # Errors
+/// As for [`open_for_command`].
+pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, Error> {
+    let at = at.into();
+    let Some(database) = at.database() else { return sqlite::open_snapshot(at.dir()) };
+    let Some((spool, replicas)) = postgres::open_with_replicas(database)? else { return Ok(None) };
+    let running = Some(replicas.lease.holder.is_some());
+    Ok(Some(Snapshot { spool, running, replicas: Some(replicas), _role: None }))
+}
+
+/// Returns whether a relay works on the state; `None` if this user has no permission to find out.
+///
+/// # Errors
+/// [`Error::Io`] if `relay.lock` can be neither opened nor locked; for a state in a database the errors of
+/// [`open_for_command`].
+pub fn is_running(at: impl Into<StateLocation>) -> Result<Option<bool>, Error> {
+    let at = at.into();
+    match at.database() {
+        Some(database) => Ok(Some(postgres::replicas(database)?.lease.holder.is_some())),
+        None => role::is_locked(at.dir()),
+    }
+}
+
+/// Returns the size of the state in bytes, as far as it can be told. `spool` is the opened state.
+pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
+    let at = at.into();
+    match at.database() {
+        Some(_) => spool.disk_usage().map_or(0, |usage| usage.used.saturating_add(usage.unused)),
+        None => sqlite::size(at.dir()),
+    }
+}
+
+/// Joins the relays that share the state in a database. `name` is a name that no other relay has. A missing schema is
+/// made, and one of an earlier format is brought to the present format.
+///
+/// # Errors
+/// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Unreachable`] and
+/// [`Error::Database`] may pass.
+pub fn join_replicas(database: &Database, name: &str) -> Result<Box<dyn LeaseTransactions>, Error> {
+    postgres::join(database, name)
+}
+
+/// Returns the records of the requests to the API that the relays of a state make. Nothing is opened yet.
+pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
+    postgres::request_records(database)
 }
 
 /// Removes the texts of messages that every sink has, and overwrites them on the disk. This is for the last reader of a
@@ -79,20 +128,12 @@ pub fn open_reader(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
 ///
 /// # Errors
 /// As for [`open_for_command`].
-pub fn erase_delivered(dir: &Path) -> Result<(), Error> {
-    let Some(mut spool) = open_for_command(dir)? else { return Ok(()) };
+pub fn erase_delivered(at: impl Into<StateLocation>) -> Result<(), Error> {
+    let Some(mut spool) = open_for_command(at)? else { return Ok(()) };
     let delivered = RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None };
     let mut after = Some(Seq(0));
     while let Some(from) = after {
         after = spool.remove_settled(delivered, from)?.next;
     }
     spool.erase_traces().map(drop)
-}
-
-/// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
-///
-/// # Errors
-/// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
-pub fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Error> {
-    sqlite::open_snapshot(dir)
 }

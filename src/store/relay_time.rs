@@ -21,7 +21,7 @@ pub trait RelayTimeTransactions {
     /// Reads, for a command, what the last process recorded about the relay's time, and whether that process runs now.
     ///
     /// # Errors
-    /// Returns the errors that [`super::Backend`] lists, and those of [`super::is_running`].
+    /// Returns the errors that [`super::Backend`] lists, and those of [`super::is_locked`].
     fn clock_beside(&self) -> Result<(Option<ClockMemory>, bool), Error>;
 
     /// Records `memory` for the next process and for commands.

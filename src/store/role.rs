@@ -121,11 +121,11 @@ pub(super) fn make_state_dir(dir: &Path) -> Result<(), Error> {
     })
 }
 
-/// Returns whether a relay runs on the state in `dir`; `None` if this user has no permission to find out.
+/// Returns whether a process has the role on the state directory `dir`; `None` if this user has no permission to find out.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked.
-pub fn is_running(dir: &Path) -> Result<Option<bool>, Error> {
+pub fn is_locked(dir: &Path) -> Result<Option<bool>, Error> {
     take_shared(dir).map(|(running, _)| running)
 }
 
@@ -197,13 +197,13 @@ mod tests {
         let mut first = RoleLock::take(dir.path()).unwrap();
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
         fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(is_running(dir.path()).unwrap(), Some(true), "it can still be told");
+        assert_eq!(is_locked(dir.path()).unwrap(), Some(true), "it can still be told");
         assert!(matches!(RoleLock::take(dir.path()), Err(Error::InUse { .. })));
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Recreated);
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
-        assert_eq!(is_running(dir.path()).unwrap(), Some(true));
+        assert_eq!(is_locked(dir.path()).unwrap(), Some(true));
         drop(first);
-        assert_eq!(is_running(dir.path()).unwrap(), Some(false));
+        assert_eq!(is_locked(dir.path()).unwrap(), Some(false));
         RoleLock::take(dir.path()).unwrap();
     }
 

@@ -32,6 +32,8 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum TimeSource {
     System,
+    /// The clock of another machine, which told its time when this clock was made.
+    Told,
     /// Tokio's clock alone, so that paused time drives all readings.
     Tokio,
 }
@@ -65,7 +67,7 @@ struct RelayTime {
     doubted: Option<i64>,
     /// The machine's clock when its jumps were last looked for.
     machine_seen: i64,
-    /// With [`TimeSource::Tokio`]: how far the machine's clock is off.
+    /// Except with [`TimeSource::System`]: how far the machine's clock is ahead of elapsed time.
     machine_off: i64,
 }
 
@@ -166,6 +168,13 @@ impl Clock {
         Self::new(TimeSource::System, system_wall(), Trust::Unconfirmed)
     }
 
+    /// Makes a clock that takes the clock of another machine, where it is `now`, for this machine's clock. So relays on
+    /// machines whose clocks differ have the same time. Jumps of either machine's clock after now are not seen. The
+    /// relay's time is not confirmed.
+    pub fn told(now: UnixMs) -> Self {
+        Self::new(TimeSource::Told, now, Trust::Unconfirmed)
+    }
+
     /// Makes a clock that stands at `start` now and moves with tokio's time only, for tests with paused time. Its time
     /// is confirmed.
     pub fn starting_at(start: UnixMs) -> Self {
@@ -214,9 +223,7 @@ impl Clock {
             let mut relay = clock.lock();
             relay.base = base;
             relay.machine_seen = base;
-            if let TimeSource::Tokio = source {
-                relay.machine_off = base;
-            }
+            relay.machine_off = base;
         }
         clock
     }
@@ -238,7 +245,9 @@ impl Clock {
     pub fn machine_time(&self) -> UnixMs {
         match self.source {
             TimeSource::System => system_wall(),
-            TimeSource::Tokio => UnixMs(self.origin_machine().0.saturating_add(self.lock().machine_off)),
+            TimeSource::Told | TimeSource::Tokio => {
+                UnixMs(self.origin_machine().0.saturating_add(self.lock().machine_off))
+            }
         }
     }
 
@@ -328,8 +337,10 @@ impl Clock {
     }
 
     fn go_on(&self, before: Option<ClockMemory>, newest: UnixMs, runs: bool) {
-        let TimeSource::System = self.source else { return };
-        let elapsed = self.elapsed();
+        if let TimeSource::Tokio = self.source {
+            return;
+        }
+        let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let same_boot = before.as_ref().is_some_and(|before| runs || self.is_of_this_boot(before, elapsed));
         let is_left = before.is_some();
         let mut before = before.unwrap_or_default();
@@ -348,7 +359,7 @@ impl Clock {
             relay.by_api = before.confirmed;
             relay.state = if before.confirmed { Trust::Confirmed } else { Trust::Unconfirmed };
         } else {
-            relay.base = system_wall().max(relay.newest).0.saturating_sub(elapsed);
+            relay.base = machine.max(relay.newest).0.saturating_sub(elapsed);
         }
         relay.began = UnixMs(relay.base.saturating_add(elapsed));
         relay.before = before;
@@ -459,7 +470,7 @@ impl Clock {
     fn elapsed(&self) -> i64 {
         let since_origin = || whole_ms(monotonic().saturating_duration_since(self.origin));
         match self.source {
-            TimeSource::System => since_boot().map_or_else(since_origin, whole_ms),
+            TimeSource::System | TimeSource::Told => since_boot().map_or_else(since_origin, whole_ms),
             TimeSource::Tokio => since_origin(),
         }
     }
@@ -506,6 +517,19 @@ mod tests {
         let later = UnixMs(3_605_000);
         assert_eq!((clock.relay_time(), clock.machine_time(), clock.message_time()), (later, later, Some(later)));
         assert_eq!(clock.monotonic() - before, HOUR);
+    }
+
+    #[test]
+    fn a_told_time_takes_the_place_of_the_machines_clock() {
+        let clock = Clock::told(START);
+        let near = |time: UnixMs| (START..START.after(HOUR)).contains(&time);
+        assert!(near(clock.machine_time()) && near(clock.relay_time()));
+        let elsewhere = ClockMemory { boot: Some("another machine".to_owned()), ..ClockMemory::default() };
+        clock.resume(Some(elsewhere.clone()), START.before(HOUR));
+        assert!(near(clock.relay_time()), "the memory is of another machine");
+        clock.resume(Some(elsewhere), START.after(2 * HOUR));
+        assert!(clock.relay_time() >= START.after(2 * HOUR), "never before the newest stored instant");
+        assert!(near(clock.machine_time()));
     }
 
     #[tokio::test(start_paused = true)]

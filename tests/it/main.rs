@@ -25,6 +25,7 @@ mod main_job;
 mod packaging;
 mod process;
 mod receiving;
+mod replicas;
 mod security;
 mod shell_blocks;
 mod soak;

@@ -14,6 +14,7 @@
 
 pub(crate) mod cases;
 pub(crate) mod machine;
+pub(crate) mod postgres;
 pub(crate) mod prerequisites;
 pub(crate) mod random;
 pub(crate) mod relay;

@@ -1,8 +1,8 @@
 //! A throw-away PostgreSQL server for the tests of one process.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A server that listens on a socket in a directory of its own. It stops, and its directory is removed, when the
@@ -10,8 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 #[derive(Debug)]
 pub(crate) struct PostgresServer {
     dir: PathBuf,
-    /// While this end is open, the server runs.
-    _runs: Mutex<ChildStdin>,
+    bin: PathBuf,
+    /// The control of the server. While this end is open, the server runs.
+    control: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _shell: Mutex<Child>,
 }
 
@@ -37,8 +38,18 @@ settings="-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connec
 $as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o "$settings" start >/dev/null 2>&1 || {
     cat "$dir/data/server.log" >&2; exit 1; }
 echo "$dir"
-read -r _ || true
-$as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1 || true
+crash() { $as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1 || true; }
+start() { $as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o "$settings" start >/dev/null 2>&1; }
+while read -r word; do
+    case $word in
+        crash) crash ;;
+        start) start ;;
+        save) rm -rf "$dir/saved" && cp -a "$dir/data" "$dir/saved" ;;
+        restore) rm -rf "$dir/data" && cp -a "$dir/saved" "$dir/data" ;;
+    esac
+    echo "$word"
+done
+crash
 "#;
 
 impl PostgresServer {
@@ -46,6 +57,11 @@ impl PostgresServer {
     pub(crate) fn of_this_process() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<PostgresServer>> = OnceLock::new();
         SERVER.get_or_init(|| Some(Self::start(&installed()?))).as_ref()
+    }
+
+    /// Starts a server for one test, which may stop it; `None` if none is installed.
+    pub(crate) fn of_one_test() -> Option<Self> {
+        Some(Self::start(&installed()?))
     }
 
     fn start(bin: &Path) -> Self {
@@ -57,10 +73,54 @@ impl PostgresServer {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut answers = BufReader::new(shell.stdout.take().unwrap());
+        answers.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "the PostgreSQL server in {} did not start", bin.display());
-        let runs = Mutex::new(shell.stdin.take().unwrap());
-        Self { dir: PathBuf::from(line.trim_end()), _runs: runs, _shell: Mutex::new(shell) }
+        let control = Mutex::new((shell.stdin.take().unwrap(), answers));
+        Self { dir: PathBuf::from(line.trim_end()), bin: bin.to_owned(), control, _shell: Mutex::new(shell) }
+    }
+
+    /// Ends the server as a crash does: no transaction is ended, and no connection is closed in good order.
+    pub(crate) fn crash(&self) {
+        self.order("crash");
+    }
+
+    /// Starts the server after a crash.
+    pub(crate) fn start_again(&self) {
+        self.order("start");
+    }
+
+    /// Saves the files of the server, which must not run, as a backup does.
+    pub(crate) fn save(&self) {
+        self.order("save");
+    }
+
+    /// Puts the files of the server, which must not run, back to what was saved.
+    pub(crate) fn restore(&self) {
+        self.order("restore");
+    }
+
+    fn order(&self, word: &str) {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let (orders, answers) = &mut *control;
+        writeln!(orders, "{word}").unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim_end(), word);
+    }
+
+    /// Returns the directory of the server's socket.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs a statement. Returns the lines of its result, with the columns separated by `|`.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "relay", "-d", "postgres", "-c", sql, "-h"]).arg(&self.dir);
+        let done = psql.output().unwrap();
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// Returns the address of the server's database.

@@ -1,5 +1,5 @@
 //! `/readyz`: whether the relay does its work. 200 while polling works and no sink is paused by itself; 503 otherwise,
-//! with one entry of `reasons` for each reason.
+//! with one entry of `reasons` for each reason. A relay that stands by is ready, and says that it stands by.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -7,15 +7,18 @@ use axum::response::Response;
 use super::super::problem_document::ProblemDocument;
 use super::super::state::AdminState;
 use super::json;
-use crate::status::{HealthProblem, ProblemKind, readiness_problems};
+use crate::status::{HealthProblem, ProblemKind, readiness_problems, stands_by};
 
 pub(in crate::admin) async fn answer(State(state): State<AdminState>) -> Result<Response, ProblemDocument> {
-    let mut reasons = match state.status.read().await {
-        Ok(reading) => readiness_problems(&reading.status),
-        Err(error) => vec![HealthProblem::new(ProblemKind::Unreadable, error.to_string())],
+    let (mut reasons, stands_by) = match state.status.read().await {
+        Ok(reading) => (readiness_problems(&reading.status), stands_by(&reading.status)),
+        Err(error) => (vec![HealthProblem::new(ProblemKind::Unreadable, error.to_string())], false),
     };
     if state.progress.is_stopping() {
         reasons.insert(0, HealthProblem::new(ProblemKind::Stopping, "the relay is stopping"));
+    }
+    if reasons.is_empty() && stands_by {
+        return Ok(json("{\"ready\":true,\"stands_by\":true,\"reasons\":[]}\n".to_owned()));
     }
     if reasons.is_empty() {
         return Ok(json("{\"ready\":true,\"reasons\":[]}\n".to_owned()));

@@ -71,7 +71,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
 /// Waits for the first message that is wanted and that no other waiter has claimed. Returns its JSON text.
 async fn next_match(source: &ArrivalSource, wanted: &WaitRequest) -> Result<Option<String>, String> {
     let options = ReaderOptions {
-        dir: source.dir.clone(),
+        state: source.state.clone(),
         erases_at_once: source.erases_at_once,
         since: wanted.since,
         fast_for: wanted.timeout,
@@ -85,7 +85,7 @@ async fn next_match(source: &ArrivalSource, wanted: &WaitRequest) -> Result<Opti
             if wanted.filter.as_ref().is_some_and(|filter| filter.decide(&facts) != FilterVerdict::Wanted) {
                 continue;
             }
-            if !wanted.claim || claim_for_waiter(&source.dir, &arrival.id).map_err(|error| error.to_string())? {
+            if !wanted.claim || claim_for_waiter(source.state.dir(), &arrival.id).map_err(|error| error.to_string())? {
                 return Ok(Some(raw));
             }
         }

@@ -64,15 +64,35 @@ impl Budget {
         Ok(Self { window, ring: Some(ring), commands: Some(commands) })
     }
 
+    /// Opens a budget within `limits` for a relay that shares its state with others. Of requests that relays made with
+    /// the same key, those count whose answers are listed: how long ago each was answered; `None` if it was not answered.
+    /// The requests that commands recorded in `dir` count, too.
+    ///
+    /// # Errors
+    /// As for [`Budget::open`].
+    pub fn open_shared(
+        limits: BudgetLimits,
+        dir: &Path,
+        answered: Vec<Option<Duration>>,
+        now: Instant,
+        wall: UnixMs,
+    ) -> std::io::Result<Self> {
+        // The file says of this relay's earlier requests only what the list says as well.
+        let (ring, _) = Ring::open(&dir.join("budget.ring"), limits.requests)?;
+        let (commands, ages) = CommandRequests::open(dir, wall);
+        let mut budget = Self { window: Window::new(limits), ring: Some(ring), commands: Some(commands) };
+        budget.remember(answered, now);
+        budget.remember(ages.into_iter().map(Some), now);
+        Ok(budget)
+    }
+
     /// Makes a budget that is not recorded in a file.
     pub fn in_memory(limits: BudgetLimits) -> Self {
         Self { window: Window::new(limits), ring: None, commands: None }
     }
 
-    /// Counts requests that another relay made with the same key: how long ago each of them was answered; `None` if it
-    /// was not answered.
-    #[cfg(feature = "replicas")]
-    pub fn remember(&mut self, answered: impl IntoIterator<Item = Option<Duration>>, now: Instant) {
+    /// Counts requests that were made before: how long ago each of them was answered; `None` if it was not answered.
+    fn remember(&mut self, answered: impl IntoIterator<Item = Option<Duration>>, now: Instant) {
         for answered in answered {
             match answered {
                 Some(age) => self.window.remember(age, now),

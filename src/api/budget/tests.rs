@@ -252,7 +252,6 @@ async fn requests_of_commands_count_for_the_relay() {
     assert!(matches!(next.admit(RequestPurpose::Head, now), Permission::WaitUntil(_)), "also after a restart");
 }
 
-#[cfg(feature = "replicas")]
 #[test]
 fn the_requests_of_another_relay_count() {
     let second = Duration::from_secs(1);

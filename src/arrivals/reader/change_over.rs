@@ -21,7 +21,8 @@ impl ArrivalReader {
             return Ok(());
         }
         // A user who may not find this out may still be able to read the relay's state.
-        let runs = is_running(&self.options.dir)? != Some(false);
+        // If several relays share a state, one of them will poll. A reader that polled, too, would use their budget.
+        let runs = self.options.state.is_shared() || is_running(&self.options.state)? != Some(false);
         match self.state.as_ref().map(|state| state.kind) {
             None if runs => {
                 self.stop_polling().await?;

@@ -6,7 +6,6 @@ mod relay_state;
 mod scratch_state;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,11 +15,14 @@ use super::error::ArrivalError;
 use super::scratch::{PollingOptions, ScratchPoller};
 use crate::domain::UnixMs;
 use crate::ingest::WaitingReaders;
-use crate::store::{self, Arrival, ReaderRegistration, Spool, is_running, registered_readers};
+use crate::store::{self, Arrival, ReaderRegistration, Spool, StateLocation, is_running, registered_readers};
 use crate::time::{Clock, Instant};
 
 /// The time between two looks for new messages.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// The time between two looks for new messages in a database.
+const LOOK_IN_DATABASE: Duration = Duration::from_millis(100);
 
 /// When the reader leaves the relay's state, it remembers the ids of the messages of the last 20 minutes, so that the
 /// next state does not return them again.
@@ -32,8 +34,8 @@ const PORTION: usize = 200;
 /// The options of a reader.
 #[derive(Clone, Debug)]
 pub struct ReaderOptions {
-    /// The relay's state directory.
-    pub dir: PathBuf,
+    /// The relay's state.
+    pub state: StateLocation,
     /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
     pub erases_at_once: bool,
     /// Messages that were received from this time on are returned, even if they are old.
@@ -106,7 +108,7 @@ impl ArrivalReader {
         let clock = Clock::system().with_boot_id(options.boot_id.clone());
         let began = clock.monotonic();
         // Without a registration the relay polls at its usual pace, and the state can still be read.
-        let registration = ReaderRegistration::make(&options.dir, options.fast_for).ok();
+        let registration = ReaderRegistration::make(options.state.dir(), options.fast_for).ok();
         let fast_until = (!options.fast_for.is_zero()).then(|| began + options.fast_for);
         let (readers, _) = watch::channel(WaitingReaders { present: true, fast_until });
         Self {
@@ -127,6 +129,11 @@ impl ArrivalReader {
         }
     }
 
+    /// Returns the time between two looks for new messages.
+    fn look_interval(&self) -> Duration {
+        if self.options.state.is_shared() { LOOK_IN_DATABASE } else { LOOK }
+    }
+
     /// Waits until every message that arrives from now on will be returned.
     ///
     /// # Errors
@@ -137,7 +144,7 @@ impl ArrivalReader {
             if self.state.is_some() {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(self.look_interval()).await;
         }
     }
 
@@ -153,7 +160,7 @@ impl ArrivalReader {
             if !found.is_empty() {
                 return Ok(found);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(self.look_interval()).await;
         }
     }
 
@@ -183,9 +190,9 @@ impl ArrivalReader {
     /// Erases the texts that the relay kept for readers. Nothing happens while a relay runs or another command reads,
     /// because the relay or the other command erases these texts later.
     fn erase_kept_texts(&self) -> Result<(), ArrivalError> {
-        let dir = &self.options.dir;
-        if self.options.erases_at_once && self.is_alone() && is_running(dir)? == Some(false) {
-            store::erase_delivered(dir)?;
+        let state = &self.options.state;
+        if self.options.erases_at_once && self.is_alone() && is_running(state)? == Some(false) {
+            store::erase_delivered(state)?;
         }
         Ok(())
     }
@@ -193,7 +200,7 @@ impl ArrivalReader {
     /// Returns whether no other command reads.
     fn is_alone(&self) -> bool {
         let own = usize::from(self.registration.is_some());
-        registered_readers(&self.options.dir).is_ok_and(|readers| readers.len() <= own)
+        registered_readers(self.options.state.dir()).is_ok_and(|readers| readers.len() <= own)
     }
 
     fn begin_at(

@@ -16,7 +16,7 @@ const NOTICE: Duration = Duration::from_secs(2);
 
 impl ArrivalReader {
     pub(super) async fn open_relay_state(&mut self) -> Result<(), ArrivalError> {
-        let Some(spool) = passing(open_reader(&self.options.dir))?.flatten() else { return Ok(()) };
+        let Some(spool) = passing(open_reader(&self.options.state))?.flatten() else { return Ok(()) };
         let progress = match (self.in_relay.take(), &self.baseline) {
             (Some(progress), _) => progress,
             (None, Some(baseline)) => {
@@ -54,7 +54,7 @@ impl ArrivalReader {
         clock.adopt_memory(left, runs);
         let elapsed = self.clock.monotonic() - self.began;
         let began = clock.likely_message_time().before(elapsed);
-        let live = Live::read(&self.options.dir).and_then(|live| live.polling.last_poll_at);
+        let live = Live::read(self.options.state.dir()).and_then(|live| live.polling.last_poll_at);
         let last_poll = live.zip(messages_ahead).map(|(at, ahead)| UnixMs(at.0.saturating_add(ahead)));
         let coverage = spool.load_coverage()?;
         let since = self.options.since.map(|since| since.resolve(began));

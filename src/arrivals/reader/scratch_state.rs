@@ -8,22 +8,22 @@ use super::super::error::ArrivalError;
 use super::super::scratch::{self, ScratchPoller};
 use super::{ArrivalReader, OVERLAP, ReadingProgress, StateKind, passing};
 use crate::domain::{Coverage, UnixMs};
-use crate::store::{self, Spool, is_running, open_reader};
+use crate::store::{self, Spool, is_locked, open_reader};
 use crate::time::Clock;
 
 impl ArrivalReader {
     /// Reads the scratch state. If no other command polls, this command begins to poll.
     pub(super) async fn open_scratch_state(&mut self) -> Result<(), ArrivalError> {
-        let dir = scratch::directory(&self.options.dir);
+        let dir = scratch::directory(self.options.state.dir());
         if let Some(poller) = &mut self.poller {
             poller.check().await?;
-        } else if !dir.is_dir() || is_running(&dir)? == Some(false) {
+        } else if !dir.is_dir() || is_locked(&dir)? == Some(false) {
             let options = (self.load_polling)().map_err(ArrivalError::Configuration)?;
             let is_anew = self.state.is_none() && self.is_alone();
             let back = self.back();
             self.adopt_clock()?;
             let (readers, clock) = (self.readers.subscribe(), self.clock.clone());
-            match ScratchPoller::start(&self.options.dir, &options, is_anew, back, readers, clock).await {
+            match ScratchPoller::start(self.options.state.dir(), &options, is_anew, back, readers, clock).await {
                 Ok(poller) => self.poller = Some(poller),
                 // Another command was faster.
                 Err(ArrivalError::Store(store::Error::InUse { .. })) => return Ok(()),
@@ -47,7 +47,7 @@ impl ArrivalReader {
 
     /// Makes the clock of this process go on with the relay's time, by which `budget.ring` is dated.
     fn adopt_clock(&self) -> Result<(), ArrivalError> {
-        if let Some(snapshot) = store::open_snapshot(&self.options.dir)? {
+        if let Some(snapshot) = store::open_snapshot(&self.options.state)? {
             self.clock.resume(snapshot.spool.clock_memory()?, snapshot.spool.newest_instant()?);
         }
         Ok(())

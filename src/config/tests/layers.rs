@@ -26,7 +26,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         (_, "proxy", _) => quoted("http://p.example"),
         ("admin", "listen", _) => quoted("127.0.0.1:1"),
         ("heartbeat", "url", _) => quoted("https://h.example"),
-        ("admin" | "heartbeat", _, _) => return None,
+        ("admin" | "heartbeat", _, _) | ("state", "url" | "namespace", _) => return None,
         ("sinks", key, _) if of_others(key) => return None,
         ("api", key, _) if key.starts_with("tls.") => return None,
         (_, _, KeyKind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),

@@ -128,7 +128,7 @@ fn effect(key: &str, holds_api_back: bool, erasing_changes: bool) -> Effect {
         // A label that formats show; requests do not depend on it.
         _ if key == "api.account" => Effect::Now,
         Some(("api", _)) if holds_api_back => Effect::AtStart,
-        Some(("state", "dir")) => Effect::AtStart,
+        Some(("state", "dir" | "url" | "namespace")) => Effect::AtStart,
         Some(("state", "keep_delivered")) if erasing_changes => Effect::AtStart,
         Some(("api" | "poll" | "state" | "codes" | "events", _) | ("log", "level")) => Effect::Now,
         _ => Effect::AtStart,

@@ -8,6 +8,7 @@
 
 mod diff;
 mod prepare;
+mod standing_by;
 mod watched_files;
 
 use std::collections::BTreeSet;
@@ -24,14 +25,14 @@ use super::log_sentences::{
     NEEDS_RESTART, NOT_RELOADED, NOTHING_CHANGED, RELOADED, SECRETS_NOT_READ, SECRETS_READ_AGAIN, SINK_NOT_CONFIGURED,
 };
 use super::logging::LogLevel;
+use super::relay_feed::RelayFeed;
 use super::setups::SinkBuilder;
-use crate::api::Client;
 use crate::api::budget::{BudgetLimits, WINDOW};
 use crate::config::{Config, Errors};
 use crate::delivery::Delivery;
 use crate::domain::UnixMs;
 use crate::ingest::coverage::Rules;
-use crate::ingest::{PollSettings, PollerControl};
+use crate::ingest::{PollSettings, PollerControl, RequestSlots};
 use crate::status::ReloadReport;
 use crate::time::Clock;
 
@@ -61,7 +62,9 @@ pub struct Reloading {
 /// The parts of a relay that a reload changes, beside delivery.
 pub(super) struct Reloader {
     reloading: Reloading,
-    control: PollerControl<Client>,
+    control: PollerControl<RelayFeed>,
+    /// The slots of the request budget that relays share; `None`: the relay is alone on its state.
+    slots: Option<RequestSlots>,
     builder: SinkBuilder,
     clock: Clock,
     config: Arc<Config>,
@@ -109,16 +112,18 @@ pub(super) struct Reading {
 impl Reloader {
     pub(super) fn new(
         reloading: Reloading,
-        control: PollerControl<Client>,
+        control: PollerControl<RelayFeed>,
         builder: SinkBuilder,
         config: Config,
         clock: Clock,
+        slots: Option<RequestSlots>,
     ) -> Self {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             reloading,
             control,
+            slots,
             builder,
             clock,
             // A file may have changed between the reading of the configuration and now.
@@ -240,7 +245,8 @@ impl Reloader {
         }
         if client.is_some() || ["poll", "state", "events"].iter().any(|section| diff.changes(section)) || changes_sinks
         {
-            self.control.follow(poll_settings(&config, client));
+            let feed = client.map(|client| RelayFeed::new(client, self.slots.clone()));
+            self.control.follow(poll_settings(&config, feed));
         }
         self.answer_poller();
         self.reloading.level.set(config.log.level);
@@ -298,7 +304,7 @@ async fn found_by(looking: &mut Option<JoinHandle<Look>>) -> Result<Look, JoinEr
 }
 
 /// Returns the settings of the poller.
-fn poll_settings(config: &Config, feed: Option<Client>) -> PollSettings<Client> {
+fn poll_settings(config: &Config, feed: Option<RelayFeed>) -> PollSettings<RelayFeed> {
     PollSettings {
         feed,
         limits: BudgetLimits {

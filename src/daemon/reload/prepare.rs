@@ -109,7 +109,7 @@ impl Preparation {
 
 /// Returns the configuration as it takes effect beside the configuration before: settings that need a restart keep their
 /// values.
-fn in_effect(config: Config, before: &Config, diff: &ConfigDiff) -> Config {
+pub(super) fn in_effect(config: Config, before: &Config, diff: &ConfigDiff) -> Config {
     let mut in_effect = config;
     for key in &diff.needs_restart {
         in_effect.source.fingerprints.take_from(&before.source.fingerprints, key);
@@ -118,6 +118,7 @@ fn in_effect(config: Config, before: &Config, diff: &ConfigDiff) -> Config {
         in_effect.api = before.api.clone();
     }
     in_effect.state.dir.clone_from(&before.state.dir);
+    in_effect.state.database.clone_from(&before.state.database);
     if diff.needs_restart.contains("state.keep_delivered") {
         in_effect.state.keep_delivered = before.state.keep_delivered;
     }

@@ -285,7 +285,15 @@ mod tests {
 
     fn disk(dir: &std::path::Path, max_size: u64, now: Instant) -> Disk {
         let (keep_delivered, keep_dead) = (RetentionPeriod::Forever, RetentionPeriod::Forever);
-        let options = store::Options { dir: dir.to_owned(), keep_delivered, keep_dead, max_size, min_free: 0 };
+        let options = store::Options {
+            dir: dir.to_owned(),
+            database: None,
+            namespace: String::new(),
+            keep_delivered,
+            keep_dead,
+            max_size,
+            min_free: 0,
+        };
         Disk::new(Store::open(dir).unwrap(), &options, now)
     }
 

@@ -233,6 +233,8 @@ mod tests {
     fn options() -> store::Options {
         store::Options {
             dir: PathBuf::new(),
+            database: None,
+            namespace: String::new(),
             keep_delivered: store::RetentionPeriod::Forever,
             keep_dead: store::RetentionPeriod::Forever,
             max_size: LIMITS.max_size,

@@ -228,6 +228,8 @@ mod tests {
 
     fn options(keep_delivered: RetentionPeriod) -> Options {
         Options {
+            database: None,
+            namespace: String::new(),
             dir: PathBuf::new(),
             keep_delivered,
             keep_dead: RetentionPeriod::Forever,

@@ -116,6 +116,8 @@ impl World {
         let double = Double { clock: clock.clone(), script, asked, rates, keys: 1, key: 0, undated: 0, date_ahead_ms };
         let options = store::Options {
             dir: dir.path().to_owned(),
+            database: None,
+            namespace: String::new(),
             keep_delivered: RetentionPeriod::Forever,
             keep_dead: RetentionPeriod::Forever,
             max_size: 1 << 40,

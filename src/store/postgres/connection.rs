@@ -55,10 +55,28 @@ pub(in crate::store) struct PostgresBackend {
     pub(super) changed_by_others: bool,
     /// The epoch of the lease that the caller has; `None` for a command, which needs no lease.
     pub(super) epoch: Option<i64>,
-    /// Whether it is unknown how the last transaction ended.
-    is_uncertain: bool,
+    /// Why this backend makes no changes any more.
+    unusable: Option<Unusable>,
     /// How often this backend waited for an answer.
     pub(super) round_trips: Cell<u64>,
+}
+
+/// Why a backend makes no changes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unusable {
+    /// It is unknown how the last transaction ended.
+    Uncertain,
+    /// The database was restored to an earlier moment.
+    WentBack,
+}
+
+impl From<Unusable> for Error {
+    fn from(why: Unusable) -> Self {
+        match why {
+            Unusable::Uncertain => Self::Uncertain,
+            Unusable::WentBack => Self::WentBack,
+        }
+    }
 }
 
 impl PostgresBackend {
@@ -83,7 +101,7 @@ impl PostgresBackend {
             commits: Cell::new(None),
             changed_by_others: false,
             epoch: None,
-            is_uncertain: false,
+            unusable: None,
             round_trips: Cell::new(0),
         }
     }
@@ -115,9 +133,10 @@ impl PostgresBackend {
         &mut self,
         work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        if self.is_uncertain {
-            return Err(Error::Uncertain);
+        if let Some(why) = self.unusable {
+            return Err(why.into());
         }
+        let known = self.commits.get();
         let (begin, epoch) = (self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE"), self.epoch);
         let changed = self.with_client(|client, runtime| {
             let statements = Statements::new(client, runtime, &self.round_trips);
@@ -128,7 +147,11 @@ impl PostgresBackend {
                 statements.flush()?;
                 let first = statements.first.take();
                 let begun = first.ok_or_else(|| Failure::unreadable("the function begin_change"))?;
-                Ok((value, get::<String>(&begun, 0)?, get::<i64>(&begun, 1)?))
+                let commits: i64 = get(&begun, 1)?;
+                if known.is_some_and(|known| commits <= known) {
+                    return Err(Failure::WentBack);
+                }
+                Ok((value, get::<String>(&begun, 0)?, commits))
             })();
             match changed {
                 Ok((value, transaction, commits)) => Ok((value, transaction, commits, statements.command(COMMIT))),
@@ -137,8 +160,11 @@ impl PostgresBackend {
                     Err(failure)
                 }
             }
-        })?;
-        let (value, transaction, commits, committed) = changed;
+        });
+        if let Err(Error::WentBack) = changed {
+            self.unusable = Some(Unusable::WentBack);
+        }
+        let (value, transaction, commits, committed) = changed?;
         if let Err(failure) = committed {
             self.resolve(&transaction, failure)?;
         }
@@ -183,7 +209,7 @@ impl PostgresBackend {
                 _ => {}
             }
         }
-        self.is_uncertain = true;
+        self.unusable = Some(Unusable::Uncertain);
         Err(Error::Uncertain)
     }
 

@@ -26,8 +26,8 @@ const HALF_OPEN: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(2);
 const QUESTIONS: u32 = 3;
 
-/// The longest name of a schema, in bytes. PostgreSQL cuts off longer names without an error.
-const LONGEST_NAMESPACE: usize = 63;
+/// The part of an address that asks for TLS.
+const SSL: &str = "sslmode=require";
 
 /// A schema of a PostgreSQL database that keeps a state.
 #[derive(Clone)]
@@ -38,27 +38,18 @@ pub struct Database {
 }
 
 impl Database {
-    /// Takes the address of a database (`postgresql://…` or `host=… user=…`) and the name of the schema.
+    /// Takes the address of a database (`postgresql://…` or `host=… user=…`) and the name of the schema, which PostgreSQL
+    /// takes without quotes.
     ///
     /// # Errors
-    /// Returns what is wrong with the address or with the name, without a part of the address.
+    /// Returns what is wrong with the address, without a part of it, in words that follow the name of the key.
     pub fn new(url: &Secret, namespace: &str) -> Result<Self, String> {
+        // Certificates are always checked, so these two words of other clients ask for nothing more than `require`.
+        let known = url.expose().replace("sslmode=verify-full", SSL).replace("sslmode=verify-ca", SSL);
         // An error of the parser may repeat a part of the address, which may be a part of the password.
-        let mut config: Config =
-            url.expose().parse().map_err(|_| "is no address of a PostgreSQL database".to_owned())?;
+        let mut config: Config = known.parse().map_err(|_| "is no address of a PostgreSQL database".to_owned())?;
         if config.get_hosts().is_empty() {
-            return Err("names no host".to_owned());
-        }
-        let is_plain =
-            |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if namespace.is_empty()
-            || namespace.len() > LONGEST_NAMESPACE
-            || !is_plain(namespace)
-            || namespace.starts_with("pg_")
-        {
-            return Err(
-                "is no name for a schema: up to 63 lower-case letters, digits and _, not beginning with pg_".to_owned()
-            );
+            return Err("names no host of a PostgreSQL database".to_owned());
         }
         if config.get_application_name().is_none() {
             config.application_name("joltsms-relay");
@@ -104,7 +95,7 @@ impl Database {
             }
         };
         let connected = wait_for(runtime, limit, connecting).unwrap_or(Err(Failure::TooSlow));
-        connected.map_err(|failure| self.explain(failure))
+        connected.map_err(|failure| Error::Unreachable(failure.into()))
     }
 
     /// Turns a failure into an error of the store.
@@ -113,7 +104,11 @@ impl Database {
         match failure {
             Failure::Unreadable(what) => Error::DamagedSchema { namespace: namespace(), what },
             Failure::NotTheRelay => Error::RoleLost,
-            Failure::TooSlow | Failure::Client(_) | Failure::Refused { .. } => Error::Database(failure.into()),
+            Failure::WentBack => Error::WentBack,
+            Failure::TooSlow | Failure::Client(_) | Failure::Refused { ends_connection: true, .. } => {
+                Error::Unreachable(failure.into())
+            }
+            Failure::Refused { ends_connection: false, .. } => Error::Database(failure.into()),
         }
     }
 }
@@ -131,21 +126,14 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused_without_repeating_it() {
-        for (url, namespace) in [
-            ("hunter2", "relay"),
-            ("postgresql://me:hunter2@host:port/db", "relay"),
-            ("user=me password=hunter2", "relay"),
-            ("postgresql://me:hunter2@host/db", ""),
-            ("postgresql://me:hunter2@host/db", "Relay"),
-            ("postgresql://me:hunter2@host/db", "a;b"),
-            ("postgresql://me:hunter2@host/db", "pg_relay"),
-            ("postgresql://me:hunter2@host/db", &"x".repeat(64)),
-        ] {
-            let wrong = Database::new(&Secret::from(url), namespace).unwrap_err();
+        for url in ["hunter2", "postgresql://me:hunter2@host:port/db", "user=me password=hunter2"] {
+            let wrong = Database::new(&Secret::from(url), "relay").unwrap_err();
             assert!(!wrong.contains("hunter2"), "{wrong}");
         }
         let right = Database::new(&Secret::from("postgresql://me:hunter2@host/db?sslmode=disable"), "relay_1").unwrap();
         assert_eq!(right.namespace(), "relay_1");
         assert!(!format!("{right:?}").contains("hunter2"));
+        let checked = Database::new(&Secret::from("postgresql://me@host/db?sslmode=verify-full"), "relay").unwrap();
+        assert_eq!(checked.config.get_ssl_mode(), SslMode::Require);
     }
 }

@@ -28,8 +28,52 @@ pub(super) mod tests;
 mod transactions;
 mod waiting;
 
-pub(super) use connection::PostgresBackend;
+use super::backend::Spool;
+use super::error::Error;
+use super::lease::{LeaseTransactions, ReplicaGroup, RequestTransactions};
+use connection::PostgresBackend;
+use replica::Replica;
+
 pub use database::Database;
-pub use replica::Replica;
 
 impl super::Backend for PostgresBackend {}
+
+/// Does the work of [`super::open::open_under_lease`].
+pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
+    let writer = PostgresBackend::open(database)?.under_lease(epoch);
+    let reader = writer.another();
+    Ok((Box::new(writer), Box::new(reader)))
+}
+
+/// Opens an existing state, for reading or for the small transactions of a command; `None` if there is none.
+pub(super) fn open_existing(database: &Database) -> Result<Option<Box<Spool>>, Error> {
+    Ok(PostgresBackend::open_existing(database)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+}
+
+/// Opens an existing state for reading, and reads which relays share it; `None` if there is none.
+pub(super) fn open_with_replicas(database: &Database) -> Result<Option<(Box<Spool>, ReplicaGroup)>, Error> {
+    let Some(spool) = PostgresBackend::open_existing(database)? else { return Ok(None) };
+    let replicas = replica::group(&spool)?;
+    Ok(Some((Box::new(spool), replicas)))
+}
+
+/// Opens the state without a lease. A missing schema is made, and one of an earlier format is brought to the present
+/// format.
+pub(super) fn open_or_make(database: &Database) -> Result<Box<Spool>, Error> {
+    Ok(Box::new(PostgresBackend::open(database)?))
+}
+
+/// Reads which relays share the state. The state must exist.
+pub(super) fn replicas(database: &Database) -> Result<ReplicaGroup, Error> {
+    replica::group(&PostgresBackend::on(database))
+}
+
+/// Does the work of [`super::join_replicas`].
+pub(super) fn join(database: &Database, name: &str) -> Result<Box<dyn LeaseTransactions>, Error> {
+    Ok(Box::new(Replica::join(database, name)?))
+}
+
+/// Does the work of [`super::request_records`].
+pub(super) fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
+    Box::new(PostgresBackend::on(database))
+}

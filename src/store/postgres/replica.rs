@@ -8,8 +8,11 @@ use std::time::Duration;
 use super::connection::{PostgresBackend, Statements};
 use super::database::Database;
 use super::statement::{Failure, Param, get, params};
+use crate::domain::UnixMs;
 use crate::store::error::Error;
-use crate::store::lease::{LeaseOffer, LeaseTransactions, LeaseView, ReplicaView, RequestId, RequestTransactions};
+use crate::store::lease::{
+    LeaseOffer, LeaseTransactions, LeaseView, ReplicaGroup, ReplicaView, RequestId, RequestTransactions,
+};
 
 /// How long a recorded request is kept. The budget counts requests of the last minute.
 const REQUESTS_KEPT: Duration = Duration::from_secs(300);
@@ -23,7 +26,7 @@ const VIEW: &str = "epoch, CASE WHEN expires > clock_timestamp() THEN holder END
 
 /// A relay that shares a state with others. The methods block, as those of [`crate::store::Backend`].
 #[derive(Debug)]
-pub struct Replica {
+pub(super) struct Replica {
     pub(super) state: PostgresBackend,
     name: String,
 }
@@ -32,35 +35,25 @@ impl Replica {
     /// Joins the relays that share a state. `name` is a name that no other relay has. A missing schema is made.
     ///
     /// # Errors
-    /// Returns the errors of [`crate::store::open_database`].
-    pub fn join(database: &Database, name: impl Into<String>) -> Result<Self, Error> {
+    /// Returns the errors of [`crate::store::join_replicas`].
+    pub(super) fn join(database: &Database, name: impl Into<String>) -> Result<Self, Error> {
         Ok(Self { state: PostgresBackend::open(database)?, name: name.into() })
     }
+}
 
-    /// Reads who has the lease.
-    ///
-    /// # Errors
-    /// Returns the errors that [`crate::store::Backend`] lists.
-    pub fn lease(&self) -> Result<LeaseView, Error> {
-        self.state.read(view)
-    }
-
-    /// Reads which relays share the state, in the order of their names.
-    ///
-    /// # Errors
-    /// Returns the errors that [`crate::store::Backend`] lists.
-    pub fn replicas(&self) -> Result<Vec<ReplicaView>, Error> {
-        self.state.read(|statements| {
-            let rows = statements.rows(
-                "SELECT name, (extract(epoch FROM clock_timestamp() - since) * 1000)::bigint,
-                        (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint
-                 FROM replica ORDER BY name",
-                Vec::new(),
-            )?;
-            let replica = |row| Ok(ReplicaView { name: get(row, 0)?, joined: span(row, 1)?, seen: span(row, 2)? });
-            rows.iter().map(replica).collect()
-        })
-    }
+/// Reads who has the lease, and which relays share the state, in the order of their names.
+pub(super) fn group(state: &PostgresBackend) -> Result<ReplicaGroup, Error> {
+    state.read(|statements| {
+        let rows = statements.rows(
+            "SELECT name, (extract(epoch FROM clock_timestamp() - since) * 1000)::bigint,
+                    (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint
+             FROM replica ORDER BY name",
+            Vec::new(),
+        )?;
+        let replica = |row| Ok(ReplicaView { name: get(row, 0)?, joined: span(row, 1)?, seen: span(row, 2)? });
+        let replicas = rows.iter().map(replica).collect::<Result<_, Failure>>()?;
+        Ok(ReplicaGroup { lease: view(statements)?, replicas })
+    })
 }
 
 impl LeaseTransactions for Replica {
@@ -71,13 +64,14 @@ impl LeaseTransactions for Replica {
             let free = "SELECT 1 FROM lease WHERE one = 1 AND (expires IS NULL OR expires <= clock_timestamp())";
             // The lock waits for the last transaction of the holder before, so it is taken only if the lease is free.
             if statements.exists(free, Vec::new())? && statements.exists(&format!("{free} FOR UPDATE"), Vec::new())? {
-                let taken = statements.value(
+                let taken = statements.row(
                     "UPDATE lease SET epoch = epoch + 1, holder = $1,
                                       expires = clock_timestamp() + $2 * INTERVAL '1 millisecond'
-                     WHERE one = 1 RETURNING epoch",
+                     WHERE one = 1 RETURNING epoch, (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
                     vec![Param::from(&name), milliseconds(valid)],
                 )?;
-                return taken.map(LeaseOffer::Granted).ok_or_else(|| Failure::unreadable("the lease is missing"));
+                let taken = taken.ok_or_else(|| Failure::unreadable("the lease is missing"))?;
+                return Ok(LeaseOffer::Granted { epoch: get(&taken, 0)?, at: UnixMs(get(&taken, 1)?) });
             }
             Ok(LeaseOffer::Held(view(statements)?))
         })
@@ -117,9 +111,9 @@ impl LeaseTransactions for Replica {
     }
 }
 
-impl RequestTransactions for Replica {
+impl RequestTransactions for PostgresBackend {
     fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error> {
-        self.state.side_transaction(|statements| {
+        self.side_transaction(|statements| {
             statements.later("SELECT check_lease($1)", params![epoch]);
             statements.later(
                 "DELETE FROM request WHERE sent < clock_timestamp() - $1 * INTERVAL '1 millisecond'",
@@ -134,14 +128,14 @@ impl RequestTransactions for Replica {
     }
 
     fn record_answer(&mut self, request: RequestId) -> Result<(), Error> {
-        self.state.side_transaction(|statements| {
+        self.side_transaction(|statements| {
             statements.later("UPDATE request SET answered = clock_timestamp() WHERE id = $1", params![request.0]);
             Ok(())
         })
     }
 
     fn recent_requests(&self) -> Result<Vec<Option<Duration>>, Error> {
-        self.state.read(|statements| {
+        self.read(|statements| {
             let rows = statements.rows(
                 "SELECT (extract(epoch FROM clock_timestamp() - answered) * 1000)::bigint FROM request
                  WHERE coalesce(answered, sent) > clock_timestamp() - $1 * INTERVAL '1 millisecond' ORDER BY id",

@@ -38,6 +38,9 @@ pub(super) enum Failure {
     /// The state holds something that no relay wrote.
     #[error("{0}")]
     Unreadable(String),
+    /// The database has fewer changes than this relay made or saw.
+    #[error("the database was restored to an earlier moment")]
+    WentBack,
     /// The lease belongs to another relay, or has ended.
     #[error("another relay is the active one")]
     NotTheRelay,
@@ -48,7 +51,7 @@ impl Failure {
     pub(super) fn keeps_connection(&self) -> bool {
         match self {
             Self::Refused { ends_connection, .. } => !ends_connection,
-            Self::NotTheRelay | Self::Unreadable(_) => true,
+            Self::NotTheRelay | Self::WentBack | Self::Unreadable(_) => true,
             Self::TooSlow | Self::Client(_) => false,
         }
     }

@@ -78,7 +78,7 @@ impl PostgresScratch {
 #[cfg(feature = "replicas")]
 impl Scratch for PostgresScratch {
     fn open(&self) -> Box<Spool> {
-        open_database(&self.0).unwrap()
+        postgres::tests::open(&self.0)
     }
 
     fn number(&self, query: &str) -> i64 {

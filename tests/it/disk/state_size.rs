@@ -138,6 +138,8 @@ async fn the_state_does_not_grow() {
         mode: Mode::Run,
         state: store::Options {
             dir: dir.path().to_owned(),
+            database: None,
+            namespace: String::new(),
             keep_delivered: RetentionPeriod::For(keep),
             keep_dead: RetentionPeriod::Forever,
             max_size: 1 << 30,

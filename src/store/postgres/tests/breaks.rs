@@ -69,6 +69,21 @@ fn a_commit_of_which_the_database_knows_nothing_makes_the_state_unusable() {
 }
 
 #[test]
+fn a_database_that_was_restored_to_an_earlier_moment_is_noticed() {
+    let Some(database) = scratch_database("a_database_that_was_restored") else { return };
+    let mut spool = PostgresBackend::open(&database).unwrap();
+    register(&mut spool, &["crm"]);
+    run(&mut spool, "INSERT INTO meta VALUES ('start', 'now')");
+    run_outside(&database, &format!("UPDATE {}.writer SET commits = commits - 1", database.namespace()));
+    let setups = [SinkSetup::new("web")];
+    for _ in 0..2 {
+        let refused = spool.register_sinks(&setups, UnixMs::MAX, UnixMs(0)).unwrap_err();
+        assert!(matches!(refused, Error::WentBack) && refused.ends_term());
+    }
+    register(&mut PostgresBackend::open(&database).unwrap(), &["web"]);
+}
+
+#[test]
 fn a_transaction_that_stands_still_is_ended_by_the_server() {
     let Some(database) = scratch_database("a_transaction_that_stands_still") else { return };
     let mut spool = PostgresBackend::open(&database).unwrap();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::replica::Replica;
+use super::super::replica::{Replica, group};
 use super::*;
-use crate::store::{LeaseOffer, LeaseTransactions as _, RequestTransactions as _, Store};
+use crate::store::{LeaseOffer, LeaseTransactions as _, ReplicaGroup, RequestTransactions as _, Store};
 
 /// A lease that ends within the test only if the test waits for it.
 const LONG: Duration = Duration::from_secs(600);
@@ -20,7 +20,7 @@ fn join(database: &Database, name: &str) -> Replica {
 
 fn granted(offer: LeaseOffer) -> i64 {
     match offer {
-        LeaseOffer::Granted(epoch) => epoch,
+        LeaseOffer::Granted { epoch, .. } => epoch,
         LeaseOffer::Held(view) => panic!("{view:?}"),
     }
 }
@@ -42,12 +42,12 @@ fn of_many_relays_one_gets_the_lease() {
             names.iter().map(|name| scope.spawn(|| join(&database, name).take(LONG).unwrap())).collect();
         asking.into_iter().map(|asked| asked.join().unwrap()).collect()
     });
-    let granted: Vec<_> = offers.iter().filter(|offer| **offer == LeaseOffer::Granted(1)).collect();
+    let granted: Vec<_> = offers.iter().filter(|offer| matches!(offer, LeaseOffer::Granted { epoch: 1, .. })).collect();
     assert_eq!(granted.len(), 1, "{offers:?}");
     let anybody = join(&database, "anybody");
-    let view = anybody.lease().unwrap();
+    let ReplicaGroup { lease: view, replicas } = group(&anybody.state).unwrap();
     assert!(names.contains(view.holder.as_ref().unwrap()) && view.epoch == 1 && view.left > LONG / 2, "{view:?}");
-    let there: Vec<String> = anybody.replicas().unwrap().into_iter().map(|replica| replica.name).collect();
+    let there: Vec<String> = replicas.into_iter().map(|replica| replica.name).collect();
     assert_eq!(there, names);
 }
 
@@ -59,22 +59,30 @@ fn a_relay_that_another_one_followed_changes_nothing_and_asks_for_nothing() {
     let mut spool = opened(&database, epoch);
     register(&mut spool, &["crm"]);
     spool.commit(&page(1), UnixMs(1)).unwrap();
-    first.record_request(epoch).unwrap();
+    first.state.record_request(epoch).unwrap();
     end_lease(&database);
     let later = granted(second.take(LONG).unwrap());
     assert!(later > epoch);
     assert!(matches!(spool.commit(&page(2), UnixMs(2)), Err(Error::RoleLost)));
     assert!(matches!(spool.settle(&[settled(SinkId(1), 1, DELIVERED)], UnixMs(2)), Err(Error::RoleLost)));
     assert!(matches!(spool.pause(SinkId(1), crate::domain::PauseReason::Gone, UnixMs(2)), Err(Error::RoleLost)));
-    assert!(matches!(first.record_request(epoch), Err(Error::RoleLost)));
+    assert!(matches!(first.state.record_request(epoch), Err(Error::RoleLost)));
     assert!(!first.renew(epoch, LONG).unwrap());
     first.hand_over(epoch).unwrap();
-    assert_eq!(second.lease().unwrap().holder.as_deref(), Some("second"), "it was not the first one's to give");
+    assert_eq!(
+        group(&second.state).unwrap().lease.holder.as_deref(),
+        Some("second"),
+        "it was not the first one's to give"
+    );
     let mut next = opened(&database, later);
     assert_eq!(next.known(&["m1", "m2"]).unwrap(), [Some(Seq(1)), None]);
     assert_eq!(next.waiting(SinkId(1)).unwrap().fresh, 1);
     next.commit(&page(2), UnixMs(3)).unwrap();
-    assert_eq!(second.recent_requests().unwrap().len(), 1, "the next relay knows what the one before it asked for");
+    assert_eq!(
+        second.state.recent_requests().unwrap().len(),
+        1,
+        "the next relay knows what the one before it asked for"
+    );
 }
 
 #[test]
@@ -101,9 +109,9 @@ fn a_lease_is_renewed_and_handed_over() {
     assert!(matches!(second.take(LONG).unwrap(), LeaseOffer::Held(view) if view.left > LONG / 2));
     first.hand_over(epoch).unwrap();
     first.leave().unwrap();
-    assert_eq!(second.lease().unwrap().holder, None);
+    assert_eq!(group(&second.state).unwrap().lease.holder, None);
     assert_eq!(granted(second.take(LONG).unwrap()), epoch + 1);
-    let there: Vec<String> = second.replicas().unwrap().into_iter().map(|replica| replica.name).collect();
+    let there: Vec<String> = group(&second.state).unwrap().replicas.into_iter().map(|replica| replica.name).collect();
     assert_eq!(there, ["second"]);
     second.leave().unwrap();
     assert_eq!(granted(first.take(LONG).unwrap()), epoch + 2, "who leaves gives the lease back");
@@ -147,7 +155,7 @@ fn renewing_does_not_wait_for_a_transaction_under_way() {
         .transaction(|statements| {
             statements.flush()?;
             assert!(relay.renew(epoch, LONG).unwrap());
-            relay.record_request(epoch).map(drop).map_err(|error| Failure::unreadable(error.to_string()))
+            relay.state.record_request(epoch).map(drop).map_err(|error| Failure::unreadable(error.to_string()))
         })
         .unwrap();
 }
@@ -157,18 +165,18 @@ fn requests_are_remembered_with_their_age() {
     let Some(database) = scratch_database("requests_are_remembered") else { return };
     let mut relay = join(&database, "relay");
     let epoch = granted(relay.take(LONG).unwrap());
-    let answered = relay.record_request(epoch).unwrap();
-    relay.record_request(epoch).unwrap();
-    relay.record_answer(answered).unwrap();
-    let requests = join(&database, "next").recent_requests().unwrap();
+    let answered = relay.state.record_request(epoch).unwrap();
+    relay.state.record_request(epoch).unwrap();
+    relay.state.record_answer(answered).unwrap();
+    let requests = join(&database, "next").state.recent_requests().unwrap();
     assert!(matches!(requests[..], [Some(age), None] if age < Duration::from_secs(60)), "{requests:?}");
     run_outside(
         &database,
         &format!("UPDATE {}.request SET sent = sent - INTERVAL '1 hour', answered = NULL", database.namespace()),
     );
-    assert_eq!(relay.recent_requests().unwrap(), []);
-    relay.record_request(epoch).unwrap();
-    assert_eq!(relay.recent_requests().unwrap().len(), 1);
+    assert_eq!(relay.state.recent_requests().unwrap(), []);
+    relay.state.record_request(epoch).unwrap();
+    assert_eq!(relay.state.recent_requests().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +184,7 @@ async fn the_handle_for_tasks_refuses_changes_without_the_lease() {
     let Some(database) = scratch_database("the_handle_for_tasks") else { return };
     let mut relay = join(&database, "relay");
     let epoch = granted(relay.take(LONG).unwrap());
-    let store = Store::open_database(&database, epoch).unwrap();
+    let store = Store::open_under_lease(&database, epoch).unwrap();
     store.write(|spool| spool.commit(&page(1), UnixMs(1))).await.unwrap();
     assert_eq!(store.read(|spool| spool.known(&["m1"])).await.unwrap(), [Some(Seq(1))]);
     relay.hand_over(epoch).unwrap();

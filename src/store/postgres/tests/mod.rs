@@ -1,6 +1,7 @@
 //! Tests of everything that is particular to PostgreSQL.
 
 #[path = "../../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the whole program")]
 mod server;
 
 mod breaks;
@@ -20,7 +21,7 @@ use crate::secret::Secret;
 use crate::store::tests::{ALL, DELIVERED, gap, insert, marks, register, release, settled};
 use crate::store::{
     CoverageTransactions as _, DeliveryTransactions as _, DiskMaintenance as _, Error, OperatorTransactions as _,
-    RegistrationTransactions as _, SinkId, SinkSetup, ViewTransactions as _,
+    RegistrationTransactions as _, SinkId, SinkSetup, Spool, ViewTransactions as _,
 };
 
 /// Returns a schema that no other test uses, on a server for all tests of this process. Returns `None`, and reports that
@@ -41,6 +42,11 @@ fn skipped(test: &str) {
 
 fn database(url: &str, namespace: &str) -> Database {
     Database::new(&Secret::from(url), namespace).unwrap()
+}
+
+/// Opens the state in a schema without a lease. The first call makes the state.
+pub(in crate::store) fn open(database: &Database) -> Box<Spool> {
+    Box::new(PostgresBackend::open(database).unwrap())
 }
 
 /// Runs a query of one number on the state in a schema.

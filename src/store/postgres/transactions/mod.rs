@@ -7,6 +7,7 @@
 
 mod account;
 mod claims;
+mod copying;
 mod coverage;
 mod delivery;
 mod expiry;

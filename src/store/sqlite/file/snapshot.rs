@@ -31,7 +31,7 @@ pub(in crate::store) fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Er
     let open = || {
         let Some(SqliteSnapshot { spool, running, role }) = begin(dir)? else { return Ok(None) };
         spool.check_current()?;
-        Ok(Some(Snapshot { spool: Box::new(spool), running, _role: role }))
+        Ok(Some(Snapshot { spool: Box::new(spool), running, replicas: None, _role: role }))
     };
     open().map_err(|error| state_files::explain_full_disk(dir, error))
 }

@@ -6,7 +6,7 @@ use super::portions::last_of_next_messages;
 use crate::domain::{Seq, UnixMs};
 use crate::store::error::Error;
 use crate::store::relay_time::RelayTimeTransactions;
-use crate::store::role::is_running;
+use crate::store::role::is_locked;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::time::{ClockCorrection, ClockMemory};
 
@@ -72,7 +72,7 @@ impl RelayTimeTransactions for SqliteBackend {
     }
 
     fn clock_beside(&self) -> Result<(Option<ClockMemory>, bool), Error> {
-        let runs = is_running(self.dir())?;
+        let runs = is_locked(self.dir())?;
         Ok((self.clock_memory()?, runs.unwrap_or(false)))
     }
 

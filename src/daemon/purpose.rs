@@ -1,0 +1,16 @@
+//! What the daemon is started for.
+
+use crate::ingest::Mode;
+
+/// How the daemon is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// Whether to relay until stopped, or to catch up once.
+    pub mode: Mode,
+    /// Whether the operator said that a new key or address belongs to the same account.
+    pub accept_account: bool,
+    /// Whether the caller shows the progress of a long catch-up. If not, the log reports the progress.
+    pub shows_progress: bool,
+    /// The name of the machine's present start, if the service manager tells it.
+    pub boot_id: Option<String>,
+}

@@ -1,0 +1,57 @@
+//! What takes the place of the backend for PostgreSQL in a build without the feature `replicas`: there is no database.
+
+use std::convert::Infallible;
+
+use super::backend::Spool;
+use super::error::Error;
+use super::lease::{LeaseTransactions, ReplicaGroup, RequestTransactions};
+use crate::secret::Secret;
+
+/// A database that keeps a state. This build knows none.
+#[derive(Clone, Debug)]
+pub struct NoDatabase(Infallible);
+
+pub use NoDatabase as Database;
+
+impl NoDatabase {
+    /// Refuses every address.
+    ///
+    /// # Errors
+    /// Says in each case that this build lacks the feature.
+    pub fn new(_url: &Secret, _namespace: &str) -> Result<Self, String> {
+        Err("needs a build with the feature `replicas`".to_owned())
+    }
+
+    /// Returns the name of the schema.
+    pub fn namespace(&self) -> &str {
+        match self.0 {}
+    }
+}
+
+pub(super) fn open_under_lease(database: &Database, _epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
+    match database.0 {}
+}
+
+pub(super) fn open_existing(database: &Database) -> Result<Option<Box<Spool>>, Error> {
+    match database.0 {}
+}
+
+pub(super) fn open_with_replicas(database: &Database) -> Result<Option<(Box<Spool>, ReplicaGroup)>, Error> {
+    match database.0 {}
+}
+
+pub(super) fn open_or_make(database: &Database) -> Result<Box<Spool>, Error> {
+    match database.0 {}
+}
+
+pub(super) fn replicas(database: &Database) -> Result<ReplicaGroup, Error> {
+    match database.0 {}
+}
+
+pub(super) fn join(database: &Database, _name: &str) -> Result<Box<dyn LeaseTransactions>, Error> {
+    match database.0 {}
+}
+
+pub(super) fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
+    match database.0 {}
+}

@@ -1,0 +1,148 @@
+//! Commands, probes and refusals of relays that share a state.
+
+use serde_json::Value;
+
+use super::group::Group;
+use crate::admin::client::{address, get};
+use crate::support::relay::Setup;
+use crate::support::scene::Scene;
+use crate::support::waiting::wait_until;
+
+/// Runs a command with the configuration of a relay. Returns exit code, stdout, stderr.
+fn command(group: &Group, number: usize, arguments: &[&str]) -> (i32, String, String) {
+    group.setup(number).args(arguments).output()
+}
+
+#[test]
+fn probes_metrics_and_status_say_who_is_active() {
+    let Some(group) = Group::new() else { return };
+    let mut group = group.set("ADMIN__LISTEN", "127.0.0.1:0");
+    let first = group.start();
+    assert_eq!(group.wait_for_active(), first);
+    let second = group.start();
+    group.relay(second).wait_for_log("stands by until it is the active one");
+    let (active, standby) = (address(group.relay(first)), address(group.relay(second)));
+    let ready = |address| get(address, "/readyz").body;
+    wait_until("a relay that is ready", || ready(active).contains("{\"ready\":true,\"reasons\":[]}"), || group.logs());
+    wait_until(
+        "a relay that stands by and is ready",
+        || ready(standby).contains("{\"ready\":true,\"stands_by\":true,\"reasons\":[]}"),
+        || format!("{}\n{}", ready(standby), group.logs()),
+    );
+    for (address, sample) in
+        [(active, "joltsms_relay_active{account=\"main\"} 1"), (standby, "joltsms_relay_active{account=\"main\"} 0")]
+    {
+        let metrics = get(address, "/metrics").body;
+        assert!(metrics.contains(sample), "{metrics}");
+        assert!(
+            metrics.contains("joltsms_relay_epoch{account=\"main\"} 1")
+                && metrics.contains("joltsms_relay_lease_seconds")
+        );
+    }
+    for number in [first, second] {
+        let (exit, said, log) = command(&group, number, &["status", "--json"]);
+        assert_eq!(exit, 0, "{log}");
+        let status: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(status["relay"]["stands_by"], Value::Bool(number == second), "{said}");
+        assert_eq!(
+            (status["healthy"].as_bool(), status["replicas"]["epoch"].as_i64()),
+            (Some(true), Some(1)),
+            "{said}"
+        );
+        assert_eq!(status["replicas"]["replicas"].as_array().unwrap().len(), 2, "{said}");
+        assert!(status["replicas"]["active"].is_string() && status["replicas"]["lease_seconds"].is_f64());
+    }
+    let (_, said, _) = command(&group, second, &["status"]);
+    assert!(said.contains("standing by") && said.contains(" is active (its lease ends in "), "{said}");
+}
+
+#[test]
+fn commands_work_from_every_machine() {
+    let Some(mut group) = Group::new() else { return };
+    group.receiver.answer_with(400);
+    group.start();
+    group.scene.add();
+    group.wait_for_count(1);
+    // The directory of this relay is empty: only the database is shared.
+    let elsewhere = 7;
+    let (exit, said, log) = command(&group, elsewhere, &["sinks", "pause", "crm"]);
+    assert_eq!((exit, said.contains("crm")), (0, true), "{said}{log}");
+    let paused = || command(&group, elsewhere, &["sinks", "list", "--json"]).1.contains("\"paused\": \"operator\"");
+    wait_until("a paused sink", paused, || command(&group, elsewhere, &["sinks", "list", "--json"]).1);
+    group.scene.add();
+    group.receiver.answer_with(200);
+    assert_eq!(command(&group, elsewhere, &["sinks", "resume", "crm"]).0, 0);
+    group.wait_for_all();
+    let (exit, _, log) = command(&group, elsewhere, &["once"]);
+    assert_eq!(exit, 75, "a relay is active: {log}");
+    assert!(log.contains("another joltsms-relay is the active one"), "{log}");
+    let (exit, said, log) = command(&group, elsewhere, &["verify", "--since", "1h"]);
+    assert_eq!(exit, 0, "{said}{log}");
+    let active = group.wait_for_active();
+    assert!(group.relay(active).stop().success());
+    group.relays.remove(&active);
+    group.scene.add();
+    let (exit, _, log) = command(&group, elsewhere, &["once"]);
+    assert_eq!((exit, group.missing().len()), (0, 0), "{log}");
+}
+
+#[test]
+fn a_message_that_arrives_is_shown_by_wait_on_another_machine() {
+    let Some(mut group) = Group::new() else { return };
+    group.start();
+    group.wait_for_active();
+    let mut waiting = group.setup(7).args(&["wait", "--timeout", "60s", "--since", "1h"]).start();
+    let id = group.scene.add();
+    assert_eq!(waiting.ids(1), [id]);
+    assert!(waiting.wait().success());
+}
+
+#[test]
+fn a_database_that_is_away_is_said_and_waited_for() {
+    let Some(mut group) = Group::new() else { return };
+    group.server.crash();
+    let (exit, _, log) = command(&group, 7, &["status"]);
+    assert_eq!(exit, 75, "{log}");
+    assert!(log.contains("the database of the state cannot be reached: "), "{log}");
+    let (exit, _, log) = command(&group, 7, &["once"]);
+    assert_eq!(exit, 75, "{log}");
+    let number = group.start();
+    group.relay(number).wait_for_log("cannot join the others that share its state");
+    group.server.start_again();
+    group.scene.add();
+    group.wait_for_all();
+}
+
+#[test]
+fn a_schema_of_a_newer_version_is_refused() {
+    let Some(mut group) = Group::new() else { return };
+    group.start();
+    let active = group.wait_for_active();
+    assert!(group.relay(active).stop().success());
+    group.relays.clear();
+    group.server.query("UPDATE joltsms_relay.format SET version = 99");
+    for arguments in [&["run"][..], &["once"], &["status"]] {
+        let (exit, _, log) = command(&group, 7, arguments);
+        assert_eq!(exit, 65, "{arguments:?}: {log}");
+        assert!(log.contains("was written by a newer joltsms-relay"), "{log}");
+    }
+}
+
+#[test]
+fn the_address_of_a_database_is_checked() {
+    let scene = Scene::new();
+    let refused = |setup: Setup| {
+        let (exit, _, log) = setup.args(&["check"]).output();
+        assert_eq!(exit, 78, "{log}");
+        log
+    };
+    let log = refused(scene.setup().set("STATE__URL", "postgresql://me:hunter2@db.example/relay?sslmode=no"));
+    assert!(!log.contains("hunter2"), "{log}");
+    if cfg!(feature = "replicas") {
+        assert!(log.contains("`state.url`") && log.contains("is no address of a PostgreSQL database"), "{log}");
+        let log = refused(scene.setup().set("STATE__URL", "host=/tmp").set("STATE__NAMESPACE", "Not a name"));
+        assert!(log.contains("is not a name for a schema"), "{log}");
+    } else {
+        assert!(log.contains("`state.url` needs a build with the feature `replicas`"), "{log}");
+    }
+}
