@@ -267,7 +267,8 @@ the-name-of-this-sink-is-long
         let crm = "crm                0         0     0       -     -  working; 1,234 delivered since the start, the last one 9 s ago\n";
         assert!(text.contains(crm), "{text}");
         assert!(text.contains(
-            "11 s   9 s  failing for 10 s (503 Service Unavailable); one message at a time is tried; `trace ID`"
+            "11 s   9 s  failing for 10 s (503 Service Unavailable); one message at a time is tried; \
+             waiting: msg_0, msg_1 (see `trace`)"
         ));
     }
 

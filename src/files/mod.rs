@@ -33,7 +33,8 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
 /// # Errors
 /// The errors of the file system, and one for anything that is neither a regular file nor a directory.
 pub fn open_configured(path: &Path) -> io::Result<File> {
-    regular(OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?)
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    regular(file, "it is a pipe or a device, and the relay reads it again at each reload: a regular file is needed")
 }
 
 /// Opens a file to read and to write it.
@@ -182,13 +183,14 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
         if is_link { io::Error::other("it is a symbolic link, and none is followed here") } else { error }
     })?;
-    regular(file)
+    regular(file, "it is not a regular file")
 }
 
-/// Refuses anything that is neither a regular file nor a directory. Reading a directory fails with words of its own.
-fn regular(file: File) -> io::Result<File> {
+/// Refuses anything that is neither a regular file nor a directory, for this reason. Reading a directory fails with words of
+/// its own.
+fn regular(file: File, refusal: &'static str) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
-    if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other(refusal)) }
 }
 
 /// Gives the file to the owner of the directory. If that is not allowed, the file stays as it is, and its maker can go

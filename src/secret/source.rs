@@ -221,8 +221,8 @@ mod tests {
             (file("long", "hunter2".repeat(10_000).as_bytes()), "long` is longer than 64 KiB"),
             (Source::File(directory.path().join("missing")), "missing` cannot be read: No such file"),
             (Source::File(directory.path().into()), "cannot be read: Is a directory"),
-            (Source::File(pipe), "pipe` cannot be read: it is not a regular file"),
-            (Source::File("/dev/zero".into()), "/dev/zero` cannot be read: it is not a regular file"),
+            (Source::File(pipe), "pipe` cannot be read: it is a pipe or a device"),
+            (Source::File("/dev/zero".into()), "/dev/zero` cannot be read: it is a pipe or a device"),
             (Source::Credential("x".into()), "the credential `x` is not there: $CREDENTIALS_DIRECTORY is not set"),
             (Source::Credential("../x".into()), "the name of a credential is the name of a file"),
         ] {
