@@ -1,8 +1,8 @@
 //! Measures how many messages a second each type of sinks delivers, beside sinks of type `http`.
 //!
 //! Each type gets the same backlog. It is read first; then the measurement begins with the first delivery that is recorded
-//! as delivered, and ends with the last one. `JOLTSMS_RELAY_BENCH_SINK` holds the keys of one more sink, in TOML, such as a
-//! sink of a type that needs a server.
+//! as delivered, and ends with the last one. Types that need a server are measured if the server is installed.
+//! `JOLTSMS_RELAY_BENCH_SINK` holds the keys of one more sink, in TOML.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,13 +12,16 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::process::{load, median, memory, now, processor};
 use crate::support::relay::Setup;
+use crate::support::servers::mosquitto::Mosquitto;
+use crate::support::servers::postgres::PostgresDatabase;
 use crate::support::servers::receiver::{Receiver, Reply};
+use crate::support::servers::smtp::MailServer;
 
 /// The size of the backlog. A backlog of at most this size is released at once, when all of it has been read.
 const MESSAGES: usize = 10_000;
 
-/// The backlog for sinks of type `exec`, which start a program for each message.
-const PROGRAMS: usize = 1_000;
+/// The backlog for types that are slow: `exec` starts a program for each message, and some servers take their time.
+const FEW_MESSAGES: usize = 1_000;
 
 const ROUNDS: usize = 3;
 
@@ -53,7 +56,7 @@ pub(crate) async fn measure() {
         trial("http", MESSAGES, format!("url = \"{url}\"")),
         trial("stdout", MESSAGES, String::new()),
         trial("file", MESSAGES, format!("path = \"{}\"", path.display())),
-        trial("exec", PROGRAMS, "command = [\"/bin/cat\"]".to_owned()),
+        trial("exec", FEW_MESSAGES, "command = [\"/bin/cat\"]".to_owned()),
         trial(
             "telegram",
             MESSAGES,
@@ -62,6 +65,28 @@ pub(crate) async fn measure() {
         trial("ntfy", MESSAGES, format!("url = \"{url}\"\ntopic = \"codes\"")),
         trial("apprise", MESSAGES, format!("url = \"{url}\"")),
     ];
+    // The servers live until the end of the measurement.
+    let broker = Mosquitto::is_installed().then(|| Mosquitto::start(files.path(), "allow_anonymous true"));
+    if let Some(broker) = &broker {
+        trials.push(trial(
+            "mqtt",
+            MESSAGES,
+            format!("url = \"{}\"\ntopic = \"sms/{{{{ message.to }}}}\"", broker.url()),
+        ));
+    }
+    let mail = MailServer::is_installed().then(|| MailServer::start(files.path(), &[]));
+    if let Some(mail) = &mail {
+        let keys = "from = \"sms@example.com\"\nto = \"ops@example.com\"";
+        trials.push(trial("smtp", FEW_MESSAGES, format!("url = \"smtp://{}\"\n{keys}", mail.address())));
+    }
+    let database = PostgresDatabase::is_installed().then(|| PostgresDatabase::start(files.path()));
+    if let Some(database) = &database {
+        database.query(
+            "CREATE TABLE sms (id text PRIMARY KEY, received_at timestamptz, sender text, recipient text, code text,
+                               payload text)",
+        );
+        trials.push(trial("postgres", MESSAGES, format!("url = \"{}\"\ntable = \"sms\"", database.url())));
+    }
     if let Ok(keys) = std::env::var("JOLTSMS_RELAY_BENCH_SINK") {
         trials.push(Trial { name: "JOLTSMS_RELAY_BENCH_SINK".to_owned(), messages: MESSAGES, keys });
     }
