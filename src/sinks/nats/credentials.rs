@@ -14,6 +14,7 @@ const PUBLIC_BYTE: u8 = 20 << 3;
 
 /// A user's key, and the user's token if there is one.
 #[derive(Clone)]
+#[cfg_attr(not(any(feature = "sink-nats", test)), expect(dead_code, reason = "the client logs in"))]
 pub(super) struct Credentials {
     /// The JWT. Without one, the server knows the user by the public key.
     pub(super) token: Option<Secret>,

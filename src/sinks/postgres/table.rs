@@ -24,6 +24,7 @@ impl TableName {
     }
 
     /// Returns the statement that makes the table, unless it is there.
+    #[cfg(any(feature = "sink-postgres", test))]
     pub(super) fn create(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (\n    id text PRIMARY KEY,\n    received_at timestamptz,\n    sender text,\n    \
