@@ -4,12 +4,15 @@
 //! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
 //! the answer may repeat the message.
 
+mod amqp;
 mod apprise;
 mod exec;
 mod file;
 pub mod http;
+mod kafka;
 mod lines;
 mod mqtt;
+mod nats;
 mod ntfy;
 mod postgres;
 mod regular_file;
@@ -59,6 +62,9 @@ pub static KNOWN_TYPES: &[KnownType] = &[
     optional!("sink-mqtt", mqtt::Mqtt),
     optional!("sink-smtp", smtp::Smtp),
     optional!("sink-postgres", postgres::Postgres),
+    optional!("sink-nats", nats::Nats),
+    optional!("sink-amqp", amqp::Amqp),
+    optional!("sink-kafka", kafka::Kafka),
 ];
 
 /// A type of sinks that this version of the relay knows.
@@ -200,6 +206,10 @@ pub enum SinkBuildError {
     #[cfg(feature = "server-connections")]
     #[error(transparent)]
     Tls(#[from] crate::http::tls_client::TlsSetupError),
+    /// The client of Kafka does not take its properties.
+    #[cfg(feature = "sink-kafka")]
+    #[error("the client of Kafka cannot be started: {0}")]
+    Kafka(String),
     /// No thread can be started for the file of a sink.
     #[error("a sink of type file cannot be started: {0}")]
     File(#[source] io::Error),

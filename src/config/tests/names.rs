@@ -72,9 +72,12 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
     assert_eq!(own("telegram"), ["chat", "silent"]);
     assert_eq!(own("ntfy"), ["priority"]);
-    assert_eq!(own("smtp"), ["from", "to", "subject"]);
+    assert_eq!(own("smtp"), ["from", "to"]);
     assert_eq!(own("postgres"), ["table"]);
     assert_eq!(own("mqtt"), ["qos", "retain", "client_id", "home_assistant"]);
+    assert_eq!(own("nats"), ["credentials"]);
+    assert_eq!(own("amqp"), ["exchange", "routing_key"]);
+    assert_eq!(own("kafka"), ["brokers", "key", "properties"]);
 }
 
 #[test]

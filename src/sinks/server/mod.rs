@@ -8,6 +8,8 @@
 //! - A connection that is lost fails the attempts that wait for an answer. Nothing is sent a second time here.
 //! - No word about a failure holds a URL with its secrets.
 
+#[cfg(any(feature = "sink-amqp", feature = "sink-nats"))]
+mod conversation;
 #[cfg(feature = "server-connections")]
 mod kept;
 #[cfg(feature = "server-connections")]
@@ -21,6 +23,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+#[cfg(any(feature = "sink-amqp", feature = "sink-nats"))]
+pub(super) use self::conversation::{Conversation, Reply, RequestProtocol};
 #[cfg(feature = "server-connections")]
 pub(super) use self::{
     kept::{KeptConnection, Reusable},

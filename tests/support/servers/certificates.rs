@@ -40,6 +40,19 @@ impl Authority {
         identity(certificate.der().clone(), &key)
     }
 
+    /// Makes a valid certificate for a server of another program, and its key, in two files of this directory. Returns
+    /// their paths.
+    pub(crate) fn files(&self, dir: &Path, name: &str) -> (String, String) {
+        let (params, key) = (params("localhost"), KeyPair::generate().unwrap());
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let write = |kind: &str, text: String| {
+            let path = dir.join(format!("{name}.{kind}.pem"));
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        (write("certificate", certificate.pem()), write("key", key.serialize_pem()))
+    }
+
     /// Makes a valid certificate for a server.
     pub(crate) fn good(&self) -> Identity {
         self.sign(|_| ())

@@ -3,10 +3,14 @@
 
 pub(crate) mod certificates;
 pub(crate) mod faulty_receiver;
+#[cfg(feature = "sink-kafka")]
+pub(crate) mod kafka;
 pub(crate) mod mosquitto;
 pub(crate) mod name_server;
+pub(crate) mod nats;
 pub(crate) mod postgres;
 pub(crate) mod program;
+pub(crate) mod rabbitmq;
 pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod reverse_proxy;

@@ -3,8 +3,12 @@
 use std::path::Path;
 
 use super::{Peer, try_kills};
+#[cfg(feature = "sink-kafka")]
+use crate::support::servers::kafka::{KafkaCluster, TopicRecord};
 use crate::support::servers::mosquitto::Mosquitto;
+use crate::support::servers::nats::{NatsServer, StreamMessage};
 use crate::support::servers::postgres::PostgresDatabase;
+use crate::support::servers::rabbitmq::RabbitMq;
 use crate::support::servers::smtp::MailServer;
 
 /// An MQTT broker with a subscriber.
@@ -107,4 +111,94 @@ fn postgres() {
     if PostgresDatabase::is_installed() {
         try_kills("postgres", 200, &mut PostgresPeer::default());
     }
+}
+
+/// A stream of NATS, which drops repeats.
+#[derive(Default)]
+struct NatsPeer(Option<NatsServer>);
+
+impl Peer for NatsPeer {
+    fn keys(&mut self, dir: &Path) -> String {
+        let server = self.0.insert(NatsServer::start_with_stream(dir));
+        format!("type = \"nats\"\nurl = \"{}\"\nsubject = \"sms.{{{{ message.to }}}}\"", server.url("nats", ""))
+    }
+
+    fn arrived(&self) -> Vec<String> {
+        self.0.as_ref().unwrap().messages().iter().map(StreamMessage::id).collect()
+    }
+
+    fn kill_server(&mut self) -> bool {
+        self.0.as_mut().unwrap().kill_and_start_again();
+        true
+    }
+
+    fn repeats_of_a_kill(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn nats() {
+    if NatsServer::is_installed() {
+        try_kills("nats", 200, &mut NatsPeer::default());
+    }
+}
+
+/// A queue of RabbitMQ.
+#[derive(Default)]
+struct AmqpPeer(Option<RabbitMq>);
+
+impl Peer for AmqpPeer {
+    fn keys(&mut self, dir: &Path) -> String {
+        let broker = self.0.insert(RabbitMq::start(dir));
+        broker.channel().make_queue("sms", &[]);
+        let url = broker.url("", "");
+        format!("type = \"amqp\"\nurl = \"{url}\"\nexchange = \"sms\"\nrouting_key = \"{{{{ message.to }}}}\"")
+    }
+
+    fn arrived(&self) -> Vec<String> {
+        self.0.as_ref().unwrap().messages("sms").into_iter().map(|message| message.id).collect()
+    }
+
+    fn kill_server(&mut self) -> bool {
+        self.0.as_mut().unwrap().kill_and_start_again();
+        true
+    }
+}
+
+#[test]
+fn amqp() {
+    if RabbitMq::is_installed() {
+        try_kills("amqp", 200, &mut AmqpPeer::default());
+    }
+}
+
+/// A cluster of Kafka, whose broker loses its connections.
+#[cfg(feature = "sink-kafka")]
+#[derive(Default)]
+struct KafkaPeer(Option<KafkaCluster>);
+
+#[cfg(feature = "sink-kafka")]
+impl Peer for KafkaPeer {
+    fn keys(&mut self, _: &Path) -> String {
+        let cluster = self.0.insert(KafkaCluster::start("sms"));
+        format!("type = \"kafka\"\nbrokers = \"{}\"\ntopic = \"sms\"\ntimeout = \"5s\"", cluster.brokers())
+    }
+
+    fn arrived(&self) -> Vec<String> {
+        self.0.as_ref().unwrap().records().iter().map(TopicRecord::id).collect()
+    }
+
+    fn kill_server(&mut self) -> bool {
+        let cluster = self.0.as_ref().unwrap();
+        cluster.take_down();
+        cluster.bring_up();
+        true
+    }
+}
+
+#[cfg(feature = "sink-kafka")]
+#[test]
+fn kafka() {
+    try_kills("kafka", 200, &mut KafkaPeer::default());
 }

@@ -1,0 +1,87 @@
+//! Decides what the errors of the client of Kafka mean. Pure.
+
+use std::time::Duration;
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use crate::sinks::Attempt;
+
+/// Decides what it means that a message was not delivered. `last` is what the client last told about its connections.
+pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) -> Attempt {
+    let failed = |answer: &str| Attempt::Failed { status: None, retry_after: None, answer: answer.to_owned() };
+    match (code, last) {
+        // The client tries for as long as it may, whatever the reason is.
+        (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, Some(last)) => connection(last),
+        (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, None) => {
+            failed(&format!("no acknowledgement within {patience:?}"))
+        }
+        (Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition, _) => {
+            failed("the topic does not exist")
+        }
+        (Code::InvalidTopic, _) => failed("the brokers say that the topic is not valid"),
+        (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed, _) => {
+            failed("the user may not write to the topic")
+        }
+        (Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge, _) => {
+            Attempt::Rejected { status: None, answer: "longer than the brokers take".to_owned() }
+        }
+        (Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend | Code::ISRInsufficient, _) => {
+            failed("too few replicas are in sync")
+        }
+        (Code::ThrottlingQuotaExceeded | Code::QueueFull, _) => {
+            Attempt::Busy { answer: "the brokers ask for fewer messages".to_owned() }
+        }
+        (Code::PolicyViolation, _) => {
+            Attempt::Rejected { status: None, answer: "the brokers refuse the message: policy violation".to_owned() }
+        }
+        (Code::Authentication | Code::SaslAuthenticationFailed, _) => connection(code),
+        (code, _) => failed(&format!("the brokers do not take the message: {code:?}")),
+    }
+}
+
+/// Decides what a failure of the connections means.
+pub(super) fn connection(code: Code) -> Attempt {
+    let failed = |answer: &str| Attempt::Failed { status: None, retry_after: None, answer: answer.to_owned() };
+    let gone = |answer: &str| Attempt::Gone { status: None, answer: answer.to_owned() };
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => gone("the brokers refuse the login"),
+        Code::UnsupportedSASLMechanism => gone("the brokers refuse the login: they do not know the mechanism"),
+        Code::SSL => failed("no encrypted connection to a broker"),
+        Code::Resolve => failed("cannot resolve the host name of a broker"),
+        Code::AllBrokersDown | Code::BrokerTransportFailure => failed("no broker can be reached"),
+        code => failed(&format!("no connection to a broker: {code:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(attempt: &Attempt) -> &'static str {
+        match attempt {
+            Attempt::Accepted { .. } => "accepted",
+            Attempt::Failed { .. } => "failed",
+            Attempt::Busy { .. } => "busy",
+            Attempt::Rejected { .. } => "rejected",
+            Attempt::Gone { .. } => "gone",
+            Attempt::Closed => "-",
+        }
+    }
+
+    #[test]
+    fn errors() {
+        for (code, last, expected) in [
+            (Code::MessageTimedOut, None, "failed"),
+            (Code::MessageTimedOut, Some(Code::AllBrokersDown), "failed"),
+            (Code::MessageTimedOut, Some(Code::Authentication), "gone"),
+            (Code::UnknownTopicOrPartition, None, "failed"),
+            (Code::MessageSizeTooLarge, Some(Code::AllBrokersDown), "rejected"),
+            (Code::NotEnoughReplicas, None, "failed"),
+            (Code::ThrottlingQuotaExceeded, None, "busy"),
+            (Code::Fatal, None, "failed"),
+        ] {
+            let attempt = not_delivered(code, last, Duration::from_secs(20));
+            assert_eq!(kind(&attempt), expected, "{code:?} {last:?}");
+        }
+    }
+}

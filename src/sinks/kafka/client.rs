@@ -1,0 +1,210 @@
+//! The sink that produces, and what its attempts share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::util::Timeout;
+
+use super::answers::{connection, not_delivered};
+use super::{KafkaRecord, KafkaTarget, WEBHOOK_ID};
+use crate::domain::Finding;
+use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
+use crate::time::Clock;
+
+/// Connects, asks for the topic, and produces nothing.
+pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Vec<Finding> {
+    let subject = format!("{name}: connection");
+    let begun = clock.monotonic();
+    let target = target.clone();
+    let brokers = target.brokers.clone();
+    let asked = tokio::task::spawn_blocking(move || ask_for_topic(&target)).await;
+    let asked = asked.unwrap_or_else(|_| Err("the client of Kafka has failed".to_owned()));
+    vec![match asked {
+        Ok(()) => {
+            let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
+            Finding::works(subject, format!("found the topic at {brokers} in {millis} ms; no message was sent"))
+        }
+        Err(why) => {
+            let remedy = format!("check brokers, topic and properties of sinks.{name}, and the log of the brokers");
+            Finding::fails(subject, format!("{brokers}: {why}"), remedy)
+        }
+    }]
+}
+
+/// Asks the brokers whether they have the topic.
+///
+/// # Errors
+/// The reason why they do not have it, in words.
+fn ask_for_topic(target: &KafkaTarget) -> Result<(), String> {
+    let mut config = config(target);
+    // A question must not make the topic.
+    config.set("allow.auto.create.topics", "false");
+    let notes = ConnectionNotes::default();
+    let producer: FutureProducer<ConnectionNotes> =
+        config.create_with_context(notes.clone()).map_err(|error| wrong_properties(&error))?;
+    let words = |attempt| match attempt {
+        Attempt::Failed { answer, .. } | Attempt::Gone { answer, .. } => answer,
+        _ => "no answer".to_owned(),
+    };
+    let metadata = producer.client().fetch_metadata(Some(&target.topic), target.timeout).map_err(|error| {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        words(connection(notes.last().unwrap_or(code)))
+    })?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == target.topic);
+    match topic.map(|topic| topic.error()) {
+        Some(None) => Ok(()),
+        Some(Some(error)) => Err(words(not_delivered(error.into(), None, target.timeout))),
+        None => Err("the topic does not exist".to_owned()),
+    }
+}
+
+/// Makes the configuration of the client.
+fn config(target: &KafkaTarget) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    // A message is not held back for others, and brokers that are back are noticed soon.
+    config.set("linger.ms", "0").set("reconnect.backoff.max.ms", "1000");
+    for (name, value) in &target.properties {
+        config.set(name, value.expose());
+    }
+    config
+        .set("bootstrap.servers", &target.brokers)
+        .set("acks", "all")
+        // The client's own repeats reach the partition once.
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", target.timeout.as_millis().to_string());
+    config
+}
+
+/// Describes why the client does not take the properties, without their values.
+fn wrong_properties(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, name, _) => format!("properties: {name} has no such value, or does not exist"),
+        _ => "properties: the client of Kafka does not take them together".to_owned(),
+    }
+}
+
+/// What the client last told about its connections.
+#[derive(Clone, Default)]
+struct ConnectionNotes(Arc<Mutex<Option<RDKafkaErrorCode>>>);
+
+impl ConnectionNotes {
+    fn last(&self) -> Option<RDKafkaErrorCode> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, code: Option<RDKafkaErrorCode>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    }
+}
+
+impl ClientContext for ConnectionNotes {
+    // What the client logs is told by the words about attempts.
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, _: &str) {
+        // A reason in particular comes before the summary that all brokers are down.
+        let code = error.rdkafka_error_code();
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) || self.last().is_none() {
+            self.note(code);
+        }
+    }
+}
+
+/// A client that is open.
+#[derive(Clone)]
+struct OpenProducer {
+    producer: FutureProducer<ConnectionNotes>,
+    notes: ConnectionNotes,
+}
+
+/// A sink that produces to a topic of Kafka.
+pub(super) struct KafkaSink(Arc<KafkaClient>);
+
+/// What the attempts of a sink share.
+struct KafkaClient {
+    target: KafkaTarget,
+    /// The client. It keeps its connections itself.
+    open: Mutex<Option<OpenProducer>>,
+}
+
+impl KafkaSink {
+    /// Makes the sink, and the client, which looks for its brokers.
+    ///
+    /// # Errors
+    /// The reason why the client does not take the properties, in words.
+    pub(super) fn new(target: &KafkaTarget) -> Result<Self, String> {
+        let sink = Self(Arc::new(KafkaClient { target: target.clone(), open: Mutex::default() }));
+        sink.0.producer()?;
+        Ok(sink)
+    }
+}
+
+impl Sink for KafkaSink {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, outgoing: Outgoing) -> Attempting {
+        let client = Arc::clone(&self.0);
+        Box::pin(async move {
+            match client.produce(outgoing).await {
+                Ok(attempt) | Err(attempt) => attempt,
+            }
+        })
+    }
+}
+
+impl KafkaClient {
+    /// Returns the client, which is made if there is none.
+    fn producer(&self) -> Result<OpenProducer, String> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = &*open {
+            return Ok(open.clone());
+        }
+        let notes = ConnectionNotes::default();
+        let producer = config(&self.target).create_with_context(notes.clone());
+        let producer = producer.map_err(|error| wrong_properties(&error))?;
+        Ok(open.insert(OpenProducer { producer, notes }).clone())
+    }
+
+    /// Lets the next attempt make another client.
+    fn give_up(&self, failed: &OpenProducer) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.notes.0, &failed.notes.0)) {
+            *open = None;
+        }
+    }
+
+    async fn produce(&self, outgoing: Outgoing) -> Result<Attempt, Attempt> {
+        let target = &self.target;
+        let record = target.record(outgoing).map_err(|answer| Attempt::Rejected { status: None, answer })?;
+        let KafkaRecord { key, id, content_type, body } = record;
+        let open = self.producer().map_err(|answer| Attempt::Gone { status: None, answer })?;
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: WEBHOOK_ID, value: Some(&id) })
+            .insert(Header { key: "content-type", value: Some(&content_type) });
+        let record = FutureRecord::to(&target.topic).key(&key).payload(&body).headers(headers);
+        match open.producer.send(record, Timeout::After(target.timeout)).await {
+            Ok(_) => {
+                open.notes.note(None);
+                Ok(Attempt::Accepted { status: None })
+            }
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                // The client repeats an error of a topic for minutes, and some errors for ever, without asking the brokers.
+                // Only lost connections are made anew by the client itself.
+                if code != RDKafkaErrorCode::MessageTimedOut {
+                    self.give_up(&open);
+                }
+                Err(not_delivered(code, open.notes.last(), target.timeout))
+            }
+        }
+    }
+}

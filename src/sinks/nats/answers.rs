@@ -1,0 +1,169 @@
+//! Decides what the answers of a server and of JetStream mean. Pure.
+
+use serde::Deserialize;
+
+use crate::domain::Sanitized;
+use crate::sinks::Attempt;
+use crate::sinks::server::failed;
+
+/// The answer to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NatsAnswer {
+    /// Somebody answered, with this content.
+    Content(Vec<u8>),
+    /// Nobody listens to the subject.
+    NobodyListens,
+    /// The user may not publish to the subject.
+    NotAllowed,
+    /// The message is longer than the server takes, in bytes.
+    TooLong { most: u64 },
+}
+
+/// JetStream's answer, as far as the relay needs it.
+#[derive(Deserialize)]
+struct PublishAck {
+    stream: Option<String>,
+    #[serde(rename = "seq")]
+    sequence: Option<u64>,
+    error: Option<JetStreamError>,
+}
+
+#[derive(Deserialize)]
+struct JetStreamError {
+    #[serde(default)]
+    err_code: u32,
+    #[serde(default)]
+    description: String,
+}
+
+/// Decides what the answer to a message means.
+pub(super) fn attempt(answer: &NatsAnswer) -> Attempt {
+    let rejected = |answer: String| Attempt::Rejected { status: None, answer };
+    let content = match answer {
+        NatsAnswer::Content(content) => content,
+        NatsAnswer::NobodyListens => {
+            return failed("no stream takes messages with this subject, or JetStream is not enabled");
+        }
+        NatsAnswer::NotAllowed => return failed("the user may not publish to this subject"),
+        NatsAnswer::TooLong { most } => return rejected(format!("longer than the {most} bytes that the server takes")),
+    };
+    match serde_json::from_slice(content) {
+        Ok(PublishAck { error: Some(error), .. }) => refused(&error),
+        Ok(PublishAck { stream: Some(stream), sequence: Some(1..), error: None }) if !stream.is_empty() => {
+            Attempt::Accepted { status: None }
+        }
+        _ => failed("the answer is not JetStream's: does another program listen to the subject?"),
+    }
+}
+
+/// Decides what an error of JetStream means. The numbers are those of `err_code`.
+fn refused(error: &JetStreamError) -> Attempt {
+    let JetStreamError { err_code, description } = error;
+    let words = |why: &str| format!("JetStream refuses the message: {why}");
+    let busy = |why: &str| Attempt::Busy { answer: words(why) };
+    match err_code {
+        // The store of the stream refuses. Limits that a stream keeps by refusing have these words.
+        10_077 if description.starts_with("maximum ") => busy(&format!("the stream is full ({})", short(description))),
+        10_077 => failed(words(&format!("the stream cannot store it ({})", short(description)))),
+        10_023 => busy("insufficient resources"),
+        10_002 | 10_028 | 10_047 => busy("the account or the server has no storage left"),
+        10_054 => Attempt::Rejected { status: None, answer: words("longer than the stream takes") },
+        10_008 => failed(words("JetStream is not available at the moment")),
+        10_039 | 10_076 => failed(words("JetStream is not enabled")),
+        10_109 => failed(words("the stream is sealed")),
+        code => failed(words(&format!("error {code}"))),
+    }
+}
+
+/// Decides what it means that the server refuses a login with these words.
+pub(super) fn login_refused(words: &str) -> Attempt {
+    let answer = format!("the server refuses the login: {}", short(&words.to_lowercase()));
+    match words.to_lowercase().as_str() {
+        "maximum connections exceeded" | "maximum account active connections exceeded" => Attempt::Busy { answer },
+        "authentication timeout" => failed(answer),
+        _ => Attempt::Gone { status: None, answer },
+    }
+}
+
+/// The words for a connection that the server closes with these words.
+pub(super) fn closed(words: &str) -> String {
+    format!("the server closes the connection: {}", short(&words.to_lowercase()))
+}
+
+/// Returns the subject of a message that may not be published, from the words of the server.
+pub(super) fn forbidden_subject(words: &str) -> Option<&str> {
+    words.strip_prefix("Permissions Violation for Publish to \"")?.split('"').next()
+}
+
+/// Returns words of the server as they can be shown.
+fn short(words: &str) -> String {
+    Sanitized::line(&words.chars().take(100).collect::<String>()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(attempt: &Attempt) -> &'static str {
+        match attempt {
+            Attempt::Accepted { .. } => "accepted",
+            Attempt::Failed { .. } => "failed",
+            Attempt::Busy { .. } => "busy",
+            Attempt::Rejected { .. } => "rejected",
+            Attempt::Gone { .. } => "gone",
+            Attempt::Closed => "-",
+        }
+    }
+
+    #[test]
+    fn answers_to_messages() {
+        let error = |code: u32, description: &str| {
+            format!(
+                r#"{{"error":{{"code":503,"err_code":{code},"description":"{description}"}},"stream":"S","seq":0}}"#
+            )
+        };
+        for (content, expected) in [
+            (r#"{"stream":"SMS","seq":1}"#.to_owned(), "accepted"),
+            (r#"{"stream":"SMS","seq":7,"duplicate":true,"domain":"x"}"#.to_owned(), "accepted"),
+            (r#"{"stream":"SMS","seq":0}"#.to_owned(), "failed"),
+            (r#"{"stream":"","seq":1}"#.to_owned(), "failed"),
+            ("{}".to_owned(), "failed"),
+            (String::new(), "failed"),
+            ("OK".to_owned(), "failed"),
+            (error(10_077, "maximum messages exceeded"), "busy"),
+            (error(10_077, "maximum bytes exceeded"), "busy"),
+            (error(10_077, "no space left on device"), "failed"),
+            (error(10_023, ""), "busy"),
+            (error(10_047, ""), "busy"),
+            (error(10_054, ""), "rejected"),
+            (error(10_008, ""), "failed"),
+            (error(10_071, ""), "failed"),
+            (r#"{"error":{"code":500}}"#.to_owned(), "failed"),
+        ] {
+            assert_eq!(kind(&attempt(&NatsAnswer::Content(content.clone().into_bytes()))), expected, "{content}");
+        }
+        assert_eq!(kind(&attempt(&NatsAnswer::NobodyListens)), "failed");
+        assert_eq!(kind(&attempt(&NatsAnswer::NotAllowed)), "failed");
+        assert_eq!(kind(&attempt(&NatsAnswer::TooLong { most: 10 })), "rejected");
+    }
+
+    #[test]
+    fn answers_to_logins() {
+        for (words, expected) in [
+            ("Authorization Violation", "gone"),
+            ("User Authentication Expired", "gone"),
+            ("Permissions Violation for Subscription to \"_INBOX.a.*\"", "gone"),
+            ("maximum connections exceeded", "busy"),
+            ("Authentication Timeout", "failed"),
+        ] {
+            assert_eq!(kind(&login_refused(words)), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_forbidden_subject_is_found() {
+        let words = "Permissions Violation for Publish to \"sms.1\"";
+        assert_eq!(forbidden_subject(words), Some("sms.1"));
+        assert_eq!(forbidden_subject("Authorization Violation"), None);
+    }
+}

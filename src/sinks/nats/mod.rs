@@ -1,0 +1,170 @@
+//! Sinks of type `nats`: each message is published to a stream of NATS JetStream.
+//!
+//! Invariants, beside those of [`super::server`]:
+//!
+//! - A message is delivered when JetStream has acknowledged that a stream stored it, or that the stream had it already.
+//! - Each message has its id as `Nats-Msg-Id`, so JetStream drops repeats within the stream's window.
+//! - No value of a message can add a token or a wildcard to the subject.
+
+#[cfg(feature = "sink-nats")]
+mod answers;
+#[cfg(feature = "sink-nats")]
+mod client;
+#[cfg(feature = "sink-nats")]
+mod connection;
+mod credentials;
+#[cfg(feature = "sink-nats")]
+mod protocol;
+mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::credentials::Credentials;
+use super::http::webhook_id::webhook_id;
+use super::server::SinkServer;
+#[cfg(feature = "sink-nats")]
+use super::{OnlineCheck, Sink, SinkBuildError};
+use super::{Outgoing, Preview, ReadContext, SinkType, Target};
+use crate::domain::Sanitized;
+use crate::settings::{DeclaredKey, Reader, Settings as _};
+use crate::template::Template;
+use crate::time::Clock;
+
+/// The header that holds the message's id.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// The longest subject, in bytes. A server closes the connection on which a longer line arrives.
+const LONGEST_SUBJECT: usize = 1024;
+
+/// The type `nats`.
+#[derive(Debug)]
+pub(super) struct Nats;
+
+/// The server and the subject of a sink.
+#[derive(Clone)]
+struct NatsTarget {
+    /// The server. Its connections begin without encryption.
+    server: SinkServer,
+    /// Whether a connection is encrypted when the server has described itself.
+    is_encrypted: bool,
+    credentials: Option<Credentials>,
+    subject: Arc<Template>,
+}
+
+/// What is published for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NatsMessage {
+    subject: String,
+    /// The `webhook-id`.
+    id: String,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+impl SinkType for Nats {
+    fn name(&self) -> &'static str {
+        "nats"
+    }
+
+    fn keys(&self) -> Vec<DeclaredKey> {
+        settings::Settings::keys()
+    }
+
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context)?))
+    }
+}
+
+impl NatsTarget {
+    /// Makes what is published for a message.
+    ///
+    /// # Errors
+    /// The reason why the message has no subject.
+    fn message(&self, outgoing: Outgoing) -> Result<NatsMessage, String> {
+        let subject = self.subject.render(&outgoing.message, None).map_err(|mistake| format!("subject: {mistake}"))?;
+        check_subject(&subject).map_err(|wrong| format!("subject: {wrong}"))?;
+        Ok(NatsMessage {
+            subject,
+            id: webhook_id(&outgoing.id),
+            content_type: outgoing.content_type.into_owned(),
+            body: outgoing.body,
+        })
+    }
+}
+
+/// Checks that messages can be published with this subject.
+///
+/// # Errors
+/// The reason why not, in words.
+fn check_subject(subject: &str) -> Result<(), String> {
+    let is_strange = |next: char| next.is_whitespace() || next.is_control() || matches!(next, '*' | '>');
+    if subject.len() > LONGEST_SUBJECT {
+        Err(format!("longer than {LONGEST_SUBJECT} bytes"))
+    } else if subject.contains(is_strange) {
+        Err("white space and the wildcards `*` and `>` are not allowed".to_owned())
+    } else if subject.split('.').any(str::is_empty) {
+        Err("a part between two dots is empty".to_owned())
+    } else if subject.starts_with('$') {
+        Err("subjects that begin with `$` belong to the server".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+impl Target for NatsTarget {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> String {
+        format!("NATS server {}, JetStream", self.server)
+    }
+
+    fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
+        let message = self.message(outgoing).map_err(|why| format!("cannot be sent this: {why}"))?;
+        let mut head = format!("{}\n", self.describe());
+        head += &format!("subject: {}\n", Sanitized::line(&message.subject));
+        head += &format!("{MESSAGE_ID}: {}\nContent-Type: {}\n\n", message.id, message.content_type);
+        Ok(Preview { head, body: message.body })
+    }
+
+    #[cfg(feature = "sink-nats")]
+    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t> {
+        Box::pin(client::check(self, name, clock))
+    }
+
+    #[cfg(feature = "sink-nats")]
+    fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
+        Ok(Arc::new(client::NatsSink::new(self)?))
+    }
+}
+
+impl fmt::Debug for NatsTarget {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, is_encrypted, credentials, subject } = self;
+        out.debug_struct("Nats")
+            .field("server", server)
+            .field("is_encrypted", is_encrypted)
+            .field("credentials", &credentials.is_some())
+            .field("subject", subject)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects() {
+        for subject in ["sms", "sms.+16505551234", "a.b.c", "sms._"] {
+            assert_eq!(check_subject(subject), Ok(()), "{subject}");
+        }
+        let long = "x".repeat(LONGEST_SUBJECT + 1);
+        for subject in ["", ".", "a.", ".a", "a..b", "a b", "a.*", "a.>", "a\r\nPUB x 0", "$JS.API.INFO", long.as_str()]
+        {
+            assert!(check_subject(subject).is_err(), "{subject}");
+        }
+    }
+}
