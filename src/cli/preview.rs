@@ -93,7 +93,7 @@ fn number(config: &Config, message: &Row) -> NumberDetails {
     if !needs_numbers(config) {
         return NumberDetails::Unknown;
     }
-    let looked = store::open_snapshot(&config.state.location())
+    let looked = store::open_snapshot(config.state.location())
         .and_then(|found| found.map(|snapshot| snapshot.spool.number_details(id)).transpose());
     match looked {
         Ok(known) => known.unwrap_or(NumberDetails::Unknown),

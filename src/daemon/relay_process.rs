@@ -157,5 +157,5 @@ async fn hangup(reloading: &mut Option<Reloading>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -40,7 +40,7 @@ pub fn copy_state(from: &StateLocation, to: &StateLocation) -> Result<CopyEnd, E
     let filled = target.fill(&mut || {
         role.keep()?;
         other_role.keep()?;
-        let portion = place.next(&mut |table, after| source.read_records(table, after, PORTION))?;
+        let portion = place.next(|table, after| source.read_records(table, after, PORTION))?;
         if let Some((table, records)) = &portion {
             let count = u64::try_from(records.len()).unwrap_or(0);
             match table.name {
@@ -65,7 +65,7 @@ impl CopyPlace {
     /// Returns the next records that `read` finds, table by table; `None`: there are no more.
     fn next(
         &mut self,
-        read: &mut dyn FnMut(&'static CopiedTable, Option<&[CopiedValue]>) -> Result<Vec<CopiedRecord>, Error>,
+        mut read: impl FnMut(&'static CopiedTable, Option<&[CopiedValue]>) -> Result<Vec<CopiedRecord>, Error>,
     ) -> Result<Option<(&'static CopiedTable, Vec<CopiedRecord>)>, Error> {
         while let Some(table) = TABLES.get(self.table) {
             let records = read(table, self.after.as_deref())?;
