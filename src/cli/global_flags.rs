@@ -209,6 +209,6 @@ mod tests {
                 }
             }
         });
-        assert_eq!(commands, 28, "each command was looked at");
+        assert_eq!(commands, 29, "each command was looked at");
     }
 }

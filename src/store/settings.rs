@@ -91,7 +91,7 @@ impl Settings {
         let database = match &self.url {
             Some(url) => Some(database(at, url, &namespace)?),
             None => {
-                if let Some(origin) = at.origin("namespace").filter(|_| self.namespace.is_some()).cloned() {
+                if let Some(origin) = at.origin("namespace").filter(|_| namespace != NAMESPACE).cloned() {
                     let message = format!("`{}` does nothing without `{}`", at.name("namespace"), at.name("url"));
                     at.warn(&origin, message, "");
                 }
