@@ -53,6 +53,23 @@ struct CodeFields<'a> {
     parsed_code: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    #[serde(rename = "type", borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl CodeFields<'_> {
+    /// Whether the fields are those of an event of a number (`[events]`). The digits in the event's sentence are no codes.
+    fn is_event(&self) -> bool {
+        let begins_with = |field: Option<&RawValue>, text| field.is_some_and(|value| value.get().starts_with(text));
+        begins_with(self.kind, "\"number.") && begins_with(self.data, "{")
+    }
+}
+
+/// Whether this JSON text is an event of a number, which has no code.
+fn is_event(raw: &str) -> bool {
+    serde_json::from_str::<CodeFields<'_>>(raw).is_ok_and(|fields| fields.is_event())
 }
 
 impl CodeFinder {
@@ -74,7 +91,7 @@ impl CodeFinder {
 
     /// Returns the code of the message with this JSON text; `None` if it has no code.
     pub fn find(&self, raw: &str) -> Option<String> {
-        let fields: CodeFields<'_> = serde_json::from_str(raw).ok()?;
+        let fields = serde_json::from_str(raw).ok().filter(|fields: &CodeFields<'_>| !fields.is_event())?;
         let parsed = fields.parsed_code.filter(|_| !self.ignores_parsed).and_then(parsed_code);
         parsed.or_else(|| {
             let body: String = serde_json::from_str(fields.body?.get()).ok()?;
@@ -117,6 +134,8 @@ mod tests {
             (r#"{"parsedCode":"","body":"code 12"}"#, [None, Some("12"), None]),
             (r#"{"parsedCode":12,"body":7}"#, [Some("12"), Some("12"), None]),
             (r#"{"parsedCode":false,"body":"hello"}"#, [None, None, None]),
+            (r#"{"type":"number.expiring.7d","body":"code 12, 123-456","data":{}}"#, [None, None, None]),
+            (r#"{"type":"number","body":"code 12, 123-456"}"#, [None, Some("12"), Some("123-456")]),
             ("[]", [None, None, None]),
         ] {
             let found = [&none, &pattern, &only].map(|finder| finder.find(raw));
