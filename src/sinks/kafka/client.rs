@@ -7,6 +7,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 
@@ -56,7 +57,7 @@ fn ask_for_topic(target: &KafkaTarget) -> Result<(), String> {
         words(connection(notes.last().unwrap_or(code)))
     })?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == target.topic);
-    match topic.map(|topic| topic.error()) {
+    match topic.map(MetadataTopic::error) {
         Some(None) => Ok(()),
         Some(Some(error)) => Err(words(not_delivered(error.into(), None, target.timeout))),
         None => Err("the topic does not exist".to_owned()),

@@ -78,7 +78,7 @@ fn check_shows_the_record_and_refuses_what_makes_no_sense() {
         ("kafka.example:9092", "", "goes to another machine without encryption"),
         ("localhost", "", "must hold hosts, each with its port"),
         ("localhost:9092", "properties = { acks = \"1\" }", "`sinks.trial.properties.acks` cannot be set"),
-        ("localhost:9092", "properties = { \"sasl.password\" = \"hunter2\" }", "sasl.password"),
+        ("localhost:9092", "properties = { \"sasl.password\" = \"hunter2\" }", "is written out; secrets do not belong"),
         ("localhost:9092", "key = \"{{ number.serviceName }}\"", "`sinks.trial.key`"),
         ("localhost:9092", "url = \"x\"", "`sinks.trial.url`"),
     ] {

@@ -43,6 +43,7 @@ impl KafkaCluster {
             .set("bootstrap.servers", cluster.bootstrap_servers())
             .set("group.id", "test")
             .set("enable.auto.commit", "false")
+            .set("reconnect.backoff.max.ms", "1000")
             .create()
             .unwrap();
         let mut partitions = TopicPartitionList::new();
