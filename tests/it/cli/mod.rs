@@ -10,7 +10,7 @@ mod recipes;
 mod replay;
 mod shell;
 mod sinks;
-mod status;
+pub(crate) mod status;
 mod tail;
 mod trace;
 mod verify;

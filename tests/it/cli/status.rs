@@ -493,7 +493,9 @@ fn every_field_is_documented_and_there() {
     });
     let mut found = BTreeSet::new();
     fields(&status, "", &mut found);
-    let documented = documented("## `status --json`");
+    let mut documented = documented("## `status --json`");
+    // A state in a directory has no replicas: `replicas::operation` compares their fields.
+    documented.retain(|field| !field.starts_with("replicas."));
     assert_eq!(found, documented, "what there is (left), what docs/status.md has (right)");
     drop(relay);
 }

@@ -1,9 +1,12 @@
 //! Commands, probes and refusals of relays that share a state.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::group::Group;
 use crate::admin::client::{address, get};
+use crate::cli::status::{documented, fields};
 use crate::support::relay::Setup;
 use crate::support::scene::Scene;
 use crate::support::waiting::wait_until;
@@ -51,6 +54,13 @@ fn probes_metrics_and_status_say_who_is_active() {
         );
         assert_eq!(status["replicas"]["replicas"].as_array().unwrap().len(), 2, "{said}");
         assert!(status["replicas"]["active"].is_string() && status["replicas"]["lease_seconds"].is_f64());
+        let mut found = BTreeSet::new();
+        fields(&status, "", &mut found);
+        let mut documented = documented("## `status --json`");
+        for names in [&mut found, &mut documented] {
+            names.retain(|field| field.starts_with("replicas."));
+        }
+        assert_eq!(found, documented, "what there is (left), what docs/status.md has (right)");
     }
     let (_, said, _) = command(&group, second, &["status"]);
     assert!(said.contains("standing by") && said.contains(" is active (its lease ends in "), "{said}");
