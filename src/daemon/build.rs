@@ -77,7 +77,7 @@ async fn prepare(config: &Config, purpose: &Purpose, clock: &Clock) -> Result<Pr
         Mode::Once => Observers::none(metrics.clone()),
     };
     let owner = match &config.state.database {
-        Some(database) => StateOwner::Shared(database.clone()),
+        Some(database) => StateOwner::Shared(Box::new(database.clone())),
         None => StateOwner::Alone(Box::new(open(config, purpose, clock, &metrics, &builder, None).await?)),
     };
     Ok(PreparedProcess { metrics, builder, observers, owner })

@@ -25,7 +25,7 @@ pub(super) enum StateOwner {
     /// The relay is alone on its state, which it has opened.
     Alone(Box<Opened>),
     /// Several relays share a state in this database, and the active one opens it.
-    Shared(Database),
+    Shared(Box<Database>),
 }
 
 impl Daemon {
