@@ -9,7 +9,7 @@ const SEED_PREFIX: &str = "SU";
 const SEED_BYTES: [u8; 2] = [0x95, 0x00];
 
 /// The first byte of the public key of a user.
-#[cfg(any(test, feature = "sink-nats"))]
+#[cfg(feature = "sink-nats")]
 const PUBLIC_BYTE: u8 = 20 << 3;
 
 /// A user's key, and the user's token if there is one.
