@@ -97,6 +97,7 @@ fn a_pattern_from_elsewhere_is_not_shown() {
 }
 
 #[test]
+#[cfg(feature = "sink-exec")]
 fn a_variable_holds_a_program_with_its_arguments() {
     let exec = || Machine::new().set("JOLTSMS_RELAY_SINKS__CRM__TYPE", "exec");
     let command = "JOLTSMS_RELAY_SINKS__CRM__COMMAND";

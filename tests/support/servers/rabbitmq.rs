@@ -100,9 +100,15 @@ impl RabbitMq {
         format!("amqp://{login}{}{path}", self.server.address())
     }
 
-    /// Opens a channel.
+    /// Opens a channel. A broker that has just started, or is busy, may close a connection at first.
     pub(crate) fn channel(&self) -> BrokerChannel {
-        BrokerChannel::open(self.server.address()).unwrap()
+        let opened = RefCell::new(None);
+        let opens = || {
+            *opened.borrow_mut() = BrokerChannel::open(self.server.address());
+            opened.borrow().is_some()
+        };
+        wait_until("a channel of the broker", opens, || self.server.log());
+        opened.into_inner().unwrap()
     }
 
     /// Returns the messages of a queue, which stay there.
