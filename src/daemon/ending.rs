@@ -14,14 +14,14 @@ pub enum Ended {
     Stopped(StopSignal),
     /// The only sink is stdout, and nobody reads it any more.
     Closed,
-    /// [`Mode::Once`]: all messages were read.
+    /// `once`: all messages were read.
     CaughtUp {
         /// Whether deliveries wait for another attempt.
         work_left: bool,
     },
-    /// [`Mode::Once`]: the API could not be read, for this reason.
+    /// `once`: the API could not be read, for this reason.
     GaveUp(String),
-    /// [`Mode::Once`]: no key is accepted; the API's last answer.
+    /// `once`: no key is accepted; the API's last answer.
     NoKey(String),
 }
 

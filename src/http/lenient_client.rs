@@ -1,8 +1,8 @@
 //! The client for receivers: an answer with a status is an answer, whatever else is wrong with its head.
 //!
-//! Requests go through hyper's own client over connections of the [`Dialer`], because reqwest lets nobody see the bytes of
+//! Requests go through hyper's own client over connections of the `Dialer`, because reqwest lets nobody see the bytes of
 //! an answer before its parser does. Each connection mends the heads that the parser would refuse
-//! ([`super::lenient_head`]).
+//! (`lenient_head.rs`).
 
 use std::error::Error;
 use std::pin::Pin;
