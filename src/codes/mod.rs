@@ -8,7 +8,7 @@ pub use mask::{CodeMask, MASK};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{CodePattern, InvalidCodePattern};
+use crate::domain::{CodePattern, InvalidCodePattern, is_number_event};
 use crate::settings::{self, Reader, WrittenText, settings};
 
 settings! {
@@ -53,23 +53,20 @@ struct CodeFields<'a> {
     parsed_code: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct EventFields<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Option<&'a RawValue>,
+    kind: &'a RawValue,
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    data: &'a RawValue,
 }
 
-impl CodeFields<'_> {
-    /// Whether the fields are those of an event of a number (`[events]`). The digits in the event's sentence are no codes.
-    fn is_event(&self) -> bool {
-        let begins_with = |field: Option<&RawValue>, text| field.is_some_and(|value| value.get().starts_with(text));
-        begins_with(self.kind, "\"number.") && begins_with(self.data, "{")
-    }
-}
-
-/// Whether this JSON text is an event of a number, which has no code.
+/// Whether this JSON text is an event of a number (`[events]`). The digits in the event's sentence are no codes.
 fn is_event(raw: &str) -> bool {
-    serde_json::from_str::<CodeFields<'_>>(raw).is_ok_and(|fields| fields.is_event())
+    let fields = serde_json::from_str::<EventFields<'_>>(raw);
+    fields.is_ok_and(|event| is_number_event(event.kind.get().trim_matches('"'), event.data.get()))
 }
 
 impl CodeFinder {
@@ -91,11 +88,11 @@ impl CodeFinder {
 
     /// Returns the code of the message with this JSON text; `None` if it has no code.
     pub fn find(&self, raw: &str) -> Option<String> {
-        let fields = serde_json::from_str(raw).ok().filter(|fields: &CodeFields<'_>| !fields.is_event())?;
+        let fields: CodeFields<'_> = serde_json::from_str(raw).ok()?;
         let parsed = fields.parsed_code.filter(|_| !self.ignores_parsed).and_then(parsed_code);
         parsed.or_else(|| {
             let body: String = serde_json::from_str(fields.body?.get()).ok()?;
-            self.pattern.as_ref()?.find(&body).map(str::to_owned)
+            self.pattern.as_ref()?.find(&body).filter(|_| !is_event(raw)).map(str::to_owned)
         })
     }
 
@@ -136,6 +133,7 @@ mod tests {
             (r#"{"parsedCode":false,"body":"hello"}"#, [None, None, None]),
             (r#"{"type":"number.expiring.7d","body":"code 12, 123-456","data":{}}"#, [None, None, None]),
             (r#"{"type":"number","body":"code 12, 123-456"}"#, [None, Some("12"), Some("123-456")]),
+            (r#"{"type":1,"type":2,"data":{},"body":"code 12"}"#, [None, Some("12"), None]),
             ("[]", [None, None, None]),
         ] {
             let found = [&none, &pattern, &only].map(|finder| finder.find(raw));

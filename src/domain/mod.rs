@@ -6,6 +6,7 @@ mod delivery;
 pub mod filter;
 mod finding;
 mod invocation;
+mod number_event;
 mod row;
 mod sanitize;
 mod sink_name;
@@ -20,6 +21,7 @@ pub use coverage::{Anomaly, Coverage, Cursor, Lags, Marks, RowStanding, Walk, Wa
 pub use delivery::{DeadReason, DeliveryClass, NumberUse, Outcome, PauseReason};
 pub use finding::{CheckVerdict, Finding};
 pub use invocation::{Invocation, shell_word};
+pub use number_event::is_number_event;
 pub use row::{More, Row, Seq, SpoiledRow};
 pub use sanitize::{Sanitized, acts};
 pub use sink_name::{InvalidSinkName, SinkName};

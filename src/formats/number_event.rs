@@ -1,9 +1,9 @@
 //! Events of numbers: ingest makes them in the shape of a message, and sinks with `events = true` get them.
 
 use super::fields::Fields;
+use crate::domain::is_number_event;
 
 /// Returns the type of an event of a number, such as `number.expiring.7d`; `None` for a message.
 pub(super) fn event_type(fields: &Fields<'_>) -> Option<String> {
-    let has_data = fields.json("data").starts_with('{');
-    fields.text("type").filter(|kind| has_data && kind.starts_with("number."))
+    fields.text("type").filter(|kind| is_number_event(kind, fields.json("data")))
 }
