@@ -8,7 +8,6 @@ use crate::sinks::Attempt;
 
 /// Decides what it means that a message was not delivered. `last` is what the client last told about its connections.
 pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) -> Attempt {
-    let failed = |answer: &str| Attempt::Failed { status: None, retry_after: None, answer: answer.to_owned() };
     match (code, last) {
         // The client tries for as long as it may, whatever the reason is.
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, Some(last)) => connection(last),
@@ -41,7 +40,6 @@ pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) 
 
 /// Decides what a failure of the connections means.
 pub(super) fn connection(code: Code) -> Attempt {
-    let failed = |answer: &str| Attempt::Failed { status: None, retry_after: None, answer: answer.to_owned() };
     let gone = |answer: &str| Attempt::Gone { status: None, answer: answer.to_owned() };
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed => gone("the brokers refuse the login"),
@@ -53,20 +51,14 @@ pub(super) fn connection(code: Code) -> Attempt {
     }
 }
 
+fn failed(answer: &str) -> Attempt {
+    Attempt::Failed { status: None, retry_after: None, answer: answer.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn kind(attempt: &Attempt) -> &'static str {
-        match attempt {
-            Attempt::Accepted { .. } => "accepted",
-            Attempt::Failed { .. } => "failed",
-            Attempt::Busy { .. } => "busy",
-            Attempt::Rejected { .. } => "rejected",
-            Attempt::Gone { .. } => "gone",
-            Attempt::Closed => "-",
-        }
-    }
+    use crate::sinks::tests::kind;
 
     #[test]
     fn errors() {

@@ -115,16 +115,7 @@ pub(super) fn disconnected(reason: DisconnectReasonCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn kind(attempt: &Attempt) -> &'static str {
-        match attempt {
-            Attempt::Accepted { .. } | Attempt::Closed => "-",
-            Attempt::Failed { .. } => "failed",
-            Attempt::Busy { .. } => "busy",
-            Attempt::Rejected { .. } => "rejected",
-            Attempt::Gone { .. } => "gone",
-        }
-    }
+    use crate::sinks::tests::kind;
 
     #[test]
     fn answers_to_publications() {

@@ -103,17 +103,7 @@ fn short(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn kind(attempt: &Attempt) -> &'static str {
-        match attempt {
-            Attempt::Accepted { .. } => "accepted",
-            Attempt::Failed { .. } => "failed",
-            Attempt::Busy { .. } => "busy",
-            Attempt::Rejected { .. } => "rejected",
-            Attempt::Gone { .. } => "gone",
-            Attempt::Closed => "-",
-        }
-    }
+    use crate::sinks::tests::kind;
 
     #[test]
     fn answers_to_messages() {

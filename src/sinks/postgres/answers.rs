@@ -4,24 +4,19 @@
 //! sink, since no other row would be taken either. Every other answer is tried again.
 
 use std::error::Error as _;
-use std::io;
 
 use tokio_postgres::Error;
 
 use crate::sinks::Attempt;
-use crate::sinks::server::{failed, words};
+use crate::sinks::server::{failed, io_cause, words};
 
 /// Returns the attempt that ends with this error.
 pub(super) fn attempt(error: &Error) -> Attempt {
     if let Some(answer) = error.as_db_error() {
         return answered(answer.code().code());
     }
-    let mut cause = error.source();
-    while let Some(found) = cause {
-        if let Some(io) = found.downcast_ref::<io::Error>() {
-            return failed(words(io));
-        }
-        cause = found.source();
+    if let Some(io) = io_cause(error) {
+        return failed(words(io));
     }
     match error {
         error if error.is_closed() => failed("connection closed by the other side"),

@@ -25,6 +25,8 @@ use reqwest::Url;
 
 #[cfg(any(feature = "sink-amqp", feature = "sink-nats"))]
 pub(super) use self::conversation::{Conversation, Reply, RequestProtocol};
+#[cfg(any(feature = "sink-postgres", feature = "sink-smtp"))]
+pub(super) use self::stream::io_cause;
 #[cfg(feature = "server-connections")]
 pub(super) use self::{
     kept::{KeptConnection, Reusable},

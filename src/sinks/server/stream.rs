@@ -1,5 +1,6 @@
 //! Connects to a server over TCP, and with TLS if the server wants that.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
@@ -107,6 +108,12 @@ impl Connector {
 /// A failed attempt of which only the words are known.
 pub(in crate::sinks) fn failed(answer: impl Into<String>) -> Attempt {
     Attempt::Failed { status: None, retry_after: None, answer: answer.into() }
+}
+
+/// Returns the error of the operating system that caused the error of a client; `None` if the cause is another one.
+#[cfg(any(feature = "sink-postgres", feature = "sink-smtp"))]
+pub(in crate::sinks) fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    std::iter::successors(error.source(), |cause| Error::source(*cause)).find_map(|cause| cause.downcast_ref())
 }
 
 /// Describes why a connection failed or was lost.

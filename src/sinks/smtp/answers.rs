@@ -4,12 +4,11 @@
 //! sink, since no other e-mail would be taken either.
 
 use std::error::Error as _;
-use std::io;
 
 use lettre::transport::smtp::Error;
 
 use crate::sinks::Attempt;
-use crate::sinks::server::{failed, words};
+use crate::sinks::server::{failed, io_cause, words};
 
 /// Answers that concern the login and no single e-mail: the server wants a login, or one of another kind.
 const WANTS_LOGIN: [u16; 4] = [530, 534, 535, 538];
@@ -59,12 +58,8 @@ fn is_enhanced_code(word: &str) -> bool {
 }
 
 fn without_code(error: &Error) -> Attempt {
-    let mut cause = error.source();
-    while let Some(found) = cause {
-        if let Some(io) = found.downcast_ref::<io::Error>() {
-            return failed(words(io));
-        }
-        cause = found.source();
+    if let Some(io) = io_cause(error) {
+        return failed(words(io));
     }
     // These texts are the library's own.
     match error {
