@@ -10,6 +10,20 @@ pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool, log: impl 
     wait_within(DEADLINE, what, condition, log);
 }
 
+/// Waits until there is a value, as [`wait_until`] waits for a condition.
+pub(crate) fn wait_for_value<T>(what: &str, mut value: impl FnMut() -> Option<T>, log: impl Fn() -> String) -> T {
+    let mut found = None;
+    wait_until(
+        what,
+        || {
+            found = value();
+            found.is_some()
+        },
+        log,
+    );
+    found.unwrap()
+}
+
 /// Waits with a limit of its own, for conditions that take longer by their nature. Returns how long the wait took.
 pub(crate) fn wait_within(
     limit: Duration,

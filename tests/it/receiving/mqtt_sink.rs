@@ -6,6 +6,7 @@ use std::process::Command;
 use joltsms_relay::delivery::log_sentences::{SINK_FAILS, SINK_WORKS_AGAIN};
 use joltsms_simulator::NewMessage;
 
+use super::server_sinks::{relay_with_sink, wait_until_delivered};
 use crate::support::prerequisites::program;
 use crate::support::relay::Relay;
 use crate::support::relay::setup::Setup;
@@ -15,19 +16,11 @@ use crate::support::waiting::wait_until;
 
 /// Prepares a relay whose only sink publishes to this broker. `keys` are further keys of the sink.
 fn relay_to(scene: &Scene, url: &str, keys: &str) -> Setup {
-    let text = format!(
-        "[sinks.home]\ntype = \"mqtt\"\nurl = \"{url}\"\ntopic = \"sms/{{{{ message.to }}}}\"\n\
-         retry = {{ initial = \"100ms\", max = \"1s\" }}\n{keys}\n"
-    );
-    let config = scene.file(&text);
-    scene.setup_from_beginning().args(&["--config", &config])
-}
-
-fn wait_until_delivered(scene: &Scene, count: i64, relay: &Relay) {
-    let is_open = |log: &str| log.contains("first run on this state") || log.contains("resuming where the state left");
-    wait_until("the state", || is_open(&relay.log()), || relay.log());
-    let delivered = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'");
-    wait_until("the deliveries", || delivered() == count, || relay.log());
+    relay_with_sink(
+        scene,
+        "home",
+        &format!("type = \"mqtt\"\nurl = \"{url}\"\ntopic = \"sms/{{{{ message.to }}}}\"\n{keys}"),
+    )
 }
 
 fn wait_until_received(broker: &Mosquitto, count: usize, relay: &Relay) {

@@ -5,27 +5,14 @@ use std::fs;
 use joltsms_relay::delivery::log_sentences::{MESSAGE_IS_DEAD, SINK_FAILS, SINK_WORKS_AGAIN};
 use joltsms_simulator::NewMessage;
 
-use crate::support::relay::Relay;
+use super::server_sinks::{relay_with_sink, wait_until_delivered};
 use crate::support::relay::setup::Setup;
 use crate::support::scene::Scene;
 use crate::support::servers::postgres::PostgresDatabase;
-use crate::support::waiting::wait_until;
 
 /// Prepares a relay whose only sink adds rows to the table `sms`. `keys` are further keys of the sink.
 fn relay_to(scene: &Scene, url: &str, keys: &str) -> Setup {
-    let text = format!(
-        "[sinks.warehouse]\ntype = \"postgres\"\nurl = \"{url}\"\ntable = \"sms\"\n\
-         retry = {{ initial = \"100ms\", max = \"1s\" }}\n{keys}\n"
-    );
-    let config = scene.file(&text);
-    scene.setup_from_beginning().args(&["--config", &config])
-}
-
-fn wait_until_delivered(scene: &Scene, count: i64, relay: &Relay) {
-    let is_open = |log: &str| log.contains("first run on this state") || log.contains("resuming where the state left");
-    wait_until("the state", || is_open(&relay.log()), || relay.log());
-    let delivered = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'");
-    wait_until("the deliveries", || delivered() == count, || relay.log());
+    relay_with_sink(scene, "warehouse", &format!("type = \"postgres\"\nurl = \"{url}\"\ntable = \"sms\"\n{keys}"))
 }
 
 #[test]

@@ -7,7 +7,12 @@ use crate::support::waiting::wait_until;
 
 /// Prepares a relay whose only sink is `[sinks.trial]`, with these keys in TOML, and which tries again soon.
 pub(super) fn relay_with(scene: &Scene, keys: &str) -> Setup {
-    let text = format!("[sinks.trial]\n{keys}\nretry = {{ initial = \"100ms\", max = \"1s\" }}\n");
+    relay_with_sink(scene, "trial", keys)
+}
+
+/// Prepares a relay as [`relay_with`] does, whose sink has this name.
+pub(super) fn relay_with_sink(scene: &Scene, name: &str, keys: &str) -> Setup {
+    let text = format!("[sinks.{name}]\n{keys}\nretry = {{ initial = \"100ms\", max = \"1s\" }}\n");
     let config = scene.file(&text);
     scene.setup_from_beginning().args(&["--config", &config])
 }

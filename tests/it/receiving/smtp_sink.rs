@@ -5,30 +5,21 @@ use std::fs;
 use joltsms_relay::delivery::log_sentences::{MESSAGE_IS_DEAD, SINK_FAILS, SINK_WORKS_AGAIN};
 use joltsms_simulator::NewMessage;
 
-use crate::support::relay::Relay;
+use super::server_sinks::{relay_with_sink, wait_until_delivered};
 use crate::support::relay::setup::Setup;
 use crate::support::scene::Scene;
 use crate::support::servers::smtp::MailServer;
-use crate::support::waiting::wait_until;
 
 /// Prepares a relay whose only sink sends e-mails to this server. `keys` are further keys of the sink.
 fn relay_to(scene: &Scene, url: &str, keys: &str) -> Setup {
-    let text = format!(
-        "[sinks.mail]\ntype = \"smtp\"\nurl = \"{url}\"\nfrom = \"SMS <sms@example.com>\"\n\
-         retry = {{ initial = \"100ms\", max = \"1s\" }}\n{keys}\n"
-    );
-    let config = scene.file(&text);
-    scene.setup_from_beginning().args(&["--config", &config])
+    relay_with_sink(
+        scene,
+        "mail",
+        &format!("type = \"smtp\"\nurl = \"{url}\"\nfrom = \"SMS <sms@example.com>\"\n{keys}"),
+    )
 }
 
 const TO: &str = "to = [\"ops@example.com\", \"Ann <ann@example.com>\"]";
-
-fn wait_until_delivered(scene: &Scene, count: i64, relay: &Relay) {
-    let is_open = |log: &str| log.contains("first run on this state") || log.contains("resuming where the state left");
-    wait_until("the state", || is_open(&relay.log()), || relay.log());
-    let delivered = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'");
-    wait_until("the deliveries", || delivered() == count, || relay.log());
-}
 
 #[test]
 fn a_message_becomes_an_e_mail_into_which_it_can_write_no_header() {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::program::{ServerProgram, free_address};
 use crate::support::prerequisites::{all_there, missing_programs, program};
+use crate::support::waiting::wait_for_value;
 
 /// The stream in which the tests look.
 pub(crate) const STREAM: &str = "SMS";
@@ -122,12 +123,7 @@ impl NatsServer {
 
     /// Asks the API of JetStream about the stream. A server that was just started may not answer yet.
     fn request(&self, verb: &str, body: &str) -> Value {
-        for _ in 0..100 {
-            if let Some(answer) = self.try_request(verb, body) {
-                return answer;
-            }
-        }
-        panic!("JetStream does not answer: {}", self.server.log());
+        wait_for_value("an answer of JetStream", || self.try_request(verb, body), || self.server.log())
     }
 
     fn try_request(&self, verb: &str, body: &str) -> Option<Value> {

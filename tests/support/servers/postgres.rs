@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::program::{ServerProgram, free_address};
+use crate::support::postgres::installed;
 use crate::support::prerequisites::{all_there, missing_programs, program};
-use crate::support::waiting::wait_until;
+use crate::support::waiting::wait_for_value;
 
 /// A server with one user, `relay`, who may do everything and has the password `hunter2-right` if passwords are asked for.
 pub(crate) struct PostgresDatabase {
@@ -21,7 +22,7 @@ impl PostgresDatabase {
     /// Whether the server is installed. If not, the test is reported as skipped.
     pub(crate) fn is_installed() -> bool {
         let mut missing = missing_programs(&["psql"]);
-        if programs().is_none() {
+        if installed().is_none() {
             missing.push("postgresql".to_owned());
         }
         all_there(&missing)
@@ -34,7 +35,7 @@ impl PostgresDatabase {
 
     /// Starts a server that asks for a password by this method, with further settings.
     pub(crate) fn start_with(dir: &Path, method: &str, settings: &[String]) -> Self {
-        let programs = programs().unwrap();
+        let programs = installed().unwrap();
         let data = dir.join("postgres");
         let password = dir.join("password-of-relay");
         std::fs::write(&password, "hunter2-right\n").unwrap();
@@ -87,19 +88,13 @@ impl PostgresDatabase {
 
     /// Runs a statement, and returns a line for each row. Waits while the server is not ready.
     pub(crate) fn query(&self, statement: &str) -> String {
-        let mut said = None;
-        wait_until(
-            "the database",
-            || {
-                let mut command = Command::new(&self.query);
-                command.env("PGPASSWORD", "hunter2-right").args(["-At", "-v", "ON_ERROR_STOP=1", "-c", statement]);
-                let output = command.arg(self.url()).output().unwrap();
-                said = output.status.success().then(|| String::from_utf8(output.stdout).unwrap());
-                said.is_some()
-            },
-            || self.server.log(),
-        );
-        said.unwrap()
+        let ask = || {
+            let mut command = Command::new(&self.query);
+            command.env("PGPASSWORD", "hunter2-right").args(["-At", "-v", "ON_ERROR_STOP=1", "-c", statement]);
+            let output = command.arg(self.url()).output().unwrap();
+            output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        };
+        wait_for_value("the database", ask, || self.server.log())
     }
 
     /// Kills the server.
@@ -125,15 +120,4 @@ fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
     command
-}
-
-/// Finds the directory with the programs of the newest server that is installed.
-fn programs() -> Option<PathBuf> {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<(u32, PathBuf)> = debian
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-        .filter(|(_, bin)| bin.join("initdb").exists())
-        .collect();
-    found.sort_unstable();
-    found.pop().map(|(_, bin)| bin)
 }

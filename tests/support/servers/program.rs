@@ -39,7 +39,7 @@ impl ServerProgram {
 
     /// Returns what the server has written.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        read_log(&self.log)
     }
 
     /// Sends a signal to the server.
@@ -53,10 +53,17 @@ impl ServerProgram {
         self.child.wait().unwrap();
     }
 
-    /// Starts the server again after a kill.
+    /// Starts the server again after a kill. Processes of the killed server that have not ended yet may keep the new server
+    /// from starting. Then the new server ends, and is started once more.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn((self.command)(), &self.log);
-        self.wait();
+        let answers = || {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                self.child = spawn((self.command)(), &self.log);
+            }
+            TcpStream::connect(self.address).is_ok()
+        };
+        wait_within(START, "the server", answers, || read_log(&self.log));
     }
 
     fn wait(&self) {
@@ -73,6 +80,10 @@ impl Drop for ServerProgram {
         }
         self.child.wait().ok();
     }
+}
+
+fn read_log(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 /// Returns an address of loopback that no server uses at this moment.

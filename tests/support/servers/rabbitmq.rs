@@ -19,7 +19,7 @@ use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 
 use super::program::{ServerProgram, free_address};
 use crate::support::prerequisites::{all_there, missing_programs, program};
-use crate::support::waiting::{wait_until, wait_within};
+use crate::support::waiting::{wait_for_value, wait_until, wait_within};
 
 /// Where Debian has the scripts that do not change the user.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
@@ -102,13 +102,8 @@ impl RabbitMq {
 
     /// Opens a channel. A broker that has just started, or is busy, may close a connection at first.
     pub(crate) fn channel(&self) -> BrokerChannel {
-        let opened = RefCell::new(None);
-        let opens = || {
-            *opened.borrow_mut() = BrokerChannel::open(self.server.address());
-            opened.borrow().is_some()
-        };
-        wait_until("a channel of the broker", opens, || self.server.log());
-        opened.into_inner().unwrap()
+        let open = || BrokerChannel::open(self.server.address());
+        wait_for_value("a channel of the broker", open, || self.server.log())
     }
 
     /// Returns the messages of a queue, which stay there.
