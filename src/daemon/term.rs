@@ -40,8 +40,18 @@ impl RelayProcess {
     /// [`RunError`], after the drain. An error of the store that [ends a term](store::Error::ends_term) says that the
     /// permission to work has ended.
     pub(super) async fn work(&mut self, opened: Opened, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Opened { store, clock, released_before, poller, mut delivery, .. } = opened;
-        let Opened { poller_liveness, builder, reader_watch, slots, permit, .. } = opened;
+        let Opened {
+            store,
+            clock,
+            released_before,
+            poller,
+            mut delivery,
+            poller_liveness,
+            builder,
+            reader_watch,
+            slots,
+            permit,
+        } = opened;
         let mode = self.purpose.mode;
         let reports = poller.reports();
         let reloading = self.reloading.clone();
