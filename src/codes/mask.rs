@@ -193,50 +193,53 @@ fn after_value(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// Reads the JSON string at this place, character by character. Half a character counts as U+FFFD.
+/// Reads the JSON string at this place, character by character. Half a character, and an escape that is cut short,
+/// count as U+FFFD.
 fn spelled(raw: &str, string: Range<usize>) -> Vec<SpelledChar> {
-    let inside = string.start + 1..string.end.saturating_sub(1).max(string.start + 1);
+    let text = &raw[string.clone()];
+    let opened = text.strip_prefix('"').unwrap_or(text);
+    let mut at = string.start + (text.len() - opened.len());
+    let mut rest = opened.strip_suffix('"').unwrap_or(opened);
     let mut read = Vec::new();
-    let mut at = inside.start;
-    while let Some(next) = raw.get(at..inside.end).and_then(|rest| rest.chars().next()) {
-        let begin = at;
-        at += next.len_utf8();
-        let value = match next {
-            '\\' => {
-                let escape = raw.get(at..inside.end).and_then(|rest| rest.chars().next()).unwrap_or('\\');
-                at = (at + escape.len_utf8()).min(inside.end);
-                match escape {
-                    'n' => '\n',
-                    't' => '\t',
-                    'r' => '\r',
-                    'b' => '\u{8}',
-                    'f' => '\u{c}',
-                    'u' => {
-                        let unit =
-                            |from: usize| raw.get(from..from + 4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
-                        let first = unit(at).unwrap_or(0xfffd);
-                        at = (at + 4).min(inside.end);
-                        let second = raw.get(at..at + 2).filter(|start| *start == "\\u").and_then(|_| unit(at + 2));
-                        let pair = [first, second.unwrap_or(0)];
-                        let mut decoded = char::decode_utf16(pair);
-                        match decoded.next() {
-                            Some(Ok(value)) => {
-                                if value.len_utf16() == 2 {
-                                    at += 6;
-                                }
-                                value
-                            }
-                            _ => char::REPLACEMENT_CHARACTER,
-                        }
-                    }
-                    other => other,
-                }
-            }
-            other => other,
-        };
-        read.push(SpelledChar { value, at: begin..at });
+    while let Some(next) = rest.chars().next() {
+        let (value, length) = if next == '\\' { escaped(rest) } else { (next, next.len_utf8()) };
+        read.push(SpelledChar { value, at: at..at + length });
+        at += length;
+        rest = &rest[length..];
     }
     read
+}
+
+/// Returns the character that the escape at the beginning of this text means, and how many bytes spell it.
+fn escaped(text: &str) -> (char, usize) {
+    let Some(kind) = text.chars().nth(1) else { return ('\\', 1) };
+    let value = match kind {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'u' => {
+            let Some(first) = utf16_unit(text) else { return (char::REPLACEMENT_CHARACTER, 2) };
+            let pair = [first, utf16_unit(&text[6..]).unwrap_or(0)];
+            return match char::decode_utf16(pair).next() {
+                Some(Ok(value)) => (value, 6 * value.len_utf16()),
+                _ => (char::REPLACEMENT_CHARACTER, 6),
+            };
+        }
+        other => other,
+    };
+    (value, 1 + kind.len_utf8())
+}
+
+/// Returns the UTF-16 code unit that the text begins with, spelled as `\u` and four hexadecimal digits.
+fn utf16_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    // `from_str_radix` alone would take a sign.
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    u16::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]
@@ -280,6 +283,13 @@ mod tests {
             ("[]", "[]"),
             ("", ""),
             (r#"{"body":"12"#, r#"{"body":"12"#),
+            // Escapes that are no JSON, in front of characters of several bytes.
+            (
+                r#"{"parsedCode":"1234","body":"\u é1234 \u12é1234 \u+123 \é1234 \ud83d\u 1234"}"#,
+                r#"{"parsedCode":"••••••","body":"\u é•••••• \u12é•••••• \u+123 \é•••••• \ud83d\u ••••••"}"#,
+            ),
+            (r#"{"parsedCode":"1234","body":"1234 é"#, r#"{"parsedCode":"••••••","body":"•••••• é"#),
+            (r#"{"parsedCode":"12","body":"12\"#, r#"{"parsedCode":"••••••","body":"••••••\"#),
         ] {
             assert_eq!(masked(raw), expected);
         }
