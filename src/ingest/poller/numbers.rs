@@ -19,10 +19,8 @@ impl<F: Feed> Poller<F> {
     /// comes first.
     pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, PollError> {
         let now = self.clock.monotonic();
-        // Before the first page of messages nothing waits for the list, and no event could be stored.
-        let may_leave = self.account.is_verified() && self.state.coverage.is_some();
-        let is_free = may_leave && !self.lanes.numbers.is_under_way();
-        let Some(due) = self.lanes.numbers.list().due().filter(|_| is_free) else { return Ok(None) };
+        let is_free = !self.lanes.numbers.is_under_way();
+        let Some(due) = self.numbers_due().filter(|_| is_free) else { return Ok(None) };
         if due > now {
             return Ok(Some(due));
         }
@@ -42,6 +40,13 @@ impl<F: Feed> Poller<F> {
         let request = self.link.fetch_numbers(purpose, cursor, now, self.clock.relay_time());
         self.lanes.numbers.begin_request(request);
         Ok(None)
+    }
+
+    /// Returns when the next page of the list is due; `None` while no page is wanted. Before the first page of messages
+    /// nothing waits for the list, and no event could be stored.
+    pub(super) fn numbers_due(&self) -> Option<Instant> {
+        let may_be_read = self.account.is_verified() && self.state.coverage.is_some();
+        self.lanes.numbers.list().due().filter(|_| may_be_read)
     }
 
     /// Returns the purpose for which the next page of the list is asked for.

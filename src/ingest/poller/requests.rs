@@ -134,7 +134,7 @@ impl<F: Feed> Poller<F> {
 
     /// Returns the demand for requests behind the head.
     fn demand(&self, now: Instant) -> Demand {
-        if self.account.is_verified() && self.lanes.numbers.list().due().is_some_and(|due| due <= now) {
+        if self.numbers_due().is_some_and(|due| due <= now) {
             return match self.purpose_of_numbers() {
                 RequestPurpose::Walk => Demand::Walks,
                 _ => Demand::Sweeps,

@@ -80,6 +80,7 @@ struct World {
     clock: Clock,
     dir: tempfile::TempDir,
     requests: u32,
+    numbers: NumberUses,
     options: store::Options,
 }
 
@@ -123,7 +124,7 @@ impl World {
             max_size: 1 << 40,
             min_free: 0,
         };
-        Self { double, store, clock, dir, requests: 120, options }
+        Self { double, store, clock, dir, requests: 120, numbers: NumberUses::default(), options }
     }
 
     fn poller(&self, mode: Mode) -> Poller<Double> {
@@ -137,7 +138,7 @@ impl World {
             mode,
             state: self.options.clone(),
             accept_account: false,
-            numbers: NumberUses::default(),
+            numbers: self.numbers.clone(),
             released: Box::new(|| ()),
             liveness: Liveness::new(&self.clock),
             tells_progress: true,

@@ -35,3 +35,15 @@ async fn once_gives_up_where_it_is_only_ever_refused() {
     let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("an end").unwrap();
     assert_eq!(ending, Ending::GaveUp("429: over the rate limit".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn once_does_not_wait_for_a_list_of_numbers_that_cannot_be_read_before_the_first_page_counts() {
+    let mut world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: None })).await;
+    world.numbers.expiry_terms = vec![Duration::from_secs(7 * 86_400)];
+    let (_stop, stops) = watch::channel(false);
+    let began = world.clock.monotonic();
+    assert_eq!(world.poller(Mode::Once).run(stops).await.unwrap(), Ending::CaughtUp);
+    // An account without messages is asked three times, one second apart, before its first page counts.
+    let took = world.clock.monotonic().saturating_duration_since(began);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
