@@ -8,8 +8,9 @@
 //! time would stand still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become
 //! ordinary.
 //!
-//! The estimate is used for caps and floors only. An estimate that is behind costs some reading. An estimate that is
-//! ahead loses late messages: the anchor rises with it, and sweeps no longer read down to these messages. So:
+//! Coverage uses the estimate only to cap its marks and to place the floors of walks. If the estimate is behind, walks
+//! read a little more than they must. If the estimate is ahead, late messages are lost: the anchor rises with the
+//! estimate, and sweeps no longer read down to these messages. So:
 //!
 //! - A `Date` that is more than an hour behind the expected time, or more than five minutes ahead of it, is believed
 //!   only after it was repeated for 15 minutes, or if another clock confirms it ([`ClockDoubt`]).
@@ -48,9 +49,9 @@ pub(super) struct LocalClocks {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
-    /// Handles an answer: its `Date`, or without a `Date` the largest `ingestedAt` of its rows. Returns the server's
-    /// now. If the answer has no later time, the last estimate is carried on; if there is no estimate, the relay's time
-    /// counts.
+    /// Handles an answer, and returns the server's now. The time of an answer is its `Date`, or without a `Date` the
+    /// latest `ingestedAt` of its rows. If the answer has no time, or if its time is not believed, the last estimate is
+    /// carried on. If there is no estimate yet, [`safe_estimate`] counts, or the relay's time if there is no `Date`.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
@@ -92,8 +93,9 @@ impl ServerClock {
     }
 }
 
-/// Returns the time that is safe to take for the server's now if the first `Date` is doubted: not ahead of the relay's
-/// time or of `date`, but not before a row was ingested either, unless that row is dated after both.
+/// Returns the time that counts as the server's now while the first `Date` is doubted: the earlier one of `date` and
+/// the relay's time, or the latest `ingestedAt` if it is later. An `ingestedAt` later than both `date` and the relay's
+/// time counts only up to the later one of these two.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
     let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
     ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))
@@ -132,7 +134,7 @@ mod tests {
         let at = clock.monotonic();
         let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
         let usual = LocalClocks { relay: began, machine: began, at };
-        // The machine slept, or was stopped, or the list shows that a day has passed.
+        // The machine slept or was stopped for a day, or a new row of the feed shows that a day has passed.
         let later = began.after(day);
         let quiet = Some(began.before(day));
         for (own, ingested, is_believed) in [
@@ -146,7 +148,8 @@ mod tests {
             assert_eq!(server.read(Some(began), quiet, usual), began);
             assert_eq!(server.read(Some(later), ingested, own), if is_believed { later } else { began });
         }
-        // An old message shows nothing about a `Date` that is behind.
+        // The newest message was ingested at the time of this `Date`. That does not confirm a `Date` that is behind:
+        // the message may simply be old.
         let mut server = ServerClock::default();
         server.read(Some(began), quiet, usual);
         assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);
@@ -159,7 +162,8 @@ mod tests {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let began = UnixMs(1_750_000_000_000);
         let off = |milliseconds: i64| UnixMs(began.0 + milliseconds);
-        // By how much the first `Date` is off, how old the newest row is, by how much our clocks are off; the estimate.
+        // Each case says by how much the first `Date` is off, how old the newest row is, by how much our clocks are
+        // off, and by how much the estimate is off.
         let cases = [
             (HOUR, 24 * HOUR, 0, 0),
             (70 * YEAR, 24 * HOUR, 0, 0),

@@ -16,7 +16,7 @@ pub enum CopyEnd {
     Copied {
         /// The number of messages whose ids are known.
         messages: u64,
-        /// The number of deliveries, made ones included.
+        /// The number of deliveries, delivered ones included.
         deliveries: u64,
     },
     /// There is no state to copy.

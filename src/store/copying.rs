@@ -1,7 +1,8 @@
 //! Copying a whole state into another place, for example from a file into a database.
 //!
-//! Both backends have the same tables, with the same columns and meanings. The exceptions stay behind: checksums, the
-//! number of transactions, and the lease with its relays and requests. They belong to the place and not to the state.
+//! Both backends have the same tables, with the same columns and meanings, with some exceptions: checksums, the number
+//! of transactions, and the lease with its relays and requests. The exceptions are not copied, because they belong to
+//! the place and not to the state.
 //!
 //! Invariant: a copy is one transaction, so there is either the whole copy or none.
 

@@ -38,7 +38,8 @@ impl Lease {
         Self { epoch, asked, granted_at: (granted_at, asked) }
     }
 
-    /// Returns the time by the database's clock at the instant `now`, within the time that the question took.
+    /// Returns the time by the database's clock at the instant `now`. The time may be ahead by as long as the database
+    /// took to grant the lease.
     pub fn database_time(&self, now: Instant) -> UnixMs {
         let (granted_at, asked) = self.granted_at;
         granted_at.after(now.saturating_duration_since(asked))
@@ -117,8 +118,8 @@ pub struct ReplicaGroup {
 
 /// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
 pub trait LeaseTransactions: Send {
-    /// Asks for the lease for the time `valid`. The database grants the lease if nobody has it; the last transaction of
-    /// the relay that had it before has ended then. Also records that this relay is there.
+    /// Asks for the lease for the time `valid`. The database grants the lease if nobody has it, and only after the last
+    /// transaction of the relay that had it before has ended. Also records that this relay is there.
     ///
     /// # Errors
     /// [`Error::Database`]: the lease was not taken, as far as this relay knows.

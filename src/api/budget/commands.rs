@@ -22,7 +22,7 @@ use crate::files;
 /// The name of the file in the state directory.
 const FILE: &str = "budget.commands";
 
-/// The share of the limit that commands leave free beside a running relay: 1 of so many slots.
+/// Beside a running relay, commands leave one of this many slots free.
 const KEPT_FREE: u64 = 20;
 
 /// The budget for the requests of a command.
@@ -166,8 +166,8 @@ impl CommandRequests {
         count
     }
 
-    /// A file that cannot be read counts as empty: a file of root, for example. Then the API's headers show the
-    /// requests, as those of other programs.
+    /// Reads the slots of the file. A file that cannot be read, for example because it belongs to root, counts as
+    /// empty. Then the relay knows the requests of commands only from the API's headers, as requests of other programs.
     fn read(&self) -> Vec<i64> {
         files::read(&self.path).map(|bytes| slots_of(&bytes)).unwrap_or_default()
     }

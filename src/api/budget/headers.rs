@@ -19,8 +19,9 @@ pub struct RateHeaders {
     pub reset: Option<Duration>,
     /// Whether `X-RateLimit-Reset` gave an instant. The documentation knows seconds only.
     pub reset_is_instant: bool,
-    /// Whether `X-RateLimit-Reset` was more than a day and no instant that is near, for example milliseconds. Then the
-    /// end of the window is not known, but the relay has to wait for the end.
+    /// Whether `X-RateLimit-Reset` gave a number that makes sense neither as seconds (more than a day) nor as an
+    /// instant (too far from the answer's `Date`). Then the end of the window is not known, but the relay still has to
+    /// wait for it.
     pub reset_is_absurd: bool,
     /// `Retry-After`: the time that the API asks the relay to wait.
     pub retry_after: Option<Duration>,

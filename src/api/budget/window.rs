@@ -236,8 +236,9 @@ impl Window {
         wanted.min(share.requests / 2)
     }
 
-    /// The limit for polls. While the API states what its window has left, this statement and the configured limit
-    /// hold. Otherwise the pace holds.
+    /// The limit for polls. This is the configured limit if the API states that its window has requests left, and if no
+    /// other program has used any: then the API's statement keeps the relay within the window. Otherwise this is the
+    /// relay's share.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),
@@ -260,10 +261,10 @@ impl Window {
     /// The time from a poll that began at `began` and took `requests` requests to the next poll, by what is known at
     /// `now`.
     ///
-    /// The poll interval at least. While other work waits, polls keep to their share, as a pace: counting the polls of
-    /// the last minute instead would stop polls for as long as they had been quick before. While no other work waits,
-    /// polls are slowed down just enough that the free slots last until further ones are free. The requests that the
-    /// API's own window has left are spread evenly until its end.
+    /// This time is the poll interval at least. While other work waits, polls are spaced evenly at the pace of their
+    /// share. (If the polls of the last minute were counted instead, no poll could leave for a while after quick
+    /// polls.) While no other work waits, polls are slowed down just enough that the free slots last until further
+    /// slots become free. The requests that the API's own window has left are spread evenly until its end.
     pub fn head_spacing(&self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
         let share = self.share();
         let least = self.limits.head_interval;
@@ -289,8 +290,8 @@ impl Window {
         }
     }
 
-    /// The time from a poll that began at `began` to the next poll with which the slots that nobody else needs last until
-    /// further slots are free. As many slots as sweeps may need stay free.
+    /// The time from a poll that began at `began` to the next poll, at the fastest pace at which the free slots last
+    /// until further slots become free. The slots that sweeps may need are not used.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);
@@ -380,8 +381,8 @@ impl Window {
         self.rate_limited.in_a_row()
     }
 
-    /// Requests in the server's current or last window that the relay may not make: the requests of other programs, and
-    /// at the start those that an earlier process may have forgotten.
+    /// The number of requests in the server's current or last window that are not available to the relay: the requests
+    /// of other programs, and at the start those that an earlier process may have sent without a record.
     pub fn foreign(&self) -> u32 {
         self.server.unavailable()
     }

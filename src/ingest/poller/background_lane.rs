@@ -14,7 +14,7 @@ pub(super) struct BackgroundLane {
     in_flight: Option<PageRequest>,
     /// How many requests have left. This number decides which walk has its turn.
     turn: u64,
-    /// The instants until which walks wait that were set back.
+    /// The walks that were set back, each with the instant until which it waits.
     waiting: HashMap<WalkId, Instant>,
     /// How many failures there were in a row.
     failures: u32,

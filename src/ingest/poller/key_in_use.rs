@@ -1,4 +1,4 @@
-//! The API key in use, as people recognise it, and since when it is in use.
+//! The API key in use: its last characters, by which people recognise it, and since when the relay uses it.
 
 use crate::domain::UnixMs;
 
@@ -28,7 +28,7 @@ impl KeyInUse {
         self.ending.clone()
     }
 
-    /// Returns since when the key is in use, by the relay's time; the start of the process at the earliest.
+    /// Returns since when this process uses the key, by the relay's time.
     pub(super) fn since(&self) -> Option<UnixMs> {
         self.since
     }

@@ -10,8 +10,7 @@ use crate::time::Instant;
 /// The time that a request may take to arrive.
 const ARRIVAL: Duration = Duration::from_millis(200);
 
-/// How long after the beginning of a window its resets must have counted down, so that they are taken for resets that
-/// count down.
+/// How long after the beginning of a window its resets begin to show whether resets count down.
 const COUNTED: Duration = Duration::from_secs(2);
 
 /// How long a reset of more than [`LONGEST_SILENCE`] must have counted down before it is believed.

@@ -207,7 +207,10 @@ async fn without_a_date_messages_that_arrive_tell_the_time() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     let right = || world.double.clock.relay_time();
     let quiet = world.clock.message_time().unwrap();
-    assert!(quiet <= right() && !world.clock.is_confirmed(), "{quiet}: what was there before tells no more");
+    assert!(
+        quiet <= right() && !world.clock.is_confirmed(),
+        "{quiet}: messages from before the start do not show what time it is"
+    );
     tokio::time::sleep(Duration::from_secs(300)).await;
     let off =
         world.clock.message_time().unwrap().since(right()).max(right().since(world.clock.message_time().unwrap()));

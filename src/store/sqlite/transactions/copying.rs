@@ -1,6 +1,7 @@
 //! Copying a whole state out of a file, and into a new file.
 //!
-//! A file has two columns that are not copied: the checksum, and the mark of an event, which is a standing in a copy.
+//! A copy has no column for the checksum, and none for the mark of an event: there the standing says that a record is
+//! an event.
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params_from_iter};
