@@ -274,7 +274,8 @@ impl Setup {
                 events.push(Reverse((now, place, event)));
                 for Reverse((at, place, event)) in std::mem::take(&mut events) {
                     let event = match event {
-                        Event::Arrives(..) => {
+                        // A request of an earlier process stays recorded as one that is under way.
+                        Event::Arrives(..) | Event::Orphan => {
                             window.remember_under_way(now);
                             Event::Orphan
                         }

@@ -179,6 +179,18 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
     }
 }
 
+/// A request that was under way at the first of two kills in quick succession counts for the third process, too.
+#[test]
+fn two_kills_in_quick_succession_forget_no_request() {
+    for seed in 0..200 {
+        let restarts = vec![118, 118, 119, 119];
+        let run =
+            Setup { seed, interval_ms: 100, backlog: Demand::Walks, jitter_ms: 1500.0, restarts, ..Setup::default() }
+                .run();
+        assert!(run.most_in_a_minute() <= LIMIT as usize, "seed {seed}: {}", run.most_in_a_minute());
+    }
+}
+
 /// The limit becomes 20 in 5 minutes while a window of the old limit is open. The API goes on counting in that window,
 /// and the first reset does not show how long the window has been open. The requests in the window count as the relay's
 /// nevertheless.
