@@ -102,7 +102,9 @@ pub(crate) async fn measure() {
 
     match system_calls::available() {
         Ok(()) => {
-            println!("\n| stored | flushes a message | written to the log | to the database |\n|---:|---:|---:|---:|");
+            println!(
+                "\n| stored | flushes a message | written to the journal | to the database |\n|---:|---:|---:|---:|"
+            );
             for state in &mut states {
                 let calls = traced(&simulator, &receiver, state).await;
                 let each = |number: u64| per(number, NEW);

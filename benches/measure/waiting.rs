@@ -1,4 +1,4 @@
-//! Measures what many messages cost that wait for a receiver that is down.
+//! Measures the memory and the processor time of a relay with many messages that wait for a receiver that is down.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ async fn measure_order(simulator: &Simulator, order: &str) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let read_in = began.elapsed();
-    // The breaker has opened by then, and the first waits are short.
+    // The measurement begins a minute later: the breaker has opened by then, and the short waits of its beginning are
+    // over.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let (requests, spent) = (receiver.count(), processor(relay.id()));
     let mut sizes = Vec::new();

@@ -29,11 +29,11 @@ pub struct AdminState {
     pub access: StateAccess,
     /// The sinks to which an operator can send a test message.
     pub targets: TestTargets,
-    /// Where messages arrive.
+    /// What a request needs that waits for a message.
     pub arrivals: ArrivalSource,
 }
 
-/// Where messages arrive.
+/// What a request needs that waits for a message: the state in which messages arrive, and how their codes are found.
 #[derive(Clone, Debug)]
 pub struct ArrivalSource {
     /// The state of the relay.
@@ -44,7 +44,7 @@ pub struct ArrivalSource {
     pub codes: watch::Receiver<CodeFinder>,
 }
 
-/// What the watcher saw at one moment.
+/// What [`watcher`](super::watcher) saw of the relay at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Observed {
     /// The data of the event `status`. It changes only if something changes that a person would want to see.
@@ -69,10 +69,11 @@ pub(super) struct Endpoint {
     pub(super) waits: Arc<Semaphore>,
 }
 
-/// The most streams of events at a time. Further clients are refused, so that connections stay for probes.
+/// The most streams of events at a time. Further streams are refused, so that some connections stay free for probes.
 const MOST_STREAMS: usize = 16;
 
-/// The most requests that wait for a message at a time. Further clients are refused, so that connections stay for probes.
+/// The most requests that wait for a message at a time. Further such requests are refused, so that some connections
+/// stay free for probes.
 const MOST_WAITS: usize = 32;
 
 impl Endpoint {

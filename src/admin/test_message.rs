@@ -47,8 +47,8 @@ impl TestTargets {
 }
 
 impl TestTarget {
-    /// Sends a test message, once. Returns a sentence about the receiver's answer; as an error, if the receiver does not
-    /// have the message. The queue, the dead letters and the breaker of the sink stay as they are.
+    /// Sends a test message, once. Returns a sentence about the receiver's answer: `Ok` if the receiver has accepted
+    /// the message, and `Err` if not. The queue, the dead letters and the breaker of the sink stay as they are.
     pub(super) async fn send(&self, clock: &Clock) -> Result<String, String> {
         let name = &self.name;
         if self.target.is_stdout() {

@@ -3,7 +3,7 @@
 //! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
 //! a long time and that the relay read late would be new, too. Two rules leave such messages out:
 //!
-//! - A message that a gap reads, which was open when the command began, is old. The gap knows which stretch of time it
+//! - A message is old if a gap reads it that was open when the command began. The gap knows which stretch of time it
 //!   has not read yet.
 //! - If the relay had not read the newest page for a while when the command began, a message that was received in that
 //!   while is old.
@@ -111,7 +111,7 @@ impl Baseline {
         !is_unseen && !self.unread.iter().any(in_gap)
     }
 
-    /// Makes the line that counts in another state, in which the numbers of messages are different.
+    /// Makes the border that counts in another state, in which messages have other sequence numbers.
     #[must_use]
     pub fn in_another_state(mut self) -> Self {
         self.next_seq = Seq(i64::MIN);

@@ -27,7 +27,7 @@ const TRIES: u32 = 4;
 /// The wait after the first failure. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long messages that have just come get until the running relay has read and sent them.
+/// How long the command waits for the running relay to read and send messages that have just come.
 const SETTLING: Duration = Duration::from_secs(10);
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 

@@ -11,6 +11,6 @@ pub struct Purpose {
     pub accept_account: bool,
     /// Whether the caller shows the progress of a long catch-up. If not, the log reports the progress.
     pub shows_progress: bool,
-    /// The name of the machine's present start, if the service manager tells it.
+    /// The id of the machine's present boot, if the service manager tells it.
     pub boot_id: Option<String>,
 }

@@ -74,7 +74,7 @@ fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
     } else if why.contains("not TLS") {
         format!("write http:// in {section}.url, if the server really speaks plain HTTP")
     } else if why.contains("certificate") {
-        format!("an authority of your own belongs into {section}.tls.ca_file")
+        format!("if the certificate is from an authority of your own, set {section}.tls.ca_file")
     } else if why.starts_with("connection refused") {
         format!("start the server at this address, or correct {section}.url")
     } else {

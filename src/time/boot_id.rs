@@ -1,30 +1,30 @@
-//! The name of the present start of the machine (the boot id). Within one start, the time since then goes on from one
+//! The boot id: it identifies the present boot of the machine. Within one boot, the relay's time goes on from one
 //! process to the next.
 //!
-//! The kernel knows the name. If the process may not read it from the kernel, as in a service with `ProcSubset=pid`,
-//! the service manager may pass the name instead. Both spell the same 128 bits, with dashes or without.
+//! The kernel makes the id. If the process may not read the id from the kernel, as in a service with `ProcSubset=pid`,
+//! the service manager may pass the id instead. Both spell the same 128 bits, with dashes or without.
 
-/// Returns the name of this start of the machine: the kernel's, or `told` if the kernel's cannot be read. `told` is the
-/// name that was passed to the process at its start. `None` if neither is a valid name.
+/// Returns the id of the present boot: the kernel's, or `told` if the kernel's cannot be read. `told` is the id that
+/// was passed to the process at its start. `None` if neither is a valid id.
 pub(super) fn read(told: Option<String>) -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     first_valid([kernel, told])
 }
 
-/// Returns whether two names mean the same start of the machine. An invalid name means no start.
+/// Returns whether two ids identify the same boot. An invalid id identifies no boot.
 pub(super) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
     let (one, other) = (one.and_then(digits), other.and_then(digits));
     one.is_some() && one == other
 }
 
-fn first_valid(names: [Option<String>; 2]) -> Option<String> {
-    let mut names = names.into_iter().flatten().map(|name| name.trim().to_owned());
-    names.find(|name| digits(name).is_some())
+fn first_valid(ids: [Option<String>; 2]) -> Option<String> {
+    let mut ids = ids.into_iter().flatten().map(|id| id.trim().to_owned());
+    ids.find(|id| digits(id).is_some())
 }
 
-/// Returns the 32 hexadecimal digits of a name; `None` if the name is invalid.
-fn digits(name: &str) -> Option<String> {
-    let digits: String = name.chars().filter(|digit| *digit != '-').collect();
+/// Returns the 32 hexadecimal digits of an id; `None` if the id is invalid.
+fn digits(id: &str) -> Option<String> {
+    let digits: String = id.chars().filter(|digit| *digit != '-').collect();
     let is_id = digits.len() == 32 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
     is_id.then(|| digits.to_ascii_lowercase())
 }

@@ -24,7 +24,7 @@ use crate::domain::{UnixMs, whole_ms};
 pub struct Clock {
     source: TimeSource,
     origin: Instant,
-    /// The name of this start of the machine; `None` if it is not known.
+    /// The id of the machine's present boot; `None` if it is not known.
     boot: Option<Arc<str>>,
     relay: Arc<Mutex<RelayTime>>,
 }
@@ -84,7 +84,7 @@ enum Trust {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClockMemory {
-    /// The name of the machine's present start; `None` if it is not known.
+    /// The id of the machine's present boot; `None` if it is not known.
     pub boot: Option<String>,
     /// The relay's time when the machine started.
     pub booted_at: i64,
@@ -228,8 +228,8 @@ impl Clock {
         clock
     }
 
-    /// Takes the name of this start of the machine from whoever started the process. The name counts if the kernel may
-    /// not be asked.
+    /// Takes the id of the machine's present boot from whoever started the process. This id counts if the process may
+    /// not read the id from the kernel.
     #[must_use]
     pub fn with_boot_id(mut self, told: Option<String>) -> Self {
         self.boot = boot_id::read(told).map(Into::into);
@@ -330,7 +330,7 @@ impl Clock {
     }
 
     /// Begins the relay's time where the process before this one ended, by the memory that it left and by the newest
-    /// instant that is stored. Within one start of the machine the time of that process goes on exactly. Otherwise the
+    /// instant that is stored. Within one boot of the machine the time of that process goes on exactly. Otherwise the
     /// machine's clock counts, but never a time before the newest stored instant.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
         self.go_on(before, newest, false);
@@ -365,16 +365,16 @@ impl Clock {
         relay.before = before;
     }
 
-    /// Returns whether `before` was written in this start of the machine. If the machine has now been running for less
-    /// time than at the writing, another start lies in between, whatever the names of the starts say.
+    /// Returns whether `before` was written in the machine's present boot. If the machine has been running for less
+    /// time now than when `before` was written, it has booted in between, even if the boot ids are the same.
     fn is_of_this_boot(&self, before: &ClockMemory, elapsed: i64) -> bool {
         let then = before.written_at.saturating_sub(before.booted_at);
         boot_id::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
     }
 
     /// Sets the relay's time for a command, by the memory that a relay left. If the relay still runs (`runs`), it must
-    /// have left the memory since the machine started. So the memory counts even if the command may not ask for the
-    /// name of this start.
+    /// have left the memory since the machine started. So the memory counts even if the command may not read the
+    /// boot id.
     pub fn adopt_memory(&self, left: Option<ClockMemory>, runs: bool) {
         self.go_on(left, UnixMs::MIN, runs);
     }
@@ -667,7 +667,7 @@ mod tests {
         let off = trust::apart(before.relay_time(), after.relay_time());
         assert!(off < HOUR / 120, "{off:?}: time goes on, whatever the machine's clock says");
         assert!(!after.is_confirmed(), "nobody had asked the API");
-        // After another start of the machine, only the instant at which the memory was written is known.
+        // After another boot of the machine, only the instant at which the memory was written is known.
         let reboot = ClockMemory { boot: Some("another".to_owned()), ..memory.clone() };
         let after = Clock::system();
         after.resume(Some(reboot.clone()), UnixMs::MIN);

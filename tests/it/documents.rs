@@ -64,10 +64,13 @@ fn the_readers_of_documents_see_what_they_should() {
 
 /// Returns the paths of the documents for users and developers.
 fn documents() -> Vec<PathBuf> {
-    let names = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "simulator/README.md"];
+    let names =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "simulator/README.md"];
     let mut all: Vec<PathBuf> = names.iter().map(|name| root().join(name)).collect();
-    let entries = fs::read_dir(root().join("docs")).unwrap();
-    all.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "md")));
+    for folder in ["docs", "docs/sinks"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        all.extend(entries.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    }
     all
 }
 

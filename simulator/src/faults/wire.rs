@@ -1,8 +1,8 @@
 //! Writes an answer to the connection, and stops at the place that the fault names.
 //!
 //! Invariants: without a plan every byte goes out untouched. With a plan, no byte beyond the planned place goes out,
-//! and the planned ending follows. A plan stays until the next one is set. The server sets a plan for every
-//! answer, or none.
+//! and the planned ending follows. A plan stays until the next one is set or the plan is removed. The server does one
+//! of the two before every answer.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! A message in its three forms: as a test asks for it, as it is kept, and as it is served.
 //!
-//! Invariant: the served text depends only on the message and the switches. So the text of [`Row::json`] is, byte for
-//! byte, the text between the brackets of `data`.
+//! Invariant: the served text depends only on the message and the switches. So [`Row::json`] has the same bytes as the
+//! message has in the list `data` of a page.
 
 use std::collections::BTreeMap;
 
@@ -127,7 +127,8 @@ pub struct Row {
     pub json: String,
 }
 
-/// A message as the simulator keeps it. A million messages take about half a gigabyte, including the orders.
+/// A message as the simulator keeps it. A million messages take about half a gigabyte of memory, including the orders
+/// in which [`list`](crate::feed::list) keeps them.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: Box<str>,
@@ -143,7 +144,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Returns the text of the message between the brackets of `data`.
+    /// Returns the text that the message has in the list `data` of a page.
     pub(crate) fn json(&self, number: &Number, switches: &Switches) -> String {
         let served = Served { message: self, number, empty: switches.empty_fields };
         row_text(&served, switches.pretty)

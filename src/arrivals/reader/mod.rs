@@ -42,7 +42,7 @@ pub struct ReaderOptions {
     pub since: Option<Since>,
     /// For how long the newest page is polled fast for this reader.
     pub fast_for: Duration,
-    /// The name of the machine's present start, if the service manager has passed it.
+    /// The id of the machine's present boot, if the service manager has passed it.
     pub boot_id: Option<String>,
 }
 

@@ -18,13 +18,14 @@ use crate::domain::Sanitized;
 /// The longest value of a field, in characters.
 const LONGEST_VALUE: usize = 1000;
 
-/// The field with all errors of a configuration, which the relay wrote itself.
+/// The name of the field with all errors of a configuration. Its value may be longer than others, because the relay
+/// itself writes the errors.
 const ERRORS: &str = "errors";
 
 /// The longest value of [`ERRORS`], in characters.
 const LONGEST_ERRORS: usize = 20_000;
 
-/// What the stream of the log makes of a line.
+/// The kind of stream to which the log is written. It decides what stands at the beginning of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogStream {
     /// The stream keeps the line as it is, so the line itself has the time.

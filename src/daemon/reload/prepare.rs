@@ -1,4 +1,4 @@
-//! Reads a configuration again, and prepares everything that it needs. What can fail, fails here.
+//! Reads a configuration again, and prepares everything that it needs. Everything that can fail happens here.
 //!
 //! Invariant: until the last step, the registration of the sinks in the store, nothing has changed. The registration is
 //! one transaction. What follows from it cannot fail.

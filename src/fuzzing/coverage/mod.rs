@@ -2,7 +2,8 @@
 //!
 //! On a feed that lies, only the invariants must hold (see [`Coverage`](crate::domain::Coverage)): numbers are used
 //! once, marks only rise, an open gap holds each held row, and nothing is released twice. On an honest feed, whatever
-//! its troubles, every message must arrive in the end, and none that was there before the first run.
+//! its troubles, every new message must arrive in the end. Messages that were there before the first run must not
+//! arrive.
 
 mod feed;
 mod store;
@@ -69,7 +70,8 @@ impl Run {
     fn new(choices: &mut impl Choices) -> Self {
         let mut feed = FaultyFeed::new(choices);
         let start = choices.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
-        // The server's clock, which stamps the rows too, decides what was there before.
+        // A first run that starts now compares the server's clock with the times of the rows, to find out which rows
+        // were there before. So in this case the two clocks must agree.
         feed.skew = if start == Start::Now { 0 } else { choices.pick(&[0, -3, 3, -100, 100]) };
         let hold_limit = choices.pick(&[10_000, 8, 25]);
         let relay = Relay::new(short_rules(start, hold_limit), true, MemoryStore::default());
@@ -130,7 +132,7 @@ impl Run {
     /// in the list. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk
     /// closes at the end of the list. Before that, the walk has only its older cursors: its own and those of its trail.
     /// Their answers do not change either. After two refusals or three empty answers the walk goes on to the cursor
-    /// before, and at last to the head. That the list is empty is believed after at most six answers.
+    /// before, and at last to the head. After at most six empty answers the relay believes that the list is empty.
     fn requests_left(&self) -> usize {
         let old_cursors = (1 + Walk::TRAIL) * 3;
         let each = old_cursors + self.feed.list.pages().max(6);
@@ -147,10 +149,11 @@ impl Run {
     fn judge(&self) {
         let beginning = self.relay.beginning().expect("the relay never began");
         let feed = &self.feed;
-        // A first run that starts at a time reads down to the first row of that time. In an unsorted list further rows
-        // of that time may lie below.
+        // A first run that starts at a certain time reads down to the first row that is older than this time. In an
+        // unsorted list further rows that are not older may lie below.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // Coverage measures the difference of the clocks by most rows, and here most rows may have wrong dates.
+        // Coverage takes the difference that most rows show for the difference of the clocks. Here most rows may have
+        // wrong dates.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());
@@ -162,10 +165,10 @@ impl Run {
             let there = !entry.gone && entry.readable;
             let unsure = timed && entry.ingested <= beginning.tick && feed.is_out_of_order(entry);
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
-            // A first run that starts now finds out by `ingestedAt` which rows were there before. A row that came late,
-            // between the newest row of the first page and that page, is repeated rather than lost. So is every row
-            // without `ingestedAt`, and a row that is dated ahead and lies deeper in the list than the first run had to
-            // read.
+            // A first run that starts now finds out by `ingestedAt` which rows were there before. Three kinds of old
+            // rows may be released nevertheless, because a repeated message is better than a lost one: a row that came
+            // late, after the newest row of the first page and before the page itself; a row without `ingestedAt`; and
+            // a row that is dated ahead and lies deeper in the list than the first run had to read.
             let told = feed.list.has_ingested
                 && UnixMs(entry.ingested) <= beginning.start_instant
                 && !feed.is_out_of_order(entry);

@@ -104,13 +104,14 @@ impl ConnectionNotes {
 }
 
 impl ClientContext for ConnectionNotes {
-    // What the client logs is told by the words about attempts.
+    // The words about failed attempts say what the client would log.
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, _: &str) {
-        // A reason in particular comes before the summary that all brokers are down.
+        // The client reports the reason of a single broker before it reports that all brokers are down. The reason is
+        // kept, because it says more.
         let code = error.rdkafka_error_code();
         if code != Some(RDKafkaErrorCode::AllBrokersDown) || self.last().is_none() {
             self.note(code);

@@ -24,7 +24,7 @@ pub(in crate::sinks) async fn check_online(
             let remedy = if answer.contains("not TLS") {
                 format!("check scheme and port of sinks.{name}.url")
             } else if answer.contains("certificate") {
-                format!("an authority of your own belongs into sinks.{name}.tls.ca_file")
+                format!("if the certificate is from an authority of your own, set sinks.{name}.tls.ca_file")
             } else if answer.starts_with("connection refused") {
                 format!("start the server at this address, or correct sinks.{name}.url")
             } else if answer.starts_with("no connection") || answer.starts_with("cannot resolve") {

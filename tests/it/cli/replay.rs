@@ -135,7 +135,7 @@ fn a_named_sink_gets_what_it_never_had_through_its_filter() {
     let with_filter = || to(&scene, &crm, &ops).set("SINKS__OPS__FILTER__HAS_CODE", "true");
     let mut relay = with_filter().start();
     scene.wait_for_polls(2);
-    assert_eq!(ops.count(), 0, "it came later");
+    assert_eq!(ops.count(), 0, "the sink was added after the messages had come");
     let (code, said, _) = replay(&scene, &["--since", "1h", "--to", "*"]);
     assert_eq!((code, said.lines().next()), (0, Some("crm: 3 messages again")), "what they had, and no more");
     crm.wait(6, &relay);
@@ -147,7 +147,7 @@ fn a_named_sink_gets_what_it_never_had_through_its_filter() {
     let mut sent = ops.webhook_ids();
     sent.sort_unstable();
     assert_eq!(sent, ["a", "c"]);
-    assert_eq!(count(&scene, "state <> 'delivered'"), 0, "the other is not its business");
+    assert_eq!(count(&scene, "state <> 'delivered'"), 0, "the message without a code gets no delivery to ops");
     // If no relay runs, the filter of the next start counts.
     assert!(relay.stop().success());
     assert_eq!(replay(&scene, &["--sink", "ops", "--id", "b"]).0, 0);

@@ -150,7 +150,11 @@ fn a_number_whose_row_is_spoiled_is_not_absent() {
     relay.wait_for_log("rows of the list of numbers are no valid JSON");
     wanted.wait(1, &relay);
     relay.wait_for_log("the list of numbers cannot be read; messages that need details of their number wait");
-    assert_eq!(wanted.webhook_ids(), ["m2"], "what was read sound is known; nobody guesses about the other");
+    assert_eq!(
+        wanted.webhook_ids(),
+        ["m2"],
+        "the sound row of the list counts; the service of the other number stays unknown"
+    );
     mended.store(true, Ordering::Relaxed);
     wanted.wait(2, &relay);
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());

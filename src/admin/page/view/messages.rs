@@ -21,7 +21,7 @@ pub(super) struct FilterView {
     dead: String,
     mistake: Option<String>,
     is_set: bool,
-    /// Whether the filter selects messages, and not only how many are listed.
+    /// Whether the filter says which messages are listed. A filter may also say only how many are listed.
     can_replay: bool,
     /// The parameters of a replay of the messages that fit the filter.
     replayed: Vec<(String, String)>,

@@ -21,7 +21,7 @@ impl WalkView {
     pub(super) fn of(walk: &WalkStatus, now: UnixMs) -> Self {
         let what = match walk.kind {
             ReadingKind::Gap => "Missed messages",
-            ReadingKind::Sweep => "Late messages, once more",
+            ReadingKind::Sweep => "Search for late messages",
             ReadingKind::Seed => "Messages from before the first run",
         };
         let percent = walk.down_to.map(|end| {
