@@ -9,7 +9,11 @@ use crate::domain::shell_word;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process is the relay on this state.
-    #[error("the state in {dir} is in use by another joltsms-relay")]
+    #[error(
+        "the state in {dir} is in use by another joltsms-relay: stop that relay (`joltsms-relay status --state-dir {}` \
+         shows it), or give this one a state directory of its own (state.dir, --state-dir)",
+        shell_word(&dir.to_string_lossy())
+    )]
     InUse {
         /// The state directory.
         dir: PathBuf,

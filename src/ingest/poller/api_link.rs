@@ -155,6 +155,12 @@ impl<F: Feed> ApiLink<F> {
         self.feed.identity()
     }
 
+    /// Returns the scheme, host and port of the API; `None` if its address is no URL.
+    pub(super) fn host(&self) -> Option<String> {
+        let url = reqwest::Url::parse(&self.feed.identity().0).ok()?;
+        Some(url.origin().ascii_serialization())
+    }
+
     /// Returns whether there is another key than the key in use.
     pub(super) fn has_several_keys(&self) -> bool {
         self.feed.keys() > 1

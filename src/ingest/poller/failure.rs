@@ -20,6 +20,10 @@ const KEY_RETRY: Duration = Duration::from_secs(60);
 /// How long pages stay small after a page was too large, or could not be read.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
 
+/// What to look at while there is no answer.
+const UNREACHED_HINT: &str = "look at api.url, DNS, the proxy (api.proxy, HTTPS_PROXY) and the firewall; \
+                              `joltsms-relay check --online` tries them";
+
 /// How often a whole page that cannot be read is asked for before smaller pages are tried. The server's trouble may
 /// pass.
 const WHOLE_TRIES: u32 = 3;
@@ -149,7 +153,10 @@ impl<F: Feed> Poller<F> {
         let wait = self.backoff.wait(failures);
         let kind = error.kind();
         if self.set_condition(Condition::Failing(error.to_string())) {
-            tracing::warn!(kind, %error, "the API cannot be polled; trying again until it can");
+            // Any other error comes from a server that was reached, and its text says what to do.
+            let is_unreached = matches!(error, Error::Transport(_));
+            let (api, hint) = (self.link.host().filter(|_| is_unreached), is_unreached.then_some(UNREACHED_HINT));
+            tracing::warn!(kind, %error, api, hint, "the API cannot be polled; trying again until it can");
         } else {
             tracing::debug!(kind, failures, wait_s = wait.as_secs_f64(), "still failing");
         }

@@ -30,7 +30,7 @@ fn a_second_relay_on_the_state_is_refused_and_the_first_goes_on() {
     for command in ["run", "once"] {
         let (code, stdout, log) = scene.setup().args(&[command]).output();
         assert_eq!((code, stdout.as_str()), (75, ""), "{log}");
-        assert!(log.contains("is in use by another joltsms-relay"), "{log}");
+        assert!(log.contains("is in use by another joltsms-relay: stop that relay (`joltsms-relay status "), "{log}");
     }
     let id = scene.add();
     assert_eq!(relay.ids(1), [id]);
