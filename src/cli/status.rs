@@ -231,7 +231,7 @@ fn polling(status: &Status, report: &PollReport) -> String {
         None => "not answered yet".to_owned(),
     };
     if !status.relay.running {
-        // The next relay will not be answered before, either.
+        // The silence also holds for the next relay, so it is shown although no relay runs.
         let silence = report.condition.silent_until().filter(|until| *until > status.now);
         return last + &silence.map(|until| format!("; the API wants silence until {until}")).unwrap_or_default();
     }

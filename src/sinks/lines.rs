@@ -144,7 +144,8 @@ struct LineWriter<W> {
     stream: W,
     /// Whether several lines are written before one flush serves all of them.
     together: bool,
-    /// Whether the stream ends in the middle of a line that gets no other end.
+    /// Whether the stream ends in the middle of a line that is never completed. The next line is then written behind a
+    /// line break.
     unfinished: bool,
     torn: Option<Torn>,
     /// Torn lines whose attempts failed, and which were completed later, so that another line could follow. The next

@@ -201,26 +201,26 @@ fn the_reader_of_sources_sees_what_it_should() {
     assert!(holds_word("x println!(", "println!") && !holds_word("eprintln!(", "println!"));
 }
 
-/// A file of src, without comments and what is for tests only.
+/// A source file without its comments, and without the code that is compiled for tests only.
 pub(super) struct Source {
-    /// Below src.
+    /// The path of the file below `src`.
     pub(super) name: String,
     pub(super) code: String,
 }
 
 impl Source {
-    /// The module of the crate's root that it belongs to.
+    /// Returns the top module of the crate to which the file belongs.
     fn module(&self) -> String {
         self.name.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
     }
 
-    /// How many `super` lead to the root of the crate.
+    /// Returns how many `super::` lead from the file to the root of the crate.
     fn depth(&self) -> usize {
         let parts = self.name.split('/').count();
         if self.name.ends_with("mod.rs") { parts - 1 } else { parts }
     }
 
-    /// The modules of the crate's root that it names.
+    /// Returns the top modules of the crate that the file names in its paths.
     fn imports(&self) -> Vec<String> {
         let to_root = "super::".repeat(self.depth());
         let mut found = Vec::new();
@@ -237,7 +237,7 @@ impl Source {
     }
 }
 
-/// The first names of a path: one, or all in a group.
+/// Returns the first name of a path. If the path begins with a group in braces, returns the first name of each member.
 fn heads(rest: &str) -> Vec<String> {
     let name = |text: &str| text.chars().take_while(|next| next.is_alphanumeric() || *next == '_').collect::<String>();
     let Some(group) = rest.strip_prefix('{') else { return vec![name(rest)] };
@@ -264,7 +264,7 @@ fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// Whether it stands there as a word of its own.
+/// Returns whether the code contains the word, and not only as the end of a longer word.
 fn holds_word(code: &str, word: &str) -> bool {
     let part_of_a_word = |before: &str| before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
     let needs_start = word.starts_with(char::is_alphanumeric);
@@ -275,7 +275,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file of src that is not for tests only.
+/// Returns every file of `src`, except the files that are compiled for tests only.
 pub(super) fn sources() -> Vec<Source> {
     let src = root().join("src");
     let (mut files, mut for_tests) = (Vec::new(), Vec::new());
@@ -302,7 +302,7 @@ pub(super) fn sources() -> Vec<Source> {
     sources
 }
 
-/// Where the modules lie that a file declares for tests only, without `.rs`.
+/// Returns the modules that a file declares for tests only, as paths without `.rs`.
 fn modules_for_tests(path: &Path, code: &str) -> Vec<PathBuf> {
     let folder = match path.file_stem().unwrap().to_str().unwrap() {
         "mod" | "lib" | "main" => path.parent().unwrap().to_owned(),
@@ -318,18 +318,19 @@ fn modules_for_tests(path: &Path, code: &str) -> Vec<PathBuf> {
     pairs.filter_map(|pair| Some(folder.join(module(pair[1])?))).collect()
 }
 
-/// Comments begin with `//` and take lines of their own, as rustfmt and our style have it.
+/// Removes the comments. By the style of this project, a comment has lines of its own.
 fn without_comments(code: &str) -> String {
     code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// What is compiled for tests only, or for them and the fuzz targets.
+/// Returns whether the attribute on this line means that the next item is compiled for tests only, or for tests and
+/// fuzz targets only.
 fn is_for_tests(line: &str) -> bool {
     matches!(line.trim(), "#[cfg(test)]" | "#[cfg(any(test, fuzzing))]")
 }
 
-/// Leaves out each item for tests only. An item ends with the first line of its own indentation that closes it,
-/// as rustfmt writes it.
+/// Removes each item that is compiled for tests only. As rustfmt writes it, an item ends with the first closing line
+/// that has the same indentation as the item.
 fn without_tests(code: &str) -> String {
     let mut kept = String::new();
     let mut lines = code.lines();

@@ -84,7 +84,7 @@ fn the_documents_for_users_name_commands_that_there_are() {
     let dir = tempfile::tempdir().unwrap();
     let help = expect_success(relay(dir.path(), &[]).arg("--help"));
     for command in commands(&documents_for_users()) {
-        // Another program stands behind a pipe.
+        // What follows a pipe is the command of another program.
         let command = command.split(" | ").next().unwrap();
         let mut words = command.split_whitespace().skip_while(|word| *word != "joltsms-relay").skip(1);
         let verb = words.next().filter(|verb| verb.starts_with(char::is_alphabetic));
@@ -137,11 +137,11 @@ fn the_units_say_what_the_program_needs() {
         }
         assert!(value(&unit, "LoadCredential").starts_with("joltsms-api-key:/etc/joltsms-relay/"), "{name}");
         let seconds = |key| value(&unit, key).strip_suffix('s').unwrap().parse::<u32>().unwrap();
-        // `daemon::run` gives deliveries in flight 8 seconds, and the last results 2 more.
+        // `daemon::drain` gives attempts under way 8 seconds, and delivery gives the last results 2 more.
         assert!(seconds("TimeoutStopSec") >= 20, "{name}");
-        // `daemon::service` stops feeding the watchdog after a standstill of 20 seconds.
+        // `daemon::watchdog` stops feeding systemd's watchdog after a standstill of 20 seconds.
         assert!(seconds("WatchdogSec") > 20, "{name}");
-        // Longer is a time without messages after every crash.
+        // A longer pause would delay messages after every crash.
         assert!((2..=5).contains(&seconds("RestartSec")), "{name}");
     }
 }
@@ -229,10 +229,10 @@ fn the_image_runs_without_root_and_owns_its_state_directory() {
     assert_eq!(last_stage[0], "gcr.io/distroless/cc-debian12:nonroot");
     assert_eq!(argument("STOPSIGNAL"), "SIGTERM");
     assert_eq!(argument("ENTRYPOINT"), r#"["joltsms-relay"]"#);
-    // Docker keeps an anonymous volume of a container that is removed, with the messages in it.
+    // For a `VOLUME`, Docker would keep an anonymous volume with messages after the container is removed.
     assert!(!dockerfile.contains("\nVOLUME"));
     let state = "/var/lib/joltsms-relay";
-    // The user, and any other user in group 0.
+    // The user of the image may write to the state directory, and so may every other user in group 0.
     assert!(last_stage.contains(&format!("COPY --from=build --chown={uid}:0 /out/state/ /var/lib/").as_str()));
     assert!(dockerfile.contains("install -d -m 0770 /out/state/joltsms-relay\n"));
     let version = format!("org.opencontainers.image.version=\"{}\"", env!("CARGO_PKG_VERSION"));

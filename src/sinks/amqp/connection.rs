@@ -245,7 +245,8 @@ impl AmqpProtocol {
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
-        // Without its id nobody knows which of the confirms that follow is not true.
+        // Without the id of a waiting message, the relay could not tell which of the confirms that follow must not
+        // count as a delivery. So the connection ends.
         returned.ok_or("the broker returns a message that nobody sent")?.is_returned = true;
         Ok(())
     }

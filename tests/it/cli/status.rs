@@ -105,7 +105,7 @@ fn a_relay_that_is_well() {
     ends_with_nothing_more(relay);
 }
 
-/// The next relay would not be answered before the end of the silence, either.
+/// The silence also holds for the next relay, so `status` shows the silence although no relay runs.
 #[test]
 fn a_silence_of_the_api_is_shown_also_without_a_relay() {
     let scene = Scene::new();
