@@ -16,9 +16,10 @@
 //!   only after it was repeated for 15 minutes, or if another clock confirms it ([`ClockDoubt`]).
 //! - The first `Date` of a process has no expected time. If no other clock confirms it, the earlier one of `Date` and
 //!   the relay's time counts, but no time before the latest `ingestedAt` of the page.
-//! - These clocks may confirm a `Date`: the relay's time, which counts while the machine is suspended; the machine's
-//!   clock, which is right again after the machine was stopped; and, for a `Date` that leads ahead, the time when a row
-//!   was ingested.
+//! - Three clocks may confirm a `Date`:
+//!   - the relay's time, because it goes on while the machine is suspended;
+//!   - the machine's clock, because it is right again after the machine was stopped;
+//!   - the latest `ingestedAt` of the page, but only if the `Date` is later than the expected time.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ const SECOND: Duration = Duration::from_secs(1);
 impl ServerClock {
     /// Handles an answer, and returns the server's now. The time of an answer is its `Date`, or without a `Date` the
     /// latest `ingestedAt` of its rows. If the answer has no time, or if its time is not believed, the last estimate is
-    /// carried on. If there is no estimate yet, [`safe_estimate`] counts, or the relay's time if there is no `Date`.
+    /// carried on. There are two exceptions. If the first `Date` of the process is not believed, [`safe_estimate`]
+    /// takes its place. If the answer has no time, and there is no estimate yet, the relay's time is returned.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
