@@ -1,4 +1,5 @@
-//! Tells the requests of other programs with the same key from the relay's own, by what `Remaining` has lost. Pure.
+//! Counts the requests that other programs sent with the same key: the requests that are used up according to
+//! `Remaining`, minus the relay's own requests. Pure.
 
 use std::time::Duration;
 
@@ -39,8 +40,9 @@ impl ServerLimit {
     }
 
     /// Whether it is known when the window began. The first window of a limit may have begun at any time before it was
-    /// first seen, because its reset shows only how much of the window is left. Until this window is over, the relay's
-    /// requests count for the window although they were sent long before the window was seen.
+    /// first seen, because its reset shows only how much of the window is left. So this window may contain requests
+    /// that the relay sent long before it first saw the window. Until the window is over, the relay counts them as part
+    /// of it.
     fn age_is_known(&self, window: &SeenWindow) -> bool {
         window.whole || self.before.is_some()
     }
