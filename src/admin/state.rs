@@ -29,11 +29,12 @@ pub struct AdminState {
     pub access: StateAccess,
     /// The sinks to which an operator can send a test message.
     pub targets: TestTargets,
-    /// What a request needs that waits for a message.
+    /// The parts of the relay that are used by requests that wait for a message.
     pub arrivals: ArrivalSource,
 }
 
-/// What a request needs that waits for a message: the state in which messages arrive, and how their codes are found.
+/// The parts of the relay that are used by requests that wait for a message: the state in which messages arrive, and
+/// the finder of codes.
 #[derive(Clone, Debug)]
 pub struct ArrivalSource {
     /// The state of the relay.

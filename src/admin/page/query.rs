@@ -56,7 +56,7 @@ impl PageQuery {
         !self.0.query(&FILTERS).is_empty()
     }
 
-    /// Whether the filter says which messages are listed. A filter may also say only how many are listed.
+    /// Whether the filter says which messages are listed. A filter that says only how many does not do so.
     pub(super) fn selects_messages(&self) -> bool {
         !self.0.query(&SELECTORS).is_empty()
     }

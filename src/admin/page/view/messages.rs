@@ -21,7 +21,8 @@ pub(super) struct FilterView {
     dead: String,
     mistake: Option<String>,
     is_set: bool,
-    /// Whether the filter says which messages are listed. A filter may also say only how many are listed.
+    /// Whether the messages that fit the filter can be replayed. For that the filter must be without a mistake,
+    /// and must say which messages are listed. A filter that says only how many messages are listed does not suffice.
     can_replay: bool,
     /// The parameters of a replay of the messages that fit the filter.
     replayed: Vec<(String, String)>,
@@ -55,7 +56,8 @@ impl FilterView {
 #[derive(Debug, Serialize)]
 pub(super) struct MessageRow {
     id: String,
-    /// The place of the message in the order of release, for the address of its row in the page.
+    /// The place of the message in the order of release. The page has it in the HTML id of the message's row
+    /// (for example `m-12`), so that a link can lead to this row.
     place: i64,
     received: Moment,
     from: String,
