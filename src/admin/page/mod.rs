@@ -34,7 +34,7 @@ const TEMPLATES: [(&str, &str); 3] = [
     ("login.html", include_str!("login.html")),
 ];
 
-/// The templates, whose names say that HTML is escaped.
+/// The templates. Their names end in `.html`, so minijinja escapes the values that it inserts.
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
@@ -56,7 +56,7 @@ struct Layout<'a> {
     styles: &'a str,
     script: &'a str,
     icon: &'a str,
-    /// The page without its frame, which is HTML already.
+    /// The page without its frame. The body is HTML already, so `layout.html` inserts it unescaped.
     body: String,
 }
 
