@@ -37,8 +37,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// How requests are signed, with the keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signing {
-    /// Standard Webhooks. Each of the keys signs, so that the receiver may know any one of the keys. There is at least
-    /// one key.
+    /// Standard Webhooks. Each key makes a signature of its own, so the receiver needs to know only one of the keys.
+    /// There is at least one key.
     StandardWebhooks(Vec<Key>),
     /// One HMAC with SHA-256 in a header of the receiver's choice.
     HmacSha256 {
