@@ -1,7 +1,7 @@
 //! Formats an event as a line of the log.
 //!
-//! Invariants: an event is one line, whatever its values contain. Control characters are spelled out. No value is
-//! longer than 1,000 characters, since ids and answers come from outside and may have megabytes.
+//! Invariants: an event is one line, whatever its values contain. Control characters are spelled out. No value
+//! from outside is longer than 1,000 characters, since ids and answers may have megabytes.
 
 use std::fmt::{self, Debug, Write as _};
 
