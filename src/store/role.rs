@@ -90,7 +90,8 @@ impl RoleLock {
     ///
     /// # Errors
     /// The role is lost with [`Error::Replaced`] (another directory is in the place of the state directory) and with
-    /// [`Error::InUse`] (another process made `relay.lock` again and locked it). Other errors may pass.
+    /// [`Error::InUse`] (another process made `relay.lock` again and locked it). After any other error it is not known
+    /// whether the role is held; a later check may succeed.
     pub fn ensure_held(&mut self) -> Result<LockFileState, Error> {
         let path = self.dir.join(LOCK_FILE);
         if !files::is_at(&self.directory, &self.dir).map_err(io("look at", &self.dir))? {
@@ -197,7 +198,7 @@ mod tests {
         let mut first = RoleLock::take(dir.path()).unwrap();
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
         fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(is_locked(dir.path()).unwrap(), Some(true), "it can still be told");
+        assert_eq!(is_locked(dir.path()).unwrap(), Some(true), "the lock on the directory shows it");
         assert!(matches!(RoleLock::take(dir.path()), Err(Error::InUse { .. })));
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Recreated);
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);

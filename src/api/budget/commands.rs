@@ -147,8 +147,8 @@ pub(super) struct CommandRequests {
 }
 
 impl CommandRequests {
-    /// Reads the file in `dir`. Also returns how long ago the requests that still count were answered, for a relay that
-    /// starts at `now`.
+    /// Reads the file in `dir`, for a relay that starts at `now`. Also returns the requests that still count: for each
+    /// of them, the time that has passed since its answer.
     pub(super) fn open(dir: &Path, now: UnixMs) -> (Self, Vec<Duration>) {
         let mut requests = Self { path: dir.join(FILE), counted: Vec::new() };
         requests.counted = requests.read();
@@ -173,8 +173,10 @@ impl CommandRequests {
     }
 }
 
-/// Whether a slot holds a request that was not counted when the slot held `before`. The answer to a request that was
-/// counted is no new request, unless it came late: the API may have counted the request late, too.
+/// Whether a slot holds a request that the relay has not counted. `before` is what the slot held at the last count, and
+/// `slot` is what it holds now. A request that was counted before its answer came is not counted again, with one
+/// exception: if the answer came more than [`SLACK`] after the request was sent, the API may have counted the request
+/// only then.
 fn is_new(before: i64, slot: i64) -> bool {
     match (before, slot) {
         (_, 0) => false,

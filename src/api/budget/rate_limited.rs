@@ -1,7 +1,8 @@
 //! What a 429 of the API does: silence, and when it ends. Pure; the time is passed in.
 //!
-//! Invariants: each further 429 in a row lengthens the silence, whatever the API says; no silence that the API asks for is
-//! longer than [`LONGEST_SILENCE`] without a request that asks whether it is over.
+//! Invariants: each further 429 in a row lengthens the silence, whatever the API says. If the API asks for a silence
+//! longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask whether the
+//! silence is over.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub(super) struct RateLimited {
 
 impl RateLimited {
     /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for the
-    /// time that `fallback` gives for the number of 429s in a row. `Retry-After` takes precedence over a reset that is
-    /// an instant, which the documentation does not know. A time that is no duration or more than 15 minutes is not
+    /// time that `fallback` gives for the number of 429s in a row. The documentation knows no reset that is an instant,
+    /// so `Retry-After` takes precedence over such a reset. A time that is no duration or more than 15 minutes is not
     /// obeyed: the API is asked after a minute, and then less and less often.
     pub(super) fn refused(
         &mut self,

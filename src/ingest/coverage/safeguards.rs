@@ -12,8 +12,9 @@ use super::setbacks::EMPTY_TRIES;
 use crate::domain::{Coverage, Lags, Marks, More, Seq, UnixMs, Walk, WalkKind, WalkProgress};
 
 impl Rules {
-    /// Returns the highest time that the frontier may take: the server's now by the clock of the rows (`rows_now`). A
-    /// frontier beyond now would make the relay ignore every row until that time has come.
+    /// Returns the highest time that the frontier may take: `rows_now`, the server's present time or, if the rows'
+    /// clock is ahead, the present time by that clock. A frontier beyond now would make the relay ignore every row
+    /// until that time has come.
     pub(super) fn frontier_cap(&self, rows_now: UnixMs) -> UnixMs {
         if self.leaves_out(Safeguard::FrontierCap) { UnixMs::MAX } else { rows_now }
     }
@@ -24,8 +25,8 @@ impl Rules {
         time < marks.watermark && !self.leaves_out(Safeguard::Watermark)
     }
 
-    /// Returns the time down to which the next sweep must read: `A - L - m`. `A` is put back by the time by which the
-    /// rows' clock was behind the server's clock when `A` was set, or by which it is behind now, whichever is longer.
+    /// Returns the time down to which the next sweep must read: `A - lag - L - m`. The lag says how far the rows' clock
+    /// is behind the server's clock. The present lag counts, or the lag when `A` was set, whichever is greater.
     pub(super) fn sweep_depth(&self, coverage: &Coverage) -> UnixMs {
         let Coverage { marks, lags, .. } = coverage;
         let anchor_less = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
@@ -58,14 +59,15 @@ impl Rules {
         page.is_evidence_of(floor, opened, now)
     }
 
-    /// Makes the kind of a gap that is opened now. The gap holds its rows until it arrives, so that older rows are
-    /// released before newer ones. `sweep_floor` is the time down to which the gap goes on as a sweep afterwards.
+    /// Returns the [`WalkKind`] of a gap that is opened now. The gap holds its rows until it arrives, so that older
+    /// rows are released before newer ones. `sweep_floor` is the time down to which the gap goes on as a sweep
+    /// afterwards.
     pub(super) fn new_gap(&self, sweep_floor: Option<UnixMs>) -> WalkKind {
         WalkKind::Gap { sweep_floor, streaming: self.leaves_out(Safeguard::Hold) }
     }
 
     /// Whether one more empty answer to a walk's cursor proves that nothing follows. It does if the walk has begun
-    /// again at the head, and a whole round of answers was empty there too.
+    /// again at the head, and this answer completes the second or a later round of [`EMPTY_TRIES`] empty answers.
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;
         let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);

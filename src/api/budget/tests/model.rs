@@ -38,8 +38,8 @@ pub(super) enum Reset {
     Up,
     /// The time that is left, rounded down.
     Down,
-    /// The instant, rounded up; the relay takes the time from the answer's `Date` to this instant. A `Date` is rounded
-    /// down.
+    /// The instant, rounded up. The relay subtracts the answer's `Date`, which is rounded down, to know the time that
+    /// is left.
     Instant,
 }
 
@@ -165,7 +165,7 @@ pub(super) struct Run {
     pub(super) arrivals: Vec<Instant>,
     pub(super) refused: Vec<Instant>,
     pub(super) polls: Vec<Instant>,
-    /// The most requests of other programs that were counted as certain.
+    /// The highest number that [`Window::foreign_for_certain`] gave in the run.
     pub(super) foreign: u32,
 }
 
@@ -324,7 +324,7 @@ impl Setup {
                 if backlog == Demand::Sweeps && now >= next_sweep {
                     (pages_left, next_sweep) = (9, now + Duration::from_secs(60));
                 }
-                // As in the poller, the poll is due by what is known now.
+                // As in the poller, each look computes anew when the next poll is due, from what the window knows now.
                 let demand = if pages_left > 0 { backlog } else { Demand::Nothing };
                 let began = polls.last().copied().filter(|_| head && rests);
                 let due = began.map_or(start, |began| began + window.head_spacing(demand, 1, began, now));
