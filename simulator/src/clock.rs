@@ -101,6 +101,38 @@ pub fn parse_duration(text: &str) -> Result<Duration, jiff::Error> {
     Duration::try_from(duration)
 }
 
+/// Reads a duration. The error is a sentence for people.
+pub(crate) fn duration_in_words(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|_| format!("{text:?} is not a duration such as 90s, 5m or 2d"))
+}
+
+/// The text of a duration in JSON, for `#[serde(with = "…")]`: written by jiff, and read by [`parse_duration`].
+pub(crate) mod duration_text {
+    use std::time::Duration;
+
+    pub(crate) use jiff::fmt::serde::unsigned_duration::friendly::compact::required::serialize;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        super::duration_in_words(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The text of a duration in JSON, or `null`.
+pub(crate) mod optional_duration_text {
+    use std::time::Duration;
+
+    pub(crate) use jiff::fmt::serde::unsigned_duration::friendly::compact::optional::serialize;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| super::duration_in_words(&text)).transpose().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

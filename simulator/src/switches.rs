@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use jiff::fmt::serde::{duration, unsigned_duration};
+use jiff::fmt::serde::duration;
 use serde::{Deserialize, Serialize};
+
+use crate::clock::{duration_text, optional_duration_text};
 
 /// The behaviour of the simulated API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +21,7 @@ pub struct Switches {
     /// The order of two messages with the same time.
     pub ties: Ties,
     /// The list is sorted by times that are off by up to this much. Each message has its own error.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     pub disorder: Duration,
     /// The time that `since` is compared with.
     pub since: Since,
@@ -31,7 +33,7 @@ pub struct Switches {
     /// The fate of a cursor when the row from which it was made vanishes.
     pub cursor: CursorKind,
     /// The age at which a cursor begins to be refused; `None`: never.
-    #[serde(with = "unsigned_duration::friendly::compact::optional")]
+    #[serde(with = "optional_duration_text")]
     pub cursor_lifetime: Option<Duration>,
     /// The spelling of a cursor.
     pub cursor_text: CursorText,
@@ -54,7 +56,7 @@ pub struct Switches {
     /// The most requests in a window for an API key.
     pub limit: u32,
     /// The length of the window.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     pub window: Duration,
     /// The beginning of a window.
     pub window_kind: WindowKind,
@@ -70,11 +72,11 @@ pub struct Switches {
     /// The answer to a request that rents a number.
     pub rent: Rent,
     /// How long it takes until a rented number is in the list.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     pub provisioning: Duration,
 
     /// How long an accepted key is still accepted after it was revoked or has expired.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     pub key_cache: Duration,
     /// The most active keys of an account.
     pub max_keys: usize,

@@ -7,26 +7,53 @@ use super::online;
 use super::output::answer;
 use super::preview::preview;
 use super::relay::complain;
-use crate::config::{self, Config, ConfiguredSink, Sources, show_duration};
+use super::screen::Screen;
+use crate::config::{self, Config, ConfiguredSink, Sources, Warning, WithoutSinks, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
 
+/// The width of the labels of the summary, such as `poll`, with the space behind them.
+const LABEL_WIDTH: usize = 15;
+
 /// Validates the configuration and prints a summary. With a message, prints instead what each sink would get for the
 /// message.
 pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
-    let config = match config::load(&Sources::from_process(flags.overrides())) {
+    let sources = Sources::from_process(flags.overrides());
+    let config = match config::load(&sources) {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
+    let warn = |warning: &Warning| complain(Exit::Done, &format_args!("warning: {warning}"));
     for warning in &config.warnings {
-        complain(Exit::Done, &format_args!("warning: {warning}"));
+        warn(warning);
+    }
+    match config.without_sinks(&sources.etc, sd_notify::booted().unwrap_or(false)) {
+        WithoutSinks::Meant => {}
+        WithoutSinks::Odd(warning) => {
+            warn(&warning);
+        }
+        WithoutSinks::Refused(errors) => return complain(Exit::Configuration, &errors),
     }
     match &how.message {
         Some(file) => preview(&config, file, how.number.as_deref()),
-        None if how.online => online::check(flags, &config, &summary(&config)),
-        None => answer(&summary(&config)),
+        None => {
+            let summary = fitted(&summary(&config), &Screen::stdout(flags));
+            if how.online { online::check(flags, &config, &summary) } else { answer(&summary) }
+        }
     }
+}
+
+/// Breaks the lines of the summary that are wider than the terminal.
+fn fitted(summary: &str, screen: &Screen) -> String {
+    let mut text = String::new();
+    for line in summary.lines() {
+        let (label, value) = line.split_at_checked(LABEL_WIDTH).unwrap_or((line, ""));
+        for (place, part) in screen.behind(LABEL_WIDTH, value).iter().enumerate() {
+            text += &format!("{:<LABEL_WIDTH$}{part}\n", if place == 0 { label } else { "" });
+        }
+    }
+    text
 }
 
 fn summary(config: &Config) -> String {
@@ -57,6 +84,7 @@ fn summary(config: &Config) -> String {
         let every = show_duration(heartbeat.interval);
         lines.push(format!("heartbeat      {} every {every}", RedactedUrl(&heartbeat.url)));
     }
+    lines.extend(events(config));
     lines.extend(proxies(config));
     for sink in &config.sinks {
         lines.push(format!("sink           {}: {}", sink.name, sink.target.describe()));
@@ -65,13 +93,23 @@ fn summary(config: &Config) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Describes the events that the relay makes, and names the sinks that get them. `None` if no events are configured.
+fn events(config: &Config) -> Option<String> {
+    let terms: Vec<String> = config.expiry_terms.iter().map(|term| show_duration(*term)).collect();
+    let takers: Vec<&str> =
+        config.sinks.iter().filter(|sink| sink.delivery.events).map(|sink| sink.name.as_str()).collect();
+    let takers = if takers.is_empty() { "no sink".to_owned() } else { takers.join(", ") };
+    let terms = Some(terms.join(" or ")).filter(|terms| !terms.is_empty())?;
+    Some(format!("events         a number expires within {terms}: to {takers}"))
+}
+
 /// Describes the proxy for the API and for each sink, and the variable that names it.
 fn proxies(config: &Config) -> impl Iterator<Item = String> {
     let sinks = config.sinks.iter().filter_map(|sink| Some((sink.name.as_str(), sink.target.proxy()?)));
     let ends = std::iter::once(("the API", &config.api.transport.proxy)).chain(sinks);
     ends.enumerate().map(|(place, (end, proxy))| {
         let label = if place == 0 { "proxy" } else { "" };
-        format!("{label:<15}{end}: {proxy}")
+        format!("{label:<LABEL_WIDTH$}{end}: {proxy}")
     })
 }
 
@@ -89,8 +127,9 @@ fn treatment(sink: &ConfiguredSink) -> String {
     let rate = Some(delivery.requests_per_minute).filter(|rate| *rate > 0);
     let rate = rate.map(|rate| format!("at most {rate} requests a minute"));
     let age = delivery.max_age.map(|age| format!("none older than {}", show_duration(age)));
+    let events = delivery.events.then(|| "and events".to_owned());
     let off = (!delivery.enabled).then(|| "switched off (enabled = false)".to_owned());
-    let parts = [Some(format!("format {}", sink.format.name())), Some(filter), order, rate, age, off];
+    let parts = [Some(format!("format {}", sink.format.name())), Some(filter), events, order, rate, age, off];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -108,4 +147,21 @@ fn conditions(clause: &Clause) -> String {
     let code = has_code.map(|wanted| format!("has_code = {wanted}"));
     let exclude = exclude.as_ref().map(|clause| format!("exclude ({})", conditions(clause)));
     keys.chain(code).chain(exclude).collect::<Vec<_>>().join(" + ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_broken_behind_its_label() {
+        let summary = "sink           crm: POST https://crm.example.com/\n               format slack, filter on to + body, in order\n";
+        let wide = Screen { columns: None, colored: false };
+        assert_eq!(fitted(summary, &wide), summary);
+        let narrow = Screen { columns: Some(45), ..wide };
+        let found = fitted(summary, &narrow);
+        assert!(found.lines().all(|line| line.chars().count() <= 45), "{found}");
+        assert_eq!(found.split_whitespace().collect::<Vec<_>>(), summary.split_whitespace().collect::<Vec<_>>());
+        assert!(found.lines().skip(1).all(|line| line.starts_with(&" ".repeat(LABEL_WIDTH))), "{found}");
+    }
 }

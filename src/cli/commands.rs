@@ -12,8 +12,9 @@ use crate::config::parse_duration;
 use crate::domain::{SinkName, UnixMs};
 
 const WAIT_EXAMPLE: &str = "\
-Example:
+Examples:
   code=$(joltsms-relay wait --code --to +16505551234 --since 10s --timeout 90s)
+  code=$(joltsms-relay wait --code --to '+1650*' --claim --timeout 90s)    # several at once: another code for each
 
 With a running relay the command reads the relay's state. Without one it polls the API itself, within the same request \
 budget. It says on stderr when it waits, and at the timeout what arrived meanwhile. Exit code 124: no matching message \
@@ -305,7 +306,7 @@ pub(super) struct WaitFlags {
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 fn wait_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = parse_duration(text)?;
+    let timeout = duration(text)?;
     match TIMEOUTS.contains(&timeout) {
         true => Ok(timeout),
         false => Err("a timeout that can be kept is 1s to 24h; for longer, run `joltsms-relay wait` again".to_owned()),

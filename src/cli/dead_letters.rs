@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
+use super::screen::Screen;
 use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
 use crate::domain::{Sanitized, UnixMs};
 use crate::humanize::{count, harmless, span, table};
@@ -16,6 +17,9 @@ use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, Lis
 /// The number of rows that are read at once and aligned with each other, so that memory stays bounded. The columns of
 /// the next rows may have other widths.
 const TABLE: usize = 500;
+
+/// By how much the lines below an id are indented.
+const INDENT: &str = "  ";
 
 /// The number of messages whose texts are read at once.
 const TEXTS: usize = 20;
@@ -47,6 +51,7 @@ fn nothing(which: &Which) -> Exit {
 
 fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     let now = look(&location(flags)?, |spool| Ok(relay_clock(spool)?.relay_time()))?;
+    let screen = Screen::stdout(flags);
     let any = each(
         flags,
         which,
@@ -54,7 +59,8 @@ fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
         |_, letter| Ok(letter),
         |letters| {
             let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, now)).collect();
-            table(&["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows)
+            let wide = table(&["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows);
+            if screen.holds(&wide) { wide } else { letters.iter().map(|letter| block(letter, now, &screen)).collect() }
         },
     )?;
     if any { Ok(Exit::Done) } else { Err(nothing(which)) }
@@ -65,6 +71,22 @@ fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
     let (id, answer) = (harmless(&letter.id), harmless(&letter.answer));
     let (received, died) = (ago(letter.received), letter.died.map_or_else(String::new, ago));
     vec![id, letter.sink.clone(), letter.reason.clone(), received, died, letter.attempts.to_string(), answer]
+}
+
+/// Describes a dead letter in a few short lines, for a terminal that is too narrow for a table.
+fn block(letter: &DeadLetter, now: UnixMs, screen: &Screen) -> String {
+    let ago = |at: UnixMs| format!("{} ago", span(now.since(at)));
+    let died = letter.died.map_or_else(String::new, |at| format!(" {}", ago(at)));
+    let attempts = count(letter.attempts.into(), "attempt");
+    let said = format!(
+        "{} ({}): received {}, given up{died} after {attempts}; last answer: {}",
+        letter.sink,
+        letter.reason,
+        ago(letter.received),
+        harmless(&letter.answer)
+    );
+    let lines = screen.behind(INDENT.len(), &said);
+    lines.iter().fold(harmless(&letter.id) + "\n", |text, line| text + INDENT + line + "\n")
 }
 
 /// Prints the selected dead letters in portions of `at_once`, and returns whether there were any. `read` reads the

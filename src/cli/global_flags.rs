@@ -9,7 +9,7 @@ use crate::config::Overrides;
 use crate::domain::Invocation;
 use crate::secret::Secret;
 
-/// Relays the SMS that JoltSMS numbers receive to HTTP receivers or stdout.
+/// Relays the SMS of JoltSMS numbers to servers, chats, mail, brokers, databases, programs, files.
 ///
 /// Without a command the relay runs. Without a configuration file it takes the API key from JOLTSMS_API_KEY and writes each
 /// message to stdout, one JSON object a line.

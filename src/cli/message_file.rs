@@ -1,7 +1,7 @@
 //! Reads files that contain one message, or one number, as the API shows them.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
 use serde_json::value::RawValue;
@@ -11,6 +11,9 @@ use crate::domain::{Row, UnixMs};
 
 /// The largest file that is read, in bytes. The API's messages are never larger.
 const LARGEST: usize = PAGE_CAP;
+
+/// How to make a file with a message.
+const MAKES_FILE: &str = "; `joltsms-relay tail --since 24h --json | head -n 1 > FILE` makes one of a stored message";
 
 /// Why a file cannot be used: its name, the place of the error and the error, for people. Nothing of the content is
 /// repeated.
@@ -29,22 +32,26 @@ pub(super) struct MessageFile {
 
 /// Reads the message in a file; `-` is standard input.
 pub(super) fn read(file: &Path) -> Result<MessageFile, Unreadable> {
-    let (bytes, name) = bytes(file)?;
+    let (bytes, name) = bytes(file, MAKES_FILE)?;
     parse(&bytes, &name)
 }
 
 /// Reads the number in a file; `-` is standard input.
 pub(super) fn read_number(file: &Path) -> Result<Number, Unreadable> {
-    let (bytes, name) = bytes(file)?;
+    let (bytes, name) = bytes(file, "")?;
     parse_number(&bytes, &name)
 }
 
-/// Returns the content of a file, and the file's name for error messages.
-fn bytes(file: &Path) -> Result<(Vec<u8>, String), Unreadable> {
+/// Returns the content of a file, and the file's name for error messages. `advice` ends the error of a file that is not
+/// there.
+fn bytes(file: &Path, advice: &str) -> Result<(Vec<u8>, String), Unreadable> {
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
     let read = if is_stdin { up_to_limit(io::stdin().lock()) } else { File::open(file).and_then(up_to_limit) };
-    let bytes = read.map_err(|error| Unreadable(format!("cannot read {name}: {error}")))?;
+    let bytes = read.map_err(|error| {
+        let advice = if error.kind() == ErrorKind::NotFound { advice } else { "" };
+        Unreadable(format!("cannot read {name}: {error}{advice}"))
+    })?;
     if bytes.len() > LARGEST {
         let mebibytes = LARGEST >> 20;
         return Err(Unreadable(format!(

@@ -48,6 +48,11 @@ impl Screen {
         if self.colored && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    /// Whether no line of a text is wider than the terminal.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        self.columns.is_none_or(|columns| text.lines().all(|line| line.chars().count() <= columns))
+    }
+
     /// Breaks a text that stands behind a label of this width, so that label and text fit the terminal. Returns the
     /// lines of the text without the label.
     pub(super) fn behind(&self, label: usize, text: &str) -> Vec<String> {
@@ -67,6 +72,12 @@ mod tests {
         let text = "twelve words of which some are long and others are not so long";
         let lines = |columns| Screen { columns, colored: false }.behind(10, text).len();
         assert_eq!([lines(None), lines(Some(29)), lines(Some(30)), lines(Some(80))], [1, 1, 4, 1]);
+    }
+
+    #[test]
+    fn a_text_fits_if_its_longest_line_does() {
+        let holds = |columns| Screen { columns, colored: false }.holds("a\nbücher\n");
+        assert_eq!([holds(None), holds(Some(6)), holds(Some(5))], [true, true, false]);
     }
 
     #[test]

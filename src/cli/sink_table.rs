@@ -131,6 +131,10 @@ impl SinkDoing {
         if !view.configured {
             tone = Some(Tone::Faint);
             parts.push("not configured any more".to_owned());
+            if view.waiting + view.dead > 0 {
+                let name = &view.name;
+                parts.push(format!("configure it again, or give its messages up with `sinks drop {name}`"));
+            }
         }
         match view.pause {
             Some(pause) => {

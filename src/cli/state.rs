@@ -122,15 +122,29 @@ impl std::fmt::Display for Absent<'_> {
 
 /// Makes the filter of the flags `--to` and `--from`; `None` if neither is given.
 pub(super) fn filter(to: &[String], from: &[String]) -> Result<Option<Filter>, CommandRefusal> {
+    for number in to.iter().filter(|pattern| is_number_without_plus(pattern)) {
+        complain(Exit::Done, &format_args!("warning: --to {number} matches no number, since each begins with `+`"));
+    }
     Filter::of_addresses(to, from).map_err(|(flag, error)| {
         let said = format!("--{flag} is not a pattern: {error}");
         CommandRefusal { exit: Exit::Usage, said }
     })
 }
 
+/// Whether a pattern is a whole phone number whose `+` is missing.
+fn is_number_without_plus(pattern: &str) -> bool {
+    pattern.len() >= 7 && pattern.bytes().all(|next| next.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_without_its_plus_is_noticed() {
+        let told = ["16505551234", "+16505551234", "*5551234", "1650555123?", "12345"].map(is_number_without_plus);
+        assert_eq!(told, [true, false, false, false, false]);
+    }
 
     #[test]
     fn words_are_quoted_where_the_shell_needs_it() {

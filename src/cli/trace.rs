@@ -5,11 +5,21 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
+use super::screen::Screen;
 use super::state::{location, look, relay_clock};
 use crate::api::set_aside_id;
 use crate::domain::{Invocation, RowStanding, UnixMs, shell_word};
-use crate::humanize::{bytes, grouped, harmless, span, table};
+use crate::humanize::{bytes, count, grouped, harmless, span};
 use crate::store::{DeliveryState, Trace, TracedDelivery};
+
+/// The width of the labels, such as `received`, with the space behind them.
+const LABEL_WIDTH: usize = 12;
+
+/// The space behind the names of sinks.
+const GAP: usize = 2;
+
+/// The label before the sinks that do not get the message.
+const NOT_FOR: &str = "not for ";
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
     try_trace(flags, id, as_json).unwrap_or_else(|exit| exit)
@@ -35,11 +45,11 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
     if as_json {
         return Ok(answer(&json(&trace)));
     }
-    Ok(answer(&text(&trace, now, &flags.invocation())))
+    Ok(answer(&text(&trace, now, &flags.invocation(), &Screen::stdout(flags))))
 }
 
 /// Formats the trace as text for people.
-fn text(trace: &Trace, now: UnixMs, program: &Invocation) -> String {
+fn text(trace: &Trace, now: UnixMs, program: &Invocation, screen: &Screen) -> String {
     let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
     let none = || "-".to_owned();
     let is_event = trace.standing == RowStanding::Event;
@@ -47,34 +57,46 @@ fn text(trace: &Trace, now: UnixMs, program: &Invocation) -> String {
         (if is_event { "event" } else { "message" }, harmless(&trace.id)),
         ("number", trace.number.as_deref().map_or_else(none, harmless)),
         (if is_event { "made" } else { "received" }, at(trace.received)),
-        ("ingested", trace.ingested.map_or_else(none, at)),
+        ("appeared", trace.ingested.map_or_else(none, at)),
         ("first read", at(trace.first_read)),
         ("handed on", handed_on(trace, program)),
         ("text", trace.bytes.map_or_else(|| "not kept any more".to_owned(), |size| format!("kept, {}", bytes(size)))),
     ];
-    let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
+    let mut text = String::new();
+    for (name, value) in lines {
+        for (place, line) in screen.behind(LABEL_WIDTH, &value).iter().enumerate() {
+            text += &format!("{:<LABEL_WIDTH$}{line}\n", if place == 0 { name } else { "" });
+        }
+    }
     if !trace.deliveries.is_empty() {
-        let rows: Vec<Vec<String>> = trace.deliveries.iter().map(|fate| row(fate, now)).collect();
         text.push('\n');
-        text += &table(&["SINK", "STATE", "ATTEMPTS", "FIRST", "LAST", "NEXT", "REPLAYS", "LAST ANSWER"], &rows);
+        let width = trace.deliveries.iter().map(|fate| fate.sink.chars().count()).max().unwrap_or_default() + GAP;
+        for fate in &trace.deliveries {
+            for (place, line) in screen.behind(width, &sentence(fate, now)).iter().enumerate() {
+                let label = if place == 0 { fate.sink.as_str() } else { "" };
+                text += &format!("{label:<width$}{line}\n");
+            }
+        }
     }
     if trace.release_no.is_some() && !trace.sinks_without_delivery.is_empty() {
-        let gone = if trace.bytes.is_none() { ", or that is over and no longer kept" } else { "" };
-        let why = match (trace.standing, trace.sinks_without_delivery.len()) {
-            (RowStanding::Event, 1) => "it does not ask for events (events = true), or it came later",
-            (RowStanding::Event, _) => "they do not ask for events (events = true), or they came later",
-            (_, 1) => "its filter did not want it, or it came later",
-            _ => "their filters did not want it, or they came later",
+        let gone = if trace.bytes.is_none() { ", or its delivery is over and no longer kept" } else { "" };
+        let why = match trace.standing {
+            RowStanding::Event => "the sink does not ask for events (events = true)",
+            _ => "the filter of the sink did not want the message",
         };
-        text += &format!("\nnot for {}: {why}{gone}\n", trace.sinks_without_delivery.join(", "));
+        let said = format!("{}: {why}, or the sink was added later{gone}", trace.sinks_without_delivery.join(", "));
+        text.push('\n');
+        for (place, line) in screen.behind(NOT_FOR.len(), &said).iter().enumerate() {
+            text += &format!("{:<1$}{line}\n", if place == 0 { NOT_FOR } else { "" }, NOT_FOR.len());
+        }
     }
     text
 }
 
 fn handed_on(trace: &Trace, program: &Invocation) -> String {
     match (trace.release_no, trace.held_by, trace.standing) {
-        (Some(place), ..) => format!("yes, as message {} in the order of handing on", grouped(place.unsigned_abs())),
-        (None, _, RowStanding::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
+        (Some(place), ..) => format!("yes: to the sinks, as message {} of this state", grouped(place.unsigned_abs())),
+        (None, _, RowStanding::Seed) => "no: it was there before the first run (see poll.start)".to_owned(),
         (None, _, RowStanding::BelowWatermark) => {
             let id = harmless(&shell_word(&trace.id));
             format!("no: it showed up later than poll.lookback allows; `{program} replay --id {id}` delivers it")
@@ -85,54 +107,44 @@ fn handed_on(trace: &Trace, program: &Invocation) -> String {
                  `{program} state export` saves it as it came"
             )
         }
-        (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
+        (None, Some(_), _) => "not yet: the relay reads older messages first".to_owned(),
         (None, None, _) => "not yet".to_owned(),
     }
 }
 
-fn row(fate: &TracedDelivery, now: UnixMs) -> Vec<String> {
-    let ago =
-        |time: Option<UnixMs>| time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", span(now.since(time))));
+/// Describes how far a sink is with the message, in one sentence.
+fn sentence(fate: &TracedDelivery, now: UnixMs) -> String {
+    let ago = |time: Option<UnixMs>| time.map_or_else(String::new, |time| format!(" {} ago", span(now.since(time))));
+    let reason = fate.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let next = match fate.due {
         Some(due) if due > now => format!("in {}", span(due.since(now))),
-        Some(_) => "due".to_owned(),
-        None => "-".to_owned(),
+        Some(_) | None => "as soon as possible".to_owned(),
     };
-    let answer = match (&fate.answer, fate.status) {
-        (Some(answer), _) => harmless(answer),
-        (None, Some(status)) => status.to_string(),
-        (None, None) => String::new(),
-    };
-    vec![
-        fate.sink.clone(),
-        state(fate),
-        fate.attempts.to_string(),
-        ago(fate.first_attempt),
-        ago(fate.settled),
-        next,
-        fate.replays.to_string(),
-        answer,
-    ]
-}
-
-fn state(fate: &TracedDelivery) -> String {
-    let with_reason =
-        |word: &str| fate.reason.as_ref().map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"));
-    let state = match fate.state {
-        DeliveryState::Undecided => "not decided yet".to_owned(),
-        DeliveryState::Fresh => "waits".to_owned(),
-        DeliveryState::Retry => "failed, waits".to_owned(),
-        DeliveryState::Delivered => "delivered".to_owned(),
-        DeliveryState::Dead => with_reason("dead"),
-        DeliveryState::Dropped => with_reason("given up"),
-    };
-    let state = match (fate.state.is_over(), fate.configured, fate.paused) {
-        (false, false, _) => format!("{state}; not configured any more"),
-        (false, true, true) => format!("{state}; paused"),
-        _ => state,
-    };
-    match &fate.handed_over_by {
-        Some(sink) => format!("{state}; handed over by {sink}"),
-        None => state,
+    let mut parts = vec![match fate.state {
+        DeliveryState::Undecided => "not decided yet whether the sink wants the message".to_owned(),
+        DeliveryState::Fresh => "waits for its first attempt".to_owned(),
+        DeliveryState::Retry => format!("failed{}, next attempt {next}", ago(fate.settled)),
+        DeliveryState::Delivered => format!("delivered{}", ago(fate.settled)),
+        DeliveryState::Dead => format!("dead letter{reason}, given up{}", ago(fate.settled)),
+        DeliveryState::Dropped => format!("dead letter{reason}, dropped by an operator"),
+    }];
+    if !fate.state.is_over() {
+        match (fate.configured, fate.paused) {
+            (false, _) => parts.push("the sink is not configured any more".to_owned()),
+            (true, true) => parts.push("the sink is paused".to_owned()),
+            (true, false) => {}
+        }
     }
+    match fate.attempts {
+        0 => {}
+        1 => parts.push("1 attempt".to_owned()),
+        attempts => parts.push(format!("{attempts} attempts, the first{}", ago(fate.first_attempt))),
+    }
+    if fate.replays > 0 {
+        parts.push(format!("replayed {}", count(u64::from(fate.replays), "time")));
+    }
+    parts.extend(fate.handed_over_by.as_ref().map(|sink| format!("handed over by {sink}")));
+    let answer = fate.answer.as_deref().map(harmless).or_else(|| fate.status.map(|status| status.to_string()));
+    parts.extend(answer.map(|answer| format!("last answer: {answer}")));
+    parts.join("; ")
 }

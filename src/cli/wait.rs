@@ -37,6 +37,15 @@ enum Answer {
     PassedOver(&'static str),
 }
 
+/// What the command has seen while it waited.
+#[derive(Default)]
+struct SeenMeanwhile {
+    /// Whether the command has a baseline, so that it sees new messages.
+    is_watching: bool,
+    /// The messages that arrived and were passed over.
+    others: Vec<Other>,
+}
+
 /// A message that arrived and was passed over.
 struct Other {
     received: UnixMs,
@@ -69,12 +78,12 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
         }),
     };
     let work = async |reader: &mut ArrivalReader| {
-        let mut others = Vec::new();
-        let found = timeout_at(deadline, next_match(reader, &wanted, claims, &mut others, flags.quiet)).await;
+        let mut seen = SeenMeanwhile::default();
+        let found = timeout_at(deadline, next_match(reader, &wanted, claims, &mut seen, flags.quiet)).await;
         match found {
             Ok(Ok(line)) => write_line(&line).map_or_else(|error| unwritten(&error), |()| Exit::Done),
             Ok(Err(exit)) => exit,
-            Err(_) => time_out(how.timeout, &others, reader.trouble()),
+            Err(_) => time_out(how.timeout, &seen, reader.trouble()),
         }
     };
     Ok(follow(flags, &config, how.since, how.timeout, work))
@@ -85,11 +94,12 @@ async fn next_match(
     reader: &mut ArrivalReader,
     wanted: &MessageChoice,
     claims: impl Fn(&str) -> Result<bool, Exit>,
-    others: &mut Vec<Other>,
+    seen: &mut SeenMeanwhile,
     quiet: bool,
 ) -> Result<String, Exit> {
     let fails = |error: ArrivalError| fails(&error);
     reader.arm().await.map_err(fails)?;
+    seen.is_watching = true;
     if !quiet {
         let whence =
             if reader.is_polling() { "no relay runs, so the API is polled" } else { "reading the relay's state" };
@@ -102,7 +112,7 @@ async fn next_match(
                 Answer::Line(_) => "given to another waiter",
                 Answer::PassedOver(why) => why,
             };
-            others.push(Other::new(&arrival, why));
+            seen.others.push(Other::new(&arrival, why));
         }
     }
 }
@@ -132,9 +142,13 @@ impl Other {
 }
 
 /// Says what arrived while the command waited in vain, without any text.
-fn time_out(timeout: Duration, others: &[Other], trouble: Option<String>) -> Exit {
+fn time_out(timeout: Duration, seen: &SeenMeanwhile, trouble: Option<String>) -> Exit {
+    let SeenMeanwhile { is_watching, others } = seen;
     let mut said = format!("no matching message within {}", span(timeout));
     match (others.len(), trouble) {
+        (0, None) if !is_watching => {
+            said += ": the first look at the API did not end in that time; `check --online` tries the way to the API";
+        }
         (0, None) => said += "; nothing else arrived either",
         (0, Some(why)) => said += &format!(": the API could not be polled: {}", harmless(&why)),
         (arrived, _) => {

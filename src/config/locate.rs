@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::sources::Sources;
+use crate::domain::shell_word;
 use crate::files;
 use crate::settings::{Complaints, Origin};
 
@@ -45,9 +46,14 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
             Ok(text) => Some((path, text)),
             Err(reason) => {
                 report.set_incomplete();
-                let denied = matches!(&reason, UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied);
-                let help = if denied { FOR_OTHERS } else { "" };
-                report.error(&origin, format!("{}: {reason}", path.display()), help);
+                let help = match &reason {
+                    UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS.to_owned(),
+                    UnusableFile::Io(error) if error.kind() == ErrorKind::NotFound => {
+                        format!("`joltsms-relay init {}` writes one with comments", shell_word(&path.to_string_lossy()))
+                    }
+                    _ => String::new(),
+                };
+                report.error(&origin, format!("{}: {reason}", path.display()), &help);
                 None
             }
         };

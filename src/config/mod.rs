@@ -36,7 +36,7 @@ pub use crate::settings::{Errors, Fingerprints, Problem, Warning, parse_duration
 pub use documentation::{example, reference};
 pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
-pub use systemd_journal::{FileId, is_journal};
+pub use systemd_journal::{FileId, WithoutSinks, is_journal};
 
 /// The commented configuration: every key with its default. A test holds it to [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -296,6 +296,7 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let expiry_terms = ingest::EventSettings::read(&mut section).resolve(&mut section);
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
     let sinks = sinks::resolve(sources, document, &account, &codes, report);
+    warn_of_lost_events(document, &expiry_terms, &sinks, report);
     let file = report.path().map(ToOwned::to_owned);
     let (api, state) = (api?, state?);
     Some(Config {
@@ -315,6 +316,27 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
         warnings: Vec::new(),
         source: ConfigSource::default(),
     })
+}
+
+/// Warns if no sink takes the events that `[events]` asks for, and if a sink takes events and `[events]` asks for none.
+fn warn_of_lost_events(document: &mut Document, terms: &[Duration], sinks: &[ConfiguredSink], report: &mut Complaints) {
+    let key = "number_expiring";
+    let configured = document.section("events").entries.get(key).map(|entry| entry.origin.clone());
+    let mut takers = sinks.iter().filter(|sink| sink.delivery.events);
+    match (configured, takers.next()) {
+        (Some(origin), None) if !terms.is_empty() => {
+            let message = format!("`events.{key}` is set, and no sink has `events = true`, so the events go nowhere");
+            report.warn(&origin, message, "set `events = true` in the sinks that should get the events");
+        }
+        (None, Some(sink)) => {
+            let table = document.sinks.get(&sink.name);
+            let Some(entry) = table.and_then(|table| table.entries.get("events")) else { return };
+            let message =
+                format!("`sinks.{}.events` is true, and `events.{key}` is not set, so there are no events", sink.name);
+            report.warn(&entry.origin, message, "set it, for example to [\"7d\", \"1d\"]");
+        }
+        (Some(_), _) | (None, None) => {}
+    }
 }
 
 fn codes(sources: &Sources, document: &mut Document, report: &mut Complaints) -> CodeFinder {

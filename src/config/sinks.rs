@@ -14,10 +14,25 @@ use crate::domain::SinkName;
 use crate::domain::filter::Filter;
 use crate::formats::settings::{PayloadUse, Settings as FormatSettings};
 use crate::settings::{
-    self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, nearest, settings,
+    self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, alternatives, nearest, settings,
 };
 use crate::sinks::{KNOWN_TYPES, KnownType, ReadContext, SinkType, types};
 use crate::store;
+
+/// Advice for words that people write for a type.
+const TYPE_HINTS: &[(&str, &str)] = &[
+    ("webhook", "write \"http\", which posts each message to a URL"),
+    ("https", "write \"http\": the URL says whether TLS is used"),
+    ("slack", "write \"http\", with format = \"slack\""),
+    ("discord", "write \"http\", with format = \"discord\""),
+    ("teams", "write \"http\", with format = \"teams\""),
+    ("email", "write \"smtp\""),
+    ("mail", "write \"smtp\""),
+    ("command", "write \"exec\""),
+    ("script", "write \"exec\""),
+    ("rabbitmq", "write \"amqp\""),
+    ("console", "write \"stdout\""),
+];
 
 settings! {
     /// The keys that every sink has, beside those of formats and delivery.
@@ -25,7 +40,8 @@ settings! {
         /// http: an HTTP receiver. stdout: standard output, one line for each message; there can be one such sink.
         /// docs/sinks/README.md explains the other types.
         kind as "type": Option<KnownType> =
-            settings::one_of(KNOWN_TYPES.iter().map(|kind| (kind.name(), *kind)).collect()).such_as("\"http\""),
+            settings::one_of(KNOWN_TYPES.iter().map(|kind| (kind.name(), *kind)).collect(), TYPE_HINTS)
+                .such_as("\"http\""),
         /// Which messages the sink gets; without a filter it gets all. A message must meet the condition of every key.
         /// A condition that is a list is met if one of its values matches. to, from, service and tags are shell
         /// patterns (`*`, `?`, `[0-9]`) without regard to case; body is a regular expression. exclude has the same
@@ -88,7 +104,8 @@ pub(super) fn keys() -> Vec<DeclaredKey> {
     keys
 }
 
-/// Reads every sink, by name. `codes` finds the codes of messages for filters and templates. Sinks with errors are left out, and their errors are in the report.
+/// Reads every sink, by name. `codes` finds the codes of messages for filters and templates. Sinks with errors are left out,
+/// and their errors are in the report.
 pub(super) fn resolve(
     sources: &Sources,
     document: &Document,
@@ -98,6 +115,7 @@ pub(super) fn resolve(
 ) -> Vec<ConfiguredSink> {
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
+    let mut fallbacks: BTreeMap<&SinkName, SinkName> = BTreeMap::new();
     for (name, table) in &document.sinks {
         let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
         let common = Common::read(&mut whole);
@@ -122,30 +140,41 @@ pub(super) fn resolve(
                 }
             }
         }
-        resolved.extend(sink(&mut at, name, kind, common.filter, account, codes));
+        let delivery = delivery::Options::read(&mut at);
+        delivery.retry.check(&mut at.inside("retry"));
+        fallbacks.extend(delivery.fallback.clone().map(|fallback| (name, fallback)));
+        resolved.extend(sink(&mut at, name, kind, delivery, common.filter, account, codes));
     }
-    check_fallbacks(sources, document, &resolved, report);
+    check_fallbacks(sources, document, &fallbacks, report);
     resolved
 }
 
 /// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning.
-fn check_fallbacks(sources: &Sources, document: &Document, sinks: &[ConfiguredSink], report: &mut Complaints) {
-    let next: BTreeMap<&SinkName, &SinkName> =
-        sinks.iter().filter_map(|sink| Some((&sink.name, sink.delivery.fallback.as_ref()?))).collect();
-    for (&name, &fallback) in &next {
+/// `next` is the fallback of each sink that has one, also of sinks with errors.
+fn check_fallbacks(
+    sources: &Sources,
+    document: &Document,
+    next: &BTreeMap<&SinkName, SinkName>,
+    report: &mut Complaints,
+) {
+    for (&name, fallback) in next {
         let Some(table) = document.sinks.get(name) else { continue };
         let mut at = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
         let key = at.name("fallback");
         let (message, help) = if fallback == name {
             (format!("`{key}` names the sink itself"), "name another sink, or leave it out".to_owned())
         } else if !document.sinks.contains_key(fallback) {
+            // The sink may stand in the part of the file that could not be read.
+            if !at.is_complete() {
+                continue;
+            }
             let others = document.sinks.keys().filter(|other| *other != name).map(AsRef::as_ref);
             let help = nearest(fallback.as_str(), others).map(|meant| format!("did you mean `{meant}`?"));
             (format!("`{key}` = \"{fallback}\": there is no such sink"), help.unwrap_or_default())
         } else {
             // The chain is as long as there are sinks at most, unless it goes round without coming back here.
             let chain: Vec<&SinkName> =
-                std::iter::successors(Some(name), |sink| next.get(sink).copied()).take(next.len() + 1).collect();
+                std::iter::successors(Some(name), |sink| next.get(sink)).take(next.len() + 1).collect();
             let Some(back) = chain.iter().skip(1).position(|sink| *sink == name) else { continue };
             let round = &chain[..back + 2];
             // Each circle is reported once, at the first of its names.
@@ -160,12 +189,13 @@ fn check_fallbacks(sources: &Sources, document: &Document, sinks: &[ConfiguredSi
 }
 
 fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
-    let mut help = format!("it must be {}", any_of(KNOWN_TYPES.iter().map(KnownType::name)));
+    let types = alternatives(KNOWN_TYPES.iter().map(KnownType::name));
+    let mut help = format!("it must be {types}");
     if let Origin::Variable(_) = at.place() {
         let others = document.sinks.keys().filter(|other| *other != name).map(AsRef::as_ref);
         help = match nearest(name.as_str(), others) {
             Some(meant) => format!("this variable makes a new sink `{name}`; did you mean `{meant}`?"),
-            None => format!("this variable makes a new sink `{name}`; {help}"),
+            None => format!("this variable makes a new sink `{name}`; set {} to {types}", at.variable("type")),
         };
     }
     let message = format!("`{}` is missing", at.name("type"));
@@ -179,7 +209,7 @@ fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
         let declared = declarations().sink.key(key).filter(|key| !key.types.is_empty());
         let Some(declared) = declared.filter(|key| !key.types.contains(&kind.name())) else { continue };
         own.entries.remove(key);
-        let (types, name) = (any_of(declared.types.iter().copied()), kind.name());
+        let (types, name) = (alternatives(declared.types.iter().copied()), kind.name());
         let message = format!("`{}` belongs to sinks of type {types}; this one is of type \"{name}\"", at.name(key));
         if declared.kind.may_be_shown() {
             at.error_with_value(&entry.origin, message, "");
@@ -190,15 +220,20 @@ fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
     own
 }
 
-fn any_of(words: impl IntoIterator<Item = &'static str>) -> String {
-    words.into_iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+/// Returns the type that was probably meant by a type that is misspelt.
+fn meant_type(at: &Reader<'_>) -> Option<&'static dyn SinkType> {
+    let meant = nearest(&at.written_out("type")?.to_ascii_lowercase(), types().map(SinkType::name))?;
+    types().find(|kind| kind.name() == meant)
 }
 
-/// Reads one sink. If the type is unknown the keys of all types are read, so that all errors are found at once.
+/// Reads one sink. If the type is misspelt, the keys of the type that was probably meant are read, so that all errors are
+/// found at once. If even that type is unknown, the keys that depend on the type are not read: their errors would be
+/// guesses.
 fn sink(
     at: &mut Reader<'_>,
     name: &SinkName,
     kind: Option<&'static dyn SinkType>,
+    delivery: delivery::Options,
     filter: Option<Filter>,
     account: &Arc<str>,
     codes: &CodeFinder,
@@ -206,7 +241,7 @@ fn sink(
     let target = match kind {
         Some(kind) => kind.read(at, ReadContext { is_meant: true, codes }),
         None => {
-            types().for_each(|kind| drop(kind.read(at, ReadContext { is_meant: false, codes })));
+            drop(meant_type(at).map(|kind| kind.read(at, ReadContext { is_meant: false, codes })));
             None
         }
     };
@@ -216,8 +251,6 @@ fn sink(
         _ => PayloadUse::Body,
     };
     let format = FormatSettings::read(at).resolve(at, account, codes, payload_use).unwrap_or_default();
-    let delivery = delivery::Options::read(at);
-    delivery.retry.check(&mut at.inside("retry"));
     let filter = filter.map(|filter| filter.with_code_pattern(codes.pattern().cloned()));
     let selection = store::MessageSelection { filter, number_use: format.number_use() };
     let mask = delivery.mask_codes.then(|| CodeMask::new(codes.clone()));

@@ -1,6 +1,8 @@
 //! Whether messages would end up in systemd's journal, where codes would stay for ever.
 
-use super::{Config, Errors};
+use std::path::Path;
+
+use super::{Config, Errors, Problem, Warning};
 
 /// The device and the inode of an open file, as `fstat` gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,37 @@ impl Config {
             "no sink is configured, and standard output goes to the journal, where every code would be kept for ever",
             "configure a sink, such as [sinks.NAME] with type = \"http\"; one of type = \"stdout\" if the journal is meant",
         ))
+    }
+}
+
+/// What `check` says of a configuration without a sink.
+#[derive(Debug)]
+pub enum WithoutSinks {
+    /// A sink is configured, or the file is not that of a service: standard output is meant.
+    Meant,
+    /// The service of the file would write messages to its standard output.
+    Odd(Warning),
+    /// The service of the file would not start.
+    Refused(Errors),
+}
+
+impl Config {
+    /// Judges a configuration without a sink whose file is below `etc`, and so that of a service. systemd gives a service
+    /// its journal as standard output, and the relay refuses that.
+    pub fn without_sinks(&self, etc: &Path, is_systemd_there: bool) -> WithoutSinks {
+        let Some(file) = self.file.as_ref().filter(|file| self.sinks_implied && file.starts_with(etc)) else {
+            return WithoutSinks::Meant;
+        };
+        let help = "configure a sink, such as [sinks.NAME] with type = \"http\"; one of type = \"stdout\" if standard \
+                    output is meant";
+        let problem = |message: &str| Problem::of_file(file.clone(), message.to_owned(), help);
+        if is_systemd_there {
+            let message = "no sink is configured: started by systemd, the relay would refuse to write every code to the \
+                           journal";
+            WithoutSinks::Refused(Errors::from(problem(message)))
+        } else {
+            WithoutSinks::Odd(Warning::from(problem("no sink is configured, so messages go to standard output")))
+        }
     }
 }
 

@@ -19,12 +19,20 @@ pub(super) const TEMPLATE: &str = "template";
 /// The keys that only a template has.
 const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 
+/// Advice for words that people write for a format.
+const FORMAT_HINTS: &[(&str, &str)] = &[
+    ("json", "write \"message\", which is the API's JSON object as it came"),
+    ("raw", "write \"message\", which is the API's JSON object as it came"),
+    ("plain", "write \"text\""),
+    ("custom", "write \"template\", and the key template"),
+];
+
 settings! {
     /// The keys of a sink's format, as written.
     pub struct Settings {
         /// message: the API's object exactly as it came. The default is message, or text for types that show text
         /// to people, such as telegram. docs/formats.md shows the other formats.
-        format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
+        format: Option<Option<&'static Known>> = settings::one_of(names(), FORMAT_HINTS).by_default("\"message\""),
         /// Only with format = "template": the template. If the template shows details of the number, such as
         /// number.serviceName, messages wait until these are known.
         template: Option<WrittenText> = settings::text("text", "a text in quotes", None)

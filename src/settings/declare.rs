@@ -237,18 +237,21 @@ pub fn optional_boolean() -> Declared<Option<bool>> {
 pub fn choice<T: WordChoice>(default: T) -> Declared<T> {
     let shown = T::WORDS.iter().find(|(_, value)| *value == default).map(|(word, _)| quoted(word));
     let words = KeyKind::Words(T::WORDS.iter().map(|(word, _)| *word).collect());
-    Declared::new(words, shown, move |from, name| from.choice(name, T::WORDS).unwrap_or(default))
+    Declared::new(words, shown, move |from, name| from.choice(name, T::WORDS, &[]).unwrap_or(default))
 }
 
 /// One of a few words, or nothing.
 pub fn one_choice<T: WordChoice>() -> Declared<Option<T>> {
-    one_of(T::WORDS.to_vec())
+    one_of(T::WORDS.to_vec(), &[])
 }
 
-/// One of these words, each with its value; or nothing.
-pub fn one_of<T: Clone + 'static>(words: Vec<(&'static str, T)>) -> Declared<Option<T>> {
+/// One of these words, each with its value; or nothing. `hints` has advice for wrong words that people write often.
+pub fn one_of<T: Clone + 'static>(
+    words: Vec<(&'static str, T)>,
+    hints: &'static [(&'static str, &'static str)],
+) -> Declared<Option<T>> {
     let kind = KeyKind::Words(words.iter().map(|(word, _)| *word).collect());
-    Declared::new(kind, None, move |from, name| from.choice(name, &words))
+    Declared::new(kind, None, move |from, name| from.choice(name, &words, hints))
 }
 
 /// The name of a sink, or nothing.

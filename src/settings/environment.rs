@@ -113,7 +113,8 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
     let prefix = declared.prefix;
     for name in unknown {
         let rest = name.strip_prefix(prefix).unwrap_or_default();
-        let meant = nearest(rest, known.iter().map(String::as_str));
+        let of_new_sink = names_of_new_sink(declared, rest);
+        let meant = nearest(rest, known.iter().chain(&of_new_sink).map(String::as_str));
         let names = format!("the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL");
         let origin = Origin::Variable(name.to_string());
         match meant {
@@ -275,18 +276,30 @@ fn is_made_by_kubernetes(rest: &str) -> bool {
             .is_some_and(|(_, a)| numbered(a))
 }
 
+/// The names of variables for all keys of a section.
+fn variables<'s>(section: &'s Section, path: &'s str) -> impl Iterator<Item = String> + 's {
+    let keys = section.keys.iter().filter(|key| !key.is_table());
+    keys.map(move |key| format!("{path}__{}", key.variable()))
+}
+
+/// The valid names of variables for the sink that a misspelt name is about. Without the prefix, like the misspelt name.
+fn names_of_new_sink(declared: &Declarations, written: &str) -> Vec<String> {
+    let Some(rest) = written.strip_prefix("SINK") else { return Vec::new() };
+    let rest = rest.trim_start_matches('S').trim_start_matches('_');
+    let sink = rest.split_once("__").or_else(|| rest.split_once('_')).map_or("", |(sink, _)| sink);
+    variables(&declared.sink, &format!("{SINKS_PREFIX}{sink}")).filter(|_| !sink.is_empty()).collect()
+}
+
 /// Every valid name of a variable, without the prefix.
 fn known_names(declared: &Declarations, document: &Document) -> Vec<String> {
-    let variables = |section: &Section, path: String| {
-        let keys = section.keys.iter().filter(|key| !key.is_table());
-        keys.map(|key| format!("{path}__{}", key.variable())).collect::<Vec<_>>()
-    };
     let mut names: Vec<_> =
         declared.file_variable.strip_prefix(declared.prefix).map(str::to_owned).into_iter().collect();
-    names.extend(declared.sections.iter().flat_map(|section| variables(section, section.name.to_ascii_uppercase())));
+    for section in &declared.sections {
+        names.extend(variables(section, &section.name.to_ascii_uppercase()));
+    }
     for sink in document.sinks.keys() {
         let sink = sink.as_str().to_ascii_uppercase().replace('-', "_");
-        names.extend(variables(&declared.sink, format!("{SINKS_PREFIX}{sink}")));
+        names.extend(variables(&declared.sink, &format!("{SINKS_PREFIX}{sink}")));
     }
     names
 }

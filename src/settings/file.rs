@@ -232,7 +232,8 @@ impl FileReader<'_> {
         if table.is_none() {
             let found = with_article(item.get_ref());
             let found = if found == "an array" { "an array, such as [[...]] makes" } else { found };
-            self.report.error(origin, format!("{what} must be a table, not {found}"), "");
+            let help = if what.starts_with("[sinks") { "write [sinks.NAME], such as [sinks.crm]" } else { "" };
+            self.report.error(origin, format!("{what} must be a table, not {found}"), help);
         }
         table
     }

@@ -47,7 +47,7 @@ pub use file::read as read_file;
 pub use fingerprints::Fingerprints;
 pub use json_schema::json_schema;
 pub use key::{DeclaredKey, KeyKind};
-pub use reader::{LONGEST, Reader, Texts, WrittenText};
+pub use reader::{LONGEST, Reader, Texts, WrittenText, alternatives};
 pub use reference::reference;
 pub use report::{Complaints, Errors, Problem, Warning};
 pub use suggestion::nearest;

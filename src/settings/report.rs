@@ -69,6 +69,11 @@ impl Problem {
         Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }
 
+    /// A problem of the file as a whole.
+    pub fn of_file(path: PathBuf, message: String, help: &str) -> Self {
+        Self::new(ProblemPlace::File(path), message, help)
+    }
+
     /// The file with the line, the variable or the flag that the problem is about; `None` if it is about no single
     /// place.
     pub fn place(&self) -> Option<String> {
@@ -84,6 +89,18 @@ impl Problem {
     /// What to do, if there is advice.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
+    }
+}
+
+impl From<Problem> for Errors {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl From<Problem> for Warning {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
     }
 }
 

@@ -113,9 +113,9 @@ others_are_told_to_use_sudo() {
     grep -q 'Permission denied' <<<"$said" && grep -q 'use sudo: sudo joltsms-relay status$' <<<"$said"
 }
 
-# The command in the head of the unit.
+# The last such command in the head of the unit: the one after a change of the configuration.
 root_checks_the_configuration() {
-    bed_in "$name" sh -c "$(sed -n 's/^#   \(CREDENTIALS_DIRECTORY=.*\)/\1/p' systemd/joltsms-relay.service)"
+    bed_in "$name" sh -c "$(sed -n 's/^#   \(CREDENTIALS_DIRECTORY=.*\)/\1/p' systemd/joltsms-relay.service | tail -n 1)"
 }
 
 a_failing_sink_is_shown() {

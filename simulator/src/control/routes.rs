@@ -7,13 +7,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::serde::unsigned_duration::friendly::compact;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::clock::parse_duration;
+use crate::clock::duration_text;
 use crate::control::handle::Handle;
 use crate::faults::rule::Rule;
 use crate::feed::message::{NewMessage, Row};
@@ -206,7 +205,7 @@ struct Relocation {
 #[serde(deny_unknown_fields)]
 struct History {
     count: usize,
-    #[serde(deserialize_with = "long")]
+    #[serde(with = "duration_text")]
     length: Duration,
 }
 
@@ -215,7 +214,7 @@ struct History {
 #[serde(deny_unknown_fields, default)]
 struct SharedHistory {
     count: usize,
-    #[serde(deserialize_with = "long")]
+    #[serde(with = "duration_text")]
     length: Duration,
 }
 
@@ -256,14 +255,14 @@ struct Pace {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Outage {
-    #[serde(with = "compact::required")]
+    #[serde(with = "duration_text")]
     length: Duration,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Advance {
-    #[serde(with = "compact::required")]
+    #[serde(with = "duration_text")]
     advance: Duration,
 }
 
@@ -325,12 +324,20 @@ fn messages(handle: &Handle, limit: usize) -> Result<String, Problem> {
     serde_json::to_string(&rows).map_err(wrong)
 }
 
+/// Returns the JSON that shows a number, with the details that were given with the number.
 fn number(handle: &Handle, number: &Number) -> Value {
+    let NewNumber { service_name, tags, shared, expires_at, next_billing_date, auto_renew_enabled, .. } =
+        &number.details;
     json!({
         "id": number.id,
         "phoneNumber": number.phone_number,
         "status": number.status,
-        "shared": number.details.shared,
+        "serviceName": service_name,
+        "tags": tags,
+        "expiresAt": expires_at,
+        "nextBillingDate": next_billing_date,
+        "autoRenewEnabled": auto_renew_enabled,
+        "shared": shared,
         "withdrawn": handle.is_withdrawn(&number.id),
     })
 }
@@ -342,11 +349,6 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 /// Reads a list. A single value is read as a list with one element.
 fn one_or_many<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, Problem> {
     if body.trim_ascii_start().starts_with(b"[") { read(body) } else { Ok(vec![read(body)?]) }
-}
-
-/// Reads a duration whose text may have days.
-fn long<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 fn parameter<T: std::str::FromStr>(request: &Request, name: &str, default: T) -> Result<T, Problem> {

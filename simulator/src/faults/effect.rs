@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use jiff::fmt::serde::unsigned_duration;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::duration_text;
 use crate::feed::message::NewMessage;
 
 /// A change to one request or its answer.
@@ -35,7 +35,7 @@ pub enum Effect {
     /// Bytes that are not HTTP come instead of the answer.
     NotHttp,
     /// The answer comes this much later, by the simulator's clock.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     Latency(Duration),
 
     /// The body is no JSON, although its length is as announced.
@@ -84,10 +84,10 @@ pub enum Effect {
     /// Before the request is answered, these messages appear.
     Add(Vec<NewMessage>),
     /// Before the request is answered, a message appears that was received this long ago.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     LateRow(Duration),
     /// Before the request is answered, a message appears that is dated this far ahead.
-    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    #[serde(with = "duration_text")]
     FutureRow(Duration),
     /// Before the request is answered, a message appears with the same time as the newest message.
     EqualRow,

@@ -4,10 +4,12 @@
 //! (`messageCount`, `lastMessageAt`, …) are read from the feed when the row is served, and stored nowhere else.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{later, optional_duration_text};
 use crate::switches::Missing;
 
 /// A number to rent. A missing id or phone number is made up, and a missing date is now.
@@ -34,6 +36,9 @@ pub struct NewNumber {
     pub created_at: Option<Timestamp>,
     /// When the rent ends.
     pub expires_at: Option<Timestamp>,
+    /// How long the rent still goes on, if `expires_at` is missing.
+    #[serde(with = "optional_duration_text")]
+    pub expires_in: Option<Duration>,
     /// When the next payment is due.
     pub next_billing_date: Option<Timestamp>,
     /// The subscription that pays for the number.
@@ -112,6 +117,7 @@ impl Numbers {
         let old = existing.map(|index| &self.list[index]);
         let id = new.id.clone().or_else(|| old.map(|old| old.id.clone()));
         let phone = new.phone_number.clone().or_else(|| old.map(|old| old.phone_number.clone()));
+        let expires_at = new.expires_at.or_else(|| new.expires_in.map(|left| later(now, left)));
         let created_at = new.created_at.or_else(|| old.map(|old| crate::http::json::time(old.created_ms)));
         let number = Number {
             id: id.unwrap_or_else(|| format!("num_{}", crate::account::identity::letters(random, 12))),
@@ -119,7 +125,7 @@ impl Numbers {
             status: new.status.clone().unwrap_or_else(|| "ACTIVE".to_owned()),
             created_ms: created_at.unwrap_or(now).as_millisecond(),
             updated_ms: old.and_then(|old| old.updated_ms),
-            details: new,
+            details: NewNumber { expires_at, expires_in: None, ..new },
         };
         let index = existing.unwrap_or(self.list.len());
         if existing.is_some() {

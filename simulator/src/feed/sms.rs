@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::clock::parse_duration;
+use crate::clock::optional_duration_text;
 use crate::feed::message::NewMessage;
 
 /// One or more test messages to send.
@@ -27,10 +26,10 @@ pub struct Sms {
     /// first group of four to eight digits in the text.
     pub code: Option<String>,
     /// How long the message was on its way: it shows up now, behind newer messages.
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "optional_duration_text")]
     pub late: Option<Duration>,
     /// How long ago the message showed up: it is in the list as if it had always been there.
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "optional_duration_text")]
     pub old: Option<Duration>,
     /// How many messages come at once, a millisecond apart: at most [`Sms::MOST`].
     pub count: usize,
@@ -40,12 +39,6 @@ impl Default for Sms {
     fn default() -> Self {
         Self { from: None, to: None, body: None, code: None, late: None, old: None, count: 1 }
     }
-}
-
-/// Reads a duration that may be missing and whose text may have days.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| parse_duration(&text)).transpose().map_err(D::Error::custom)
 }
 
 impl Sms {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Now, later};
+use crate::clock::{Now, later, optional_duration_text};
 use crate::feed::message::NewMessage;
 
 /// The settings of a stream of messages.
@@ -20,7 +20,7 @@ pub struct Traffic {
     /// The share of messages, from 0 to 1, that show up late, behind newer ones.
     pub late: f64,
     /// The longest delay of late messages; `None` means five minutes.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    #[serde(with = "optional_duration_text")]
     pub late_by: Option<Duration>,
     /// Of the messages that are not late, the share that carries a time in the future.
     pub future: f64,

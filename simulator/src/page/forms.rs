@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::clock::parse_duration;
+use crate::clock::duration_in_words;
 use crate::control::handle::Handle;
 use crate::control::routes::{BEFORE_OUTAGE, change_switches};
 use crate::faults::rule::Rule;
@@ -54,7 +54,7 @@ impl Form {
 
     fn duration(&self, name: &str) -> Result<Duration, String> {
         let text = self.required(name)?;
-        parse_duration(text).map_err(|_| format!("{name}: {text:?} is not a duration such as 90s, 5m or 2d"))
+        duration_in_words(text).map_err(|wrong| format!("{name}: {wrong}"))
     }
 }
 

@@ -122,6 +122,31 @@ fn keys_and_numbers_are_made_and_ended() {
 }
 
 #[test]
+fn a_number_expires_when_it_is_asked_to() {
+    let simulator = start();
+    let number = done(&simulator, "POST", "numbers", r#"{"id": "num_x", "expiresIn": "6d", "serviceName": "PayPal"}"#);
+    let expires = at(6 * 86_400_000).to_string();
+    assert_eq!((&number["expiresAt"], &number["serviceName"]), (&json!(expires), &json!("PayPal")));
+    let listed = || get(&simulator, "/v1/numbers/num_x").json()["data"]["expiresAt"].clone();
+    assert_eq!(listed(), "2025-06-21T12:00:00.000Z");
+    done(&simulator, "POST", "clock", r#"{"advance": "2d"}"#);
+    assert_eq!((simulator.handle().now(), listed()), (at(2 * 86_400_000), json!("2025-06-21T12:00:00.000Z")));
+    let dated = done(&simulator, "POST", "numbers", r#"{"expiresAt": "2030-01-01T00:00:00Z", "expiresIn": "1d"}"#);
+    assert_eq!(dated["expiresAt"], "2030-01-01T00:00:00Z");
+    let before = simulator.handle().numbers().len();
+    for (wrong, words) in [
+        (r#"{"expires": "6d"}"#, "unknown field `expires`, expected one of `id`, `phoneNumber`"),
+        (r#"{"expiresIn": "soon"}"#, "\"soon\" is not a duration such as 90s, 5m or 2d"),
+        (r#"{"expiresIn": 6}"#, "expected a string"),
+    ] {
+        let (status, problem) = control(&simulator, "POST", "numbers", wrong);
+        let said = problem["message"].as_str().unwrap();
+        assert!(status == 400 && said.contains(words), "{wrong}: {said}");
+    }
+    assert_eq!(simulator.handle().numbers().len(), before, "a request that is not understood changes nothing");
+}
+
+#[test]
 fn another_program_spends_through_it() {
     let simulator = start();
     let other = done(&simulator, "POST", "keys", r#"{"name": "other"}"#);

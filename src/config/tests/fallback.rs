@@ -34,3 +34,13 @@ fn a_fallback_that_leads_nowhere_is_refused() {
         assert!(told.matches("go round").count() <= 1, "a circle is told once: {told}");
     }
 }
+
+#[test]
+fn a_fallback_is_checked_beside_other_errors_of_its_sink() {
+    let file = "[sinks.ops]\ntype = \"htp\"\n[sinks.b]\ntype = \"http\"\nurl = \"no url\"\nfallback = \"osp\"\n";
+    let told = Machine::with_file(file).refused();
+    assert!(told.contains("config.toml:6: `sinks.b.fallback` = \"osp\": there is no such sink"), "{told}");
+    assert!(told.contains("config.toml:2: ") && told.contains("config.toml:5: "), "{told}");
+    let broken = Machine::with_file(&format!("{}[sinks.osp\ntype = 1\n", file.replace("no url", "https://b.example")));
+    assert!(!broken.refused().contains("no such sink"), "the sink may stand in the part that cannot be read");
+}

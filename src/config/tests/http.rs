@@ -207,7 +207,7 @@ fn mistakes_are_told_with_their_place() {
         ("headers = { Authorization = \"hunter2\" }".to_owned(), "`sinks.crm.headers.Authorization` is written out"),
         ("headers = { COOKIE = \"hunter2\" }".to_owned(), "`sinks.crm.headers.COOKIE` is written out"),
         ("headers = \"X: y\"".to_owned(), "`sinks.crm.headers` must be a table, not a text"),
-        ("method = \"GET\"".to_owned(), "`sinks.crm.method` = \"GET\" is not \"POST\" or \"PUT\" or \"PATCH\""),
+        ("method = \"GET\"".to_owned(), "`sinks.crm.method` = \"GET\" is not \"POST\", \"PUT\" or \"PATCH\""),
         // Authentication.
         ("auth = { bearer = \"hunter2\" }".to_owned(), "`sinks.crm.auth.bearer` is written out"),
         ("auth = { basic = { user = \"ann\" } }".to_owned(), "`sinks.crm.auth.basic.user` is written out"),

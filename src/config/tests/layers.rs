@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{KEY, Machine, http_options, is_built, keys, needed_by, sections, type_with};
-use crate::config::{Config, FileId, LogFormat, StateConfig, load_state};
+use crate::config::{Config, FileId, LogFormat, Overrides, Sources, StateConfig, WithoutSinks, load, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::RetentionPeriod;
@@ -106,8 +106,15 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
             }
             let (kind, own) = if section.name == "sinks" { (type_with(declared), key) } else { ("http", "") };
             let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, !allows_plain));
+            // Events need both keys, or a warning names the place of the one that is there.
+            let (events, takes_events) = match (section.name, key) {
+                ("sinks", "events") => ("[events]\nnumber_expiring = \"7d\"\n", ""),
+                ("events", _) => ("", "events = true\n"),
+                _ => ("", ""),
+            };
+            let sink = sink + takes_events;
             let base = match section.name {
-                "sinks" => format!("[{name}]\n{sink}"),
+                "sinks" => format!("{events}[{name}]\n{sink}"),
                 _ => format!("[sinks.my-crm]\n{}[{name}]\n{api}", sink.replace("http:", "https:")),
             };
             let name = name.to_ascii_uppercase().replace(['.', '-'], "_").replace("SINKS_", "SINKS__");
@@ -392,6 +399,28 @@ fn commands_on_state_need_no_secrets() {
     let StateConfig { file, options } = load_state(&machine.sources()).unwrap();
     assert_eq!((file, options.dir), (Some(machine.path("home/.config/joltsms-relay/config.toml")), "/s".into()));
     assert!(load_state(&Machine::with_file("state.dri = \"/s\"").sources()).is_err(), "names are checked");
+}
+
+#[test]
+fn a_service_without_a_sink_is_told_before_it_is_started() {
+    let of_file = |machine: &Machine, name: &str, text: &str| {
+        let file = machine.write(name, text);
+        let flags = Overrides { config: Some(file), ..Overrides::default() };
+        load(&Sources { flags, ..machine.sources() }).unwrap()
+    };
+    let machine = Machine::new();
+    let etc = machine.path("etc");
+    let service = of_file(&machine, "etc/joltsms-relay/shop.toml", "");
+    let WithoutSinks::Refused(errors) = service.without_sinks(&etc, true) else { panic!("it would not start") };
+    let told = errors.to_string();
+    assert!(told.contains("shop.toml: no sink is configured: started by systemd, the relay would refuse"), "{told}");
+    let WithoutSinks::Odd(warning) = service.without_sinks(&etc, false) else { panic!("it would start") };
+    assert!(warning.to_string().contains("no sink is configured, so messages go to standard output; "), "{warning}");
+    let chosen = of_file(&machine, "etc/joltsms-relay/desk.toml", "[sinks.out]\ntype = \"stdout\"\n");
+    let of_user = of_file(&machine, "home/relay.toml", "");
+    for config in [chosen, of_user, Machine::new().load()] {
+        assert!(matches!(config.without_sinks(&etc, true), WithoutSinks::Meant), "{:?}", config.file);
+    }
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn errors_of_file_environment_and_flags_come_in_this_order() {
     assert_eq!(
         firsts,
         [
-            "config.toml:2: `log.level` = \"loud\" is not \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"",
+            "config.toml:2: `log.level` = \"loud\" is not \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
             "JOLTSMS_RELAY_API__TIMEOUT: `api.timeout` = \"soon\" is not a duration",
             "JOLTSMS_RELAY_POLL__INTERVAL: `poll.interval` = \"1ms\" is too short; the least is 100ms",
             "--start: `poll.start` = \"yesterday\" is not a start",
@@ -229,6 +229,7 @@ fn each_mistake_in_a_file_has_its_message() {
         ("[api]\nurl = \"https://a.ex\\tample\"", 2, "`api.url` holds white space"),
         // Sinks as a whole.
         ("[sinks.crm]\n", 1, "`sinks.crm.type` is missing"),
+        ("[sinks.crm]\ntype = \"webhook\"", 2, "`sinks.crm.type` = \"webhook\" is not \"http\", \"stdout\", \"file\","),
         ("[sinks.crm]\ntype = \"http\"", 1, "`sinks.crm.url` is missing: an http sink needs it"),
         ("[sinks.crm]\ntype = \"htp\"", 2, "`sinks.crm.type` = \"htp\" is not known; did you mean \"http\"?"),
         (
@@ -265,6 +266,51 @@ fn each_mistake_in_a_file_has_its_message() {
 }
 
 #[test]
+fn a_misspelt_type_repeats_no_error() {
+    for (file, lines) in [
+        ("[sinks.crm]\ntype = \"htp\"\nurl = \"https://a.example\"\ntimeout = \"soon\"\n", &[2_usize, 4] as &[usize]),
+        ("[sinks.crm]\ntype = \"htp\"\nurl = \"ftp://a.example\"\nconcurrency = 0\n", &[2, 3, 4]),
+        ("[sinks.crm]\ntype = \"teleram\"\ntoken = 5\n", &[2, 3]),
+        ("[sinks.crm]\ntype = \"pigeon\"\nurl = \"coop://a.example\"\nconcurrency = 0\n", &[2, 4]),
+        ("[sinks.crm]\ntype = \"Slack\"\nurl = \"https://a.example\"\n", &[2]),
+        ("[sinks.crm]\nurl = \"coop://a.example\"\n", &[1]),
+    ] {
+        let refused = Machine::with_file(file).refused();
+        assert_eq!(refused.contains("format = \"slack\""), file.contains("Slack"), "{refused}");
+        let told: Vec<usize> = refused
+            .lines()
+            .filter_map(|line| line.strip_prefix("config.toml:")?.split(':').next()?.parse().ok())
+            .collect();
+        assert_eq!(told, lines, "{file}\n{refused}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_says_how_to_make_one() {
+    let mut machine = Machine::new();
+    machine.flags.config = Some("/no/relay.toml".into());
+    let refused = machine.refused();
+    assert!(refused.contains("--config: /no/relay.toml: cannot be read: No such file"), "{refused}");
+    assert!(refused.contains("\n = `joltsms-relay init /no/relay.toml` writes one with comments\n"), "{refused}");
+}
+
+#[test]
+fn events_that_go_nowhere_are_told() {
+    let sink = |events: &str| format!("[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example\"\n{events}");
+    let events = "[events]\nnumber_expiring = \"7d\"\n";
+    for (file, warning) in [
+        (sink("") + events, "config.toml:5: `events.number_expiring` is set, and no sink has `events = true`, so"),
+        (sink("events = true\n"), "config.toml:4: `sinks.crm.events` is true, and `events.number_expiring` is not set"),
+        (sink("events = true\n") + events, ""),
+        (sink("events = false\n"), ""),
+    ] {
+        let told: Vec<String> = Machine::with_file(&file).load().warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), usize::from(!warning.is_empty()), "{file}\n{told:?}");
+        assert!(told.iter().all(|told| told.contains(warning)), "{told:?}");
+    }
+}
+
+#[test]
 fn each_mistake_in_the_environment_has_its_message() {
     let file = "[sinks.my-crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";
     for (name, value, expected) in [
@@ -273,7 +319,14 @@ fn each_mistake_in_the_environment_has_its_message() {
         ("JOLTSMS_RELAY_CONFG", "1s", "unknown variable; did you mean JOLTSMS_RELAY_CONFIG?"),
         ("JOLTSMS_RELAY_API_NONSENSE", "1s", "unknown variable; the names are JOLTSMS_RELAY_<SECTION>__<KEY>"),
         ("JOLTSMS_RELAY_ADMIN_TOKEN", "x", "unknown variable; did you mean JOLTSMS_RELAY_ADMIN__TOKEN?"),
-        ("JOLTSMS_RELAY_SINK_CRM_URL", "x", "unknown variable; the names are"),
+        ("JOLTSMS_RELAY_SINK_CRM_URL", "x", "unknown variable; did you mean JOLTSMS_RELAY_SINKS__CRM__URL?"),
+        ("JOLTSMS_RELAY_SINK__SHOP__URL", "x", "unknown variable; did you mean JOLTSMS_RELAY_SINKS__SHOP__URL?"),
+        ("JOLTSMS_RELAY_SINKS__MY_SHOP__ULR", "x", "unknown variable; did you mean JOLTSMS_RELAY_SINKS__MY_SHOP__URL?"),
+        (
+            "JOLTSMS_RELAY_SINKS__OPS__RETRY_MAX",
+            "x",
+            "unknown variable; did you mean JOLTSMS_RELAY_SINKS__OPS__RETRY__MAX?",
+        ),
         ("JOLTSMS_RELAY_SINKS__MY_CRM__ULR", "x", "unknown variable; did you mean JOLTSMS_RELAY_SINKS__MY_CRM__URL?"),
         ("JOLTSMS_RELAY_SINKS__URL", "x", "unknown variable"),
         ("JOLTSMS_RELAY_SINKS____URL", "x", "unknown variable; the names are"),

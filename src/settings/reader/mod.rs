@@ -15,7 +15,7 @@ use super::report::Complaints;
 use crate::secret::Environment;
 
 pub use texts::{Texts, WrittenText};
-pub use values::LONGEST;
+pub use values::{LONGEST, alternatives};
 
 /// One section or sink, or a table in it, ready to be read.
 pub struct Reader<'r> {

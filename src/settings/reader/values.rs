@@ -16,6 +16,13 @@ const EXAMPLE_STATUS: u16 = 409;
 /// The longest duration if no other bound applies: a hundred years.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// Lists words in quotes: `"a"`, `"a" or "b"`, `"a", "b" or "c"`.
+pub fn alternatives<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let mut quoted: Vec<String> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
+    let last = quoted.pop().unwrap_or_default();
+    if quoted.is_empty() { last } else { format!("{} or {last}", quoted.join(", ")) }
+}
+
 impl Reader<'_> {
     /// A duration within bounds.
     pub fn duration(&mut self, key: &str, default: Duration, bounds: RangeInclusive<Duration>) -> Duration {
@@ -106,10 +113,9 @@ impl Reader<'_> {
         self.scalar(key, "true or false", from_value, |value| Some(*value)).unwrap_or(default)
     }
 
-    /// One of a few words.
-    pub fn choice<T: Clone>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
-        let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let expected = quoted.join(" or ");
+    /// One of a few words. `hints` has advice for wrong words that people write often.
+    pub fn choice<T: Clone>(&mut self, key: &str, words: &[(&str, T)], hints: &[(&str, &str)]) -> Option<T> {
+        let expected = alternatives(words.iter().map(|(word, _)| *word));
         let text = self.text(key, &expected)?;
         let written = text.bare().to_ascii_lowercase();
         let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&written));
@@ -117,7 +123,8 @@ impl Reader<'_> {
         if found.is_none() {
             let meant = nearest(&written, words.iter().map(|(word, _)| *word));
             let wrong = meant.map(|meant| format!("is not known; did you mean \"{meant}\"?"));
-            self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), "");
+            let hint = hints.iter().find(|(word, _)| *word == written).map_or("", |(_, hint)| hint);
+            self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), hint);
         }
         found
     }

@@ -96,6 +96,9 @@ fn what_waits_for_a_sink_that_is_not_configured_any_more_is_said_and_kept() {
     assert_eq!((code, stdout.as_str()), (0, ""), "they are not for stdout: {log}");
     let said = format!("WARN {SINK_NOT_CONFIGURED}");
     assert!(log.contains(&said) && log.contains("sink.name=\"forward\" messages=3"), "{log}");
+    let (_, status, _) = scene.setup().args(&["status"]).output();
+    let remedy = "configure it again, or give its messages up with `sinks drop forward`";
+    assert!(status.contains("not configured any more") && status.contains(remedy), "{status}");
     receiver.answer_with(200);
     let mut relay = scene.setup().args(&["--forward-to", &receiver.url()]).start();
     receiver.wait(6, &relay);
@@ -306,6 +309,26 @@ fn check_shows_what_each_sink_gets_and_how() {
         "               format cloudevents, filter on from or on service",
     ];
     assert_eq!(sinks, expected);
+}
+
+#[test]
+fn check_shows_events_and_who_gets_them() {
+    let scene = Scene::new();
+    let sinks = "[sinks.a]\ntype = \"stdout\"\n[sinks.b]\ntype = \"http\"\nurl = \"https://b.example\"\n";
+    let events = "[events]\nnumber_expiring = [\"7d\", \"1d\"]\n";
+    let check = |text: &str| {
+        let file = scene.file(text);
+        scene.setup().args(&["check", "--config", &file]).output()
+    };
+    let (code, out, log) = check(&format!("{events}{sinks}events = true\n"));
+    assert_eq!((code, log.as_str()), (0, ""));
+    assert!(out.contains("\nevents         a number expires within 7d or 1d: to b\n"), "{out}");
+    assert!(out.contains("\n               format message, all messages, and events"), "{out}");
+    let (code, out, log) = check(&format!("{events}{sinks}"));
+    assert!(out.contains("\nevents         a number expires within 7d or 1d: to no sink\n"), "{out}");
+    let told = "config.toml:2: `events.number_expiring` is set, and no sink has `events = true`, so the events go nowhere; \
+                set `events = true` in the sinks that should get the events";
+    assert!(code == 0 && log.contains(told), "{log}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn each_term_is_told_once_over_restarts_as_the_vendor_s_webhook_does() {
     wait_until("the record", || scene.count(EVENTS_TOLD) == 1, || relay.log());
     let (code, traced, _) = scene.setup().args(&["trace", &id]).output();
     assert!(code == 0 && traced.starts_with("event ") && traced.contains("crm"), "{traced}");
-    assert!(traced.contains("not for other: it does not ask for events (events = true)"), "{traced}");
+    assert!(traced.contains("not for other: the sink does not ask for events (events = true)"), "{traced}");
     assert_eq!(relay.stop().code(), Some(0));
     let relay = read_the_list_again(&scene, &mut setup);
     assert_eq!(receiver.count(), before + 1, "{}", relay.log());
