@@ -10,6 +10,9 @@ use crate::humanize::wrapped;
 /// The fewest columns that are left for a text behind its label. With fewer, the text is not wrapped.
 const LEAST_FOR_TEXT: usize = 20;
 
+/// By how much the rest of a broken line is indented further than the line.
+const FURTHER_INDENT: usize = 2;
+
 /// The stdout of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen {
@@ -53,6 +56,25 @@ impl Screen {
         self.columns.is_none_or(|columns| text.lines().all(|line| line.chars().count() <= columns))
     }
 
+    /// Breaks the lines of a text that are wider than the terminal. The rest of such a line stands indented below.
+    pub(super) fn folded(&self, text: &str) -> String {
+        let mut folded = String::new();
+        for line in text.lines() {
+            if self.holds(line) {
+                folded += &format!("{line}\n");
+                continue;
+            }
+            let words = line.trim_start();
+            let first = line.len() - words.len();
+            let further = first + FURTHER_INDENT;
+            for (place, part) in self.behind(further, words).iter().enumerate() {
+                let indent = if place == 0 { first } else { further };
+                folded += &format!("{:indent$}{part}\n", "");
+            }
+        }
+        folded
+    }
+
     /// Breaks a text that stands behind a label of this width, so that label and text fit the terminal. Returns the
     /// lines of the text without the label.
     pub(super) fn behind(&self, label: usize, text: &str) -> Vec<String> {
@@ -78,6 +100,13 @@ mod tests {
     fn a_text_fits_if_its_longest_line_does() {
         let holds = |columns| Screen { columns, colored: false }.holds("a\nbücher\n");
         assert_eq!([holds(None), holds(Some(6)), holds(Some(5))], [true, true, false]);
+    }
+
+    #[test]
+    fn a_wide_line_goes_on_below_itself() {
+        let folded = |columns| Screen { columns, colored: false }.folded("short\n  a line that is too wide for it\n");
+        assert_eq!(folded(None), "short\n  a line that is too wide for it\n");
+        assert_eq!(folded(Some(26)), "short\n  a line that is too\n    wide for it\n");
     }
 
     #[test]

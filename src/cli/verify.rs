@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
+use super::screen::Screen;
 use super::state::{CommandRefusal, look, relay_clock};
 use crate::api::{self, PAGE_ROWS, Page};
 use crate::config::{self, Sources};
@@ -169,7 +170,7 @@ fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
     let running = store::is_running(state).ok().flatten().unwrap_or(false);
     let found = Verification { listed: &listed, states: &states, since, now, running, watermark };
     let exit = if found.is_complete() { Exit::Done } else { Exit::Failure };
-    match answer(&found.text(&program)) {
+    match answer(&Screen::stdout(flags).folded(&found.text(&program))) {
         Exit::Done => Ok(exit),
         failed => Err(failed),
     }
