@@ -24,10 +24,15 @@ docs:
 documents:
     env JOLTSMS_RELAY_WRITE=1 cargo test --lib generated
 
-# The figures of docs/replicas.md; needs postgresql, pgbouncer and faketime
-replica-figures rounds="50":
-    env JOLTSMS_RELAY_REPLICA_ROUNDS={{rounds}} JOLTSMS_RELAY_COPIED_MESSAGES=100000 \
+# The figures of docs/replicas.md, in about an hour and a half; needs postgresql, pgbouncer, faketime, nft and root
+replica-figures rounds="50" accounts="30":
+    cargo build --release --features replicas
+    env JOLTSMS_RELAY_BINARY=$PWD/target/release/joltsms-relay JOLTSMS_RELAY_REPLICA_ROUNDS={{rounds}} \
+        JOLTSMS_RELAY_REPLICA_MINUTES=10 JOLTSMS_RELAY_HELD_MESSAGES=3600 JOLTSMS_RELAY_COPIED_MESSAGES=100000 \
+        JOLTSMS_RELAY_FLEET_ACCOUNTS={{accounts}} JOLTSMS_RELAY_FLEET_SECONDS=600 \
         cargo test --features replicas --test it -- replicas:: --test-threads 1 --nocapture
+    env JOLTSMS_RELAY_PLANNED_MESSAGES=1000000 cargo test --features replicas --lib -- plans:: --nocapture
+    cargo bench --features replicas --bench measure -- database
 
 # The tests with other people's programs and libraries, which `.ci/run peers` installs
 peers:

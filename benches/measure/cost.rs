@@ -16,7 +16,7 @@ use crate::system_calls::{self, Calls};
 use crate::{ledger, minimal};
 
 /// The number of messages that come at once, after an hour in which no relay polled.
-const NEW: usize = 20_000;
+pub(crate) const NEW: usize = 20_000;
 
 const CONCURRENCY: usize = 16;
 
@@ -122,7 +122,7 @@ pub(crate) async fn measure() {
     println!("load {}", load());
 }
 
-fn settings(setup: Setup, receiver: &str) -> Setup {
+pub(crate) fn settings(setup: Setup, receiver: &str) -> Setup {
     setup
         .sink(receiver)
         .set("SINKS__CRM__CONCURRENCY", &CONCURRENCY.to_string())
@@ -132,7 +132,7 @@ fn settings(setup: Setup, receiver: &str) -> Setup {
 }
 
 /// Adds the messages of the last hour. This hour begins where the prepared states end.
-fn add_news(handle: &Handle) {
+pub(crate) fn add_news(handle: &Handle) {
     let from = handle.now() - SignedDuration::from_mins(59);
     let gap = SignedDuration::from_mins(59) / i32::try_from(NEW).unwrap();
     let at = |place: usize| -> Timestamp { from + gap * i32::try_from(place).unwrap() };
@@ -144,7 +144,7 @@ fn add_news(handle: &Handle) {
 }
 
 /// The measurements of one process that delivered all the new messages.
-struct Run {
+pub(crate) struct Run {
     count: u32,
     first: Duration,
     all: Duration,
@@ -154,17 +154,17 @@ struct Run {
 }
 
 impl Run {
-    fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         f64::from(self.count) / self.all.as_secs_f64()
     }
 
-    fn processor_us(&self) -> f64 {
+    pub(crate) fn processor_us(&self) -> f64 {
         self.processor.as_secs_f64() * 1e6 / f64::from(self.count)
     }
 }
 
 /// Measures a process from its start, which was just now, to the last message at the receiver.
-async fn run(id: u32, receiver: &Receiver) -> Run {
+pub(crate) async fn run(id: u32, receiver: &Receiver) -> Run {
     let (began, before) = (now(), receiver.count());
     receiver.wait_for(before + 1, LIMIT).await;
     let first = began.elapsed();

@@ -9,6 +9,7 @@
 mod awaiting;
 mod budget;
 mod cost;
+mod database;
 mod faults;
 mod kills;
 mod latency;
@@ -29,6 +30,7 @@ mod waiting;
 const USAGE: &str = "\
 cargo bench --bench measure -- NAME...
   cost        the relay beside two minimal programs, with 10 thousand to a million messages stored (10 minutes)
+  database    the state in PostgreSQL beside the state in a file, with a million messages stored (with --features replicas)
   kills       5,000 messages, SIGKILL at 100 random moments: lost, repeated, read again
   budget      3 minutes at the real limit with a backlog and a restart; beside it, another program on the key
   latency     100 messages on an idle account, twice; live messages during a backfill (4 minutes)
@@ -53,6 +55,7 @@ fn main() {
         println!("# {name}");
         match name.as_str() {
             "cost" => runtime.block_on(cost::measure()),
+            "database" => runtime.block_on(database::measure()),
             "kills" => runtime.block_on(kills::measure()),
             "budget" => runtime.block_on(budget::measure()),
             "latency" => runtime.block_on(latency::measure()),

@@ -1,18 +1,8 @@
 //! Reads what Linux shows of a process.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// The number of clock ticks a second; Linux has had 100 on every platform for decades.
-const TICKS: u64 = 100;
-
-/// Returns the processor time of a process so far, in user and system mode.
-pub(crate) fn processor(id: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // The name may contain spaces. Behind the name the fields are plain, and the 12th and 13th are the times.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(11) + ticks(12)) * 1000 / TICKS)
-}
+pub(crate) use crate::support::processes::processor;
 
 /// Returns `VmRSS` or `VmHWM` in MiB.
 pub(crate) fn memory(id: u32, field: &str) -> f64 {

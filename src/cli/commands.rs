@@ -131,7 +131,8 @@ pub(super) enum StateCommand {
     /// Copy the whole state, with all that waits, into an empty directory or database; no relay may run meanwhile
     #[command(after_help = "Example:\n  joltsms-relay state copy --to postgresql://relay@db.example/relay")]
     Copy {
-        /// The directory, or the address of a PostgreSQL database, to which the state is copied
+        /// The directory, or the address of a PostgreSQL database, to which the state is copied; the list of processes
+        /// shows the address, so leave the password out and set PGPASSWORD
         #[arg(long, value_name = "DIRECTORY|URL")]
         to: String,
 

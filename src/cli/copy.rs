@@ -15,6 +15,10 @@ use crate::store::{CopyEnd, Database, StateLocation, copy_state};
 /// How the addresses of a database begin. Every other destination is a directory.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
+/// The variable by which PostgreSQL's own programs take a password. Unlike the flag `--to`, a variable is not shown in the
+/// list of processes.
+const PASSWORD: &str = "PGPASSWORD";
+
 pub(super) fn copy(flags: &Flags, to: &str, namespace: Option<&str>) -> Exit {
     try_copy(flags, to, namespace).unwrap_or_else(|exit| exit)
 }
@@ -51,5 +55,9 @@ fn destination(flags: &Flags, from: &StateLocation, to: &str, namespace: Option<
     let namespace = namespace.unwrap_or(&configured.options.namespace);
     let database = Database::new(&Secret::from(to), namespace)
         .map_err(|wrong| complain(Exit::Usage, &format_args!("--to {wrong}")))?;
+    let database = match std::env::var(PASSWORD) {
+        Ok(password) => database.or_password(&Secret::from(password)),
+        Err(_) => database,
+    };
     Ok(StateLocation::new(from.dir(), Some(database)))
 }

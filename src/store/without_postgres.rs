@@ -22,6 +22,12 @@ impl NoDatabase {
         Err("needs a build with the feature `replicas`".to_owned())
     }
 
+    /// Does nothing, because there is no database.
+    #[must_use]
+    pub fn or_password(self, _password: &Secret) -> Self {
+        self
+    }
+
     /// Returns the name of the schema.
     pub fn namespace(&self) -> &str {
         match self.0 {}

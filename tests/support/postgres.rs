@@ -21,7 +21,7 @@ pub(crate) struct PostgresServer {
 /// user of the package.
 const SCRIPT: &str = r#"
 set -eu
-bin=$1
+bin=$1 durable=$2
 dir=$(mktemp -d "${TMPDIR:-/tmp}/relay-postgres.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 trap '' HUP INT TERM
@@ -33,8 +33,9 @@ fi
 cd "$dir"
 $as "$bin/initdb" -D "$dir/data" -U relay --auth=trust --no-sync -E UTF8 --locale=C >"$dir/initdb.log" 2>&1 || {
     cat "$dir/initdb.log" >&2; exit 1; }
-settings="-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=300 -c fsync=off
-          -c full_page_writes=off -c max_wal_size=4GB"
+# One line: pg_ctl hands it to a shell.
+settings="-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=800"
+settings="$settings -c fsync=$durable -c full_page_writes=$durable -c max_wal_size=4GB"
 $as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o "$settings" start >/dev/null 2>&1 || {
     cat "$dir/data/server.log" >&2; exit 1; }
 echo "$dir"
@@ -44,7 +45,7 @@ while read -r word; do
     case $word in
         crash) crash ;;
         start) start ;;
-        save) rm -rf "$dir/saved" && cp -a "$dir/data" "$dir/saved" ;;
+        save) rm -rf "$dir/saved" && $as "$bin/pg_basebackup" -h "$dir" -U relay -D "$dir/saved" -c fast >&2 ;;
         restore) rm -rf "$dir/data" && cp -a "$dir/saved" "$dir/data" ;;
     esac
     echo "$word"
@@ -56,18 +57,24 @@ impl PostgresServer {
     /// Returns the server of this process. The first call starts the server; `None` if none is installed.
     pub(crate) fn of_this_process() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<PostgresServer>> = OnceLock::new();
-        SERVER.get_or_init(|| Some(Self::start(&installed()?))).as_ref()
+        SERVER.get_or_init(|| Some(Self::start(&installed()?, false))).as_ref()
     }
 
     /// Starts a server for one test, which may stop it; `None` if none is installed.
     pub(crate) fn of_one_test() -> Option<Self> {
-        Some(Self::start(&installed()?))
+        Some(Self::start(&installed()?, false))
     }
 
-    fn start(bin: &Path) -> Self {
+    /// Starts a server for a measurement. Unlike the servers of tests, it waits for its disk, as a real server does.
+    pub(crate) fn durable() -> Option<Self> {
+        Some(Self::start(&installed()?, true))
+    }
+
+    fn start(bin: &Path, is_durable: bool) -> Self {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "postgres"])
             .arg(bin)
+            .arg(if is_durable { "on" } else { "off" })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -90,12 +97,12 @@ impl PostgresServer {
         self.order("start");
     }
 
-    /// Saves the files of the server, which must not run, as a backup does.
+    /// Makes a base backup of the server, which runs and may be busy.
     pub(crate) fn save(&self) {
         self.order("save");
     }
 
-    /// Puts the files of the server, which must not run, back to what was saved.
+    /// Puts the files of the server, which must not run, back to those of the base backup.
     pub(crate) fn restore(&self) {
         self.order("restore");
     }
@@ -116,11 +123,37 @@ impl PostgresServer {
 
     /// Runs a statement. Returns the lines of its result, with the columns separated by `|`.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
-        let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "relay", "-d", "postgres", "-c", sql, "-h"]).arg(&self.dir);
-        let done = psql.output().unwrap();
+        let done = self.client().args(["-c", sql]).output().unwrap();
         assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// Begins a transaction that sees the database as it is now, and that does nothing until the value is dropped.
+    pub(crate) fn hold_transaction(&self) -> HeldTransaction {
+        let mut client = self.client().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut statements = client.stdin.take().unwrap();
+        writeln!(statements, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'begun';").unwrap();
+        let mut answer = String::new();
+        BufReader::new(client.stdout.take().unwrap()).read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim_end(), "begun");
+        HeldTransaction { client, statements: Some(statements) }
+    }
+
+    fn client(&self) -> Command {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "relay", "-d", "postgres", "-h"]).arg(&self.dir);
+        psql
+    }
+
+    /// Returns the log of the server.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.join("data/server.log")).unwrap()).into_owned()
+    }
+
+    /// Returns the id of the server's first process, whose children are all others.
+    pub(crate) fn process_id(&self) -> u32 {
+        let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap();
+        file.lines().next().unwrap().parse().unwrap()
     }
 
     /// Returns the address of the server's database.
@@ -134,6 +167,20 @@ impl PostgresServer {
         let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
         *given += 1;
         format!("scratch_{given}")
+    }
+}
+
+/// A transaction that is open. It ends when this value is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldTransaction {
+    client: Child,
+    statements: Option<ChildStdin>,
+}
+
+impl Drop for HeldTransaction {
+    fn drop(&mut self) {
+        self.statements.take();
+        drop(self.client.wait());
     }
 }
 

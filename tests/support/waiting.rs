@@ -40,7 +40,8 @@ pub(crate) fn wait_within(
     now() - began
 }
 
+/// Returns the present instant, for deadlines and measurements of tests.
 #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

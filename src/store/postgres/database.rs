@@ -70,6 +70,15 @@ impl Database {
         Ok(Self { config, tls, namespace: namespace.into() })
     }
 
+    /// Uses this password if the address has none.
+    #[must_use]
+    pub fn or_password(mut self, password: &Secret) -> Self {
+        if self.config.get_password().is_none() {
+            self.config.password(password.expose());
+        }
+        self
+    }
+
     /// Returns the name of the schema.
     pub fn namespace(&self) -> &str {
         &self.namespace
@@ -135,5 +144,16 @@ mod tests {
         assert!(!format!("{right:?}").contains("hunter2"));
         let checked = Database::new(&Secret::from("postgresql://me@host/db?sslmode=verify-full"), "relay").unwrap();
         assert_eq!(checked.config.get_ssl_mode(), SslMode::Require);
+    }
+
+    #[test]
+    fn the_password_of_the_address_comes_first() {
+        let password = |url| {
+            let database =
+                Database::new(&Secret::from(url), "relay").unwrap().or_password(&Secret::from("from outside"));
+            String::from_utf8(database.config.get_password().unwrap().to_vec()).unwrap()
+        };
+        assert_eq!(password("postgresql://me:hunter2@host/db?sslmode=disable"), "hunter2");
+        assert_eq!(password("postgresql://me@host/db?sslmode=disable"), "from outside");
     }
 }

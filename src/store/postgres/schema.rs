@@ -265,7 +265,7 @@ fn prepare(backend: &PostgresBackend) -> Result<(), Error> {
                 statements.command(step)?;
             }
             statements.command(&format!("UPDATE format SET version = {VERSION}; COMMIT"))?;
-            if found > 0 {
+            if found > 0 && found < VERSION {
                 tracing::info!(from = found, to = VERSION, "the state is brought to the format of this version");
             }
             Ok(Some(VERSION))

@@ -1,56 +1,18 @@
 //! Tests of a machine whose clock is wrong, and is set right while the relay runs or between two runs.
 
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::SignedDuration;
 use joltsms_simulator::NewMessage;
 use rusqlite::Connection;
 
-use crate::support::prerequisites;
+use crate::support::machine::wrong_clock::WrongClock;
 use crate::support::relay::{Relay, Setup};
 use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
 const DAY: i64 = 86_400_000;
-
-/// A machine whose clock is wrong for the programs that are started with it. The monotonic clock of these programs is
-/// right.
-struct Machine {
-    library: PathBuf,
-    offset: PathBuf,
-}
-
-impl Machine {
-    /// Makes the machine; `None` if libfaketime is not installed.
-    fn of(scene: &Scene) -> Option<Self> {
-        let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-        let library = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|library| library.is_file());
-        let missing = if library.is_none() { vec!["libfaketime".to_owned()] } else { Vec::new() };
-        if !prerequisites::all_there(&missing) {
-            return None;
-        }
-        let machine = Self { library: library?, offset: scene.dir().join("clock") };
-        machine.set("+0");
-        Some(machine)
-    }
-
-    /// Sets how far the clock is off, such as `+8d`.
-    fn set(&self, offset: &str) {
-        let draft = self.offset.with_extension("new");
-        std::fs::write(&draft, format!("{offset}\n")).unwrap();
-        std::fs::rename(draft, &self.offset).unwrap();
-    }
-
-    fn within(&self, setup: Setup) -> Setup {
-        setup
-            .env("LD_PRELOAD", self.library.to_str().unwrap())
-            .env("FAKETIME_TIMESTAMP_FILE", self.offset.to_str().unwrap())
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-    }
-}
 
 #[expect(clippy::disallowed_methods, reason = "what is compared with the relay's instants")]
 fn now() -> i64 {
@@ -82,8 +44,8 @@ fn ahead(scene: &Scene) -> i64 {
     ))
 }
 
-fn check(scene: &Scene, machine: &Machine) -> String {
-    let (_, said, _) = machine.within(Setup::bare(scene.dir()).args(&["status", "--check"])).output();
+fn check(scene: &Scene, clock: &WrongClock) -> String {
+    let (_, said, _) = clock.within(Setup::bare(scene.dir()).args(&["status", "--check"])).output();
     said
 }
 
@@ -111,18 +73,18 @@ fn all_delivered(scene: &Scene, receiver: &Receiver, relay: &Relay) {
 #[test]
 fn a_clock_that_jumps_ahead_for_a_moment_ends_and_removes_nothing() {
     let scene = Scene::new();
-    let Some(machine) = Machine::of(&scene) else { return };
+    let Some(clock) = WrongClock::new(scene.dir()) else { return };
     let receiver = Receiver::in_background();
-    let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+    let mut relay = started(&scene, clock.within(setup(&scene, &receiver)));
     three_delivered_and_eight_failing(&scene, &receiver, &relay);
     for (jump, offset) in (1..).zip(["+8d", "-30d", "+0"]) {
-        machine.set(offset);
+        clock.set(offset);
         let attempts = receiver.count();
         wait_until("more attempts", || receiver.count() >= attempts + 4, || relay.log());
         let jumps = || relay.log().matches("this machine's clock jumped").count();
         wait_until("the jump is logged", || jumps() == jump, || relay.log());
         assert_eq!((count(&scene, "dead"), count(&scene, "retry"), texts(&scene)), (0, 8, 11), "{}", relay.log());
-        assert_eq!(check(&scene, &machine), "healthy", "at {offset}");
+        assert_eq!(check(&scene, &clock), "healthy", "at {offset}");
     }
     all_delivered(&scene, &receiver, &relay);
     assert!(relay.stop().success());
@@ -153,15 +115,15 @@ fn an_api_that_tells_a_wrong_time_for_some_seconds_ends_and_removes_nothing() {
 #[test]
 fn replay_finds_recent_messages_while_it_is_not_known_what_time_it_is() {
     let scene = Scene::new();
-    let Some(machine) = Machine::of(&scene) else { return };
-    machine.set("+8d");
+    let Some(clock) = WrongClock::new(scene.dir()) else { return };
+    clock.set("+8d");
     let receiver = Receiver::in_background();
     scene.add_past(3);
-    let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+    let mut relay = started(&scene, clock.within(setup(&scene, &receiver)));
     wait_until("three delivered", || count(&scene, "delivered") == 3, || relay.log());
     let replay = |which: &[&str]| {
         let args = [&["replay", "--dry-run", "--sink", "crm"], which].concat();
-        machine.within(Setup::bare(scene.dir()).args(&args)).output()
+        clock.within(Setup::bare(scene.dir()).args(&args)).output()
     };
     wait_until("found", || replay(&["--since", "1h"]).1.contains("crm"), || relay.log());
     for (which, finds) in
@@ -177,9 +139,9 @@ fn replay_finds_recent_messages_while_it_is_not_known_what_time_it_is() {
 fn a_start_while_the_clock_is_ahead_ends_and_removes_nothing() {
     for forgets in [false, true] {
         let scene = Scene::new();
-        let Some(machine) = Machine::of(&scene) else { return };
+        let Some(clock) = WrongClock::new(scene.dir()) else { return };
         let receiver = Receiver::in_background();
-        let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+        let mut relay = started(&scene, clock.within(setup(&scene, &receiver)));
         three_delivered_and_eight_failing(&scene, &receiver, &relay);
         assert!(relay.stop().success());
         if forgets {
@@ -187,18 +149,18 @@ fn a_start_while_the_clock_is_ahead_ends_and_removes_nothing() {
             let state = Connection::open(scene.dir().join("state/state.db")).unwrap();
             state.execute("DELETE FROM meta WHERE key = 'clock'", []).unwrap();
         }
-        machine.set("+8d");
-        let (_, _, log) = machine.within(setup(&scene, &receiver).args(&["once"])).output();
+        clock.set("+8d");
+        let (_, _, log) = clock.within(setup(&scene, &receiver).args(&["once"])).output();
         assert_eq!((count(&scene, "dead"), texts(&scene)), (0, 11), "{log}");
-        let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+        let mut relay = started(&scene, clock.within(setup(&scene, &receiver)));
         let attempts = receiver.count();
         wait_until("more attempts", || receiver.count() >= attempts + 4, || relay.log());
         scene.wait_for_polls(3);
         assert_eq!((count(&scene, "dead"), texts(&scene)), (0, 11), "{}", relay.log());
-        machine.set("+0");
+        clock.set("+0");
         wait_until("what is stored follows", || ahead(&scene) == 0, || relay.log());
         all_delivered(&scene, &receiver, &relay);
-        assert_eq!(check(&scene, &machine), "healthy");
+        assert_eq!(check(&scene, &clock), "healthy");
         assert!(relay.stop().success());
     }
 }
@@ -207,20 +169,20 @@ fn a_start_while_the_clock_is_ahead_ends_and_removes_nothing() {
 fn what_was_to_wait_by_a_clock_that_was_ahead_does_not_wait_once_it_is_right() {
     for (offset, retry_after) in [("+1h", None), ("+1d", None), ("+1h", Some("1")), ("+1d", Some("1"))] {
         let scene = Scene::new();
-        let Some(machine) = Machine::of(&scene) else { return };
-        machine.set(offset);
+        let Some(clock) = WrongClock::new(scene.dir()) else { return };
+        clock.set(offset);
         let receiver = Receiver::in_background();
         receiver.reply(move |_| {
             let reply = crate::support::servers::receiver::Reply::status(503);
             retry_after.map_or_else(|| reply.clone(), |wait| reply.clone().header("retry-after", wait))
         });
         scene.add_past(1);
-        let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+        let mut relay = started(&scene, clock.within(setup(&scene, &receiver)));
         wait_until("it failed", || count(&scene, "retry") == 1, || relay.log());
         assert!(relay.stop().success());
         receiver.answer_with(200);
-        machine.set("+0");
-        let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+        clock.set("+0");
+        let mut relay = started(&scene, clock.within(setup(&scene, &receiver)));
         scene.add();
         wait_until("both delivered", || count(&scene, "delivered") == 2, || relay.log());
         wait_until("nothing is ahead", || ahead(&scene) == 0, || relay.log());
@@ -232,21 +194,21 @@ fn what_was_to_wait_by_a_clock_that_was_ahead_does_not_wait_once_it_is_right() {
 fn the_age_of_a_message_is_told_by_the_clock_that_dates_it() {
     for offset in ["+1d", "+15m", "-1d", "+0"] {
         let scene = Scene::new();
-        let Some(machine) = Machine::of(&scene) else { return };
-        machine.set(offset);
+        let Some(clock) = WrongClock::new(scene.dir()) else { return };
+        clock.set(offset);
         let receiver = Receiver::in_background();
         let past = scene.handle().now() - SignedDuration::from_mins(20);
         scene.handle().add(NewMessage::new().received_at(past).ingested_at(past));
         let setup = setup(&scene, &receiver).set("SINKS__CRM__MAX_AGE", "10m");
-        let mut relay = started(&scene, machine.within(setup));
+        let mut relay = started(&scene, clock.within(setup));
         wait_until("the old one is dead", || count(&scene, "dead") == 1, || relay.log());
         scene.add();
         wait_until("the new one is delivered", || count(&scene, "delivered") == 1, || relay.log());
-        machine.set("+3d");
+        clock.set("+3d");
         scene.add();
         wait_until("another is delivered", || count(&scene, "delivered") == 2, || relay.log());
         assert_eq!(count(&scene, "dead"), 1, "at {offset}");
-        assert_eq!(check(&scene, &machine), "healthy", "at {offset}");
+        assert_eq!(check(&scene, &clock), "healthy", "at {offset}");
         assert!(relay.stop().success());
     }
 }
@@ -255,16 +217,16 @@ fn the_age_of_a_message_is_told_by_the_clock_that_dates_it() {
 fn an_api_that_tells_no_time_makes_no_message_old() {
     for tells_later in [false, true] {
         let scene = Scene::with(|switches| switches.date = false);
-        let Some(machine) = Machine::of(&scene) else { return };
-        machine.set("+1d");
+        let Some(clock) = WrongClock::new(scene.dir()) else { return };
+        clock.set("+1d");
         let receiver = Receiver::in_background();
-        let mut relay = started(&scene, machine.within(setup(&scene, &receiver).set("SINKS__CRM__MAX_AGE", "10m")));
+        let mut relay = started(&scene, clock.within(setup(&scene, &receiver).set("SINKS__CRM__MAX_AGE", "10m")));
         if tells_later {
             scene.handle().set_switches(|switches| switches.date = true);
         }
         scene.add();
         wait_until("the new one is delivered", || count(&scene, "delivered") == 1, || relay.log());
-        machine.set("+0");
+        clock.set("+0");
         scene.add();
         wait_until("another is delivered", || count(&scene, "delivered") == 2, || relay.log());
         assert_eq!(count(&scene, "dead"), 0, "{}", relay.log());
@@ -275,17 +237,17 @@ fn an_api_that_tells_no_time_makes_no_message_old() {
 #[test]
 fn a_signature_has_the_machines_time_of_its_attempt() {
     let scene = Scene::new();
-    let Some(machine) = Machine::of(&scene) else { return };
-    machine.set("+1h");
+    let Some(clock) = WrongClock::new(scene.dir()) else { return };
+    clock.set("+1h");
     let receiver = Receiver::in_background();
     let file = scene.file(&format!(
         "[sinks.crm]\ntype = \"http\"\nurl = \"{}\"\nsigning = {{ scheme = \"standard-webhooks\", secrets = [{{ env = \"SECRET\" }}] }}\n",
         receiver.url()
     ));
     let setup = scene.setup_from_beginning().args(&["--config", &file]);
-    let mut relay = machine.within(setup.env("SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")).start();
+    let mut relay = clock.within(setup.env("SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")).start();
     for (number, ahead) in [("+1h", 3600), ("+0", 0), ("-2h", -7200)].into_iter().enumerate() {
-        machine.set(ahead.0);
+        clock.set(ahead.0);
         scene.add();
         receiver.wait(number + 1, &relay);
         let timestamp = receiver.received()[number].headers["webhook-timestamp"].to_str().unwrap().parse::<i64>();

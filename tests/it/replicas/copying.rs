@@ -1,12 +1,18 @@
 //! `state copy`: a state moves from a directory into a database and back.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::group::Group;
 use super::tell;
+use crate::support::waiting::now;
+
+/// How long each step may take with many messages.
+const LIMIT: Duration = Duration::from_secs(1_200);
 
 /// The tables of a state file, without what belongs to the file itself.
 const TABLES: [&str; 8] = [
@@ -41,30 +47,65 @@ fn a_state_is_copied_whole_into_a_database_and_back() {
     group.scene.add_past(messages);
     // The last tenth of the messages waits for another attempt.
     let delivered = usize::try_from(messages).unwrap() - waiting;
-    group.receiver.answer(move |place| (if place < delivered { 200 } else { 500 }, std::time::Duration::ZERO));
+    group.receiver.answer(move |place| (if place < delivered { 200 } else { 500 }, Duration::ZERO));
     let (from, back) = (group.dir(100), group.dir(101));
     let file = |arguments: &[&str], dir: &Path| {
         let setup = group.scene.setup_from_beginning().sink(&group.receiver.url());
-        setup.set("STATE__DIR", &dir.display().to_string()).args(arguments).output()
+        setup.set("STATE__DIR", &dir.display().to_string()).args(arguments).output_within(LIMIT)
     };
     let (exit, _, log) = file(&["once"], &from);
     assert_eq!(exit, 75, "messages wait: {log}");
+    let began = now();
     let (exit, said, log) = file(&["state", "copy", "--to", &group.url()], &from);
+    let into_database = began.elapsed();
     assert_eq!(exit, 0, "{said}{log}");
     assert!(said.starts_with("copied "), "{said}");
     let (exit, _, log) = file(&["state", "copy", "--to", &group.url()], &from);
     assert!(exit == 1 && log.contains("there is a state in "), "{log}");
-    let (exit, said, log) = group.setup(7).args(&["state", "copy", "--to", &back.display().to_string()]).output();
+    let began = now();
+    let copy = &["state", "copy", "--to", &back.display().to_string()];
+    let (exit, said, log) = group.setup(7).args(copy).output_within(LIMIT);
+    let into_directory = began.elapsed();
     assert_eq!(exit, 0, "{said}{log}");
     for (table, (before, after)) in TABLES.iter().zip(content(&from).into_iter().zip(content(&back))) {
         assert!(before == after, "{table}: {} and {} records differ", before.len(), after.len());
     }
-    tell(&format!("{messages} messages, {waiting} of them waiting, were copied into a database and back: identical"));
+    tell(&format!(
+        "{messages} messages, {waiting} of them waiting, were copied into a database in {into_database:.1?} and back in \
+         {into_directory:.1?}: identical"
+    ));
     // Relays go on with the copy: what waited is delivered, and nothing else.
     group.receiver.answer_with(200);
-    let before = group.receiver.webhook_ids();
+    let before: BTreeSet<String> = group.accepted().into_iter().collect();
     group.start();
-    group.wait_for_all();
-    let after = group.receiver.webhook_ids();
-    assert!(after[before.len()..].iter().all(|id| before[delivered..].contains(id)), "nothing that was delivered");
+    group.wait_for_all_within(LIMIT);
+    let after = group.accepted();
+    assert_eq!(after.len(), group.scene.ids().len(), "each was accepted once");
+    assert!(after[before.len()..].iter().all(|id| !before.contains(id)), "nothing that was delivered");
+}
+
+#[test]
+fn the_password_of_the_destination_may_be_in_a_variable() {
+    let Some(group) = Group::new() else { return };
+    group.scene.add_past(1);
+    let from = group.dir(100);
+    let setup = || {
+        let setup = group.scene.setup_from_beginning().sink(&group.receiver.url());
+        setup.set("STATE__DIR", &from.display().to_string())
+    };
+    assert_eq!(setup().args(&["once"]).output().0, 0);
+    group.server.query("CREATE ROLE mover LOGIN SUPERUSER PASSWORD 'hunter2'");
+    let rules = group.server.dir().join("data/pg_hba.conf");
+    group.server.query(&format!(
+        "COPY (VALUES ('local all relay trust'), ('local all all scram-sha-256')) TO '{}'",
+        rules.display()
+    ));
+    group.server.query("SELECT pg_reload_conf()");
+    let url = group.url().replace("//relay@", "//mover@");
+    let copy = ["state", "copy", "--to", &url];
+    let (exit, _, log) = setup().env("PGPASSWORD", "wrong").args(&copy).output();
+    assert!(exit == 75 && !log.contains("wrong"), "{exit} {log}");
+    let (exit, said, log) = setup().env("PGPASSWORD", "hunter2").args(&copy).output();
+    assert_eq!(exit, 0, "{said}{log}");
+    assert!(!said.contains("hunter2") && !log.contains("hunter2"), "{said}{log}");
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use joltsms_simulator::Switches;
 
 use super::tell;
@@ -12,11 +14,11 @@ use crate::support::prerequisites::skip;
 use crate::support::relay::{Relay, Setup};
 use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
-use crate::support::waiting::wait_within;
+use crate::support::waiting::{wait_for_value, wait_within};
 
 /// What a relay logs when it becomes the active one, and when it is not any more.
-const ACTIVE: &str = "this relay is the active one now";
-const NOT_ACTIVE: &str = "this relay is not the active one any more";
+pub(super) const ACTIVE: &str = "this relay is the active one now";
+pub(super) const NOT_ACTIVE: &str = "this relay is not the active one any more";
 
 /// How long a failover may take in a test on a loaded machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +27,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Group {
     pub(super) scene: Scene,
     pub(super) receiver: Receiver,
-    pub(super) server: PostgresServer,
+    pub(super) server: Arc<PostgresServer>,
     /// The address of the database, as the relays know it.
     url: String,
     /// Further settings of each relay.
@@ -42,25 +44,14 @@ impl Group {
 
     /// Makes a group on an API with changed switches.
     pub(super) fn with(change: impl FnOnce(&mut Switches)) -> Option<Self> {
-        if !cfg!(feature = "replicas") {
-            // In CI, `.ci/run replicas` runs these tests.
-            tell("SKIPPED: this build lacks the feature `replicas`");
-            return None;
-        }
-        let Some(server) = PostgresServer::of_one_test() else {
-            skip("no PostgreSQL server is installed");
-            return None;
-        };
-        let url = server.url();
-        Some(Self {
-            scene: Scene::with(change),
-            receiver: Receiver::in_background(),
-            server,
-            url,
-            settings: Vec::new(),
-            relays: BTreeMap::new(),
-            next: 0,
-        })
+        let server = server()?;
+        Some(Self::on(Scene::with(change), Receiver::in_background(), Arc::new(server)))
+    }
+
+    /// Makes a group without relays on a server that other groups may share.
+    pub(super) fn on(scene: Scene, receiver: Receiver, server: Arc<PostgresServer>) -> Self {
+        let (url, settings) = (server.url(), Vec::new());
+        Self { scene, receiver, server, url, settings, relays: BTreeMap::new(), next: 0 }
     }
 
     /// Makes the relays reach the database by another address.
@@ -153,8 +144,35 @@ impl Group {
 
     /// Waits until the receiver has all messages of the list. Returns how long that took.
     pub(super) fn wait_for_all(&self) -> Duration {
-        let missing = || self.missing().len();
-        wait_within(PATIENCE, "all messages", || missing() == 0, || format!("{} missing\n{}", missing(), self.logs()))
+        self.wait_for_all_within(PATIENCE)
+    }
+
+    /// Does what [`Self::wait_for_all`] does, with a limit of its own.
+    pub(super) fn wait_for_all_within(&self, limit: Duration) -> Duration {
+        let log = || format!("{} missing\n{}", self.missing().len(), self.logs());
+        wait_within(limit, "all messages", self.after_requests(|| self.missing().is_empty()), log)
+    }
+
+    /// Waits until nothing waits for a delivery, and every delivery is recorded.
+    pub(super) fn wait_until_settled(&self) {
+        let waiting = "SELECT count(*) FROM delivery WHERE state IN ('undecided', 'fresh', 'retry')";
+        wait_within(PATIENCE, "the record of all deliveries", || self.number(waiting) == 0, || self.logs());
+    }
+
+    /// Waits until the receiver has accepted this message.
+    pub(super) fn wait_for_message(&self, id: &str) {
+        let has = || self.accepted().iter().any(|accepted| accepted == id);
+        wait_within(PATIENCE, "a message", self.after_requests(has), || self.logs());
+    }
+
+    /// Returns a condition that looks only if the receiver got a request since the last look, because a look at many
+    /// messages takes long.
+    fn after_requests(&self, condition: impl Fn() -> bool) -> impl FnMut() -> bool {
+        let mut seen = None;
+        move || {
+            let count = Some(self.receiver.count());
+            std::mem::replace(&mut seen, count) != count && condition()
+        }
     }
 
     /// Waits until the receiver got this many requests.
@@ -169,7 +187,7 @@ impl Group {
     }
 
     /// Returns the `webhook-id` of every request that the receiver accepted.
-    fn accepted(&self) -> Vec<String> {
+    pub(super) fn accepted(&self) -> Vec<String> {
         let accepted = self.receiver.received().into_iter().filter(|request| request.status < 300);
         // Another program of this machine may ask at the port of a receiver that it knew before.
         let own = accepted.filter(|request| request.headers.contains_key("webhook-id"));
@@ -189,10 +207,35 @@ impl Group {
         lines[0].parse().unwrap()
     }
 
+    /// Waits until a relay logs a sentence after this time. Returns the time of the line.
+    pub(super) fn wait_for_log_time(&self, number: usize, sentence: &str, after: Timestamp) -> Timestamp {
+        let relay = &self.relays[&number];
+        let time_of = |line: &str| line.split_whitespace().next()?.parse::<Timestamp>().ok();
+        let found = || {
+            let log = relay.log();
+            log.lines().filter(|line| line.contains(sentence)).filter_map(time_of).find(|at| *at > after)
+        };
+        wait_for_value(sentence, found, || relay.log())
+    }
+
     /// Returns the logs of all relays.
     pub(super) fn logs(&self) -> String {
         self.relays.iter().map(|(number, relay)| format!("relay {number}:\n{}\n", relay.log())).collect()
     }
+}
+
+/// Starts a server. Returns `None`, and reports that the test is skipped, if something is missing.
+pub(super) fn server() -> Option<PostgresServer> {
+    if !cfg!(feature = "replicas") {
+        // In CI, `.ci/run replicas` runs these tests.
+        tell("SKIPPED: this build lacks the feature `replicas`");
+        return None;
+    }
+    let server = PostgresServer::of_one_test();
+    if server.is_none() {
+        skip("no PostgreSQL server is installed");
+    }
+    server
 }
 
 fn is_active(log: &str) -> bool {

@@ -5,17 +5,23 @@
 
 mod copying;
 mod failover;
+mod fleet;
 mod group;
+mod half_open;
+mod held_transaction;
+mod limit;
 mod operation;
 mod pooled;
 mod trouble;
 
 /// Returns the number of rounds of a test: `few`, or the number in `JOLTSMS_RELAY_REPLICA_ROUNDS`.
 fn rounds(few: usize) -> usize {
-    match std::env::var("JOLTSMS_RELAY_REPLICA_ROUNDS") {
-        Ok(rounds) => rounds.parse().unwrap(),
-        Err(_) => few,
-    }
+    number_of("JOLTSMS_RELAY_REPLICA_ROUNDS").unwrap_or(few)
+}
+
+/// Returns the number in a variable of the environment, if the variable is set.
+fn number_of(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok().map(|number| number.parse().unwrap())
 }
 
 /// Prints a figure, also for a test that passes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::failover::{kill_under_load, stand_still};
 use super::group::Group;
+use super::limit::{Plan, hold_the_limit};
 use super::rounds;
 use crate::support::prerequisites::{program, skip};
 use crate::support::waiting::wait_within;
@@ -61,5 +62,13 @@ fn relays_fail_over_behind_a_pooler() {
 fn a_relay_that_stood_still_does_nothing_behind_a_pooler() {
     let Some(group) = Group::new() else { return };
     let Some((_pooler, url)) = Pooler::start(&group) else { return };
-    stand_still(group.through(&url), 1);
+    stand_still(group.through(&url), rounds(1));
+}
+
+#[test]
+fn the_request_limit_holds_behind_a_pooler() {
+    let plan = Plan::chosen();
+    let Some(group) = plan.group() else { return };
+    let Some((_pooler, url)) = Pooler::start(&group) else { return };
+    hold_the_limit(group.through(&url), &plan);
 }

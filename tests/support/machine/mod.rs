@@ -6,6 +6,7 @@
 pub(crate) mod disk;
 pub(crate) mod network_namespace;
 pub(crate) mod system_calls;
+pub(crate) mod wrong_clock;
 
 use std::process::{Command, Stdio};
 

@@ -5,8 +5,9 @@ use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::support::waiting::{DEADLINE, wait_until};
+use crate::support::waiting::{DEADLINE, wait_until, wait_within};
 
 /// A running relay.
 #[derive(Debug)]
@@ -100,10 +101,16 @@ impl Relay {
 
     /// Waits for the end of the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.wait_for_end(DEADLINE)
+    }
+
+    /// Waits for the end of the process, with a limit of its own.
+    pub(crate) fn wait_for_end(&mut self, limit: Duration) -> ExitStatus {
         let mut ended = None;
         let log = Arc::clone(&self.log);
         let child = &mut self.child;
-        wait_until(
+        wait_within(
+            limit,
             "the end of the relay",
             || {
                 ended = child.try_wait().unwrap();

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use joltsms_simulator::Simulator;
 
 use super::process::Relay;
 use crate::support::machine::network_namespace::NetworkNamespace;
+use crate::support::waiting::DEADLINE;
 
 /// Returns the path of the program: the one of this build, or the one that `JOLTSMS_RELAY_BINARY` names.
 fn program() -> OsString {
@@ -126,8 +128,13 @@ impl Setup {
 
     /// Runs the relay to its end. Returns exit code, stdout, stderr.
     pub(crate) fn output(&mut self) -> (i32, String, String) {
+        self.output_within(DEADLINE)
+    }
+
+    /// Does what [`Self::output`] does, with a limit of its own.
+    pub(crate) fn output_within(&mut self, limit: Duration) -> (i32, String, String) {
         let mut relay = self.start();
-        let status = relay.wait();
+        let status = relay.wait_for_end(limit);
         let lines = relay.rest();
         (status.code().unwrap_or(-1), lines.join("\n"), relay.log())
     }

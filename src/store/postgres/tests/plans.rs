@@ -3,26 +3,30 @@
 use super::super::transactions::{FIRSTS, FRESH, NEXT_DUE, RETRIES, SETTLE, claims_query};
 use super::*;
 
-/// How many messages the state has. Nine of ten are delivered.
-const MESSAGES: i64 = 20_000;
+/// Returns how many messages the state has: the number in `JOLTSMS_RELAY_PLANNED_MESSAGES`, or enough for the planner to
+/// care. Nine of ten are delivered.
+fn messages() -> i64 {
+    std::env::var("JOLTSMS_RELAY_PLANNED_MESSAGES").map_or(20_000, |messages| messages.parse().unwrap())
+}
 
 fn filled() -> Option<PostgresBackend> {
     let database = scratch_database("plans")?;
     let mut spool = PostgresBackend::open(&database).unwrap();
     register(&mut spool, &["crm", "ops"]);
+    let messages = messages();
     for fill in [
         format!(
             "INSERT INTO message (seq, id, time, standing, stored_at, raw, release_no, number)
              SELECT n, n::text::bytea, n, 'news', n, convert_to(repeat('x', 300), 'UTF8'), n, n % 50
-             FROM generate_series(1, {MESSAGES}) AS n"
+             FROM generate_series(1, {messages}) AS n"
         ),
         format!(
             "INSERT INTO delivery (seq, sink, class, release_no, state, due, number)
              SELECT n, sink.id, 0, n, CASE n % 20 WHEN 0 THEN 'fresh' WHEN 10 THEN 'retry' ELSE 'delivered' END,
                     CASE n % 20 WHEN 10 THEN n END, n % 50
-             FROM generate_series(1, {MESSAGES}) AS n, sink"
+             FROM generate_series(1, {messages}) AS n, sink"
         ),
-        format!("UPDATE counter SET value = {MESSAGES} WHERE name = 'released'"),
+        format!("UPDATE counter SET value = {messages} WHERE name = 'released'"),
     ] {
         run(&mut spool, &fill);
     }
@@ -42,7 +46,7 @@ fn plan(spool: &PostgresBackend, query: &str, params: Vec<Param>) -> String {
 fn claims_and_settlements_are_answered_from_indexes() {
     let Some(spool) = filled() else { return };
     let size = "(SELECT octet_length(m.raw)::bigint FROM message AS m WHERE m.seq = d.seq)";
-    let some = || Param::numbers([1, 2, 3, MESSAGES]);
+    let some = || Param::numbers([1, 2, 3, messages()]);
     let words = |word: &str| Param::Words(vec![Some(word.to_owned()); 4]);
     let settle = vec![
         some(),

@@ -7,6 +7,10 @@ use crate::store::error::Error;
 use crate::store::postgres::connection::{PostgresBackend, Statements};
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text};
 
+/// Gives the other state more time for its next records than other transactions have for their next statement. Nobody
+/// waits for this transaction, because the state is new.
+const PATIENCE: &str = "SET LOCAL idle_in_transaction_session_timeout = 60000";
+
 impl CopyTransactions for PostgresBackend {
     fn read_records(
         &self,
@@ -33,6 +37,7 @@ impl CopyTransactions for PostgresBackend {
     fn fill(&mut self, next: &mut NextRecords<'_>) -> Result<bool, Error> {
         let mut failed = None;
         let filled = self.transaction(|statements| {
+            statements.later(PATIENCE, Vec::new());
             let used = "SELECT 1 WHERE EXISTS (SELECT 1 FROM message) OR EXISTS (SELECT 1 FROM sink)
                         OR EXISTS (SELECT 1 FROM coverage)";
             if statements.exists(used, Vec::new())? {
