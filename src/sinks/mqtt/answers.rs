@@ -23,8 +23,6 @@ pub(super) enum BrokerAnswer {
     Received(PubRecReason),
     /// The message is longer than the broker takes, in bytes.
     TooLong { most: u32 },
-    /// There will be no answer. The text tells why, in words.
-    Lost(String),
 }
 
 /// Decides what an answer to a publication means.
@@ -65,7 +63,6 @@ pub(super) fn acknowledgement(answer: BrokerAnswer) -> Result<Acknowledgement, A
         BrokerAnswer::TooLong { most } => {
             Attempt::Rejected { status: None, answer: format!("longer than the {most} bytes that the broker takes") }
         }
-        BrokerAnswer::Lost(why) => failed(why),
     })
 }
 
@@ -132,7 +129,6 @@ mod tests {
             (BrokerAnswer::Received(PubRecReason::PayloadFormatInvalid), "rejected"),
             (BrokerAnswer::Received(PubRecReason::QuotaExceeded), "busy"),
             (BrokerAnswer::TooLong { most: 10 }, "rejected"),
-            (BrokerAnswer::Lost("x".to_owned()), "failed"),
         ] {
             assert_eq!(kind(&acknowledgement(answer.clone()).unwrap_err()), expected, "{answer:?}");
         }
