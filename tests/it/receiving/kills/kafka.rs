@@ -1,9 +1,13 @@
 //! The mock cluster of librdkafka, a part of this process. Its broker is not killed: it loses its connections.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Peer, try_kills};
 use crate::support::servers::kafka::{KafkaCluster, TopicRecord};
+
+/// The time that the broker takes for an answer, so that messages are in flight whenever something is killed.
+const DELAY: Duration = Duration::from_millis(20);
 
 /// A cluster of Kafka, whose broker loses its connections.
 #[derive(Default)]
@@ -12,7 +16,11 @@ struct KafkaPeer(Option<KafkaCluster>);
 impl Peer for KafkaPeer {
     fn keys(&mut self, _: &Path) -> String {
         let cluster = self.0.insert(KafkaCluster::start("sms"));
-        format!("type = \"kafka\"\nbrokers = \"{}\"\ntopic = \"sms\"\ntimeout = \"5s\"", cluster.brokers())
+        cluster.slow_down(DELAY);
+        format!(
+            "type = \"kafka\"\nbrokers = \"{}\"\ntopic = \"sms\"\ntimeout = \"5s\"\nconcurrency = 2",
+            cluster.brokers()
+        )
     }
 
     fn arrived(&self) -> Vec<String> {
