@@ -29,7 +29,7 @@ pub(super) enum BrokerAnswer {
 ///
 /// # Errors
 /// The attempt that ends with this answer, if the broker does not have the message.
-pub(super) fn acknowledgement(answer: BrokerAnswer) -> Result<Acknowledgement, Attempt> {
+pub(super) fn acknowledgement(answer: &BrokerAnswer) -> Result<Acknowledgement, Attempt> {
     use {PubAckReason as Ack, PubRecReason as Rec};
     let refused = |words: &str| failed(format!("the broker refuses the message: {words}"));
     let rejected =
@@ -117,10 +117,10 @@ mod tests {
     #[test]
     fn answers_to_publications() {
         use PubAckReason as Ack;
-        assert_eq!(acknowledgement(BrokerAnswer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
+        assert_eq!(acknowledgement(&BrokerAnswer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
         let nobody = BrokerAnswer::Acknowledged(Ack::NoMatchingSubscribers);
-        assert_eq!(acknowledgement(nobody), Ok(Acknowledgement::WithoutSubscribers));
-        assert_eq!(acknowledgement(BrokerAnswer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
+        assert_eq!(acknowledgement(&nobody), Ok(Acknowledgement::WithoutSubscribers));
+        assert_eq!(acknowledgement(&BrokerAnswer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
         for (answer, expected) in [
             (BrokerAnswer::Acknowledged(Ack::QuotaExceeded), "busy"),
             (BrokerAnswer::Acknowledged(Ack::NotAuthorized), "failed"),
@@ -130,7 +130,7 @@ mod tests {
             (BrokerAnswer::Received(PubRecReason::QuotaExceeded), "busy"),
             (BrokerAnswer::TooLong { most: 10 }, "rejected"),
         ] {
-            assert_eq!(kind(&acknowledgement(answer.clone()).unwrap_err()), expected, "{answer:?}");
+            assert_eq!(kind(&acknowledgement(&answer).unwrap_err()), expected, "{answer:?}");
         }
     }
 

@@ -60,7 +60,7 @@ impl MqttPublisher {
     ) -> Result<Acknowledgement, Attempt> {
         let MqttMessage { publication, sensor } = message;
         let publish = async |publication| {
-            acknowledgement(connection.publish(publication, self.target.qos).await.map_err(failed)?)
+            acknowledgement(&connection.publish(publication, self.target.qos).await.map_err(failed)?)
         };
         if let Some(sensor) = sensor {
             let announced = || connection.announced.lock().unwrap_or_else(PoisonError::into_inner);
