@@ -39,7 +39,7 @@ cargo bench --bench measure -- NAME...
   network     dead connections, and minutes without a network, with the default settings (9 minutes; needs root)
   waiting     100,000 messages wait for a receiver that answers 503, in no order and in order (8 minutes)
   wait        how soon `wait` prints a code, in a crowd of messages and with --claim (8 minutes)
-  sinks       how many messages a second each type of sinks delivers (3 minutes)
+  sinks       how many messages a second each type of sinks delivers (5 minutes)
   resting     idle for a minute: memory, processor; start to first request";
 
 fn main() {

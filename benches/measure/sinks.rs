@@ -1,20 +1,35 @@
 //! Measures how many messages a second each type of sinks delivers, beside sinks of type `http`.
 //!
-//! Each type gets the same backlog. It is read first; then the measurement begins with the first delivery that is recorded
-//! as delivered, and ends with the last one. Types that need a server are measured if the server is installed.
-//! `JOLTSMS_RELAY_BENCH_SINK` holds the keys of one more sink, in TOML.
+//! Each type gets a backlog. The relay reads the backlog first; then the measurement begins with the first delivery that is
+//! recorded as delivered, and ends with the last one. A type whose server is not installed is skipped, and a line says so.
+//!
+//! | variable | what it holds |
+//! |---|---|
+//! | `JOLTSMS_RELAY_BENCH_SINK` | the keys of one more sink, in TOML |
+//! | `JOLTSMS_RELAY_BENCH_TYPES` | the types that are measured, with commas between them; without it, all types |
+//! | `JOLTSMS_RELAY_BENCH_MESSAGES` | the largest backlog, for a quick try |
 
 use std::path::Path;
 use std::time::Duration;
 
+use joltsms_relay::sinks::KNOWN_TYPES;
 use joltsms_simulator::{Options, Simulator};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::process::{load, median, memory, now, processor};
 use crate::support::relay::Setup;
+#[cfg(feature = "sink-kafka")]
+use crate::support::servers::kafka::KafkaCluster;
+#[cfg(feature = "sink-mqtt")]
 use crate::support::servers::mosquitto::Mosquitto;
+#[cfg(feature = "sink-nats")]
+use crate::support::servers::nats::NatsServer;
+#[cfg(feature = "sink-postgres")]
 use crate::support::servers::postgres::PostgresDatabase;
+#[cfg(feature = "sink-amqp")]
+use crate::support::servers::rabbitmq::RabbitMq;
 use crate::support::servers::receiver::{Receiver, Reply};
+#[cfg(feature = "sink-smtp")]
 use crate::support::servers::smtp::MailServer;
 
 /// The size of the backlog. A backlog of at most this size is released at once, when all of it has been read.
@@ -23,7 +38,7 @@ const MESSAGES: usize = 10_000;
 /// The backlog for types that are slow: `exec` starts a program for each message, and some servers take their time.
 const FEW_MESSAGES: usize = 1_000;
 
-const ROUNDS: usize = 3;
+const ROUNDS: u64 = 3;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -42,77 +57,157 @@ struct Run {
     peak: f64,
 }
 
+impl Trial {
+    /// A trial of the type `name` with further keys of the sink.
+    fn new(name: &str, messages: usize, keys: &str) -> Self {
+        Self { name: name.to_owned(), messages, keys: format!("type = \"{name}\"\n{keys}") }
+    }
+}
+
+/// Which types are measured, and with how many messages at most.
+struct Choice {
+    types: Option<Vec<String>>,
+    most: usize,
+}
+
+impl Choice {
+    fn of_environment() -> Self {
+        let types = std::env::var("JOLTSMS_RELAY_BENCH_TYPES").ok();
+        let most = std::env::var("JOLTSMS_RELAY_BENCH_MESSAGES").ok();
+        Self {
+            types: types.map(|types| types.split(',').map(str::to_owned).collect()),
+            most: most.map_or(usize::MAX, |most| most.parse().unwrap()),
+        }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        self.types.as_ref().is_none_or(|types| types.iter().any(|chosen| chosen == name))
+    }
+}
+
 pub(crate) async fn measure() {
-    let (receiver, telegram) = (Receiver::counting().await, Receiver::counting().await);
-    telegram.reply(|_| Reply { body: r#"{"ok":true,"result":{}}"#.into(), ..Reply::status(200) });
-    let files = tempfile::tempdir().unwrap();
-    let (url, path) = (receiver.url(), files.path().join("messages.jsonl"));
-    let trial = |name: &str, messages, keys: String| Trial {
-        name: name.to_owned(),
-        messages,
-        keys: format!("type = \"{name}\"\n{keys}"),
-    };
-    let mut trials = vec![
-        trial("http", MESSAGES, format!("url = \"{url}\"")),
-        trial("stdout", MESSAGES, String::new()),
-        trial("file", MESSAGES, format!("path = \"{}\"", path.display())),
-        trial("exec", FEW_MESSAGES, "command = [\"/bin/cat\"]".to_owned()),
-        trial(
-            "telegram",
-            MESSAGES,
-            format!("url = \"{}\"\ntoken = {{ env = \"BENCH_TOKEN\" }}\nchat = \"-100123\"", telegram.url()),
-        ),
-        trial("ntfy", MESSAGES, format!("url = \"{url}\"\ntopic = \"codes\"")),
-        trial("apprise", MESSAGES, format!("url = \"{url}\"")),
-    ];
-    // The servers live until the end of the measurement.
-    let broker = Mosquitto::is_installed().then(|| Mosquitto::start(files.path(), "allow_anonymous true"));
-    if let Some(broker) = &broker {
-        trials.push(trial(
-            "mqtt",
-            MESSAGES,
-            format!("url = \"{}\"\ntopic = \"sms/{{{{ message.to }}}}\"", broker.url()),
-        ));
-    }
-    let mail = MailServer::is_installed().then(|| MailServer::start(files.path(), &[]));
-    if let Some(mail) = &mail {
-        let keys = "from = \"sms@example.com\"\nto = \"ops@example.com\"";
-        trials.push(trial("smtp", FEW_MESSAGES, format!("url = \"smtp://{}\"\n{keys}", mail.address())));
-    }
-    let database = PostgresDatabase::is_installed().then(|| PostgresDatabase::start(files.path()));
-    if let Some(database) = &database {
-        database.query(
-            "CREATE TABLE sms (id text PRIMARY KEY, received_at timestamptz, sender text, recipient text, code text,
-                               payload text)",
-        );
-        trials.push(trial("postgres", MESSAGES, format!("url = \"{}\"\ntable = \"sms\"", database.url())));
-    }
-    if let Ok(keys) = std::env::var("JOLTSMS_RELAY_BENCH_SINK") {
-        trials.push(Trial { name: "JOLTSMS_RELAY_BENCH_SINK".to_owned(), messages: MESSAGES, keys });
-    }
+    let choice = Choice::of_environment();
     println!("concurrency 8, medians of {ROUNDS} rounds; load {}\n", load());
     println!("| type | messages | messages/s | processor a message | peak memory |");
     println!("|---|---:|---:|---:|---:|");
-    for trial in &trials {
-        let mut runs = Vec::new();
-        for _ in 0..ROUNDS {
-            runs.push(run(trial).await);
-        }
-        let of = |value: fn(&Run) -> f64| median(runs.iter().map(value));
-        println!(
-            "| `{}` | {} | {:.0} | {:.0} µs | {:.1} MiB |",
-            trial.name,
-            trial.messages,
-            of(|run| run.rate),
-            of(|run| run.processor_us),
-            of(|run| run.peak)
-        );
+    measure_without_servers(&choice).await;
+    measure_servers(&choice).await;
+    if let Ok(keys) = std::env::var("JOLTSMS_RELAY_BENCH_SINK") {
+        let name = "JOLTSMS_RELAY_BENCH_SINK".to_owned();
+        measure_type(&choice, Trial { name, messages: MESSAGES, keys }).await;
     }
     println!("\nload {}", load());
 }
 
-async fn run(trial: &Trial) -> Run {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+/// Measures the types that need no server, or a web server of this process.
+async fn measure_without_servers(choice: &Choice) {
+    let (receiver, telegram) = (Receiver::counting().await, Receiver::counting().await);
+    telegram.reply(|_| Reply { body: r#"{"ok":true,"result":{}}"#.into(), ..Reply::status(200) });
+    let files = tempfile::tempdir().unwrap();
+    let (url, path) = (receiver.url(), files.path().join("messages.jsonl"));
+    let bot = format!("url = \"{}\"\ntoken = {{ env = \"BENCH_TOKEN\" }}\nchat = \"-100123\"", telegram.url());
+    for trial in [
+        Trial::new("http", MESSAGES, &format!("url = \"{url}\"")),
+        Trial::new("stdout", MESSAGES, ""),
+        Trial::new("file", MESSAGES, &format!("path = \"{}\"", path.display())),
+        Trial::new("exec", FEW_MESSAGES, "command = [\"/bin/cat\"]"),
+        Trial::new("telegram", MESSAGES, &bot),
+        Trial::new("ntfy", MESSAGES, &format!("url = \"{url}\"\ntopic = \"codes\"")),
+        Trial::new("apprise", MESSAGES, &format!("url = \"{url}\"")),
+    ] {
+        measure_type(choice, trial).await;
+    }
+}
+
+/// Measures the types that need a server, each while its own server is the only one that runs.
+async fn measure_servers(choice: &Choice) {
+    let is_there = |name: &str, is_installed: fn() -> bool| {
+        let is_there = choice.takes(name) && is_installed();
+        if choice.takes(name) && !is_there {
+            println!("| `{name}` | | skipped: its server is not installed | | |");
+        }
+        is_there
+    };
+    #[cfg(feature = "sink-mqtt")]
+    if is_there("mqtt", Mosquitto::is_installed) {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Mosquitto::start(dir.path(), "allow_anonymous true");
+        let keys = format!("url = \"{}\"\ntopic = \"sms/{{{{ message.to }}}}\"", broker.url());
+        measure_type(choice, Trial::new("mqtt", MESSAGES, &keys)).await;
+    }
+    #[cfg(feature = "sink-smtp")]
+    if is_there("smtp", MailServer::is_installed) {
+        let dir = tempfile::tempdir().unwrap();
+        let server = MailServer::start(dir.path(), &[]);
+        let addresses = "from = \"sms@example.com\"\nto = \"ops@example.com\"";
+        let keys = format!("url = \"smtp://{}\"\n{addresses}", server.address());
+        measure_type(choice, Trial::new("smtp", FEW_MESSAGES, &keys)).await;
+    }
+    #[cfg(feature = "sink-postgres")]
+    if is_there("postgres", PostgresDatabase::is_installed) {
+        let dir = tempfile::tempdir().unwrap();
+        let database = PostgresDatabase::start(dir.path());
+        database.query(
+            "CREATE TABLE sms (id text PRIMARY KEY, received_at timestamptz, sender text, recipient text, code text,
+                               payload text)",
+        );
+        let keys = format!("url = \"{}\"\ntable = \"sms\"", database.url());
+        measure_type(choice, Trial::new("postgres", MESSAGES, &keys)).await;
+    }
+    #[cfg(feature = "sink-nats")]
+    if is_there("nats", NatsServer::is_installed) {
+        let dir = tempfile::tempdir().unwrap();
+        let server = NatsServer::start_with_stream(dir.path());
+        let keys = format!("url = \"{}\"\nsubject = \"sms.{{{{ message.to }}}}\"", server.url("nats", ""));
+        measure_type(choice, Trial::new("nats", MESSAGES, &keys)).await;
+    }
+    #[cfg(feature = "sink-amqp")]
+    if is_there("amqp", RabbitMq::is_installed) {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = RabbitMq::start(dir.path());
+        broker.channel().make_queue("sms", &[]);
+        let url = broker.url("", "");
+        let keys = format!("url = \"{url}\"\nexchange = \"sms\"\nrouting_key = \"{{{{ message.to }}}}\"");
+        measure_type(choice, Trial::new("amqp", MESSAGES, &keys)).await;
+    }
+    // The broker is a part of this process, which is no server of Kafka: the figure is that of the relay's own side.
+    #[cfg(feature = "sink-kafka")]
+    if is_there("kafka", || true) {
+        let cluster = KafkaCluster::start("sms");
+        let keys = format!("brokers = \"{}\"\ntopic = \"sms\"", cluster.brokers());
+        measure_type(choice, Trial::new("kafka", MESSAGES, &keys)).await;
+    }
+}
+
+/// Measures one type, and prints its line of the table.
+async fn measure_type(choice: &Choice, mut trial: Trial) {
+    if !choice.takes(&trial.name) {
+        return;
+    }
+    if KNOWN_TYPES.iter().any(|known| known.name() == trial.name && known.lacking.is_some()) {
+        println!("| `{}` | | skipped: this build lacks it | | |", trial.name);
+        return;
+    }
+    trial.messages = trial.messages.min(choice.most);
+    let mut runs = Vec::new();
+    for round in 0..ROUNDS {
+        runs.push(run(&trial, round).await);
+    }
+    let of = |value: fn(&Run) -> f64| median(runs.iter().map(value));
+    println!(
+        "| `{}` | {} | {:.0} | {:.0} µs | {:.1} MiB |",
+        trial.name,
+        trial.messages,
+        of(|run| run.rate),
+        of(|run| run.processor_us),
+        of(|run| run.peak)
+    );
+}
+
+/// Runs a relay until it has delivered the backlog. Each round has other messages than the rounds before, because some
+/// servers drop messages that they know.
+async fn run(trial: &Trial, round: u64) -> Run {
+    let simulator = Simulator::start(Options { seed: round, ..Options::default() }).await.unwrap();
     let handle = simulator.handle();
     handle.set_switches(|switches| switches.limit = 1_000_000_000);
     handle.add_history(trial.messages, Duration::from_secs(86_400));

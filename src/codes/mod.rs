@@ -5,10 +5,12 @@ mod mask;
 
 pub use mask::{CodeMask, MASK};
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{CodePattern, InvalidCodePattern, is_number_event};
+use crate::domain::{CodePattern, InvalidCodePattern, is_number_event, surrogates};
 use crate::settings::{self, Reader, WrittenText, settings};
 
 settings! {
@@ -16,8 +18,8 @@ settings! {
     pub struct Settings {
         /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
         /// The code is the first group of the expression, or the whole match if there is no group. `wait --code`, `tail`,
-        /// `has_code` of filters, `mask_codes`, `message.code` of templates, the status page and its API use it. "": no
-        /// pattern.
+        /// `has_code` of filters, `mask_codes`, `message.code` of templates, the formats and sinks that show a code, the
+        /// status page and its API use it. "": no pattern.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -88,10 +90,19 @@ impl CodeFinder {
 
     /// Returns the code of the message with this JSON text; `None` if it has no code.
     pub fn find(&self, raw: &str) -> Option<String> {
-        let fields: CodeFields<'_> = serde_json::from_str(raw).ok()?;
-        let parsed = fields.parsed_code.filter(|_| !self.ignores_parsed).and_then(parsed_code);
+        if let Ok(fields) = serde_json::from_str::<CodeFields<'_>>(raw) {
+            return self.find_in(raw, fields.parsed_code, fields.body);
+        }
+        // A field may be repeated, and then the last one counts. The name of a field may contain half a character.
+        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&surrogates::mended(raw)).ok()?;
+        let field = |name: &str| fields.get(name).map(|value| &**value);
+        self.find_in(raw, field("parsedCode"), field("body"))
+    }
+
+    fn find_in(&self, raw: &str, parsed: Option<&RawValue>, body: Option<&RawValue>) -> Option<String> {
+        let parsed = parsed.filter(|_| !self.ignores_parsed).and_then(parsed_code);
         parsed.or_else(|| {
-            let body: String = serde_json::from_str(fields.body?.get()).ok()?;
+            let body = text(body?.get())?;
             self.pattern.as_ref()?.find(&body).filter(|_| !is_event(raw)).map(str::to_owned)
         })
     }
@@ -111,9 +122,14 @@ impl CodeFinder {
 fn parsed_code(value: &RawValue) -> Option<String> {
     let json = value.get();
     if json.starts_with('"') {
-        return serde_json::from_str(json).ok().filter(|code: &String| !code.is_empty());
+        return text(json).filter(|code| !code.is_empty());
     }
     json.starts_with(|first: char| first.is_ascii_digit()).then(|| json.to_owned())
+}
+
+/// Reads a JSON string, in which a half character becomes U+FFFD.
+fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).or_else(|_| serde_json::from_str(&surrogates::mended(json))).ok()
 }
 
 #[cfg(test)]
@@ -134,6 +150,10 @@ mod tests {
             (r#"{"type":"number.expiring.7d","body":"code 12, 123-456","data":{}}"#, [None, None, None]),
             (r#"{"type":"number","body":"code 12, 123-456"}"#, [None, Some("12"), Some("123-456")]),
             (r#"{"type":1,"type":2,"data":{},"body":"code 12"}"#, [None, Some("12"), None]),
+            (r#"{"body":"code 12, 123-456 \ud83d"}"#, [None, Some("12"), Some("123-456")]),
+            (r#"{"parsedCode":"1\ud83d","body":"x"}"#, [Some("1\u{fffd}"), Some("1\u{fffd}"), None]),
+            (r#"{"\ud83d":1,"body":"code 12"}"#, [None, Some("12"), None]),
+            (r#"{"body":"code 11","parsedCode":"1","body":"code 12","parsedCode":null}"#, [None, Some("12"), None]),
             ("[]", [None, None, None]),
         ] {
             let found = [&none, &pattern, &only].map(|finder| finder.find(raw));

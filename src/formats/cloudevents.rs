@@ -12,7 +12,7 @@ pub(super) static FORMAT: Known = Known {
     name: "cloudevents",
     content_type: CONTENT_TYPE,
     number_use: NumberUse::Ignored,
-    write: |message| write(&message.raw, message.account),
+    write: |message| write(&message.raw, &message.context.account),
 };
 
 /// Makes the event of a message. The event's data is the API's object exactly as it came. Source and id together name

@@ -20,11 +20,10 @@ pub(super) static FORMAT: Known = Known {
     name: "discord",
     content_type: JSON,
     number_use: NumberUse::Shown,
-    write: |message| write(&message.raw, message.number),
+    write: |message| write(&ShownMessage::of(&message)),
 };
 
-fn write(raw: &str, number: Option<&str>) -> String {
-    let ShownMessage { heading, body } = ShownMessage::of(raw, number);
+fn write(ShownMessage { heading, body }: &ShownMessage) -> String {
     let content = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.encode_utf16().count());
     format!(r#"{{"content":{},"allowed_mentions":{{"parse":[]}},"flags":{FLAGS}}}"#, quoted(&content))
 }

@@ -2,20 +2,20 @@
 
 use super::fields::{Fields, quoted};
 use super::number_event::event_type;
-use super::{JSON, Known};
+use super::{FormatContext, JSON, Known};
 use crate::domain::NumberUse;
 
 pub(super) static FORMAT: Known = Known {
     name: "jolt-event",
     content_type: JSON,
     number_use: NumberUse::Ignored,
-    write: |message| write(&message.raw, message.account),
+    write: |message| write(&message.raw, message.context),
 };
 
 /// Makes the event of a message. The event's id is `evt_sms_` and the message's id, so it is the same at every attempt
-/// and differs between messages. `createdAt` is when the API had the message; `otp` is the code that the vendor found
-/// in the message. A field that the message does not have is null.
-fn write(raw: &str, account: &str) -> String {
+/// and differs between messages. `createdAt` is when the API had the message; `otp` is the code that the vendor or the
+/// operator's pattern found in the message. A field that the message does not have is null.
+fn write(raw: &str, FormatContext { account, codes }: &FormatContext) -> String {
     let message = Fields::of(raw);
     if let Some(kind) = event_type(&message) {
         return write_number_event(&message, &kind, account);
@@ -23,6 +23,11 @@ fn write(raw: &str, account: &str) -> String {
     let created = match message.json("ingestedAt") {
         "null" => message.json("receivedAt"),
         ingested => ingested,
+    };
+    let otp = match codes.find(raw) {
+        Some(code) if message.text("parsedCode").as_ref() != Some(&code) => quoted(&code),
+        // The vendor's code stays as the API spelled it.
+        _ => message.json("parsedCode").to_owned(),
     };
     format!(
         r#"{{"id":{},"type":"sms.received","createdAt":{created},"accountId":{},"numberId":{},"data":{{"messageId":{},"from":{},"to":{},"body":{},"otp":{},"receivedAt":{}}}}}"#,
@@ -33,7 +38,7 @@ fn write(raw: &str, account: &str) -> String {
         message.json("from"),
         message.json("to"),
         message.json("body"),
-        message.json("parsedCode"),
+        otp,
         message.json("receivedAt"),
     )
 }

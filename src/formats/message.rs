@@ -1,6 +1,6 @@
 //! The format `message`: the API's message object exactly as it came.
 
-use super::{Format, JSON, Known};
+use super::{Format, FormatContext, JSON, Known};
 use crate::domain::NumberUse;
 
 pub(super) static FORMAT: Known = Known {
@@ -13,6 +13,6 @@ pub(super) static FORMAT: Known = Known {
 /// The format of a sink whose configuration names none.
 impl Default for Format {
     fn default() -> Self {
-        Self::Known(&FORMAT, "".into())
+        Self::Known(&FORMAT, FormatContext::default())
     }
 }

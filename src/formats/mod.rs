@@ -30,6 +30,7 @@ use std::sync::Arc;
 pub use message_texts::MessageTexts;
 pub use one_line::one_line;
 
+use crate::codes::CodeFinder;
 use crate::domain::NumberUse;
 use crate::template::{Mistake, Template};
 
@@ -47,10 +48,19 @@ static KNOWN: [&Known; 7] = [
 /// The format of a sink: how the payload of a message is made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// A built-in format. The text is the account's name.
-    Known(&'static Known, Arc<str>),
+    /// A built-in format, and what it is told beside a message.
+    Known(&'static Known, FormatContext),
     /// The operator's own template.
     Template(Arc<Template>),
+}
+
+/// What a built-in format is told beside a message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FormatContext {
+    /// The account's name.
+    pub account: Arc<str>,
+    /// Finds the codes of messages.
+    pub codes: CodeFinder,
 }
 
 /// A built-in format.
@@ -70,8 +80,7 @@ pub struct Known {
 struct PayloadInput<'m> {
     /// The message's JSON text as the API sent it.
     raw: Box<str>,
-    /// The account's name.
-    account: &'m str,
+    context: &'m FormatContext,
     /// The number's row in the API's list of numbers, if it is known.
     number: Option<&'m str>,
 }
@@ -110,8 +119,8 @@ const JSON: &str = "application/json";
 
 impl Format {
     /// Returns the built-in format with this word, if there is one.
-    pub fn named(name: &str, account: Arc<str>) -> Option<Self> {
-        KNOWN.iter().find(|known| known.name == name).map(|known| Self::Known(known, account))
+    pub fn named(name: &str, context: FormatContext) -> Option<Self> {
+        KNOWN.iter().find(|known| known.name == name).map(|known| Self::Known(known, context))
     }
 
     /// Returns the word for the format in the configuration.
@@ -138,8 +147,8 @@ impl Format {
     /// [`Unrenderable`], from templates only.
     pub fn payload(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
         let (content_type, body) = match self {
-            Self::Known(known, account) => {
-                (known.content_type.into(), (known.write)(PayloadInput { raw, account, number }))
+            Self::Known(known, context) => {
+                (known.content_type.into(), (known.write)(PayloadInput { raw, context, number }))
             }
             Self::Template(template) => {
                 (Cow::Owned(template.content_type().to_owned()), template.render(&raw, number)?)

@@ -9,7 +9,7 @@ pub(super) static FORMAT: Known = Known {
     content_type: "text/plain; charset=utf-8",
     number_use: NumberUse::Shown,
     write: |message| {
-        let ShownMessage { heading, body } = ShownMessage::of(&message.raw, message.number);
+        let ShownMessage { heading, body } = ShownMessage::of(&message);
         format!("{heading}\n{body}")
     },
 };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Format, KNOWN, Known, message, plain_text};
+use super::{Format, FormatContext, KNOWN, Known, message, plain_text};
 use crate::codes::CodeFinder;
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
 use crate::template::Template;
@@ -67,7 +67,7 @@ fn names() -> Vec<(&'static str, Option<&'static Known>)> {
 
 impl Settings {
     /// Returns the format; `None` if the keys have an error. `payload_use`: how the sink uses its
-    /// payloads. `codes` finds the codes of messages for a template.
+    /// payloads. `codes` finds the codes of messages.
     pub fn resolve(
         self,
         at: &mut Reader<'_>,
@@ -89,7 +89,7 @@ impl Settings {
                 at.wrong(key, origin, "belongs to format = \"template\"", "");
             }
         }
-        Some(Format::Known(known, Arc::clone(account)))
+        Some(Format::Known(known, FormatContext { account: Arc::clone(account), codes: codes.clone() }))
     }
 
     fn template(self, at: &mut Reader<'_>, account: &Arc<str>, payload_use: PayloadUse) -> Option<Template> {

@@ -1,5 +1,6 @@
 //! Prepares a message for chats that show it to people.
 
+use super::PayloadInput;
 use super::fields::Fields;
 use super::number_event::event_type;
 
@@ -12,10 +13,10 @@ pub(super) struct ShownMessage {
 }
 
 impl ShownMessage {
-    pub(super) fn of(raw: &str, number: Option<&str>) -> Self {
-        let message = Fields::of(raw);
+    pub(super) fn of(input: &PayloadInput<'_>) -> Self {
+        let message = Fields::of(&input.raw);
         let text = |name: &str| message.text(name);
-        let service = number.and_then(|number| Fields::of(number).text("serviceName"));
+        let service = input.number.and_then(|number| Fields::of(number).text("serviceName"));
         let is_event = event_type(&message).is_some();
         let subject = if is_event { "JoltSMS number" } else { "SMS to" };
         let mut heading = format!("{subject} {}", text("to").unwrap_or_else(|| "an unknown number".to_owned()));
@@ -25,7 +26,7 @@ impl ShownMessage {
         if !is_event {
             heading += &format!(" from {}", text("from").unwrap_or_else(|| "an unknown sender".to_owned()));
         }
-        if let Some(code) = text("parsedCode") {
+        if let Some(code) = input.context.codes.find(&input.raw) {
             heading += &format!(", code {code}");
         }
         // A heading is one line, whatever its parts contain.

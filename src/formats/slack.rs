@@ -18,11 +18,10 @@ pub(super) static FORMAT: Known = Known {
     name: "slack",
     content_type: JSON,
     number_use: NumberUse::Shown,
-    write: |message| write(&message.raw, message.number),
+    write: |message| write(&ShownMessage::of(&message)),
 };
 
-fn write(raw: &str, number: Option<&str>) -> String {
-    let ShownMessage { heading, body } = ShownMessage::of(raw, number);
+fn write(ShownMessage { heading, body }: &ShownMessage) -> String {
     let text = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.chars().count());
     format!(
         r#"{{"text":{},"mrkdwn":false,"parse":"none","link_names":false,"unfurl_links":false,"unfurl_media":false}}"#,

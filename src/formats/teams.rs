@@ -21,14 +21,13 @@ pub(super) static FORMAT: Known = Known {
     name: "teams",
     content_type: JSON,
     number_use: NumberUse::Shown,
-    write: |message| write(&message.raw, message.number),
+    write: |message| write(&ShownMessage::of(&message)),
 };
 
-fn write(raw: &str, number: Option<&str>) -> String {
-    let ShownMessage { heading, body } = ShownMessage::of(raw, number);
+fn write(ShownMessage { heading, body }: &ShownMessage) -> String {
     let cut = |text: &str, room: usize| escaped_within(text, room, |_, _, _| None, |piece| piece.chars().count());
-    let heading = line(&cut(&heading, LONGEST / 4), "Bolder");
-    let body = cut(&body, LONGEST);
+    let heading = line(&cut(heading, LONGEST / 4), "Bolder");
+    let body = cut(body, LONGEST);
     let lines = body.splitn(MOST_LINES, '\n').map(|text| line(text, "Default"));
     let blocks: Vec<Value> = std::iter::once(heading).chain(lines).collect();
     json!({

@@ -19,7 +19,7 @@ fn account() -> Arc<str> {
 }
 
 fn known(name: &str, account: Arc<str>) -> Format {
-    Format::named(name, account).unwrap()
+    Format::named(name, FormatContext { account, codes: CodeFinder::default() }).unwrap()
 }
 
 fn all() -> [Format; 7] {
@@ -277,6 +277,20 @@ fn a_template_shows_the_code_that_the_pattern_finds_and_the_message_stays_as_it_
             (shown, message.get("code").and_then(Value::as_str)),
             (code, raw.contains("mine").then_some("mine"))
         );
+    }
+}
+
+#[test]
+fn a_jolt_event_has_the_code_that_the_pattern_finds_and_the_vendor_s_code_as_it_is_spelled() {
+    let codes = CodeFinder::parsed_or(r"PIN (\d+)").unwrap();
+    let format = Format::named("jolt-event", FormatContext { account: account(), codes }).unwrap();
+    for (raw, otp) in [
+        (r#"{"body":"PIN 12","parsedCode":4711}"#, json!(4711)),
+        (r#"{"body":"PIN 12","parsedCode":""}"#, json!("12")),
+        (r#"{"body":"none","parsedCode":""}"#, json!("")),
+        (r#"{"body":"none"}"#, json!(null)),
+    ] {
+        assert_eq!(parsed(&format, raw)["data"]["otp"], otp, "{raw}");
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) trait LineStream: Write + Send + 'static {
 pub(super) enum LineStart {
     /// The line follows the last line that was written.
     AfterLast,
-    /// The line goes to another file than the last line, or to a file that somebody has emptied.
+    /// The line goes to another file than the last line, or to a file that somebody else has cut or written to.
     Elsewhere {
         /// Whether this file ends in the middle of a line.
         is_unfinished: bool,

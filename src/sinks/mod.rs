@@ -271,7 +271,7 @@ pub enum Attempt {
 
 impl Attempt {
     /// Returns the description of what went wrong, for people; `None` if nothing did.
-    #[cfg(feature = "server-connections")]
+    #[cfg(any(feature = "server-connections", feature = "sink-kafka"))]
     pub(in crate::sinks) fn into_answer(self) -> Option<String> {
         match self {
             Self::Failed { answer, .. }

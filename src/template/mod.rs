@@ -149,6 +149,11 @@ impl Template {
         self.needs_number
     }
 
+    /// Returns the outputs for the sample messages with which every template is tried.
+    pub fn samples(&self) -> Vec<String> {
+        context::SAMPLES.iter().filter_map(|(_, raw, number)| self.render(raw, *number).ok()).collect()
+    }
+
     /// Whether details of the number stand anywhere in the template, whatever the template's conditions decide. The
     /// name `number` as a whole counts as details.
     fn names_details(&self) -> bool {

@@ -4,6 +4,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use joltsms_relay::sinks::KNOWN_TYPES;
+
 /// Reports that a test, or a part of a test, is skipped, and why. In CI, where everything must run, the test fails
 /// instead.
 ///
@@ -24,6 +26,11 @@ pub(crate) fn all_there(missing: &[String]) -> bool {
         skip(&format!("{} missing; `.ci/run peers` installs what there is to install", missing.join(", ")));
     }
     missing.is_empty()
+}
+
+/// Whether this build has the type of sinks. A build lacks a type whose cargo feature is off.
+pub(crate) fn has_type(name: &str) -> bool {
+    KNOWN_TYPES.iter().any(|known| known.name() == name && known.lacking.is_none())
 }
 
 /// Returns the path of a program, if it is installed.

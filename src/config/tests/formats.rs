@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::config::{Config, Format};
 use crate::domain::NumberUse;
+use crate::formats::FormatContext;
 
 const HTTP: &str = "[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";
 
@@ -13,7 +14,8 @@ fn format(config: &Config) -> &Format {
 #[test]
 fn formats_have_their_names_and_the_name_of_the_account() {
     for name in ["message", "jolt-event", "cloudevents", "slack", "discord"] {
-        let expected = Format::named(name, "shop-1".into()).unwrap();
+        let context = FormatContext { account: "shop-1".into(), ..FormatContext::default() };
+        let expected = Format::named(name, context).unwrap();
         let config = Machine::with_file(&format!("{HTTP}format = \"{name}\"\n[api]\naccount = \"shop-1\"\n")).load();
         assert_eq!(format(&config), &expected);
         assert_eq!(&*config.account, "shop-1");

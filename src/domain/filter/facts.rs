@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::domain::surrogates::mended;
+
 /// The details of a number: its row in `GET /v1/numbers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Details<'a> {
@@ -23,8 +25,6 @@ pub struct Facts<'a> {
     to: Option<Cow<'a, str>>,
     body: Option<Cow<'a, str>>,
     has_parsed_code: bool,
-    /// The code as a text; `None` also for a code that is no text.
-    code: Option<Cow<'a, str>>,
     /// `None`: the details of the number are not known.
     number: Option<NumberFields<'a>>,
 }
@@ -84,7 +84,6 @@ impl<'a> Facts<'a> {
             body: text(message.body),
             // Null and an empty text are no code.
             has_parsed_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
-            code: text(message.parsed_code),
             number,
         }
     }
@@ -107,11 +106,6 @@ impl<'a> Facts<'a> {
     /// The text.
     pub fn body(&self) -> Option<&str> {
         self.body.as_deref()
-    }
-
-    /// The code that the API has found in the message.
-    pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
     }
 
     /// Whether the API has found a code.
@@ -142,5 +136,9 @@ impl<'a> NumberFields<'a> {
 fn text(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct FieldText<'t>(#[serde(borrow)] Cow<'t, str>);
-    serde_json::from_str::<FieldText<'_>>(value?.get()).ok().map(|FieldText(text)| text)
+    let json = value?.get();
+    match serde_json::from_str::<FieldText<'_>>(json) {
+        Ok(FieldText(text)) => Some(text),
+        Err(_) => serde_json::from_str::<String>(&mended(json)).ok().map(Cow::Owned),
+    }
 }

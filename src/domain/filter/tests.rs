@@ -106,8 +106,12 @@ fn fields_that_are_missing_or_odd_match_nothing() {
         assert_eq!(decide(clause, &raw, Details::Absent), FilterVerdict::Wanted, "{raw}");
     }
     let pattern = CodePattern::new(r"code (\d+)").ok();
-    for (raw, has) in [(r#"{"body":"code 12"}"#, true), (r#"{"body":"code"}"#, false), (r#"{"parsedCode":"1"}"#, true)]
-    {
+    for (raw, has) in [
+        (r#"{"body":"code 12"}"#, true),
+        (r#"{"body":"code 12 \ud83d"}"#, true),
+        (r#"{"body":"code"}"#, false),
+        (r#"{"parsedCode":"1"}"#, true),
+    ] {
         let clause = Clause { has_code: Some(true), ..Clause::default() };
         let exclude = Clause { exclude: Some(Box::new(clause.clone())), ..Clause::default() };
         for (clause, expected) in [(clause, has), (exclude, !has)] {

@@ -1,78 +1,82 @@
-//! The sink that publishes, and what its attempts share.
+//! The client that publishes, and its check.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::timeout;
-
-use super::AmqpTarget;
-use super::answers::attempt;
-use super::connection::AmqpConnection;
+use super::answers::{NOT_FOUND, attempt, channel_closed};
+use super::connection::{AmqpConnection, find_place};
+use super::{AmqpMessage, AmqpTarget};
 use crate::domain::Finding;
 use crate::http::tls_client::TlsSetupError;
-use crate::sinks::server::{Connector, KeptConnection, check_online, failed};
-use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
+use crate::sinks::server::{CheckedServer, Connector, MissingPlace, ServerClient, check_online, failed};
+use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// Connects, logs in, asks whether the exchange exists, and publishes nothing.
+/// Connects, logs in, asks whether the exchange exists, and publishes nothing. If messages go to a queue without an
+/// exchange, and all to the same queue, the check asks whether the queue exists.
 pub(super) async fn check(target: &AmqpTarget, name: &str, clock: &Clock) -> Vec<Finding> {
+    let done = "logged in to";
     let connect = async {
-        let connector = target.server.connector().map_err(|error| failed(error.to_string()))?;
-        connector.connect(|stream| AmqpConnection::open(stream, target)).await?;
-        Ok("logged in to")
+        let client = AmqpPublisher::new(target).map_err(|error| failed(error.to_string()))?;
+        let queue = target.only_queue();
+        let place = queue.as_ref().map_or_else(|| target.exchange_name(), |queue| format!("queue {queue}"));
+        match client.connector.connect(|stream| find_place(stream, target, queue.as_deref(), &place)).await {
+            Ok(()) if queue.is_some() => Ok(CheckedServer::has(done, format!("the {place} exists"))),
+            Ok(()) => {
+                let found = format!("the {place} exists; whether a queue gets the messages shows with the first one");
+                Ok(CheckedServer::has(done, found))
+            }
+            Err(Attempt::Failed { answer, .. }) if answer == channel_closed(NOT_FOUND, &place) => {
+                let remedy = match queue {
+                    Some(_) => format!("declare the queue, or correct sinks.{name}.routing_key"),
+                    None => format!("declare the exchange and bind a queue to it, or correct sinks.{name}.exchange"),
+                };
+                Ok(CheckedServer::lacks(done, MissingPlace { what: answer, remedy }))
+            }
+            Err(ended) => Err(ended),
+        }
     };
     check_online(name, &target.server, clock, connect).await
 }
 
-/// A sink that publishes to an AMQP broker.
-pub(super) struct AmqpSink(Arc<AmqpPublisher>);
-
-/// What the attempts of a sink share.
-struct AmqpPublisher {
+/// A client that publishes to an AMQP broker.
+pub(super) struct AmqpPublisher {
     target: AmqpTarget,
     connector: Connector,
-    connection: KeptConnection<AmqpConnection>,
 }
 
-impl AmqpSink {
-    /// Makes the sink. Nothing is connected yet.
+impl AmqpPublisher {
+    /// Makes the client. Nothing is connected yet.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
     pub(super) fn new(target: &AmqpTarget) -> Result<Self, TlsSetupError> {
-        let connector = target.server.connector()?;
-        Ok(Self(Arc::new(AmqpPublisher { target: target.clone(), connector, connection: KeptConnection::new() })))
+        Ok(Self { target: target.clone(), connector: target.server.connector()? })
     }
 }
 
-impl Sink for AmqpSink {
-    fn takes_lines(&self) -> bool {
-        false
+impl ServerClient for AmqpPublisher {
+    type Connection = AmqpConnection;
+    type Message = AmqpMessage;
+
+    const ANSWER: &'static str = "confirm";
+
+    fn patience(&self) -> Duration {
+        self.target.server.timeout
     }
 
-    fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let publisher = Arc::clone(&self.0);
-        Box::pin(async move {
-            let patience = publisher.target.server.timeout;
-            let mut used = None;
-            match (timeout(patience, publisher.publish(outgoing, &mut used)).await, used) {
-                (Ok(Ok(attempt) | Err(attempt)), _) => attempt,
-                (Err(_), None) => failed(format!("no connection within {patience:?}")),
-                (Err(_), Some(connection)) => match connection.give_up_unless_blocked() {
-                    Some(answer) => attempt(answer),
-                    None => failed(format!("no confirm within {patience:?}")),
-                },
-            }
-        })
+    fn message(&self, outgoing: Outgoing) -> Result<AmqpMessage, String> {
+        self.target.message(outgoing)
     }
-}
 
-impl AmqpPublisher {
-    /// Publishes a message. `used` becomes the connection that is used.
-    async fn publish(&self, outgoing: Outgoing, used: &mut Option<Arc<AmqpConnection>>) -> Result<Attempt, Attempt> {
-        let target = &self.target;
-        let message = target.message(outgoing).map_err(|answer| Attempt::Rejected { status: None, answer })?;
-        let connect = self.connector.connect(|stream| AmqpConnection::open(stream, target));
-        let connection = used.insert(self.connection.get(connect).await?);
-        Ok(attempt(connection.publish(message).await.map_err(failed)?))
+    async fn connect(&self) -> Result<AmqpConnection, Attempt> {
+        self.connector.connect(|stream| AmqpConnection::open(stream, &self.target)).await
+    }
+
+    async fn send(&self, message: AmqpMessage, connection: &AmqpConnection) -> Attempt {
+        connection.publish(message).await.map_or_else(failed, attempt)
+    }
+
+    fn refusal(&self, connection: &AmqpConnection) -> Option<Attempt> {
+        connection.block().map(attempt)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use amq_protocol::frame::AMQPFrame;
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, exchange};
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, exchange, queue};
 use amq_protocol::types::ShortString;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -39,6 +39,10 @@ impl Reusable for AmqpConnection {
     fn is_open(&self) -> bool {
         self.conversation.is_open()
     }
+
+    fn give_up(&self) {
+        self.conversation.give_up();
+    }
 }
 
 impl AmqpConnection {
@@ -47,9 +51,10 @@ impl AmqpConnection {
     /// # Errors
     /// The failed attempt.
     pub(super) async fn open(stream: ServerStream, target: &AmqpTarget) -> Result<Self, Attempt> {
-        let mut greeting = Greeting { stream, read: BytesMut::new(), exchange: target.exchange_name() };
+        let mut greeting = Greeting { stream, read: BytesMut::new(), place: target.exchange_name() };
         let longest_frame = greeting.log_in(target).await?;
         greeting.open_channel(target).await?;
+        greeting.ask_for_confirms().await?;
         let block = SharedBlock::default();
         let protocol = AmqpProtocol {
             exchange: short(target.exchange.as_str()).map_err(failed)?,
@@ -72,14 +77,29 @@ impl AmqpConnection {
         self.conversation.ask(message).await
     }
 
-    /// Tells what it means that a message is not answered in time; `None` if nothing is known. A broker that takes no
-    /// messages at the moment is not silent, so the connection stays. Otherwise no further attempt uses the connection.
-    pub(super) fn give_up_unless_blocked(&self) -> Option<AmqpAnswer> {
-        let block = self.block.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if block.is_none() {
-            self.conversation.give_up();
-        }
-        block.map(AmqpAnswer::Blocked)
+    /// Returns the answer to all messages while the broker takes none; `None`: the broker takes messages.
+    pub(super) fn block(&self) -> Option<AmqpAnswer> {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner).clone().map(AmqpAnswer::Blocked)
+    }
+}
+
+/// Logs in on a new stream, and asks whether the exchange exists, and the queue, if one is named. `place` names for people
+/// what is asked for.
+///
+/// # Errors
+/// The attempt that would end with the broker's answer.
+pub(super) async fn find_place(
+    stream: ServerStream,
+    target: &AmqpTarget,
+    queue: Option<&str>,
+    place: &str,
+) -> Result<(), Attempt> {
+    let mut greeting = Greeting { stream, read: BytesMut::new(), place: place.to_owned() };
+    greeting.log_in(target).await?;
+    greeting.open_channel(target).await?;
+    match queue {
+        Some(queue) => greeting.ask_for_queue(queue).await,
+        None => Ok(()),
     }
 }
 
@@ -87,7 +107,8 @@ impl AmqpConnection {
 struct Greeting {
     stream: ServerStream,
     read: BytesMut,
-    exchange: String,
+    /// Names for people the exchange or the queue that the broker is asked for.
+    place: String,
 }
 
 impl Greeting {
@@ -124,7 +145,7 @@ impl Greeting {
         }
     }
 
-    /// Opens the channel, asks whether the exchange exists, and asks for confirms.
+    /// Opens the channel, and asks whether the exchange exists.
     async fn open_channel(&mut self, target: &AmqpTarget) -> Result<(), Attempt> {
         let open = AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}));
         let AMQPClass::Channel(channel::AMQPMethod::OpenOk(_)) = self.ask_channel(open).await? else {
@@ -139,6 +160,21 @@ impl Greeting {
                 return Err(unexpected());
             };
         }
+        Ok(())
+    }
+
+    /// Asks whether a queue exists.
+    async fn ask_for_queue(&mut self, queue: &str) -> Result<(), Attempt> {
+        let queue = short(queue).map_err(failed)?;
+        let declare = queue::Declare { queue, passive: true, ..queue::Declare::default() };
+        match self.ask_channel(AMQPClass::Queue(queue::AMQPMethod::Declare(declare))).await? {
+            AMQPClass::Queue(queue::AMQPMethod::DeclareOk(_)) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks the broker to confirm each message.
+    async fn ask_for_confirms(&mut self) -> Result<(), Attempt> {
         let select = AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: false }));
         match self.ask_channel(select).await? {
             AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(_)) => Ok(()),
@@ -152,7 +188,7 @@ impl Greeting {
         self.send(&out).await?;
         match self.next_method().await? {
             AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
-                Err(failed(channel_closed(close.reply_code, &self.exchange)))
+                Err(failed(channel_closed(close.reply_code, &self.place)))
             }
             method => Ok(method),
         }

@@ -20,6 +20,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::http::webhook_id::webhook_id;
+#[cfg(feature = "sink-amqp")]
+use super::server::ServerSink;
 use super::server::SinkServer;
 #[cfg(feature = "sink-amqp")]
 use super::{OnlineCheck, Sink, SinkBuildError};
@@ -91,9 +93,18 @@ impl AmqpTarget {
     /// Names the exchange for people.
     fn exchange_name(&self) -> String {
         match self.exchange.as_str() {
-            "" => "the default exchange".to_owned(),
+            "" => "default exchange".to_owned(),
             name => format!("exchange {}", Sanitized::line(name)),
         }
+    }
+
+    /// Returns the queue to which all messages go without an exchange; `None`: there is an exchange, or the queue depends
+    /// on the message.
+    #[cfg(feature = "sink-amqp")]
+    fn only_queue(&self) -> Option<String> {
+        let mut names = self.routing_key.samples().into_iter().filter(|_| self.exchange.is_empty());
+        let first = names.next()?;
+        names.all(|name| name == first).then_some(first)
     }
 }
 
@@ -121,7 +132,7 @@ impl Target for AmqpTarget {
 
     #[cfg(feature = "sink-amqp")]
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
-        Ok(Arc::new(client::AmqpSink::new(self)?))
+        Ok(Arc::new(ServerSink::new(client::AmqpPublisher::new(self)?)))
     }
 }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::{Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkBuildError, SinkType, Target};
+use crate::codes::CodeFinder;
 use crate::domain::filter::{Details, Facts};
 use crate::domain::{Finding, Sanitized};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
@@ -50,6 +51,8 @@ struct ExecTarget {
     timeout: Duration,
     /// The exit statuses by which the program rejects a message for good.
     reject: Vec<u16>,
+    /// Finds the code that the program is told.
+    codes: CodeFinder,
 }
 
 impl SinkType for ExecType {
@@ -62,7 +65,7 @@ impl SinkType for ExecType {
     }
 
     fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
-        Some(Arc::new(settings::Settings::read(at).resolve(at, context.is_meant)?))
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context)?))
     }
 }
 
@@ -82,7 +85,7 @@ impl Target for ExecTarget {
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
         let mut head = format!("{}\n", self.describe());
-        for (name, value) in message_variables(&outgoing) {
+        for (name, value) in message_variables(&outgoing, &self.codes) {
             head += &format!("{name}: {}\n", Sanitized::line(&value));
         }
         Ok(Preview { head: head + "\n", body: outgoing.body })
@@ -101,7 +104,7 @@ impl Target for ExecTarget {
 /// Hides arguments and variables, which may be secrets.
 impl fmt::Debug for ExecTarget {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, arguments, environment, timeout, reject } = self;
+        let Self { program, arguments, environment, timeout, reject, codes: _ } = self;
         let names: Vec<_> = environment.iter().map(|(name, value)| (name, value.len())).collect();
         out.debug_struct("Exec")
             .field("program", program)
@@ -122,10 +125,10 @@ impl Sink for ExecSink {
     }
 
     fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let ExecTarget { program, arguments, environment, timeout, reject } = self.0.clone();
+        let ExecTarget { program, arguments, environment, timeout, reject, codes } = self.0.clone();
         Box::pin(async move {
             let mut command = Command::new(program);
-            command.args(arguments).env_clear().envs(environment).envs(message_variables(&outgoing));
+            command.args(arguments).env_clear().envs(environment).envs(message_variables(&outgoing, &codes));
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
             let end = run::run(command, &outgoing.body, timeout).await;
             exit::attempt(end, &reject, timeout)
@@ -135,10 +138,11 @@ impl Sink for ExecSink {
 
 /// The variables that describe a message: id, sender, receiving number and code. A field that the message does not have
 /// is an empty text.
-fn message_variables(outgoing: &Outgoing) -> Vec<(String, String)> {
+fn message_variables(outgoing: &Outgoing, codes: &CodeFinder) -> Vec<(String, String)> {
     let facts = Facts::read(&outgoing.message, Details::Absent);
+    let code = codes.find(&outgoing.message);
     let values =
-        [("ID", Some(outgoing.id.as_str())), ("FROM", facts.from()), ("TO", facts.to()), ("CODE", facts.code())];
+        [("ID", Some(outgoing.id.as_str())), ("FROM", facts.from()), ("TO", facts.to()), ("CODE", code.as_deref())];
     let variable = |(name, value): (&str, Option<&str>)| {
         // The system takes no NUL in a variable, and no variable of any length.
         let value = value.unwrap_or_default().chars().filter(|next| *next != '\0').take(LONGEST_VALUE).collect();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{ExecTarget, MESSAGE_VARIABLES, program};
 use crate::http::settings as http;
 use crate::settings::{self, Member, Reader, Texts, settings};
+use crate::sinks::ReadContext;
 
 /// The exit statuses that `reject_exit` may contain: all but that of success.
 const REJECTABLE: RangeInclusive<u16> = 1..=255;
@@ -33,11 +34,10 @@ settings! {
 }
 
 impl Settings {
-    /// Returns the program; `None` if a required key is missing or wrong. Errors are added to the report. `is_meant`:
-    /// the sink is of this type.
-    pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<ExecTarget> {
+    /// Returns the program; `None` if a required key is missing or wrong. Errors are added to the report.
+    pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<ExecTarget> {
         let own = variables(at, self.env);
-        if is_meant {
+        if context.is_meant {
             let message = format!("`{}` is missing: an exec sink needs it", at.name("command"));
             at.missing(&["command"], at.place(), message, "");
         }
@@ -45,7 +45,8 @@ impl Settings {
         let inherited = INHERITED.iter().map(OsStr::new).filter_map(|name| at.environment().get_key_value(name));
         let inherited = inherited.map(|(name, value)| (name.clone(), value.clone()));
         let environment = inherited.chain(own).collect();
-        Some(ExecTarget { program, arguments, environment, timeout: self.timeout, reject: self.reject_exit })
+        let (timeout, reject, codes) = (self.timeout, self.reject_exit, context.codes.clone());
+        Some(ExecTarget { program, arguments, environment, timeout, reject, codes })
     }
 }
 

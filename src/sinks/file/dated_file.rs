@@ -20,7 +20,7 @@ pub(super) struct DatedFile<N> {
 struct OpenFile {
     path: PathBuf,
     file: RegularFile,
-    /// The least length that the file has, unless somebody cuts it.
+    /// The length that the file has, unless somebody else cuts it or writes to it.
     length: u64,
 }
 
@@ -39,9 +39,9 @@ impl<N: Fn() -> PathBuf + Send + 'static> LineStream for DatedFile<N> {
             && files::is_at(open.file.file(), &path)?
         {
             let length = open.file.file().metadata()?.len();
-            let was_cut = length < open.length;
+            let was_changed = length != open.length;
             open.length = length;
-            return Ok(match was_cut {
+            return Ok(match was_changed {
                 true => LineStart::Elsewhere { is_unfinished: is_unfinished(&open.file) },
                 false => LineStart::AfterLast,
             });
@@ -96,7 +96,7 @@ impl<N> Write for DatedFile<N> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -104,6 +104,10 @@ mod tests {
     const AFTER_LAST: LineStart = LineStart::AfterLast;
     const FINISHED: LineStart = LineStart::Elsewhere { is_unfinished: false };
     const UNFINISHED: LineStart = LineStart::Elsewhere { is_unfinished: true };
+
+    fn append(path: &PathBuf, text: &str) {
+        File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
 
     #[test]
     fn each_line_goes_to_the_file_that_has_the_name() {
@@ -137,6 +141,10 @@ mod tests {
         fs::write(&second, "").unwrap();
         line("j\n", FINISHED);
         line("k\n", AFTER_LAST);
+        append(&second, "by another program\n");
+        line("m\n", FINISHED);
+        append(&second, "torn by another program");
+        line("n\n", UNFINISHED);
         fs::write(&second, "x").unwrap();
         line("l\n", UNFINISHED);
         file.flush().unwrap();

@@ -51,7 +51,8 @@ pub(super) fn connection(code: Code) -> Attempt {
     }
 }
 
-fn failed(answer: &str) -> Attempt {
+/// A failed attempt of which only the words are known.
+pub(super) fn failed(answer: &str) -> Attempt {
     Attempt::Failed { status: None, retry_after: None, answer: answer.to_owned() }
 }
 

@@ -7,60 +7,54 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 
-use super::answers::{connection, not_delivered};
+use super::answers::{connection, failed, not_delivered};
 use super::{KafkaRecord, KafkaTarget, WEBHOOK_ID};
 use crate::domain::Finding;
+use crate::sinks::server::{CheckedServer, MissingPlace, check_online};
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::time::Clock;
 
 /// Connects, asks for the topic, and produces nothing.
 pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Vec<Finding> {
-    let subject = format!("{name}: connection");
-    let begun = clock.monotonic();
-    let target = target.clone();
-    let brokers = target.brokers.clone();
-    let asked = tokio::task::spawn_blocking(move || ask_for_topic(&target)).await;
-    let asked = asked.unwrap_or_else(|_| Err("the client of Kafka has failed".to_owned()));
-    vec![match asked {
-        Ok(()) => {
-            let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
-            Finding::works(subject, format!("found the topic at {brokers} in {millis} ms; no message was sent"))
+    let ask = async {
+        let target = target.clone();
+        let asked = tokio::task::spawn_blocking(move || has_topic(&target)).await;
+        let has_topic = asked.unwrap_or_else(|_| Err(failed("the client of Kafka has failed")))?;
+        if has_topic {
+            return Ok(CheckedServer::works("found the topic at"));
         }
-        Err(why) => {
-            let remedy = format!("check brokers, topic and properties of sinks.{name}, and the log of the brokers");
-            Finding::fails(subject, format!("{brokers}: {why}"), remedy)
-        }
-    }]
+        let what = "the topic does not exist".to_owned();
+        let remedy = format!(
+            "make the topic, or correct sinks.{name}.topic; brokers that make topics by themselves make it with the first message"
+        );
+        Ok(CheckedServer::lacks("connected to", MissingPlace { what, remedy }))
+    };
+    check_online(name, &target.brokers, clock, ask).await
 }
 
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// The reason why they do not have it, in words.
-fn ask_for_topic(target: &KafkaTarget) -> Result<(), String> {
+/// The attempt that would end with the same reason.
+fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
     // A question must not make the topic.
     config.set("allow.auto.create.topics", "false");
     let notes = ConnectionNotes::default();
-    let producer: FutureProducer<ConnectionNotes> =
-        config.create_with_context(notes.clone()).map_err(|error| wrong_properties(&error))?;
-    let words = |attempt| match attempt {
-        Attempt::Failed { answer, .. } | Attempt::Gone { answer, .. } => answer,
-        _ => "no answer".to_owned(),
-    };
+    let producer: Result<FutureProducer<ConnectionNotes>, _> = config.create_with_context(notes.clone());
+    let producer = producer.map_err(|error| failed(&wrong_properties(&error)))?;
     let metadata = producer.client().fetch_metadata(Some(&target.topic), target.timeout).map_err(|error| {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        words(connection(notes.last().unwrap_or(code)))
+        connection(notes.last().unwrap_or(code))
     })?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == target.topic);
-    match topic.map(MetadataTopic::error) {
-        Some(None) => Ok(()),
-        Some(Some(error)) => Err(words(not_delivered(error.into(), None, target.timeout))),
-        None => Err("the topic does not exist".to_owned()),
+    match topic.map(|topic| topic.error().map(RDKafkaErrorCode::from)) {
+        Some(None) => Ok(true),
+        None | Some(Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(false),
+        Some(Some(code)) => Err(not_delivered(code, None, target.timeout)),
     }
 }
 

@@ -23,15 +23,13 @@ pub(super) enum BrokerAnswer {
     Received(PubRecReason),
     /// The message is longer than the broker takes, in bytes.
     TooLong { most: u32 },
-    /// There will be no answer. The text tells why, in words.
-    Lost(String),
 }
 
 /// Decides what an answer to a publication means.
 ///
 /// # Errors
 /// The attempt that ends with this answer, if the broker does not have the message.
-pub(super) fn acknowledgement(answer: BrokerAnswer) -> Result<Acknowledgement, Attempt> {
+pub(super) fn acknowledgement(answer: &BrokerAnswer) -> Result<Acknowledgement, Attempt> {
     use {PubAckReason as Ack, PubRecReason as Rec};
     let refused = |words: &str| failed(format!("the broker refuses the message: {words}"));
     let rejected =
@@ -65,7 +63,6 @@ pub(super) fn acknowledgement(answer: BrokerAnswer) -> Result<Acknowledgement, A
         BrokerAnswer::TooLong { most } => {
             Attempt::Rejected { status: None, answer: format!("longer than the {most} bytes that the broker takes") }
         }
-        BrokerAnswer::Lost(why) => failed(why),
     })
 }
 
@@ -120,10 +117,10 @@ mod tests {
     #[test]
     fn answers_to_publications() {
         use PubAckReason as Ack;
-        assert_eq!(acknowledgement(BrokerAnswer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
+        assert_eq!(acknowledgement(&BrokerAnswer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
         let nobody = BrokerAnswer::Acknowledged(Ack::NoMatchingSubscribers);
-        assert_eq!(acknowledgement(nobody), Ok(Acknowledgement::WithoutSubscribers));
-        assert_eq!(acknowledgement(BrokerAnswer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
+        assert_eq!(acknowledgement(&nobody), Ok(Acknowledgement::WithoutSubscribers));
+        assert_eq!(acknowledgement(&BrokerAnswer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
         for (answer, expected) in [
             (BrokerAnswer::Acknowledged(Ack::QuotaExceeded), "busy"),
             (BrokerAnswer::Acknowledged(Ack::NotAuthorized), "failed"),
@@ -132,9 +129,8 @@ mod tests {
             (BrokerAnswer::Received(PubRecReason::PayloadFormatInvalid), "rejected"),
             (BrokerAnswer::Received(PubRecReason::QuotaExceeded), "busy"),
             (BrokerAnswer::TooLong { most: 10 }, "rejected"),
-            (BrokerAnswer::Lost("x".to_owned()), "failed"),
         ] {
-            assert_eq!(kind(&acknowledgement(answer.clone()).unwrap_err()), expected, "{answer:?}");
+            assert_eq!(kind(&acknowledgement(&answer).unwrap_err()), expected, "{answer:?}");
         }
     }
 

@@ -1,27 +1,22 @@
 //! A connection to an MQTT 5 broker on which publications can be awaited until they are acknowledged.
-//!
-//! A task owns the stream. It writes the publications, reads the answers, and sends a ping when nothing was sent for a
-//! while. When the connection ends for any reason, all publications that wait for an answer get the reason.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
-    Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Login, Packet, PingReq, PubRecReason, PubRel,
-    Publish, PublishProperties,
+    ConnAckProperties, Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Login, Packet, PingReq,
+    PubRecReason, PubRel, Publish, PublishProperties,
 };
 use rumqttc::v5::mqttbytes::{Error as PacketError, QoS};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{interval, timeout};
+use tokio::sync::Semaphore;
 
 use super::answers::{BrokerAnswer, disconnected, login};
 use super::publication::{Publication, WEBHOOK_ID};
 use crate::sinks::Attempt;
-use crate::sinks::server::{Reusable, ServerLogin, ServerStream, failed, words};
+use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, ServerLogin, ServerStream, failed, words};
 
 /// The longest silence of the client, unless the broker wants a shorter one.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -37,25 +32,23 @@ pub(super) struct LoginOptions {
 
 /// An open connection.
 pub(super) struct BrokerConnection {
-    requests: mpsc::UnboundedSender<Request>,
+    conversation: Conversation<MqttProtocol>,
     /// The publications that may still be begun; brokers limit how many wait for an answer.
     window: Semaphore,
     longest_packet: Option<u32>,
     highest_qos: u8,
-    /// Whether the connection was given up.
-    is_given_up: AtomicBool,
-    end: SharedEnd,
+    /// The numbers whose sensors Home Assistant was told of on this connection. The broker keeps what Home Assistant was
+    /// told, but another broker may stand at the address when the next connection is made.
+    pub(super) announced: Mutex<BTreeSet<String>>,
 }
-
-/// Why the connection ended, once it has.
-type SharedEnd = Arc<Mutex<Option<String>>>;
-
-/// A publication that is to be written, and the place for its answer.
-type Request = (Publish, oneshot::Sender<BrokerAnswer>);
 
 impl Reusable for BrokerConnection {
     fn is_open(&self) -> bool {
-        !self.requests.is_closed() && !self.is_given_up.load(Ordering::Relaxed)
+        self.conversation.is_open()
+    }
+
+    fn give_up(&self) {
+        self.conversation.give_up();
     }
 }
 
@@ -75,6 +68,7 @@ impl BrokerConnection {
         let packet = Packet::Connect(connect, None, credentials);
         packet.write(&mut written, None).map_err(|error| failed(format!("no login can be written: {error}")))?;
         stream.write_all(&written).await.map_err(|error| failed(words(&error)))?;
+        stream.flush().await.map_err(|error| failed(words(&error)))?;
         let mut read = BytesMut::new();
         let acknowledged = match next_packet(&mut stream, &mut read).await.map_err(failed)? {
             Packet::ConnAck(acknowledged) => acknowledged,
@@ -83,34 +77,19 @@ impl BrokerConnection {
         };
         login(acknowledged.code)?;
         let properties = acknowledged.properties;
-        let limit = |limit: fn(&rumqttc::v5::mqttbytes::v5::ConnAckProperties) -> Option<u16>| {
-            properties.as_ref().and_then(limit)
-        };
+        let limit = |limit: fn(&ConnAckProperties) -> Option<u16>| properties.as_ref().and_then(limit);
         let window = limit(|limits| limits.receive_max).unwrap_or(u16::MAX);
         // A broker that wants no pings says 0.
         let keep_alive = match limit(|limits| limits.server_keep_alive) {
             Some(seconds @ 1..) => KEEP_ALIVE.min(Duration::from_secs(seconds.into())),
             Some(0) | None => KEEP_ALIVE,
         };
-        let (requests, waiting) = mpsc::unbounded_channel();
-        let end = SharedEnd::default();
-        let task = ConnectionTask {
-            stream,
-            read,
-            waiting,
-            begun: HashMap::new(),
-            last_id: 0,
-            keep_alive,
-            end: Arc::clone(&end),
-        };
-        tokio::spawn(task.run());
         Ok(Self {
-            requests,
+            conversation: Conversation::start(stream, read, MqttProtocol::default(), keep_alive),
             window: Semaphore::new(window.into()),
             longest_packet: properties.as_ref().and_then(|limits| limits.max_packet_size),
             highest_qos: properties.as_ref().and_then(|limits| limits.max_qos).unwrap_or(2),
-            is_given_up: AtomicBool::new(false),
-            end,
+            announced: Mutex::default(),
         })
     }
 
@@ -131,9 +110,12 @@ impl BrokerConnection {
     }
 
     /// Publishes a message, and waits for the answer.
-    pub(super) async fn publish(&self, publication: Publication, qos: u8) -> BrokerAnswer {
-        let lost = || BrokerAnswer::Lost(self.why_it_ended());
-        let Ok(_permit) = self.window.acquire().await else { return lost() };
+    ///
+    /// # Errors
+    /// The reason why there will be no answer, in words.
+    pub(super) async fn publish(&self, publication: Publication, qos: u8) -> Result<BrokerAnswer, String> {
+        // The window is never closed.
+        let _permit = self.window.acquire().await.map_err(|_| "connection closed")?;
         let Publication { topic, retain, id, content_type, body } = publication;
         let qos = if qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         let properties = PublishProperties {
@@ -145,132 +127,32 @@ impl BrokerConnection {
         let publish = Publish { retain, ..Publish::new(topic, qos, Bytes::from(body), Some(properties)) };
         // The packet gets its number, of two bytes, later.
         if let Some(most) = self.longest_packet.filter(|most| publish.size() + 2 > *most as usize) {
-            return BrokerAnswer::TooLong { most };
+            return Ok(BrokerAnswer::TooLong { most });
         }
-        let (answer, answered) = oneshot::channel();
-        if self.requests.send((publish, answer)).is_err() {
-            return lost();
-        }
-        answered.await.unwrap_or_else(|_| lost())
-    }
-
-    /// Gives the connection up: no further attempt uses it. The connection is closed when no attempt uses it any more.
-    pub(super) fn give_up(&self) {
-        self.is_given_up.store(true, Ordering::Relaxed);
-    }
-
-    fn why_it_ended(&self) -> String {
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        end.unwrap_or_else(|| "connection closed".to_owned())
+        self.conversation.ask(publish).await
     }
 }
 
-/// The task of a connection.
-struct ConnectionTask {
-    stream: ServerStream,
-    /// What was read and makes no whole packet yet.
-    read: BytesMut,
-    waiting: mpsc::UnboundedReceiver<Request>,
+/// The protocol after the login.
+#[derive(Default)]
+struct MqttProtocol {
     /// The publications that wait for an answer, by their number on the connection.
     begun: HashMap<u16, Begun>,
     last_id: u16,
-    keep_alive: Duration,
-    end: SharedEnd,
 }
 
 struct Begun {
-    answer: oneshot::Sender<BrokerAnswer>,
+    reply: Reply<BrokerAnswer>,
     /// With QoS 2, the broker's decision, until it has confirmed the end of the exchange.
     decision: Option<BrokerAnswer>,
 }
 
-impl ConnectionTask {
-    async fn run(mut self) {
-        let why = self.work().await.unwrap_or_else(|why| why);
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
-        // Nobody begins anything any more.
-        self.waiting.close();
-        for (_, begun) in self.begun.drain() {
-            begun.answer.send(BrokerAnswer::Lost(why.clone())).ok();
-        }
-    }
-
-    /// Works until the connection ends, and returns the reason.
-    async fn work(&mut self) -> Result<String, String> {
-        let mut silence = interval(self.keep_alive);
-        silence.reset();
-        let mut awaits_ping = false;
-        loop {
-            let mut written = BytesMut::new();
-            tokio::select! {
-                packet = next_packet(&mut self.stream, &mut self.read) => match packet? {
-                    Packet::PingResp(_) => awaits_ping = false,
-                    Packet::Disconnect(Disconnect { reason_code, .. }) => return Ok(disconnected(reason_code)),
-                    packet => self.take(packet, &mut written)?,
-                },
-                request = self.waiting.recv() => match request {
-                    Some((publish, answer)) => {
-                        self.begin(publish, answer, &mut written)?;
-                        // Whatever waits beside it leaves in the same write.
-                        while let Ok((publish, answer)) = self.waiting.try_recv() {
-                            self.begin(publish, answer, &mut written)?;
-                        }
-                    }
-                    None => {
-                        let farewell = Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection));
-                        write(&farewell, &mut written)?;
-                        self.send(&written).await?;
-                        return Ok("connection given up".to_owned());
-                    }
-                },
-                _ = silence.tick() => {
-                    if awaits_ping {
-                        return Ok(format!("the broker did not answer a ping within {:?}", self.keep_alive));
-                    }
-                    awaits_ping = true;
-                    write(&Packet::PingReq(PingReq), &mut written)?;
-                }
-            }
-            if !written.is_empty() {
-                self.send(&written).await?;
-                if !awaits_ping {
-                    silence.reset();
-                }
-            }
-        }
-    }
-
-    async fn send(&mut self, written: &[u8]) -> Result<(), String> {
-        let writing = async {
-            self.stream.write_all(written).await?;
-            self.stream.flush().await
-        };
-        match timeout(self.keep_alive, writing).await {
-            Ok(sent) => sent.map_err(|error| words(&error)),
-            Err(_) => Err(format!("the broker took nothing within {:?}", self.keep_alive)),
-        }
-    }
-
-    fn begin(
-        &mut self,
-        publish: Publish,
-        answer: oneshot::Sender<BrokerAnswer>,
-        out: &mut BytesMut,
-    ) -> Result<(), String> {
-        // The window is smaller than the count of numbers, so there is a free one.
-        loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if !self.begun.contains_key(&self.last_id) {
-                break;
-            }
-        }
-        self.begun.insert(self.last_id, Begun { answer, decision: None });
-        write(&Packet::Publish(Publish { pkid: self.last_id, ..publish }), out)
-    }
-
-    /// Takes a packet that answers a publication.
+impl MqttProtocol {
+    /// Takes a packet of the broker.
     fn take(&mut self, packet: Packet, out: &mut BytesMut) -> Result<(), String> {
         let answered = match packet {
+            Packet::PingResp(_) => None,
+            Packet::Disconnect(Disconnect { reason_code, .. }) => return Err(disconnected(reason_code)),
             Packet::PubAck(ack) => {
                 self.begun.remove(&ack.pkid).map(|begun| (begun, BrokerAnswer::Acknowledged(ack.reason)))
             }
@@ -289,9 +171,40 @@ impl ConnectionTask {
         };
         if let Some((begun, answer)) = answered {
             // An attempt that was given up does not wait any more.
-            begun.answer.send(answer).ok();
+            begun.reply.send(answer).ok();
         }
         Ok(())
+    }
+}
+
+impl RequestProtocol for MqttProtocol {
+    type Request = Publish;
+    type Answer = BrokerAnswer;
+
+    fn write(&mut self, publish: Publish, reply: Reply<BrokerAnswer>, out: &mut BytesMut) -> Result<(), String> {
+        // The window is smaller than the count of numbers, so there is a free one.
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.begun.contains_key(&self.last_id) {
+                break;
+            }
+        }
+        self.begun.insert(self.last_id, Begun { reply, decision: None });
+        write(&Packet::Publish(Publish { pkid: self.last_id, ..publish }), out)
+    }
+
+    fn read(&mut self, read: &mut BytesMut, out: &mut BytesMut) -> Result<bool, String> {
+        let Some(packet) = take_packet(read)? else { return Ok(false) };
+        self.take(packet, out)?;
+        Ok(true)
+    }
+
+    fn ping(&mut self, out: &mut BytesMut) -> Result<(), String> {
+        write(&Packet::PingReq(PingReq), out)
+    }
+
+    fn farewell(&mut self, out: &mut BytesMut) -> Result<(), String> {
+        write(&Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)), out)
     }
 }
 
@@ -299,21 +212,102 @@ fn write(packet: &Packet, out: &mut BytesMut) -> Result<(), String> {
     packet.write(out, None).map(drop).map_err(|error| format!("a packet cannot be written: {error}"))
 }
 
-/// Reads the next packet. A packet of which a part was read stays in `read` if the future is dropped.
+/// Takes the next packet from the buffer; `None`: the packet is not whole yet.
+///
+/// # Errors
+/// What the broker sent instead of a packet, in words.
+fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String> {
+    match Packet::read(read, Some(LONGEST_ANSWER)) {
+        Ok(packet) => Ok(Some(packet)),
+        Err(PacketError::InsufficientBytes(_)) => Ok(None),
+        // A farewell without a reason has nothing but its first byte.
+        Err(PacketError::PayloadRequired) => Err("the broker closes the connection".to_owned()),
+        Err(_) => Err("the answer is not MQTT 5".to_owned()),
+    }
+}
+
+/// Reads the next packet.
 ///
 /// # Errors
 /// The reason why there will be no packet, in words.
 async fn next_packet(stream: &mut ServerStream, read: &mut BytesMut) -> Result<Packet, String> {
     loop {
-        match Packet::read(read, Some(LONGEST_ANSWER)) {
-            Ok(packet) => return Ok(packet),
-            Err(PacketError::InsufficientBytes(_)) => {}
-            // A farewell without a reason has nothing but its first byte.
-            Err(PacketError::PayloadRequired) => return Err("the broker closes the connection".to_owned()),
-            Err(_) => return Err("the answer is not MQTT 5".to_owned()),
+        if let Some(packet) = take_packet(read)? {
+            return Ok(packet);
         }
         if stream.read_buf(read).await.map_err(|error| words(&error))? == 0 {
             return Err("connection closed by the other side".to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::v5::mqttbytes::v5::{PubAck, PubAckReason, PubComp, PubRec};
+    use tokio::sync::oneshot::{self, Receiver};
+
+    use super::*;
+
+    fn publish(protocol: &mut MqttProtocol, qos: QoS) -> Receiver<BrokerAnswer> {
+        let (reply, answered) = oneshot::channel();
+        protocol.write(Publish::new("sms", qos, "hello", None), reply, &mut BytesMut::new()).unwrap();
+        answered
+    }
+
+    /// Lets the protocol read packets, and returns what it writes.
+    fn hear(protocol: &mut MqttProtocol, packets: &[Packet]) -> Result<BytesMut, String> {
+        let (mut read, mut out) = (BytesMut::new(), BytesMut::new());
+        packets.iter().for_each(|packet| write(packet, &mut read).unwrap());
+        while protocol.read(&mut read, &mut out)? {}
+        assert!(read.is_empty());
+        Ok(out)
+    }
+
+    #[test]
+    fn each_publication_gets_its_own_answer() {
+        let mut protocol = MqttProtocol::default();
+        let mut answers = [1, 2].map(|_| publish(&mut protocol, QoS::AtLeastOnce));
+        let refused = PubAck { reason: PubAckReason::QuotaExceeded, ..PubAck::new(1, None) };
+        let unknown = PubAck::new(9, None);
+        let packets = [PubAck::new(2, None), unknown, refused].map(Packet::PubAck);
+        assert!(hear(&mut protocol, &packets).unwrap().is_empty());
+        let answers = answers.each_mut().map(|answer| answer.try_recv().unwrap());
+        let expected = [PubAckReason::QuotaExceeded, PubAckReason::Success].map(BrokerAnswer::Acknowledged);
+        assert_eq!(answers, expected);
+        assert!(protocol.begun.is_empty());
+    }
+
+    #[test]
+    fn with_qos_2_the_exchange_is_ended_before_the_answer_counts() {
+        let mut protocol = MqttProtocol::default();
+        let mut answer = publish(&mut protocol, QoS::ExactlyOnce);
+        let mut released = BytesMut::new();
+        write(&Packet::PubRel(PubRel::new(1, None)), &mut released).unwrap();
+        assert_eq!(hear(&mut protocol, &[Packet::PubRec(PubRec::new(1, None))]).unwrap(), released);
+        assert!(answer.try_recv().is_err());
+        hear(&mut protocol, &[Packet::PubComp(PubComp::new(1, None))]).unwrap();
+        assert_eq!(answer.try_recv(), Ok(BrokerAnswer::Received(PubRecReason::Success)));
+        let mut refused = publish(&mut protocol, QoS::ExactlyOnce);
+        let answer = PubRec { reason: PubRecReason::NotAuthorized, ..PubRec::new(2, None) };
+        assert!(hear(&mut protocol, &[Packet::PubRec(answer)]).unwrap().is_empty());
+        assert_eq!(refused.try_recv(), Ok(BrokerAnswer::Received(PubRecReason::NotAuthorized)));
+    }
+
+    #[test]
+    fn a_connection_ends_with_a_farewell_or_with_nonsense() {
+        let read = |bytes: &[u8]| {
+            let mut read = BytesMut::from(bytes);
+            MqttProtocol::default().read(&mut read, &mut BytesMut::new())
+        };
+        assert_eq!(read(&[0xd0, 0]), Ok(true), "the answer to a ping");
+        assert_eq!(read(&[0xd0]), Ok(false), "a part of a packet");
+        for (bytes, expected) in [
+            (&[0xe0, 0][..], "the broker closes the connection"),
+            (&[0xe0, 2, 0x8b, 0], "the broker closes the connection: it shuts down"),
+            (&[0, 0], "the answer is not MQTT 5"),
+            (&[0x90, 4, 0, 1, 0, 0], "the broker sends what nobody asked for"),
+        ] {
+            assert_eq!(read(bytes), Err(expected.to_owned()), "{bytes:?}");
         }
     }
 }

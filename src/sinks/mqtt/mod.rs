@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 use self::publication::{Publication, WEBHOOK_ID};
 use super::http::webhook_id::webhook_id;
+#[cfg(feature = "sink-mqtt")]
+use super::server::ServerSink;
 use super::server::{ServerLogin, SinkServer};
 #[cfg(feature = "sink-mqtt")]
 use super::{OnlineCheck, Sink, SinkBuildError};
@@ -122,7 +124,7 @@ impl Target for MqttTarget {
 
     #[cfg(feature = "sink-mqtt")]
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
-        Ok(Arc::new(client::MqttSink::new(self)?))
+        Ok(Arc::new(ServerSink::new(client::MqttPublisher::new(self)?)))
     }
 }
 

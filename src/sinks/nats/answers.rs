@@ -75,6 +75,50 @@ fn refused(error: &JetStreamError) -> Attempt {
     }
 }
 
+/// Whether a stream takes the subject of a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StreamLookup {
+    /// The stream with this name takes it.
+    Found(String),
+    /// No stream takes it.
+    NoStream,
+    /// There are no streams, because JetStream is not enabled.
+    NoJetStream,
+    /// Nobody knows, for this reason.
+    Unknown(String),
+}
+
+/// JetStream's answer to the question for the names of streams, as far as the relay needs it.
+#[derive(Deserialize)]
+struct StreamNames {
+    #[serde(default)]
+    streams: Option<Vec<String>>,
+    error: Option<JetStreamError>,
+}
+
+/// Decides what the answer to the question for the streams of a subject means.
+pub(super) fn stream_lookup(answer: &NatsAnswer) -> StreamLookup {
+    let content = match answer {
+        NatsAnswer::Content(content) => content,
+        NatsAnswer::NobodyListens => return StreamLookup::NoJetStream,
+        NatsAnswer::NotAllowed => return StreamLookup::Unknown("the user may not ask for streams".to_owned()),
+        NatsAnswer::TooLong { .. } => return StreamLookup::Unknown("the question is too long".to_owned()),
+    };
+    match serde_json::from_slice(content) {
+        Ok(StreamNames { error: Some(JetStreamError { err_code: 10_039 | 10_076, .. }), .. }) => {
+            StreamLookup::NoJetStream
+        }
+        Ok(StreamNames { error: Some(error), .. }) => {
+            StreamLookup::Unknown(format!("JetStream answers with error {}", error.err_code))
+        }
+        Ok(StreamNames { streams, error: None }) => match streams.unwrap_or_default().first() {
+            Some(name) => StreamLookup::Found(short(name)),
+            None => StreamLookup::NoStream,
+        },
+        Err(_) => StreamLookup::Unknown("the answer is not JetStream's".to_owned()),
+    }
+}
+
 /// Decides what it means that the server refuses a login with these words.
 pub(super) fn login_refused(words: &str) -> Attempt {
     let answer = format!("the server refuses the login: {}", short(&words.to_lowercase()));
@@ -135,6 +179,23 @@ mod tests {
         assert_eq!(kind(&attempt(&NatsAnswer::NobodyListens)), "failed");
         assert_eq!(kind(&attempt(&NatsAnswer::NotAllowed)), "failed");
         assert_eq!(kind(&attempt(&NatsAnswer::TooLong { most: 10 })), "rejected");
+    }
+
+    #[test]
+    fn answers_to_the_question_for_streams() {
+        let unknown = |why: &str| StreamLookup::Unknown(why.to_owned());
+        for (content, expected) in [
+            (r#"{"type":"x","total":1,"streams":["SMS"]}"#, StreamLookup::Found("SMS".to_owned())),
+            (r#"{"total":0,"streams":[]}"#, StreamLookup::NoStream),
+            (r#"{"total":0,"streams":null}"#, StreamLookup::NoStream),
+            (r#"{"error":{"code":503,"err_code":10039}}"#, StreamLookup::NoJetStream),
+            (r#"{"error":{"code":503,"err_code":10008}}"#, unknown("JetStream answers with error 10008")),
+            ("OK", unknown("the answer is not JetStream's")),
+        ] {
+            assert_eq!(stream_lookup(&NatsAnswer::Content(content.into())), expected, "{content}");
+        }
+        assert_eq!(stream_lookup(&NatsAnswer::NobodyListens), StreamLookup::NoJetStream);
+        assert_eq!(stream_lookup(&NatsAnswer::NotAllowed), unknown("the user may not ask for streams"));
     }
 
     #[test]

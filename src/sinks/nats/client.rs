@@ -1,84 +1,93 @@
-//! The sink that publishes, and what its attempts share.
+//! The client that publishes, and its check.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::NatsTarget;
-use super::answers::attempt;
+use super::answers::{StreamLookup, attempt, stream_lookup};
 use super::connection::{NatsConnection, log_in};
+use super::{NatsMessage, NatsTarget};
 use crate::domain::Finding;
 use crate::http::tls_client::TlsSetupError;
-use crate::sinks::server::{Connector, KeptConnection, check_online, failed};
-use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
+use crate::sinks::server::{CheckedServer, Connector, MissingPlace, ServerClient, check_online, failed};
+use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// Connects, logs in, and publishes nothing.
+/// Connects, logs in, asks whether a stream takes the subject, and publishes nothing.
 pub(super) async fn check(target: &NatsTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let connect = async {
-        let connector = connector(target).map_err(|error| failed(error.to_string()))?;
-        connector.connect(|stream| log_in(stream, &connector, target)).await?;
-        Ok("logged in to")
+        let client = NatsPublisher::new(target).map_err(|error| failed(error.to_string()))?;
+        let connection = client.connect().await?;
+        let subject = target.subject_pattern();
+        let asked = timeout(client.patience(), connection.ask(NatsMessage::stream_lookup(&subject))).await;
+        let Ok(answer) = asked else { return Err(client.unanswered(&connection)) };
+        let done = "logged in to";
+        Ok(match stream_lookup(&answer.map_err(failed)?) {
+            StreamLookup::Found(stream) => {
+                CheckedServer::has(done, format!("stream {stream} takes subjects that match {subject}"))
+            }
+            StreamLookup::NoStream => CheckedServer::lacks(
+                done,
+                MissingPlace {
+                    what: format!("no stream takes subjects that match {subject}"),
+                    remedy: format!(
+                        "make a stream, such as `nats stream add SMS --subjects '{subject}'`, or correct sinks.{name}.subject"
+                    ),
+                },
+            ),
+            StreamLookup::NoJetStream => CheckedServer::lacks(
+                done,
+                MissingPlace {
+                    what: "JetStream is not enabled".to_owned(),
+                    remedy: "enable JetStream on the server and for the account of the user".to_owned(),
+                },
+            ),
+            StreamLookup::Unknown(why) => CheckedServer::has(
+                done,
+                format!("it is not known whether a stream takes subjects that match {subject}: {why}"),
+            ),
+        })
     };
     check_online(name, &target.server, clock, connect).await
 }
 
-/// Sets TLS up, if the connections need it.
-fn connector(target: &NatsTarget) -> Result<Connector, TlsSetupError> {
-    if target.is_encrypted { target.server.connector_for_later_tls() } else { target.server.connector() }
-}
-
-/// A sink that publishes to JetStream.
-pub(super) struct NatsSink(Arc<NatsPublisher>);
-
-/// What the attempts of a sink share.
-struct NatsPublisher {
+/// A client that publishes to JetStream.
+pub(super) struct NatsPublisher {
     target: NatsTarget,
     connector: Connector,
-    connection: KeptConnection<NatsConnection>,
 }
 
-impl NatsSink {
-    /// Makes the sink. Nothing is connected yet.
+impl NatsPublisher {
+    /// Makes the client. Nothing is connected yet.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
     pub(super) fn new(target: &NatsTarget) -> Result<Self, TlsSetupError> {
-        let connector = connector(target)?;
-        Ok(Self(Arc::new(NatsPublisher { target: target.clone(), connector, connection: KeptConnection::new() })))
+        let server = &target.server;
+        let connector = if target.is_encrypted { server.connector_for_later_tls()? } else { server.connector()? };
+        Ok(Self { target: target.clone(), connector })
     }
 }
 
-impl Sink for NatsSink {
-    fn takes_lines(&self) -> bool {
-        false
+impl ServerClient for NatsPublisher {
+    type Connection = NatsConnection;
+    type Message = NatsMessage;
+
+    const ANSWER: &'static str = "acknowledgement";
+
+    fn patience(&self) -> Duration {
+        self.target.server.timeout
     }
 
-    fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let publisher = Arc::clone(&self.0);
-        Box::pin(async move {
-            let patience = publisher.target.server.timeout;
-            let mut used = None;
-            match (timeout(patience, publisher.publish(outgoing, &mut used)).await, used) {
-                (Ok(Ok(attempt) | Err(attempt)), _) => attempt,
-                (Err(_), None) => failed(format!("no connection within {patience:?}")),
-                (Err(_), Some(connection)) => {
-                    // The server may be silent for good.
-                    connection.give_up();
-                    failed(format!("no acknowledgement within {patience:?}"))
-                }
-            }
-        })
+    fn message(&self, outgoing: Outgoing) -> Result<NatsMessage, String> {
+        self.target.message(outgoing)
     }
-}
 
-impl NatsPublisher {
-    /// Publishes a message. `used` becomes the connection that is used.
-    async fn publish(&self, outgoing: Outgoing, used: &mut Option<Arc<NatsConnection>>) -> Result<Attempt, Attempt> {
-        let target = &self.target;
-        let message = target.message(outgoing).map_err(|answer| Attempt::Rejected { status: None, answer })?;
-        let connect = self.connector.connect(|stream| log_in(stream, &self.connector, target));
-        let connection = used.insert(self.connection.get(connect).await?);
-        Ok(attempt(&connection.ask(message).await.map_err(failed)?))
+    async fn connect(&self) -> Result<NatsConnection, Attempt> {
+        self.connector.connect(|stream| log_in(stream, &self.connector, &self.target)).await
+    }
+
+    async fn send(&self, message: NatsMessage, connection: &NatsConnection) -> Attempt {
+        connection.ask(message).await.map_or_else(failed, |answer| attempt(&answer))
     }
 }

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 use self::credentials::Credentials;
 use super::http::webhook_id::webhook_id;
+#[cfg(feature = "sink-nats")]
+use super::server::ServerSink;
 use super::server::SinkServer;
 #[cfg(feature = "sink-nats")]
 use super::{OnlineCheck, Sink, SinkBuildError};
@@ -33,6 +35,10 @@ use crate::time::Clock;
 
 /// The header that holds the message's id.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// The subject of JetStream by which a client asks for the names of streams.
+#[cfg(feature = "sink-nats")]
+const STREAM_NAMES: &str = "$JS.API.STREAM.NAMES";
 
 /// The longest subject, in bytes. A server closes the connection on which a longer line arrives.
 const LONGEST_SUBJECT: usize = 1024;
@@ -91,6 +97,37 @@ impl NatsTarget {
             body: outgoing.body,
         })
     }
+
+    /// Returns a subject with wildcards that the subjects of all messages match, as far as sample messages show.
+    #[cfg(feature = "sink-nats")]
+    fn subject_pattern(&self) -> String {
+        let samples = self.subject.samples();
+        samples.into_iter().reduce(|one, other| common_pattern(&one, &other)).unwrap_or_else(|| ">".to_owned())
+    }
+}
+
+impl NatsMessage {
+    /// The question which streams take subjects that match `subject`.
+    #[cfg(feature = "sink-nats")]
+    fn stream_lookup(subject: &str) -> Self {
+        let body = serde_json::json!({ "subject": subject }).to_string().into_bytes();
+        let (subject, content_type) = (STREAM_NAMES.to_owned(), "application/json".to_owned());
+        Self { subject, id: "check".to_owned(), content_type, body }
+    }
+}
+
+/// Returns a subject with wildcards that both subjects match.
+#[cfg(feature = "sink-nats")]
+fn common_pattern(one: &str, other: &str) -> String {
+    let (one, other): (Vec<&str>, Vec<&str>) = (one.split('.').collect(), other.split('.').collect());
+    let pairs = one.iter().zip(&other);
+    if one.len() == other.len() {
+        let parts: Vec<&str> = pairs.map(|(part, other)| if part == other { part } else { "*" }).collect();
+        return parts.join(".");
+    }
+    let same = pairs.take_while(|(part, other)| part == other).map(|(part, _)| *part);
+    let parts: Vec<&str> = same.chain([">"]).collect();
+    parts.join(".")
 }
 
 /// Checks that messages can be published with this subject.
@@ -136,7 +173,7 @@ impl Target for NatsTarget {
 
     #[cfg(feature = "sink-nats")]
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
-        Ok(Arc::new(client::NatsSink::new(self)?))
+        Ok(Arc::new(ServerSink::new(client::NatsPublisher::new(self)?)))
     }
 }
 
@@ -155,6 +192,20 @@ impl fmt::Debug for NatsTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "sink-nats")]
+    #[test]
+    fn subjects_have_a_common_pattern() {
+        for (one, other, pattern) in [
+            ("sms", "sms", "sms"),
+            ("sms.+1650", "sms._", "sms.*"),
+            ("sms.+1650.x", "sms._.x", "sms.*.x"),
+            ("sms.a.b", "sms.a", "sms.a.>"),
+            ("a", "b.c", ">"),
+        ] {
+            assert_eq!(common_pattern(one, other), pattern, "{one} {other}");
+        }
+    }
 
     #[test]
     fn subjects() {

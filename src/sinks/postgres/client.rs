@@ -1,7 +1,7 @@
-//! The sink that adds rows, its check, and the creation of its table.
+//! The client that adds rows, its check, and the creation of its table.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
@@ -15,8 +15,8 @@ use super::row::{SinkRow, row};
 use super::settings::Encryption;
 use crate::domain::Finding;
 use crate::http::tls_client::TlsSetupError;
-use crate::sinks::server::{KeptConnection, Reusable, ServerLogin, check_online, failed};
-use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
+use crate::sinks::server::{CheckedServer, Reusable, ServerClient, ServerLogin, check_online, failed};
+use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
 /// A commit that does not wait for the disk could lose a row that the relay believes to be delivered. Other settings, such
@@ -79,7 +79,7 @@ pub(super) async fn check(target: &PostgresTarget, name: &str, clock: &Clock) ->
     let connect = async {
         let connection = DatabaseConnector::new(target).map_err(|error| failed(error.to_string()))?.connect().await?;
         connection.client.batch_execute(&target.table.probe()).await.map_err(|error| attempt(&error))?;
-        Ok("the table takes rows at")
+        Ok(CheckedServer::works("the table takes rows at"))
     };
     check_online(name, &target.server, clock, connect).await
 }
@@ -130,7 +130,7 @@ impl DatabaseConnector {
 }
 
 /// A connection that is logged in.
-struct DatabaseConnection {
+pub(super) struct DatabaseConnection {
     client: Client,
     is_given_up: AtomicBool,
 }
@@ -139,63 +139,54 @@ impl Reusable for DatabaseConnection {
     fn is_open(&self) -> bool {
         !self.client.is_closed() && !self.is_given_up.load(Ordering::Relaxed)
     }
+
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
 }
 
-/// A sink that adds rows to a table.
-pub(super) struct PostgresSink(Arc<TableWriter>);
-
-/// What the attempts of a sink share.
-struct TableWriter {
+/// A client that adds rows to a table.
+pub(super) struct TableWriter {
     database: DatabaseConnector,
-    connection: KeptConnection<DatabaseConnection>,
     insert: String,
 }
 
-impl PostgresSink {
-    /// Makes the sink. Nothing is connected yet.
+impl TableWriter {
+    /// Makes the client. Nothing is connected yet.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
     pub(super) fn new(target: &PostgresTarget) -> Result<Self, TlsSetupError> {
-        let database = DatabaseConnector::new(target)?;
-        Ok(Self(Arc::new(TableWriter { database, connection: KeptConnection::new(), insert: target.table.insert() })))
+        Ok(Self { database: DatabaseConnector::new(target)?, insert: target.table.insert() })
     }
 }
 
-impl Sink for PostgresSink {
-    fn takes_lines(&self) -> bool {
-        false
+impl ServerClient for TableWriter {
+    type Connection = DatabaseConnection;
+    type Message = SinkRow;
+
+    const ANSWER: &'static str = "answer";
+
+    fn patience(&self) -> Duration {
+        self.database.target.server.timeout
     }
 
-    fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let writer = Arc::clone(&self.0);
-        Box::pin(async move {
-            let target = &writer.database.target;
-            let row = row(outgoing, &target.codes);
-            let connection = match writer.connection.get(writer.database.connect()).await {
-                Ok(connection) => connection,
-                Err(ended) => return ended,
-            };
-            let patience = target.server.timeout;
-            match timeout(patience, writer.add(&connection.client, &row)).await {
-                Ok(Ok(())) => Attempt::Accepted { status: None },
-                Ok(Err(error)) => attempt(&error),
-                Err(_) => {
-                    // If the server is silent, the next attempt needs another connection.
-                    connection.is_given_up.store(true, Ordering::Relaxed);
-                    failed(format!("no answer within {patience:?}"))
-                }
-            }
-        })
+    fn message(&self, outgoing: Outgoing) -> Result<SinkRow, String> {
+        Ok(row(outgoing, &self.database.target.codes))
     }
-}
 
-impl TableWriter {
+    async fn connect(&self) -> Result<DatabaseConnection, Attempt> {
+        self.database.connect().await
+    }
+
     /// Adds a row. The statement is a transaction of its own, so its success is the success of the commit.
-    async fn add(&self, client: &Client, row: &SinkRow) -> Result<(), tokio_postgres::Error> {
-        let SinkRow { id, received_at, sender, recipient, code, payload } = row;
+    async fn send(&self, row: SinkRow, connection: &DatabaseConnection) -> Attempt {
+        let SinkRow { id, received_at, sender, recipient, code, payload } = &row;
         let values: [&(dyn ToSql + Sync); 6] = [id, received_at, sender, recipient, code, payload];
         let typed = values.map(|value| (value, Type::TEXT));
-        client.execute_typed(&self.insert, &typed).await.map(drop)
+        match connection.client.execute_typed(&self.insert, &typed).await {
+            Ok(_) => Attempt::Accepted { status: None },
+            Err(error) => attempt(&error),
+        }
     }
 }

@@ -21,6 +21,8 @@ use std::sync::Arc;
 use self::row::row;
 use self::settings::Encryption;
 use self::table::TableName;
+#[cfg(feature = "sink-postgres")]
+use super::server::ServerSink;
 use super::server::{ServerLogin, SinkServer};
 #[cfg(feature = "sink-postgres")]
 use super::{OnlineCheck, Sink, SinkBuildError, TableCreation};
@@ -103,7 +105,7 @@ impl Target for PostgresTarget {
 
     #[cfg(feature = "sink-postgres")]
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
-        Ok(Arc::new(client::PostgresSink::new(self)?))
+        Ok(Arc::new(ServerSink::new(client::TableWriter::new(self)?)))
     }
 }
 

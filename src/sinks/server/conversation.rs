@@ -55,6 +55,10 @@ impl<D: RequestProtocol> Reusable for Conversation<D> {
     fn is_open(&self) -> bool {
         !self.requests.is_closed() && !self.is_given_up.load(Ordering::Relaxed)
     }
+
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
 }
 
 impl<D: RequestProtocol> Conversation<D> {
@@ -80,11 +84,6 @@ impl<D: RequestProtocol> Conversation<D> {
         };
         self.requests.send((request, reply)).map_err(|_| lost(()))?;
         answered.await.map_err(|_| lost(()))
-    }
-
-    /// Gives the connection up: no further attempt uses it. The connection is closed when no attempt uses it any more.
-    pub(in crate::sinks) fn give_up(&self) {
-        self.is_given_up.store(true, Ordering::Relaxed);
     }
 }
 

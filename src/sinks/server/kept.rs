@@ -11,6 +11,9 @@ use crate::sinks::Attempt;
 pub(in crate::sinks) trait Reusable: Send + Sync {
     /// Whether the connection can take another message, as far as this is known.
     fn is_open(&self) -> bool;
+
+    /// Gives the connection up: no further attempt uses it. It is closed when no attempt uses it any more.
+    fn give_up(&self);
 }
 
 /// The place for a connection.
@@ -76,6 +79,10 @@ mod tests {
         fn is_open(&self) -> bool {
             !self.0.load(Ordering::Relaxed)
         }
+
+        fn give_up(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[tokio::test]
@@ -97,7 +104,7 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 2, "a later attempt tries again");
         let first = all[0].as_ref().unwrap();
         assert!(all.iter().all(|result| Arc::ptr_eq(result.as_ref().unwrap(), first)));
-        first.0.store(true, Ordering::Relaxed);
+        first.give_up();
         let second = kept.get(connect(true)).await.unwrap();
         assert!(!Arc::ptr_eq(&second, first), "a lost connection is made anew");
     }

@@ -8,13 +8,15 @@
 //! - A connection that is lost fails the attempts that wait for an answer. Nothing is sent a second time here.
 //! - No word about a failure holds a URL with its secrets.
 
-#[cfg(any(feature = "sink-amqp", feature = "sink-nats"))]
+#[cfg(any(feature = "sink-amqp", feature = "sink-mqtt", feature = "sink-nats"))]
 mod conversation;
 #[cfg(feature = "server-connections")]
 mod kept;
-#[cfg(feature = "server-connections")]
+#[cfg(any(feature = "server-connections", feature = "sink-kafka"))]
 mod online;
 pub(super) mod settings;
+#[cfg(any(feature = "sink-amqp", feature = "sink-mqtt", feature = "sink-nats", feature = "sink-postgres"))]
+mod sink;
 #[cfg(feature = "server-connections")]
 mod stream;
 
@@ -23,14 +25,19 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-#[cfg(any(feature = "sink-amqp", feature = "sink-nats"))]
+#[cfg(any(feature = "sink-amqp", feature = "sink-mqtt", feature = "sink-nats"))]
 pub(super) use self::conversation::{Conversation, Reply, RequestProtocol};
+#[cfg(any(feature = "sink-amqp", feature = "sink-kafka", feature = "sink-nats"))]
+pub(super) use self::online::MissingPlace;
+#[cfg(any(feature = "server-connections", feature = "sink-kafka"))]
+pub(super) use self::online::{CheckedServer, check_online};
+#[cfg(any(feature = "sink-amqp", feature = "sink-mqtt", feature = "sink-nats", feature = "sink-postgres"))]
+pub(super) use self::sink::{ServerClient, ServerSink};
 #[cfg(any(feature = "sink-postgres", feature = "sink-smtp"))]
 pub(super) use self::stream::io_cause;
 #[cfg(feature = "server-connections")]
 pub(super) use self::{
     kept::{KeptConnection, Reusable},
-    online::check_online,
     stream::{Connector, ServerStream, failed, words},
 };
 use crate::http::{RedactedUrl, Tls};

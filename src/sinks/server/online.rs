@@ -1,39 +1,83 @@
 //! The part of `check --online` that is the same for all sinks with a server.
 
-use super::SinkServer;
+use std::fmt::Display;
+
 use crate::domain::Finding;
 use crate::sinks::Attempt;
 use crate::time::Clock;
 
-/// Tries for `check --online` to connect and to log in. `connect` tells in words what it did.
+/// What a check has found out about a server that let the relay in.
+pub(in crate::sinks) struct CheckedServer {
+    /// What the relay did, in words before the name of the server.
+    done: &'static str,
+    /// What there is for the messages, in words.
+    found: Result<Option<String>, MissingPlace>,
+}
+
+/// A place for messages that the server does not have, such as a topic.
+pub(in crate::sinks) struct MissingPlace {
+    /// What is missing, in words.
+    pub(in crate::sinks) what: String,
+    /// What to do.
+    pub(in crate::sinks) remedy: String,
+}
+
+impl CheckedServer {
+    /// The server does what the relay asks for.
+    pub(in crate::sinks) fn works(done: &'static str) -> Self {
+        Self { done, found: Ok(None) }
+    }
+
+    /// The server does what the relay asks for, and something more is known about the place for the messages.
+    pub(in crate::sinks) fn has(done: &'static str, found: String) -> Self {
+        Self { done, found: Ok(Some(found)) }
+    }
+
+    /// The server lacks the place for the messages.
+    pub(in crate::sinks) fn lacks(done: &'static str, missing: MissingPlace) -> Self {
+        Self { done, found: Err(missing) }
+    }
+}
+
+/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` does what the type can do
+/// without a message.
 pub(in crate::sinks) async fn check_online(
     name: &str,
-    server: &SinkServer,
+    server: &(dyn Display + Sync),
     clock: &Clock,
-    connect: impl Future<Output = Result<&'static str, Attempt>>,
+    try_server: impl Future<Output = Result<CheckedServer, Attempt>>,
 ) -> Vec<Finding> {
     let subject = format!("{name}: connection");
     let begun = clock.monotonic();
-    let finding = match connect.await {
-        Ok(done) => {
+    let finding = match try_server.await {
+        Ok(CheckedServer { done, found: Ok(found) }) => {
             let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
-            Finding::works(subject, format!("{done} {server} in {millis} ms; no message was sent"))
+            let found = found.map(|found| format!("; {found}")).unwrap_or_default();
+            Finding::works(subject, format!("{done} {server} in {millis} ms{found}; no message was sent"))
+        }
+        Ok(CheckedServer { done, found: Err(MissingPlace { what, remedy }) }) => {
+            Finding::fails(subject, format!("{done} {server}, but {what}"), remedy)
         }
         Err(ended) => {
             let answer = ended.into_answer().unwrap_or_default();
-            let remedy = if answer.contains("not TLS") {
-                format!("check scheme and port of sinks.{name}.url")
-            } else if answer.contains("certificate") {
-                format!("if the certificate is from an authority of your own, set sinks.{name}.tls.ca_file")
-            } else if answer.starts_with("connection refused") {
-                format!("start the server at this address, or correct sinks.{name}.url")
-            } else if answer.starts_with("no connection") || answer.starts_with("cannot resolve") {
-                format!("check sinks.{name}.url, this machine's network, and the firewalls on the way")
-            } else {
-                format!("check the keys of sinks.{name}, and the log of the server")
-            };
+            let remedy = remedy(name, &answer);
             Finding::fails(subject, format!("{server}: {answer}"), remedy)
         }
     };
     vec![finding]
+}
+
+/// Returns what to do about a server that cannot be used, for the reason in `answer`.
+fn remedy(name: &str, answer: &str) -> String {
+    if answer.contains("not TLS") {
+        format!("check scheme and port of sinks.{name}.url")
+    } else if answer.contains("certificate") {
+        format!("if the certificate is from an authority of your own, set sinks.{name}.tls.ca_file")
+    } else if answer.starts_with("connection refused") {
+        format!("start the server at this address, or correct sinks.{name}.url")
+    } else if answer.starts_with("no connection") || answer.starts_with("cannot resolve") {
+        format!("check sinks.{name}.url, this machine's network, and the firewalls on the way")
+    } else {
+        format!("check the keys of sinks.{name}, and the log of the server")
+    }
 }

@@ -9,7 +9,7 @@ use super::connection::MailConnections;
 use super::mail::mail;
 use crate::domain::{Finding, Sanitized};
 use crate::http::tls_client::TlsSetupError;
-use crate::sinks::server::{check_online, failed};
+use crate::sinks::server::{CheckedServer, check_online, failed};
 use crate::sinks::{Attempt, Attempting, Outgoing, Preview, Sink, Target as _};
 use crate::time::Clock;
 
@@ -35,7 +35,7 @@ pub(super) async fn check(target: &SmtpTarget, name: &str, clock: &Clock) -> Vec
     let connect = async {
         let connections = connections(target).map_err(|error| failed(error.to_string()))?;
         connections.open().await?.quit().await.ok();
-        Ok(if target.login.is_some() { "logged in to" } else { "connected to" })
+        Ok(CheckedServer::works(if target.login.is_some() { "logged in to" } else { "connected to" }))
     };
     check_online(name, &target.server, clock, connect).await
 }

@@ -46,9 +46,14 @@ fn messages_arrive_with_their_properties(broker: &RabbitMq) {
     assert_eq!(broker.messages("plain"), [QueuedMessage { routing_key, id, content_type, is_persistent: true, body }]);
     // Without an exchange, the routing key is the name of a queue.
     let direct = Scene::new();
-    broker.channel().make_queue("direct", &[]);
-    direct.add();
     let keys = format!("type = \"amqp\"\nurl = \"{}\"\nrouting_key = \"direct\"", broker.url("guest:guest@", "/%2f"));
+    let check = || relay_with(&direct, &keys).args(&["check", "--online"]).output();
+    let (code, said, log) = check();
+    assert!(code == 1 && said.contains("but the queue direct does not exist"), "{code} {said} {log}");
+    broker.channel().make_queue("direct", &[]);
+    let (code, said, log) = check();
+    assert!(said.contains("the queue direct exists"), "{code} {said} {log}");
+    direct.add();
     let mut relay = relay_with(&direct, &keys).start();
     wait_until_delivered(&direct, 1, &relay);
     assert_eq!(relay.stop().code(), Some(0));
@@ -62,6 +67,7 @@ fn an_exchange_that_is_missing_and_a_message_without_a_queue_are_tried_again(bro
     let setup = || relay_to(&scene, &broker.url("", ""), "late");
     let (code, said, log) = setup().args(&["check", "--online"]).output();
     assert!(code == 1 && said.contains("the exchange late does not exist"), "{code} {said} {log}");
+    assert!(said.contains("declare the exchange and bind a queue to it"), "{said}");
     let mut relay = setup().start();
     relay.wait_for_log("the exchange late does not exist");
     broker.channel().make_exchange("late");

@@ -6,6 +6,7 @@ use joltsms_relay::delivery::log_sentences::{
 };
 use serde_json::{Value, json};
 
+use crate::support::prerequisites::has_type;
 use crate::support::relay::setup::Setup;
 use crate::support::scene::Scene;
 use crate::support::servers::receiver::{Receiver, Reply};
@@ -71,6 +72,9 @@ fn discord_s_own_wait_counts() {
 
 #[test]
 fn telegram_gets_text_and_its_answers_are_read() {
+    if !has_type("telegram") {
+        return;
+    }
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     let limited = json!({
@@ -109,6 +113,9 @@ fn telegram_gets_text_and_its_answers_are_read() {
 
 #[test]
 fn ntfy_gets_the_topic_and_an_id_against_repeats() {
+    if !has_type("ntfy") {
+        return;
+    }
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     answer(&receiver, vec![reply(429, r#"{"code":42901,"http":429}"#), reply(200, r#"{"id":"x"}"#)]);
@@ -137,6 +144,9 @@ fn ntfy_gets_the_topic_and_an_id_against_repeats() {
 
 #[test]
 fn apprise_gets_text_and_tags_and_a_key_that_it_does_not_know_pauses_the_sink() {
+    if !has_type("apprise") {
+        return;
+    }
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     let answers = [424, 500, 200, 204].map(|status| reply(status, if status == 204 { "" } else { r#"{"error":"x"}"# }));

@@ -10,7 +10,7 @@ use joltsms_simulator::NewMessage;
 use crate::support::relay::Relay;
 use crate::support::relay::setup::Setup;
 use crate::support::scene::Scene;
-use crate::support::waiting::wait_until;
+use crate::support::waiting::{wait_for_value, wait_until};
 
 /// Writes a program for /bin/sh. The directory of the test is `$DIR` there.
 fn program(scene: &Scene, script: &str) -> PathBuf {
@@ -102,14 +102,19 @@ fn a_program_that_hangs_is_killed_with_its_children() {
     let scene = Scene::new();
     let script = "sleep 1000 & echo $! > \"$DIR/child\"; echo $$ > \"$DIR/parent\"; wait";
     let program = program(&scene, script);
-    let mut relay = relay_to(&scene, &program, "timeout = \"1s\"").start();
+    let mut relay = relay_to(&scene, &program, "timeout = \"1s\"\nretry = { initial = \"100ms\" }").start();
     scene.add();
     relay.wait_for_log("reason=\"no end within 1s: the program and its process group were killed\"");
+    // On a busy machine a program may be killed before it has written anything, and is started again.
+    let id_in = |name: &str| {
+        let written = || fs::read_to_string(scene.dir().join(name)).ok().filter(|id| id.ends_with('\n'));
+        wait_for_value("the id of a process", written, || relay.log())
+    };
     for name in ["child", "parent"] {
-        let id = fs::read_to_string(scene.dir().join(name)).unwrap();
+        let id = id_in(name);
         wait_until("the end of the group", || !is_alive(&id), || relay.log());
     }
-    let parent = fs::read_to_string(scene.dir().join("parent")).unwrap();
+    let parent = id_in("parent");
     let is_reaped = || !Path::new("/proc").join(parent.trim()).exists();
     wait_until("no zombie", is_reaped, || relay.log());
     assert_eq!(relay.stop().code(), Some(0));

@@ -21,6 +21,9 @@ fn records_have_the_key_the_id_and_the_payload() {
     let id = scene.handle().add(NewMessage::new().number("+16505550199").body("Your code is 123456"));
     let (code, said, log) = relay_to(&scene, &cluster.brokers(), "").args(&["check", "--online"]).output();
     assert!(said.contains("found the topic at 127.0.0.1"), "{code} {said} {log}");
+    let missing = format!("type = \"kafka\"\nbrokers = \"{}\"\ntopic = \"missing\"", cluster.brokers());
+    let (code, said, log) = relay_with(&scene, &missing).args(&["check", "--online"]).output();
+    assert!(code == 1 && said.contains("but the topic does not exist"), "{code} {said} {log}");
     let mut relay = relay_to(&scene, &cluster.brokers(), "").start();
     wait_until_delivered(&scene, 1, &relay);
     let body = scene.handle().row(&id).unwrap().json;

@@ -3,8 +3,11 @@
 #[cfg(feature = "sink-amqp")]
 mod amqp_sink;
 mod chat_services;
+mod codes;
+#[cfg(feature = "sink-exec")]
 mod exec_sink;
 mod fallback;
+#[cfg(feature = "sink-file")]
 mod file_sink;
 mod filters;
 mod formats;
@@ -22,7 +25,7 @@ mod number_events;
 #[cfg(feature = "sink-postgres")]
 mod postgres_sink;
 mod receivers;
-#[cfg(any(feature = "sink-amqp", feature = "sink-kafka", feature = "sink-nats"))]
+#[cfg(any(feature = "sink-amqp", feature = "sink-kafka", feature = "sink-mqtt", feature = "sink-nats"))]
 mod server_sinks;
 mod sink_options;
 #[cfg(feature = "sink-smtp")]

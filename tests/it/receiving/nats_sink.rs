@@ -115,10 +115,16 @@ fn what_a_stream_refuses_is_told_and_tried_again_until_it_fits() {
     }
     let scene = Scene::new();
     let server = NatsServer::start(scene.dir(), "", "{\"verbose\":false}");
+    let check = || relay_to(&scene, &server.url("nats", ""), "").args(&["check", "--online"]).output();
+    let (code, said, log) = check();
+    let parts = ["logged in to nats://localhost", "but no stream takes subjects that match sms.*", "nats stream add"];
+    assert!(code == 1 && parts.iter().all(|part| said.contains(part)), "{code} {said} {log}");
     let mut relay = relay_to(&scene, &server.url("nats", ""), "").start();
     scene.add();
     relay.wait_for_log("no stream takes messages with this subject");
     server.make_stream(&json!({"max_msgs": 1, "discard": "new"}));
+    let (code, said, log) = check();
+    assert!(said.contains("stream SMS takes subjects that match sms.*"), "{code} {said} {log}");
     wait_until_delivered(&scene, 1, &relay);
     scene.add();
     relay.wait_for_log("JetStream refuses the message: the stream is full (maximum messages exceeded)");
@@ -141,7 +147,10 @@ fn a_message_that_is_not_allowed_or_too_long_fails_at_once() {
     let scene = Scene::new();
     let server = NatsServer::start(scene.dir(), users, ADMIN);
     let id = scene.add();
-    let mut relay = relay_to(&scene, &server.url("nats", "relay:relay@"), "").start();
+    let setup = || relay_to(&scene, &server.url("nats", "relay:relay@"), "");
+    let (code, said, log) = setup().args(&["check", "--online"]).output();
+    assert!(said.contains("sms.*: the user may not ask for streams"), "{code} {said} {log}");
+    let mut relay = setup().start();
     relay.wait_for_log("the user may not publish to this subject");
     let long = scene.handle().add(NewMessage::new().body("x".repeat(1000)));
     relay.wait_for_log("longer than the 1000 bytes that the server takes");

@@ -11,6 +11,10 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+/// The longest time for a question to the broker. After an outage librdkafka may never get an answer to a question, so a
+/// longer time would only be lost; whoever waits for records asks again.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// A record of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicRecord {
@@ -44,6 +48,8 @@ impl KafkaCluster {
             .set("group.id", "test")
             .set("enable.auto.commit", "false")
             .set("reconnect.backoff.max.ms", "1000")
+            // Questions wait behind a request for records, which the broker holds back until there are records.
+            .set("fetch.wait.max.ms", "10")
             .create()
             .unwrap();
         let mut partitions = TopicPartitionList::new();
@@ -57,13 +63,18 @@ impl KafkaCluster {
         self.cluster.bootstrap_servers()
     }
 
-    /// Returns the records of the topic.
+    /// Lets the broker take this time for each answer.
+    pub(crate) fn slow_down(&self, time: Duration) {
+        self.cluster.broker_round_trip_time(-1, time).unwrap();
+    }
+
+    /// Returns the records of the topic, as far as the broker has told them by now.
     pub(crate) fn records(&self) -> Vec<TopicRecord> {
         let mut read = self.read.borrow_mut();
-        let watermarks = || self.consumer.fetch_watermarks(&self.topic, 0, Duration::from_secs(30));
-        let last = usize::try_from(watermarks().map_or(0, |(_, high)| high)).unwrap();
+        let watermarks = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER);
+        let last = usize::try_from(watermarks.map_or(0, |(_, high)| high)).unwrap();
         while read.len() < last {
-            let Some(Ok(message)) = self.consumer.poll(Duration::from_secs(30)) else { continue };
+            let Some(Ok(message)) = self.consumer.poll(ANSWER) else { continue };
             let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
             let headers = message.headers().unwrap();
             let headers = headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect();

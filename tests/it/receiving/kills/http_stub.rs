@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::Peer;
+use super::{Peer, try_kills};
+use crate::support::prerequisites::has_type;
 use crate::support::servers::receiver::{Receiver, Reply};
 use crate::support::waiting::wait_until;
 
@@ -14,7 +15,7 @@ use crate::support::waiting::wait_until;
 const DELAY: Duration = Duration::from_millis(20);
 
 /// A stub of a service.
-pub(super) struct HttpStub {
+struct HttpStub {
     kind: &'static str,
     keys: &'static str,
     answer: &'static str,
@@ -25,7 +26,7 @@ pub(super) struct HttpStub {
 impl HttpStub {
     /// Makes the stub for sinks of the type `kind`. `keys` are the keys of the sink, in which `URL` stands for the
     /// address of the stub. `answer` is the body of each answer, whose status is 200.
-    pub(super) fn new(kind: &'static str, keys: &'static str, answer: &'static str) -> Self {
+    fn new(kind: &'static str, keys: &'static str, answer: &'static str) -> Self {
         let mut stub = Self { kind, keys, answer, ids: Arc::default(), receiver: None };
         stub.serve(Receiver::in_background());
         stub
@@ -59,4 +60,35 @@ impl Peer for HttpStub {
         self.serve(Receiver::in_background_on(address));
         true
     }
+}
+
+#[test]
+fn http() {
+    try_kills("http", 200, &mut HttpStub::new("http", "url = \"URL\"", "ok"));
+}
+
+#[test]
+fn telegram() {
+    if !has_type("telegram") {
+        return;
+    }
+    let keys = "url = \"URL\"\ntoken = { env = \"TRIAL_TOKEN\" }\nchat = \"-100123\"";
+    try_kills("telegram", 200, &mut HttpStub::new("telegram", keys, r#"{"ok":true,"result":{}}"#));
+}
+
+#[test]
+fn apprise() {
+    if !has_type("apprise") {
+        return;
+    }
+    try_kills("apprise", 200, &mut HttpStub::new("apprise", "url = \"URL/notify/sms\"", r#"{"error":null}"#));
+}
+
+#[test]
+fn ntfy() {
+    if !has_type("ntfy") {
+        return;
+    }
+    let keys = "url = \"URL\"\ntopic = \"sms\"";
+    try_kills("ntfy", 200, &mut HttpStub::new("ntfy", keys, r#"{"id":"x"}"#));
 }

@@ -1,16 +1,30 @@
 //! Kills the relay and its receivers while messages are sent, for each type of sinks: nothing is lost, and no more
 //! messages are repeated than were in flight.
 //!
-//! A type of sinks needs a [`Peer`] and a test that calls [`try_kills`]. `cargo test` tries few messages. For 1,000
+//! A type of sinks needs a file here, with a [`Peer`] and a test that calls [`try_kills`]. `cargo test` tries few messages. For 1,000
 //! messages of each type, with a line for each type that says what was seen:
 //!
 //! ```sh
 //! JOLTSMS_RELAY_KILL_MESSAGES=1000 cargo test --test it kills:: -- --nocapture --test-threads 1
 //! ```
 
+#[cfg(feature = "sink-amqp")]
+mod amqp;
+#[cfg(feature = "sink-exec")]
+mod exec;
+#[cfg(feature = "sink-file")]
+mod file;
 mod http_stub;
-mod local;
-mod servers;
+#[cfg(feature = "sink-kafka")]
+mod kafka;
+#[cfg(feature = "sink-mqtt")]
+mod mqtt;
+#[cfg(feature = "sink-nats")]
+mod nats;
+#[cfg(feature = "sink-postgres")]
+mod postgres;
+#[cfg(feature = "sink-smtp")]
+mod smtp;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -106,45 +120,4 @@ pub(super) fn try_kills(name: &str, usual: usize, peer: &mut dyn Peer) {
 #[expect(clippy::print_stderr, reason = "the figures of a trial")]
 fn tell(figures: &str) {
     eprintln!("{figures}");
-}
-
-#[test]
-fn file() {
-    try_kills("file", 1000, &mut local::FilePeer::default());
-}
-
-#[test]
-fn exec() {
-    try_kills("exec", 200, &mut local::ExecPeer::default());
-}
-
-#[test]
-fn fallback() {
-    try_kills("fallback", 200, &mut local::FallbackPeer::new());
-}
-
-#[test]
-fn http() {
-    try_kills("http", 200, &mut http_stub::HttpStub::new("http", "url = \"URL\"", "ok"));
-}
-
-#[test]
-fn telegram() {
-    let keys = "url = \"URL\"\ntoken = { env = \"TRIAL_TOKEN\" }\nchat = \"-100123\"";
-    try_kills("telegram", 200, &mut http_stub::HttpStub::new("telegram", keys, r#"{"ok":true,"result":{}}"#));
-}
-
-#[test]
-fn apprise() {
-    try_kills(
-        "apprise",
-        200,
-        &mut http_stub::HttpStub::new("apprise", "url = \"URL/notify/sms\"", r#"{"error":null}"#),
-    );
-}
-
-#[test]
-fn ntfy() {
-    let keys = "url = \"URL\"\ntopic = \"sms\"";
-    try_kills("ntfy", 200, &mut http_stub::HttpStub::new("ntfy", keys, r#"{"id":"x"}"#));
 }
