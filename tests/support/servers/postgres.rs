@@ -55,12 +55,12 @@ impl PostgresDatabase {
             .unwrap();
         assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
         let address = free_address();
-        let mut arguments = vec![
-            "-c".to_owned(),
-            "listen_addresses=127.0.0.1".to_owned(),
-            "-c".to_owned(),
-            "unix_socket_directories=".to_owned(),
-        ];
+        // Only the server's process is killed, so what it has written is there. Without flushes it is back at once also on
+        // a slow disk.
+        let mut arguments: Vec<String> =
+            ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]
+                .map(str::to_owned)
+                .into();
         arguments.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
         let server = ServerProgram::start(dir, address, move || {
             let mut command = unprivileged(&programs.join("postgres"));

@@ -47,10 +47,13 @@ impl ServerProgram {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Kills the server with all its processes.
+    /// Kills the server with all its processes, and waits until none of them takes connections. (If one did, the next
+    /// server would seem to be ready.)
     pub(crate) fn kill(&mut self) {
         kill_process_group(Pid::from_child(&self.child), Signal::KILL).unwrap();
         self.child.wait().unwrap();
+        let is_gone = || TcpStream::connect(self.address).is_err();
+        wait_within(START, "the end of the killed server", is_gone, || self.log());
     }
 
     /// Starts the server again after a kill. Processes of the killed server that have not ended yet may keep the new server
