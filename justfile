@@ -56,14 +56,9 @@ features:
     cargo clippy --all-targets --locked --no-default-features -- -D warnings
     cargo test --lib --locked --no-default-features -- config:: sinks::
 
-# The state in PostgreSQL, on a throw-away server
+# The state in PostgreSQL, on throw-away servers; needs postgresql, pgbouncer and faketime
 replicas:
-    cargo clippy --workspace --all-targets --locked --features replicas -- -D warnings
-    cargo test --locked --features replicas --lib -- store:: config:: daemon:: status::
-    cargo test --locked --features replicas --test it -- replicas::
-    # Tests that simulate days of attempts take an hour on this store, and are left out.
-    env JOLTSMS_RELAY_TEST_STATE=postgres cargo test --locked --features replicas --lib -- ingest::poller \
-        delivery::tests::{added_sink,fallback,lanes,max_age,operators,outcomes,reload,settlement_batches}
+    .ci/run replicas
 
 # Banned crates, licences, sources
 deny:
