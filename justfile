@@ -58,7 +58,12 @@ features:
 
 # The state in PostgreSQL, on throw-away servers; needs postgresql, pgbouncer and faketime
 replicas:
-    .ci/run replicas
+    cargo clippy --workspace --all-targets --locked --features replicas -- -D warnings
+    cargo test --locked --features replicas --lib -- store:: config:: daemon:: status::
+    cargo test --locked --features replicas --test it -- replicas::
+    # Tests that simulate days take an hour on this store, and are left out.
+    env JOLTSMS_RELAY_TEST_STATE=postgres cargo test --locked --features replicas --lib -- ingest::poller --skip clocks
+    env JOLTSMS_RELAY_TEST_STATE=postgres cargo test --locked --features replicas --lib -- delivery::tests::o --skip order
 
 # Banned crates, licences, sources
 deny:
