@@ -315,3 +315,19 @@ fn what_belongs_to_requests_is_refused_for_a_stream() {
     let refused = Machine::with_file(&url).set("T", "t").refused();
     assert!(refused.contains("`sinks.crm.url` holds a user or password, too; a request has one"), "{refused}");
 }
+
+#[test]
+fn a_chat_without_its_format_is_a_warning() {
+    let warnings = |url: &str, more: &str| {
+        let config = Machine::with_file(&format!("[sinks.crm]\ntype = \"http\"\nurl = \"{url}\"\n{more}")).load();
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (url, format) in
+        [("https://hooks.slack.com/services/x", "slack"), ("https://discord.com/api/webhooks/1/x", "discord")]
+    {
+        let [warning] = &warnings(url, "")[..] else { panic!("{:?}", warnings(url, "")) };
+        assert!(warning.contains("`sinks.crm.format` is missing") && warning.contains(format), "{warning}");
+        assert_eq!(warnings(url, &format!("format = \"{format}\"")), [""; 0]);
+    }
+    assert_eq!(warnings("https://discord.com/hook", ""), [""; 0]);
+}

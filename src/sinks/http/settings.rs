@@ -80,6 +80,7 @@ impl Settings {
             at.missing(&["url"], at.place(), message, "");
         }
         let url = url?;
+        warn_of_missing_format(at, &url);
         let dialect = dialect(at.written_out("format"), url.host_str());
         Some(Options { url, method, headers, timeout, connect_timeout, transport, signing, statuses, dialect })
     }
@@ -102,6 +103,18 @@ fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Op
     let url = parse_url(at, "url", text, allow_http)?;
     warn_of_password(at, "url", text, &url);
     Some(url)
+}
+
+/// Warns if the receiver is a chat that takes only messages of its own form, and no format was written.
+fn warn_of_missing_format(at: &mut Reader<'_>, url: &Url) {
+    let (service, format) = match (url.host_str(), url.path()) {
+        (Some("hooks.slack.com"), _) => ("Slack", "slack"),
+        (Some("discord.com" | "discordapp.com"), path) if path.starts_with("/api/webhooks/") => ("Discord", "discord"),
+        _ => return,
+    };
+    let Some(origin) = at.origin("url").cloned().filter(|_| at.written_out("format").is_none()) else { return };
+    let message = format!("`{}` is missing, and {service} takes only messages of its own form", at.name("format"));
+    at.warn(&origin, message, &format!("write format = \"{format}\" (--format {format} beside --forward-to)"));
 }
 
 fn statuses(at: &mut Reader<'_>, accept: Vec<u16>, reject: Vec<u16>) -> Statuses {
