@@ -1,6 +1,7 @@
 //! The scene with which most tests begin: a simulated API, and a relay that polls the API often.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use joltsms_simulator::{Handle, NewMessage, Options, Simulator, Switches};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
+use super::relay::setup::program;
 use super::relay::{Relay, Setup};
 use super::waiting::DEADLINE;
 
@@ -65,6 +67,17 @@ impl Scene {
     /// Returns the relay of [`Scene::setup`], which begins with the oldest message of the account.
     pub(crate) fn setup_from_beginning(&self) -> Setup {
         self.setup().set("POLL__START", "beginning")
+    }
+
+    /// Copies the program into the scene's directory, for a user who cannot reach the original. Returns the copy's path.
+    ///
+    /// Another process writes the copy: a file that this process has open for writing may be inherited by the child of
+    /// another test, and cannot be run as long as that child has it ("Text file busy").
+    pub(crate) fn copy_of_program(&self) -> PathBuf {
+        let copy = self.dir.path().join("joltsms-relay");
+        let status = Command::new("cp").arg(program()).arg(&copy).status().unwrap();
+        assert!(status.success(), "the program was not copied");
+        copy
     }
 
     /// Writes a configuration file. Returns its path.

@@ -128,8 +128,7 @@ fn owners(dir: &Path) -> Vec<(String, u32)> {
 fn what_root_makes_in_a_state_belongs_to_its_owner() {
     let Some(nobody) = as_nobody() else { return };
     let scene = Scene::new();
-    let program = scene.dir().join("joltsms-relay");
-    fs::copy(env!("CARGO_BIN_EXE_joltsms-relay"), &program).unwrap();
+    let program = scene.copy_of_program();
     let state = scene.dir().join("state");
     fs::create_dir(&state).unwrap();
     for path in [scene.dir(), &program] {
@@ -266,8 +265,7 @@ fn the_start_tells_of_messages_that_wait_for_details_and_a_sink_that_is_gone() {
 fn a_configuration_that_may_not_be_read_names_who_may() {
     let Some(nobody) = as_nobody() else { return };
     let scene = Scene::new();
-    let program = scene.dir().join("joltsms-relay");
-    fs::copy(env!("CARGO_BIN_EXE_joltsms-relay"), &program).unwrap();
+    let program = scene.copy_of_program();
     let file = scene.file("");
     for (path, mode) in [(scene.dir(), 0o755), (&program, 0o755), (Path::new(&file), 0o600)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

@@ -347,8 +347,7 @@ fn without_inodes_a_relay_that_runs_goes_on_and_a_start_says_so() {
 
 /// Copies the program to a place that another user can reach, and makes a state directory of root with this mode.
 fn program_for_others(scene: &Scene, mode: u32) -> (PathBuf, PathBuf) {
-    let program = scene.dir().join("joltsms-relay");
-    fs::copy(env!("CARGO_BIN_EXE_joltsms-relay"), &program).unwrap();
+    let program = scene.copy_of_program();
     let state = scene.dir().join("state");
     fs::create_dir(&state).unwrap();
     for (path, mode) in [(scene.dir(), 0o755), (&program, 0o755), (&state, mode)] {

@@ -12,8 +12,7 @@ use crate::support::scene::Scene;
 
 /// Returns a relay that another user can start: the program is in a place that this user can reach.
 fn reachable(scene: &Scene) -> Setup {
-    let program = scene.dir().join("joltsms-relay");
-    fs::copy(env!("CARGO_BIN_EXE_joltsms-relay"), &program).unwrap();
+    let program = scene.copy_of_program();
     for path in [scene.dir(), &program] {
         fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }

@@ -12,7 +12,7 @@ use crate::support::machine::network_namespace::NetworkNamespace;
 use crate::support::waiting::DEADLINE;
 
 /// Returns the path of the program: the one of this build, or the one that `JOLTSMS_RELAY_BINARY` names.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     std::env::var_os("JOLTSMS_RELAY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_joltsms-relay").into())
 }
 
