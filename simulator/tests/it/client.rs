@@ -120,6 +120,8 @@ impl<'a> Request<'a> {
         let mut stream = match TcpStream::connect(&address) {
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Err(Broken::Refused),
+            // The listener was closed while the connection waited to be taken.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Broken::Reset(Vec::new())),
             Err(error) => panic!("{error}"),
         };
         stream.set_read_timeout(Some(self.patience)).unwrap();
