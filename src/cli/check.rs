@@ -49,9 +49,7 @@ fn fitted(summary: &str, screen: &Screen) -> String {
     let mut text = String::new();
     for line in summary.lines() {
         let (label, value) = line.split_at_checked(LABEL_WIDTH).unwrap_or((line, ""));
-        for (place, part) in screen.behind(LABEL_WIDTH, value).iter().enumerate() {
-            text += &format!("{:<LABEL_WIDTH$}{part}\n", if place == 0 { label } else { "" });
-        }
+        text += &screen.labelled(label, LABEL_WIDTH, value);
     }
     text
 }

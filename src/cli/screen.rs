@@ -75,6 +75,14 @@ impl Screen {
         folded
     }
 
+    /// Formats a text behind its label, which takes `width` columns. The lines of a text that is too wide stand below each
+    /// other.
+    pub(super) fn labelled(&self, label: &str, width: usize, text: &str) -> String {
+        let lines = self.behind(width, text);
+        let labels = std::iter::once(label).chain(std::iter::repeat(""));
+        labels.zip(lines).map(|(label, line)| format!("{label:<width$}{line}\n")).collect()
+    }
+
     /// Breaks a text that stands behind a label of this width, so that label and text fit the terminal. Returns the
     /// lines of the text without the label.
     pub(super) fn behind(&self, label: usize, text: &str) -> Vec<String> {
@@ -94,6 +102,13 @@ mod tests {
         let text = "twelve words of which some are long and others are not so long";
         let lines = |columns| Screen { columns, colored: false }.behind(10, text).len();
         assert_eq!([lines(None), lines(Some(29)), lines(Some(30)), lines(Some(80))], [1, 1, 4, 1]);
+    }
+
+    #[test]
+    fn the_lines_of_a_wide_text_stand_below_each_other() {
+        let labelled = |columns| Screen { columns, colored: false }.labelled("name", 6, "a text that is too wide");
+        assert_eq!(labelled(None), "name  a text that is too wide\n");
+        assert_eq!(labelled(Some(26)), "name  a text that is too\n      wide\n");
     }
 
     #[test]

@@ -64,18 +64,13 @@ fn text(trace: &Trace, now: UnixMs, program: &Invocation, screen: &Screen) -> St
     ];
     let mut text = String::new();
     for (name, value) in lines {
-        for (place, line) in screen.behind(LABEL_WIDTH, &value).iter().enumerate() {
-            text += &format!("{:<LABEL_WIDTH$}{line}\n", if place == 0 { name } else { "" });
-        }
+        text += &screen.labelled(name, LABEL_WIDTH, &value);
     }
     if !trace.deliveries.is_empty() {
         text.push('\n');
         let width = trace.deliveries.iter().map(|fate| fate.sink.chars().count()).max().unwrap_or_default() + GAP;
         for fate in &trace.deliveries {
-            for (place, line) in screen.behind(width, &sentence(fate, now)).iter().enumerate() {
-                let label = if place == 0 { fate.sink.as_str() } else { "" };
-                text += &format!("{label:<width$}{line}\n");
-            }
+            text += &screen.labelled(&fate.sink, width, &sentence(fate, now));
         }
     }
     if trace.release_no.is_some() && !trace.sinks_without_delivery.is_empty() {
@@ -86,9 +81,7 @@ fn text(trace: &Trace, now: UnixMs, program: &Invocation, screen: &Screen) -> St
         };
         let said = format!("{}: {why}, or the sink was added later{gone}", trace.sinks_without_delivery.join(", "));
         text.push('\n');
-        for (place, line) in screen.behind(NOT_FOR.len(), &said).iter().enumerate() {
-            text += &format!("{:<1$}{line}\n", if place == 0 { NOT_FOR } else { "" }, NOT_FOR.len());
-        }
+        text += &screen.labelled(NOT_FOR, NOT_FOR.len(), &said);
     }
     text
 }

@@ -1,8 +1,8 @@
 //! Kills the relay and its receivers while messages are sent, for each type of sinks: nothing is lost, and no more
 //! messages are repeated than were in flight.
 //!
-//! A type of sinks needs a file here, with a [`Peer`] and a test that calls [`try_kills`]. `cargo test` tries few messages. For 1,000
-//! messages of each type, with a line for each type that says what was seen:
+//! A type of sinks needs a file here, with a [`Peer`] and a test that calls [`try_kills`]. `cargo test` tries few
+//! messages. For 1,000 messages of each type, with a line for each type that says what was seen:
 //!
 //! ```sh
 //! JOLTSMS_RELAY_KILL_MESSAGES=1000 cargo test --test it kills:: -- --nocapture --test-threads 1
