@@ -293,6 +293,26 @@ validates() { "$bed/venv/bin/kubernetes-validate" --strict deploy/kubernetes.yam
 
 # arm64: the program is built here, and runs here in an emulator.
 
+# Another stand-in for the image of the Rust project: Debian 13 with the compiler of its backports. Debian packages the
+# standard library for arm64, too, so that nothing is asked of rust-lang.org: `rustup target add` has nothing to do.
+make_rust_for_arm64() {
+    local root=$bed/rust-arm64 mirror
+    mirror=$(bed_mirror)
+    debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev trixie "$root" "$mirror" >"$bed/debootstrap.log" 2>&1 ||
+        { tail -n 20 "$bed/debootstrap.log"; return 1; }
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+    cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+    echo "deb $mirror trixie-backports main" >"$root/etc/apt/sources.list.d/backports.list"
+    chroot "$root" dpkg --add-architecture arm64 && chroot "$root" apt-get update -q &&
+        DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -q -y --no-install-recommends -t trixie-backports \
+            cargo rustc libstd-rust-dev:arm64 || return 1
+    mkdir -p "$root/usr/local/cargo/bin"
+    printf '#!/bin/sh\necho "the standard library for $3 is a package of Debian"\n' >"$root/usr/local/cargo/bin/rustup"
+    chmod +x "$root/usr/local/cargo/bin/rustup"
+    import "$root" "$rust" --change 'ENV CARGO_HOME=/usr/local/cargo' \
+        --change 'ENV PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+}
+
 make_arm64_base() {
     local image=$bed/arm64
     mkdir -p "$image/var/lib" && cp -a /usr/aarch64-linux-gnu/lib "$image/" || return 1
@@ -372,11 +392,12 @@ if [ "${1:-}" = --arm64 ]; then
     say 'arm64'
     bed_needs qemu-aarch64-static:qemu-user-static aarch64-linux-gnu-ld:binutils-aarch64-linux-gnu
     [ -d /usr/aarch64-linux-gnu/lib ] || bed_needs no-such-command:libc6-arm64-cross no-such-command:libgcc-s1-arm64-cross
-    docker rmi --force "$base" >/dev/null
+    docker rmi --force "$base" "$rust" >/dev/null
+    check "a stand-in for $rust that builds for arm64" make_rust_for_arm64
     check "a stand-in for $base of arm64" make_arm64_base
     check 'the image for arm64 is built' build joltsms-relay:arm64 --platform linux/arm64
     check 'its program runs' runs_in_an_emulator
-    docker rmi --force "$base" >/dev/null
+    docker rmi --force "$base" "$rust" >/dev/null
 fi
 
 bed_end

@@ -7,7 +7,8 @@ use crate::delivery::lanes::PerLane;
 use crate::delivery::status::{BlockedBy, Published, SinkStatus, shortened};
 
 impl Supervisor {
-    /// Publishes the state of the sink after this turn.
+    /// Publishes the state of the sink after this turn. Readers see every state; those who wait are woken only when the
+    /// sink is blocked, unblocked, idle or busy again. Counters change with nearly every turn, and nobody waits for them.
     pub(super) fn publish(&self) {
         let now = self.context.now();
         let pause = self.pauses.reason();
@@ -37,9 +38,10 @@ impl Supervisor {
         let idle_after = is_idle.then_some(self.wakeups.seen());
         let published = Published { status, idle_after, is_retired: self.is_retired };
         self.published.send_if_modified(|before| {
-            let is_changed = *before != published;
+            let wakes =
+                before.idle_after != published.idle_after || before.status.blocked_by != published.status.blocked_by;
             *before = published;
-            is_changed
+            wakes
         });
     }
 }
