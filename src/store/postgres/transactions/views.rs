@@ -14,14 +14,14 @@ use crate::store::views::{
     Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
-/// How many messages are looked at to estimate how dense the feed is.
+/// How many known messages are the sample from which the density of the feed (rows in a time) is estimated.
 const SAMPLE: i64 = 200;
 
-/// The most known messages that are counted in the part that a sweep has left to read.
+/// A sweep's unread part of the feed may hold many known messages. They are counted up to this number.
 const MOST_COUNTED: i64 = 100_000;
 
-/// Reads every sink with the counts of its queue. Each state has an index of its own, so the cost does not grow with the
-/// deliveries that are over.
+/// Reads every sink with the counts of its queue. Each state of a delivery has an index of its own, so the cost does
+/// not grow with the number of finished deliveries.
 const SINKS: &str = "
     SELECT id, name, active, paused, paused_at, undecided.count + fresh.count + retry.count, retry.count,
            (SELECT count(*) FROM delivery WHERE sink = id AND state = 'dead'),
@@ -33,7 +33,8 @@ const SINKS: &str = "
                   WHERE sink = id AND state = 'retry') AS retry
     ORDER BY name";
 
-/// Reads for each sink the ids of the waiting messages that are next. Each state is read in the order of its index.
+/// Reads for each sink the ids of the waiting messages that are sent next. Each state of a delivery is read in the
+/// order of its index.
 const NEXT_OF_SINKS: &str = "
     SELECT sink.id, message.id
     FROM sink,
