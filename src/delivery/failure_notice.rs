@@ -55,7 +55,7 @@ impl FailureNotice {
         Some(reason)
     }
 
-    /// The instant at which to report a failure that goes on, and that came too early to be reported at once.
+    /// The instant at which to report a failure whose report was put off, if the sink still fails then.
     pub(super) fn report_at(&self) -> Option<Instant> {
         match self.state {
             NoticeState::Unreported(_) => self.reported_at.map(|told| told + MIN_REPORT_INTERVAL),
@@ -63,7 +63,7 @@ impl FailureNotice {
         }
     }
 
-    /// Notes that somebody resumed the sink: the next failure is reported at once, because its reason may be another one.
+    /// Notes that somebody resumed the sink: the next failure is reported at once, because its reason may be new.
     pub(super) fn resumed(&mut self) {
         self.state = match self.state {
             NoticeState::Working => NoticeState::Working,

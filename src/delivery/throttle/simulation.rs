@@ -152,7 +152,7 @@ impl Run {
         self.accepted.last().copied().unwrap_or_default()
     }
 
-    /// Returns the lag that so many percent of the accepted messages do not exceed, in seconds.
+    /// Returns the lag, in seconds, that `percent` percent of the accepted messages do not exceed.
     pub(super) fn lag(&self, percent: usize) -> f64 {
         let mut lags = self.lags.clone();
         lags.sort_by(f64::total_cmp);
@@ -199,8 +199,8 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         let has_fresh = next_fresh.is_some_and(|comes| comes <= now + 1e-9);
         let has_work = under_way.len() < load.workers && (is_due || has_fresh);
         if has_work && now >= silent && throttle.gate(instant(now)) == Gate::Open {
-            // Refused messages and new messages take turns. After a silence that was
-            // tried in vain, a new message goes first, and takes no turn.
+            // Refused messages and new messages take turns. If the last attempt after a silence was refused, a new
+            // message goes first, and this does not count as a turn.
             let new_first = has_fresh && throttle.tried_in_vain(instant(now));
             if !new_first {
                 was_refused = is_due && (!was_refused || !has_fresh);
@@ -225,7 +225,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
             Gate::At(at) => Some((at - start).as_secs_f64()),
             Gate::Open | Gate::AfterTrial => None,
         };
-        // A timer that has passed by less than a float can express fires a millisecond later.
+        // Rounding may place a timer slightly before the present time. Such a timer fires a millisecond later.
         let timer = timer.map(|at| ((at * 1000.0 - 1e-6).ceil() / 1000.0).max(now + 0.001));
         let event = events.peek().map(|Reverse((at, ..))| seconds(*at));
         if let Some(timer) = timer.filter(|timer| event.is_none_or(|event| *timer < event)) {

@@ -39,8 +39,8 @@ fn messages_take_as_long_as_the_receiver_makes_them() {
                     let case = format!("{name}: {messages} messages, {workers} workers, {latency} s");
                     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
                     let needed = messages as f64 / rate;
-                    // A fast receiver needs four seconds for all messages, so one silence of a second is a fourth of
-                    // that.
+                    // A fast receiver needs only a few seconds for all messages. So a single silence of one second is a
+                    // large share of the time, and is allowed on top.
                     assert!(run.took() <= 1.3 * needed + 1.0, "{case}: {} s instead of {needed}", run.took());
                     // Requests that were under way at the first refusal could not know of the refusal.
                     let wasted = run.refused.saturating_sub(workers);
@@ -93,7 +93,7 @@ fn a_daily_quota_is_used_up_each_day() {
     }
 }
 
-/// A sink that believed this receiver would ask ten times for each message.
+/// A sink that waited only as long as this receiver asks for would make ten attempts for each message.
 #[test]
 fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     let asks_for_a_second = |gap: f64| -> Receiver {
@@ -164,8 +164,8 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
     }
 }
 
-/// Every 51st or every 11th message belongs to a number whose messages are all refused, or is refused for a reason of
-/// its own.
+/// There are three cases: all messages of a number are refused, and the number has every 11th message; the same, but
+/// the number has only every 51st message; a single message is refused.
 #[test]
 fn what_is_always_refused_holds_back_no_other() {
     let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
@@ -184,15 +184,15 @@ fn what_is_always_refused_holds_back_no_other() {
     }
 }
 
-/// Returns a number without a pattern for the place of a message.
+/// Turns the place of a message into a number that looks random.
 fn scattered(message: usize) -> u64 {
     let mixed = (message as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ (mixed >> 29)) >> 8
 }
 
-/// The receiver refuses one message in eight for ever, by its content. The other messages are held back for a few minutes
-/// at most, until the relay knows that the pace does not matter. From then on they are delivered at once.
+/// The receiver refuses one message in eight for ever, by its content. The other messages are held back for a few
+/// minutes at most, until the relay knows that the pace does not matter. From then on they are delivered at once.
 #[test]
 fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     let is_refused = |message: usize| scattered(message).is_multiple_of(8);
@@ -337,12 +337,13 @@ proptest! {
         let receiver = if kind == 0 { bucket(f64::from(burst), per, says) } else { window(burst, per, says) };
         let messages = 400;
         let run = deliver(receiver, Load::new(messages, workers, latency), seed);
-        // A receiver that states no time, or too long a time, costs a silence each time, but the whole never takes many
-        // times as long.
+        // If a receiver states no time, or too long a time, each refusal costs a silence. But the whole delivery does
+        // not take many times as long.
         let needed = 400.0 / rate;
         prop_assert!(run.took() <= 1.6 * needed + 60.0, "{} s instead of {needed}", run.took());
         let wasted = run.refused.saturating_sub(workers);
-        // At one message in two to five seconds, silences of 1 s and 2 s may be tried in vain for each message.
+        // If the receiver accepts one message in two to five seconds, the attempts after silences of 1 s and 2 s may be
+        // refused for each message.
         let most = if rate < 0.5 { 2 * messages } else { (messages + run.refused) / 4 };
         prop_assert!(wasted <= most, "{wasted} wasted");
         if matches!(says, Says::Nothing) && workers == 1 {
