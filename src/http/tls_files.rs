@@ -169,7 +169,7 @@ fn holds_certificate(pem: &[u8]) -> bool {
     pem.windows(11).any(|part| part == b"CERTIFICATE")
 }
 
-/// Whether the bytes are DER, which begins with a sequence and is no text.
+/// Whether the bytes are DER: they begin with the tag of a sequence, and are not text.
 fn is_binary(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && str::from_utf8(bytes).is_err()
 }
