@@ -18,7 +18,7 @@ pub struct DiskUsage {
     pub journal: u64,
 }
 
-/// How many bytes of the journal count as used at most: twice the length that SQLite leaves to an emptied journal.
+/// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal.
 /// Further bytes are on their way into the file, or stay because another program reads. They are not needed for
 /// messages.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
@@ -31,8 +31,8 @@ pub trait DiskMaintenance {
     fn erase_on_delivery(&mut self);
 
     /// While `keep` is true, texts are not removed when the last delivery of their message is settled, because another
-    /// process waits to read them. Retention removes them then. Has an effect after
-    /// [`DiskMaintenance::erase_on_delivery`] only.
+    /// process waits to read them. Retention removes these texts later. This method has an effect only after
+    /// [`DiskMaintenance::erase_on_delivery`].
     fn keep_for_readers(&mut self, keep: bool);
 
     /// Overwrites the traces on disk, also in the journal, of texts that were removed since the last call. The first
@@ -55,8 +55,8 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.
     fn disk_usage(&self) -> Result<DiskUsage, Error>;
 
-    /// Gives unused room of the file back to the file system. Without `short` this happens only if there is much unused
-    /// room; with `short` any unused room is given back. Returns whether more could be given back.
+    /// Gives unused room of the file back to the file system. `short` says whether the disk is short of room: if it is,
+    /// any unused room is given back, otherwise only if there is much of it. Returns whether more could be given back.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -32,8 +32,8 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
 }
 
 /// Opens the state in a database for the relay that has the lease of `epoch`: twice, for writing and for reading. Every
-/// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and one of an earlier format is
-/// brought to the present format.
+/// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and a schema of an earlier
+/// format is brought to the present format.
 pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
     postgres::open_under_lease(database, epoch)
 }
@@ -52,8 +52,8 @@ pub fn open_for_command(at: impl Into<StateLocation>) -> Result<Option<Box<Spool
     }
 }
 
-/// Opens the state for a command that has the role of the relay. A missing state is made, and one of an earlier format is
-/// brought to the present format.
+/// Opens the state for a command that has the role of the relay. A missing state is made, and a state of an earlier
+/// format is brought to the present format.
 pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     match at.database() {
         Some(database) => postgres::open_or_make(database),
@@ -61,8 +61,8 @@ pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     }
 }
 
-/// Opens an existing state for reading again and again beside the relay that writes it; `None` if there is none. Unlike a
-/// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
+/// Opens an existing state for reading again and again beside the relay that writes it; `None` if there is none. Unlike
+/// a [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
 ///
 /// # Errors
 /// As for [`open_for_command`].
@@ -109,7 +109,7 @@ pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
 }
 
 /// Joins the relays that share the state in a database. `name` is a name that no other relay has. A missing schema is
-/// made, and one of an earlier format is brought to the present format.
+/// made, and a schema of an earlier format is brought to the present format.
 ///
 /// # Errors
 /// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Unreachable`] and

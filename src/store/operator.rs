@@ -79,7 +79,8 @@ pub struct ResolvedUpTo {
 /// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropPermission {
-    /// The sink may be removed although it was configured at the last start, because no relay runs and none can begin.
+    /// The sink may be removed although it was configured at the last start, because no relay runs and none can start
+    /// meanwhile.
     pub configured: bool,
     /// Messages that wait for the sink, and its dead letters, may be removed.
     pub messages: bool,
@@ -139,8 +140,8 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error>;
 
-    /// Ends those pauses of `sinks` that have the reason `closed`: such a pause began because nobody read the output,
-    /// and after a start the output is another one. Returns the pause that each sink has now.
+    /// Ends the pauses of `sinks` that have the reason `closed`. Such a pause began because the reader of the sink's
+    /// output had closed it, and the process has a new output after a start. Returns the pause that each sink has now.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -148,8 +149,9 @@ pub trait OperatorTransactions {
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
     /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
-    /// was neither a pause nor a silence, returns `None` and changes nothing but the count of
-    /// [`resume_count`](Self::resume_count), which makes a running relay forget what it has learnt of the receiver.
+    /// was neither a pause nor a silence, returns `None` and changes only the count of
+    /// [`resume_count`](Self::resume_count). A new count makes a running relay discard what it has learnt about the
+    /// receiver.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -184,8 +186,8 @@ pub trait OperatorTransactions {
     fn rename_sink(&mut self, sink: SinkId, name: &SinkName) -> Result<bool, Error>;
 
     /// Removes some deliveries of a sink, those behind the message `after`; the sink itself is removed together with
-    /// its last delivery. Each call checks whether the sink may be removed, because since the call before a relay may
-    /// have started, or a command may have sent a message again. The id of a dropped sink is never given to another
+    /// its last delivery. Each call checks whether the sink may be removed, because a relay may have started since the
+    /// previous call, or a command may have sent a message again. The id of a dropped sink is never given to another
     /// sink.
     ///
     /// # Errors

@@ -27,8 +27,8 @@ pub struct ReplaySelection {
     pub until: UnixMs,
     /// Only messages that this filter wants. The filter needs no details of numbers.
     pub filter: Option<Filter>,
-    /// Whether only dead letters are selected, including those that an operator gave up. Of the deliveries that wait,
-    /// only those that failed before are then counted.
+    /// Whether only dead letters are selected, including those that an operator gave up. A delivery that waits is then
+    /// selected only if it has failed before.
     pub failed: bool,
 }
 

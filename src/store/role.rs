@@ -1,9 +1,10 @@
 //! The role of the relay on a state directory. At most one process has the role.
 //!
-//! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The file is needed
-//! because any user may look at it, and because earlier versions know only the file. The directory is needed because a
-//! file can be removed: a process that then made the file again would have the role a second time. The directory cannot
-//! be removed without the state. (systemd-tmpfiles leaves a locked directory alone.)
+//! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The lock on the file
+//! is needed because any user may look at the file, and because earlier versions use only this lock. The lock on the
+//! directory is needed because the file can be removed: a process that then makes the file again could take the role
+//! while another process still has it. The directory cannot be removed without the state. (systemd-tmpfiles leaves a
+//! locked directory alone.)
 //!
 //! The operating system releases both locks when the process ends, however it ends.
 
@@ -24,7 +25,7 @@ pub struct RoleLock {
     directory: File,
 }
 
-/// What [`RoleLock::ensure_held`] found out about a role that was taken.
+/// What [`RoleLock::ensure_held`] found out about the lock file of a role that is still held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFileState {
     /// Nothing has changed: the role is held.
@@ -107,7 +108,7 @@ impl RoleLock {
         }
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: self.dir.clone() }),
-            // A command locked the file, shared, at this very moment.
+            // A command holds a shared lock on the file at this moment.
             _ => Ok(LockFileState::Intact),
         }
     }
@@ -122,7 +123,8 @@ pub(super) fn make_state_dir(dir: &Path) -> Result<(), Error> {
     })
 }
 
-/// Returns whether a process has the role on the state directory `dir`; `None` if this user has no permission to find out.
+/// Returns whether a process has the role on the state directory `dir`; `None` if this user has no permission to find
+/// out.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked.

@@ -17,9 +17,9 @@ const VERSION: i64 = 1;
 /// next format.
 const MIGRATIONS: [&str; 1] = [TO_1];
 
-/// Makes the tables of format 1. Times are milliseconds since the Unix epoch. Texts of the API are bytes (UTF-8): a text
-/// of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared byte by
-/// byte, whatever the locale of the database.
+/// Makes the tables of format 1. Times are milliseconds since the Unix epoch. Texts of the API are bytes (UTF-8): a
+/// text of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared
+/// byte by byte, whatever the locale of the database.
 ///
 /// Records that change often leave room on their pages (`fillfactor`), and are cleaned up early (`autovacuum`).
 const TO_1: &str = r#"

@@ -20,7 +20,7 @@ const WITH_OTHERS: usize = 489;
 const OVERFLOW: usize = 4092;
 
 /// The most bytes that the row of a message takes beside its id and its text: a header, seven numbers and a word. The
-/// column event takes a byte of the header and no other, since its value is NULL or 1.
+/// column `event` takes one byte of the header and no further byte, because its value is NULL or 1.
 const BESIDE: usize = 113;
 
 /// Returns the text as it is stored if it has to lie on pages of its own. The row fills overflow pages (nearly)

@@ -1,7 +1,7 @@
 //! Opening a state file. A file is checked before it is changed.
 //!
 //! Recovery: SQLite keeps the file in WAL mode with `synchronous = FULL`. So a committed transaction survives a power
-//! cut, and an interrupted transaction never happened. A new file is made under another name and renamed when it is
+//! cut, and an interrupted transaction changes nothing. A new file is made under another name and renamed when it is
 //! whole. Therefore no relay leaves a `state.db` that is empty, cut off or of another format, and such a file is
 //! refused and not changed.
 

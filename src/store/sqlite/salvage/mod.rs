@@ -2,7 +2,7 @@
 //!
 //! If the state is whole, SQLite reads it. The pages of any other state are read one by one without SQLite. No page is
 //! needed to find another page, so everything that is not damaged itself is found, even if the beginning of the file is
-//! gone. Messages that were removed lately may be found again.
+//! gone. Messages that were removed recently may be found again.
 //!
 //! Invariant: nothing is written, not even into the journal.
 

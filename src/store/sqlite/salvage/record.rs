@@ -6,7 +6,8 @@
 /// The size of a page in bytes, in every state file.
 pub(super) const PAGE: usize = 4096;
 
-/// The greatest length of a row in bytes. An answer of the API is not longer either. A longer row is damaged.
+/// The greatest length of a row in bytes. A longer row is damaged, because even a whole answer of the API is not
+/// longer.
 const LONGEST: usize = 16 << 20;
 
 /// The size in bytes of the header of the file, at the beginning of the first page.

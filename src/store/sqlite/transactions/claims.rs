@@ -1,4 +1,4 @@
-//! Reading claims: the query that reads them, and the function that makes a [`Claim`] of a row.
+//! Reading claims: the query, and the function that makes a [`Claim`] from a record.
 
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ pub(super) fn read_claims(
     Ok(claims)
 }
 
-/// Makes a claim of a row of [`claims_query`]. A message that differs from what was stored is reported as damage.
+/// Makes a claim from a record that [`claims_query`] has read. A message that differs from what was stored is reported
+/// as damage.
 pub(super) fn claim_from_row(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
     let (id, raw) = (row.get::<_, String>(3)?, row.get_ref(4)?.as_str()?);
     checksum::verify(row.get(9)?, Checksum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;
