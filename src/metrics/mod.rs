@@ -2,7 +2,7 @@
 //!
 //! Counters and histograms are counted where things happen, through the handles [`IngestMetrics`] and [`SinkMetrics`].
 //! Gauges are values of the moment: [`Gauges`] is filled anew for each scrape. docs/metrics.md describes every metric,
-//! and a test compares the two.
+//! and a test compares this document with the code.
 //!
 //! Invariants: every name begins with `joltsms_relay_`; every metric has the label `account`; no label holds a phone
 //! number, a message or a secret. Counters begin at zero with each process.

@@ -78,7 +78,7 @@ impl HealthProblem {
 }
 
 /// Returns why the relay is not ready: why polling does not work, and which sinks are paused although no person paused
-/// them. Empty: the relay is ready. A sink whose receiver fails does not make the relay unready.
+/// them. The list is empty if the relay is ready. A sink whose receiver fails does not make the relay unready.
 pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
     let mut found = problems(status, None);
     found.retain(|problem| !matches!(problem.kind, ProblemKind::SinkFailing | ProblemKind::NumbersUnreadable));
@@ -98,14 +98,14 @@ pub fn stands_by(status: &Status) -> bool {
     status.relay.report.as_ref().is_some_and(|report| report.stands_by)
 }
 
-/// Whether the relay does its work now: it has polled the API, and nothing is wrong. A relay that stands by is not at
-/// work.
+/// Returns whether the relay does its work now: it has polled the API, and there are no problems. A relay that stands
+/// by is not at work.
 pub fn is_at_work(status: &Status) -> bool {
     !stands_by(status) && problems(status, None).is_empty() && readiness_problems(status).is_empty()
 }
 
-/// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy if
-/// `once` has caught up within this time.
+/// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy
+/// if `once` has caught up within this time.
 pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthProblem> {
     if !status.relay.running {
         let found = status
@@ -158,7 +158,7 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
 
 const NOT_RUNNING: &str = "no relay runs on this state";
 
-/// Returns what is wrong on a state on which no relay runs; `None`: `once` has caught up within `once_within`.
+/// Returns what is wrong on a state on which no relay runs; `None` if `once` has caught up within `once_within`.
 fn not_running(last: &RelayReport, now: UnixMs, once_within: Option<Duration>) -> Option<String> {
     let why = last.failure.as_deref().unwrap_or("it did not end as it should");
     if last.damaged {
