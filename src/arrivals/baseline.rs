@@ -1,4 +1,4 @@
-//! Which messages are new for a command that began at some moment. Pure.
+//! Decides which messages are new for a command that began at some moment. The functions are pure.
 //!
 //! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
 //! a long time and that the relay read late would be new, too. Two rules leave such messages out:

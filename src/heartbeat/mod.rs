@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// While the relay does not work, it checks this often whether it works again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How the client of the monitoring service behaves.
+/// The options of the HTTP client for the monitoring service.
 const CLIENT: ClientOptions =
     ClientOptions { timeout: TIMEOUT, connect_timeout: TIMEOUT, keep_idle: client::KEEP_IDLE, gzip: false };
 

@@ -1,4 +1,4 @@
-//! What a running relay does next, and when. Pure.
+//! What a running relay does next, and when. The functions are pure.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ pub struct Status {
     pub coverage: Option<CoverageStatus>,
     /// The request budget.
     pub budget: BudgetStatus,
-    /// Every sink that was ever configured, by name.
+    /// Every sink that was ever configured and was not dropped, by name.
     pub sinks: Vec<SinkSection>,
     /// The relays that share the state. `None` if the state is not in a database.
     pub replicas: Option<ReplicasStatus>,
@@ -192,7 +192,7 @@ pub struct OwnBudget {
 /// A sink as `status` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SinkSection {
-    /// The values that the state has of the sink.
+    /// The values about the sink that the state holds.
     #[serde(flatten)]
     pub stored: StoredSink,
     /// The report of the running relay about the sink; `None` if no relay runs, or if the running relay does not know
@@ -204,14 +204,14 @@ pub struct SinkSection {
 /// A sink as `sinks list` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedSink {
-    /// The values that the state has of the sink.
+    /// The values about the sink that the state holds.
     #[serde(flatten)]
     pub stored: StoredSink,
     /// The learned pace of [`SinkStatus`]; `None` if no relay runs or no pace was learned.
     pub learned_requests_per_minute: Option<u64>,
 }
 
-/// The values that the state has of a sink.
+/// The values about a sink that the state holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSink {
     /// The sink as the state shows it.

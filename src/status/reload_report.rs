@@ -19,7 +19,7 @@ pub struct ReloadReport {
     is_of_secrets: bool,
 }
 
-/// The most characters of an error of a reload that the status shows.
+/// The most characters that the status shows of a reload's error.
 const LONGEST_ERROR: usize = 300;
 
 impl ReloadReport {

@@ -1,7 +1,7 @@
-//! The status of this process's own relay, for the parts that show it to others while it runs.
+//! The status of this process's own relay, for the parts of the relay that show the status to others.
 //!
 //! Invariants: the state is read with a separate connection, at most once a second, and by one thread at a time, even
-//! if many callers ask. So neither many requests nor requests while the disk hangs hold up the relay.
+//! if many callers ask. So the relay does not have to wait, even if there are many requests, or if the disk hangs.
 
 use std::sync::Arc;
 use std::time::Duration;

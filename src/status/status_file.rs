@@ -6,8 +6,8 @@
 //! is lost.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
-//! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that counts up with each writing, and
-//! the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. A
+//! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that grows by one with each writing,
+//! and the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. A
 //! reader uses the intact slot with the higher number, so it never sees a report that is only half written. Mode 0600.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,8 @@ pub struct Live {
     pub relay: RelayReport,
     /// `poll.interval`, in milliseconds.
     pub interval_ms: u64,
-    /// The time between two polls that the API's limit allows, in milliseconds; zero if the limit asks for none.
+    /// The shortest time between two polls that the API's limit allows, in milliseconds; zero if the limit does not
+    /// matter.
     pub spacing_ms: u64,
     /// How the API is polled.
     pub polling: PollReport,
@@ -60,7 +61,7 @@ pub struct RelayReport {
     pub pid: Option<u32>,
     /// When the relay started.
     pub started_at: UnixMs,
-    /// When the relay last wrote about itself.
+    /// When the relay last wrote this report.
     pub last_heard_at: UnixMs,
     /// When the relay ended. `None` while it runs, and after a kill.
     pub stopped_at: Option<UnixMs>,
@@ -156,7 +157,7 @@ fn slot_size(sinks: usize) -> u64 {
 fn clear(file: &File, sinks: usize) -> io::Result<u64> {
     let slot = slot_size(sinks);
     file.set_len(0)?;
-    // The file grows only with the number of sinks, so a disk that fills up later does not prevent writing.
+    // The file gets its whole length now, so a disk that fills up later does not prevent writing.
     let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
     file.write_all_at(&empty, 0)?;
     Ok(slot)
@@ -179,8 +180,8 @@ fn check(json: &[u8]) -> String {
 }
 
 impl Live {
-    /// Reads the report that the relay on the state in `dir` last wrote about itself. `None`: no relay wrote a report,
-    /// or the report is not in the format of this version.
+    /// Reads the report that the relay on the state in `dir` last wrote about itself. `None` if no relay wrote a
+    /// report, or if the report is not in the format of this version.
     pub fn read(dir: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         files::open_to_read(&dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;

@@ -74,7 +74,7 @@ pub struct FirstClaims {
     pub claims: Vec<Claim>,
     /// Whether more deliveries could have been claimed.
     pub more: bool,
-    /// The earliest due time among the first messages that are not due yet; `None` if there is no such message.
+    /// The earliest due time of the queues whose first message is not due yet; `None` if there is no such queue.
     pub next_due: Option<UnixMs>,
 }
 
@@ -118,8 +118,8 @@ pub struct WaitingCounts {
 /// Transactions on deliveries that wait.
 pub trait DeliveryTransactions {
     /// Claims deliveries of one class that were never attempted, in the order of release. Leaves out messages for which
-    /// `skip` returns `true`: these are in flight. Each call begins with the first delivery that waits, so that no
-    /// delivery can be passed over.
+    /// `skip` returns `true`: these are in flight. Each call begins again with the first delivery that waits, so no
+    /// delivery is skipped.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

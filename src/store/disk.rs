@@ -19,14 +19,13 @@ pub struct DiskUsage {
 }
 
 /// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal.
-/// Further bytes are on their way into the file, or stay because another program reads. They are not needed for
-/// messages.
+/// Further bytes are soon moved into the file, or as soon as no other program reads. They are not needed for messages.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.
 pub trait DiskMaintenance {
     /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
-    /// settles the last delivery of the message. Until then the text is stored so that it can be overwritten
+    /// settles the last delivery of the message. The text is stored in a way that allows it to be overwritten
     /// completely.
     fn erase_on_delivery(&mut self);
 
@@ -35,7 +34,7 @@ pub trait DiskMaintenance {
     /// [`DiskMaintenance::erase_on_delivery`].
     fn keep_for_readers(&mut self, keep: bool);
 
-    /// Overwrites the traces on disk, also in the journal, of texts that were removed since the last call. The first
+    /// Overwrites the traces of texts that were removed since the last call, in the file and in the journal. The first
     /// call after the state was opened always does this work. Returns `false` if another program that reads the state
     /// prevented it: then the method has to be called again.
     ///
@@ -56,7 +55,8 @@ pub trait DiskMaintenance {
     fn disk_usage(&self) -> Result<DiskUsage, Error>;
 
     /// Gives unused room of the file back to the file system. `short` says whether the disk is short of room: if it is,
-    /// any unused room is given back, otherwise only if there is much of it. Returns whether more could be given back.
+    /// any unused room is given back; if not, unused room is given back only if there is much of it. Returns whether
+    /// more could be given back.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

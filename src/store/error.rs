@@ -104,7 +104,7 @@ pub enum Error {
     /// The database that keeps the state cannot be reached, or the connection to it broke.
     #[error("the database of the state cannot be reached: {0}")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Another relay is the active one on this state, and stays so.
+    /// Another relay is the active one on this state, and keeps the lease.
     #[error("another joltsms-relay is the active one on the state in the schema {namespace}: {holder}")]
     HasActiveRelay {
         /// The name of the schema.

@@ -27,7 +27,8 @@ pub struct Lease {
     epoch: i64,
     /// When the relay began the request that the database granted last.
     asked: Instant,
-    /// The time by the database's clock when the database granted the lease, and an instant right before that.
+    /// The time by the database's clock when the database granted the lease, and an instant of the relay's own clock
+    /// right before that.
     granted_at: (UnixMs, Instant),
 }
 
@@ -135,7 +136,7 @@ pub trait LeaseTransactions: Send {
     /// not have that lease.
     ///
     /// # Errors
-    /// [`Error::Database`]: the lease ends by itself.
+    /// [`Error::Database`]: if the lease was not given back, it ends by itself.
     fn hand_over(&mut self, epoch: i64) -> Result<(), Error>;
 
     /// Records that this relay no longer shares the state, and gives the lease back if this relay has it.
@@ -158,7 +159,7 @@ pub trait RequestTransactions: Send {
     /// Records that a request was answered now. One window later its slot is free again.
     ///
     /// # Errors
-    /// [`Error::Database`]: the request counts as being under way.
+    /// [`Error::Database`]: the request still counts as being under way.
     fn record_answer(&mut self, request: RequestId) -> Result<(), Error>;
 
     /// Reads how long ago each recorded request of the last minutes was answered, oldest first; `None` if it was not

@@ -9,7 +9,8 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The key of the number that was the newest at some moment, for [`NumberTransactions::complete_number_list`].
+/// The key of the number that was the newest when [`NumberTransactions::newest_number`] was called, for
+/// [`NumberTransactions::complete_number_list`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberKey(pub(super) i64);
 

@@ -65,7 +65,7 @@ pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
 /// a [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
 ///
 /// # Errors
-/// As for [`open_for_command`].
+/// Returns the errors of [`open_for_command`].
 pub fn open_reader(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, Error> {
     let at = at.into();
     match at.database() {
@@ -77,7 +77,7 @@ pub fn open_reader(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, E
 /// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
 ///
 /// # Errors
-/// As for [`open_for_command`].
+/// Returns the errors of [`open_for_command`].
 pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, Error> {
     let at = at.into();
     let Some(database) = at.database() else { return sqlite::open_snapshot(at.dir()) };
@@ -99,7 +99,7 @@ pub fn is_running(at: impl Into<StateLocation>) -> Result<Option<bool>, Error> {
     }
 }
 
-/// Returns the size of the state in bytes, as far as it can be told. `spool` is the opened state.
+/// Returns the size of the state in bytes; 0 if the size cannot be measured. `spool` is the opened state.
 pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
     let at = at.into();
     match at.database() {
@@ -124,10 +124,10 @@ pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
 }
 
 /// Removes the texts of messages that every sink has, and overwrites them on the disk. This is for the last reader of a
-/// state whose relay ended while it kept these texts for readers. Nothing happens if there is no state.
+/// state whose relay ended while the relay kept these texts for readers. Nothing happens if there is no state.
 ///
 /// # Errors
-/// As for [`open_for_command`].
+/// Returns the errors of [`open_for_command`].
 pub fn erase_delivered(at: impl Into<StateLocation>) -> Result<(), Error> {
     let Some(mut spool) = open_for_command(at)? else { return Ok(()) };
     let delivered = RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None };

@@ -99,7 +99,8 @@ pub enum DropProgress {
     SinkHasMessages,
 }
 
-/// How many dead letters are settled in one transaction, so that the relay does not wait long for the writer.
+/// How many dead letters are settled in one transaction. The number is limited so that the relay does not wait long to
+/// write.
 pub(super) const RESOLVE_BATCH: i64 = 1000;
 
 /// How many deliveries of a dropped sink are removed in one transaction.

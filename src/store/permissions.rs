@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The most symbolic links that are followed, as in the kernel.
+/// How many symbolic links are followed at most. The kernel has the same limit.
 const LINKS: usize = 40;
 
 /// Returns the end of an error about `path`: the user whom this process runs as, and the owner and mode of the file.

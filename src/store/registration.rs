@@ -40,8 +40,8 @@ impl SinkSetup {
         }
     }
 
-    /// Returns the time from which on stored messages must have been received if a new sink is to get them; `None` if
-    /// it gets no stored messages. `now` is the instant of the registration.
+    /// Returns a time: a new sink gets the stored messages that were received at this time or later. `None` if the sink
+    /// gets no stored messages. `now` is the instant of the registration.
     pub(super) fn stored_since(&self, now: UnixMs) -> Option<UnixMs> {
         match self.start {
             Start::Now => None,

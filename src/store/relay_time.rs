@@ -37,8 +37,8 @@ pub trait RelayTimeTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn newest_instant(&self) -> Result<UnixMs, Error>;
 
-    /// Returns whether the state dates something that has happened later than `now`. Only a clock that was ahead can
-    /// have written such a date.
+    /// Returns whether a stored time at which something happened lies after `now`. Only a clock that was ahead can have
+    /// written such a time.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

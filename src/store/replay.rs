@@ -111,7 +111,7 @@ pub trait ReplayTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn last_released(&self) -> Result<i64, Error>;
 
-    /// Finds deliveries that a selection means, among some hundred messages behind the place `after` in the order of
+    /// Finds the deliveries of a selection among some hundred messages behind the place `after` in the order of
     /// release, up to the place `last`. The first call has 0 as `after`.
     ///
     /// # Errors

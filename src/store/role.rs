@@ -147,7 +147,7 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, None)),
         Err(source) => return Err(io("open", &path)(source)),
     }
-    // If the directory cannot be opened or locked, the file alone counts.
+    // If the directory cannot be opened or locked, only the lock on the file counts.
     if let Ok(directory) = File::open(dir) {
         match directory.try_lock_shared() {
             Ok(()) => held.push(directory),
@@ -168,8 +168,8 @@ fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Locks the directory; returns `false` if another process has locked it. On a file system that locks no directories
-/// (NFS) the lock on the file decides alone.
+/// Locks the directory; returns `false` if another process has locked it. On a file system that cannot lock
+/// directories, such as NFS, only the lock on the file counts.
 fn lock_directory(directory: &File) -> bool {
     !matches!(directory.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -205,8 +205,8 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error>;
 
-    /// Lists dead letters of a selection in the order of sinks' names, the oldest message of each sink first. Returns
-    /// at most `at_most` dead letters, those behind `after`; `None` begins with the first.
+    /// Lists the dead letters of a selection: sink by sink in the order of their names, and for each sink the oldest
+    /// message first. Returns at most `at_most` dead letters, those behind `after`; `None` begins with the first.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -229,15 +229,15 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
-    /// Reads the messages behind the place `after` in the order of release, in this order; at most `at_most`. Messages
+    /// Reads the next messages behind the place `after` in the order of release, at most `at_most` messages. Messages
     /// that were there before a first run, or that came later than the lookback allows, are left out.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
 
-    /// Reads the same messages as [`arrivals`](Self::arrivals) backwards: those before the place `before`, the newest
-    /// first; at most `at_most`.
+    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but backwards from the place `before`: the
+    /// newest first, at most `at_most` messages.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

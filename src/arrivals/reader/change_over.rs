@@ -7,7 +7,7 @@ use super::{ArrivalReader, OVERLAP, OpenState, ReadingProgress, StateKind};
 use crate::domain::UnixMs;
 use crate::store::{Spool, is_running};
 
-/// The time between two looks for a relay that has started or ended.
+/// The time between two checks whether a relay has started or ended.
 const CHECK: Duration = Duration::from_millis(100);
 
 /// How long a relay may be away, for a restart, before the reader polls without it.

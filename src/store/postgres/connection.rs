@@ -83,7 +83,7 @@ impl From<Unusable> for Error {
 }
 
 impl PostgresBackend {
-    /// Makes the state refuse every change that is made without the lease of this epoch.
+    /// Makes every change by this backend fail if the relay does not have the lease of this epoch.
     pub(in crate::store) fn under_lease(self, epoch: i64) -> Self {
         Self { epoch: Some(epoch), ..self }
     }
@@ -93,7 +93,7 @@ impl PostgresBackend {
         Self::on(&self.database)
     }
 
-    /// Makes a backend that was not opened yet.
+    /// Makes a backend without a connection. The first use of the backend connects.
     pub(super) fn on(database: &Database) -> Self {
         Self {
             database: database.clone(),
@@ -269,7 +269,7 @@ pub(super) struct Statements<'c> {
     client: &'c Client,
     runtime: &'c Runtime,
     gathered: RefCell<Vec<Gathered>>,
-    /// The first row of the first statement.
+    /// The first row that the first statement of the transaction returned.
     first: Cell<Option<PgRow>>,
     is_first: Cell<bool>,
     round_trips: &'c Cell<u64>,

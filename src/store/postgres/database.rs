@@ -39,8 +39,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Makes the value from the address of a database (`postgresql://…` or `host=… user=…`) and the name of the schema.
-    /// The name must be one that PostgreSQL accepts without quotes.
+    /// Makes a [`Database`] from the address of a database (`postgresql://…` or `host=… user=…`) and the name of a
+    /// schema. PostgreSQL must accept this name without quotes.
     ///
     /// # Errors
     /// Returns what is wrong with the address, as the end of a sentence that begins with the name of the configuration

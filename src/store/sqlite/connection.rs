@@ -24,8 +24,8 @@ pub(in crate::store) struct SqliteBackend {
     /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
     /// read them.
     pub(super) keep_for_readers: bool,
-    /// Whether the journal has to be brought into the file, because the journal may hold removed texts, or because the
-    /// file becomes shorter only then.
+    /// Whether the journal has to be brought into the file: it may hold removed texts, or changes that make the file
+    /// shorter.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
     /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others).

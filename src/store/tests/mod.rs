@@ -29,7 +29,7 @@ pub(super) trait Scratch {
     /// Runs a query that both kinds of databases understand. Returns the number that is its result.
     fn number(&self, query: &str) -> i64;
 
-    /// Makes a change that both kinds of databases understand, beside the opened state.
+    /// Makes a change that both kinds of databases understand, on a connection of its own.
     fn change(&self, change: &str);
 }
 
@@ -130,7 +130,7 @@ impl TestState {
         self.0.number(query)
     }
 
-    /// Makes a change that both kinds of databases understand, beside the opened state.
+    /// Makes a change that both kinds of databases understand, on a connection of its own.
     pub(crate) fn change(&self, change: &str) {
         self.0.change(change);
     }
@@ -156,7 +156,7 @@ impl Scratch for std::path::PathBuf {
     }
 }
 
-/// Makes of each of these functions one test for each backend. The functions take a [`Scratch`].
+/// Makes one test for each backend from each of these functions. The functions take a [`Scratch`].
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
         mod on_sqlite {

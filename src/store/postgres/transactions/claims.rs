@@ -96,7 +96,7 @@ pub(super) fn claim(
     read_claims(statements, sink, &group.seqs, limits.details)
 }
 
-/// Reads the claims on these messages, in their order.
+/// Reads the claims on these messages, in the order of `seqs`.
 pub(super) fn read_claims(
     statements: &Statements<'_>,
     sink: SinkId,

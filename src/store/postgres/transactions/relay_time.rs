@@ -64,8 +64,8 @@ const SINKS: &str = concat!(
 const WALKS: &str =
     concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS DISTINCT FROM (", moved!("since"), ")");
 
-/// Returns whether something that happened is dated later than $1, the present time. Only a clock that was ahead can
-/// have written such a date.
+/// Returns whether a stored time at which something happened lies after $1, the present time. Only a clock that was
+/// ahead can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > $1 OR first_attempt > $1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > $1)
     OR EXISTS (SELECT 1 FROM walk WHERE since > $1)

@@ -1,8 +1,8 @@
 //! Checksums of the stored values that must not change unnoticed. SQLite notices that a page has lost its structure,
 //! but not that a bit of a text or of a number has changed.
 //!
-//! The checksum is FNV-1a with 64 bits. It notices every change within one byte, and every other change but one in
-//! 2^64. It guards against faults of a disk, not against people.
+//! The checksum is FNV-1a with 64 bits. It notices every change within a single byte. Of all other changes it misses
+//! one in 2^64. It guards against faults of a disk, not against people.
 
 use rusqlite::types::Type;
 

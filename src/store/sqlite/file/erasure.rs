@@ -7,10 +7,10 @@
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
 //!   and cuts the journal off.
 //! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each text lies on
-//!   pages of its own. When SQLite moves rows from one page to another, it may leave a copy of rows that stay in the
-//!   free part of the page, and nothing overwrites that copy. Overflow pages are never moved, and are zeroed as a
-//!   whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON allows the
-//!   spaces, and [`text_of`] removes them.
+//!   pages of its own. When SQLite moves some rows of a page to another page, the free part of the page may keep a copy
+//!   of the rows that were not moved, and SQLite does not overwrite this copy. Overflow pages are never moved, and are
+//!   zeroed as a whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON
+//!   allows the spaces, and [`text_of`] removes them.
 
 /// The least number of bytes of a row that SQLite keeps among other rows if the row does not fit into a page of 4096
 /// bytes. SQLite's description of its file format explains this under "Cell Payload Overflow Pages".

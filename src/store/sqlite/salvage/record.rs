@@ -67,7 +67,7 @@ pub(super) fn rows(
     };
     let pointers = start + if kind == Kind::IndexInterior { 12 } else { 8 };
     let count = number(page, start + 3, 2).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    // A cell takes at least four bytes and a pointer of two.
+    // A cell takes at least four bytes, and its pointer takes two.
     for cell in 0..count.min(PAGE / 6) {
         let at = number(page, pointers + 2 * cell, 2).and_then(|at| usize::try_from(at).ok());
         match at.and_then(|at| row(page, at, kind, follow)) {

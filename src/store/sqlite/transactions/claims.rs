@@ -10,7 +10,7 @@ use crate::store::delivery::{Claim, ClaimLimits};
 use crate::store::sqlite::file::checksum::{self, Checksum};
 use crate::store::sqlite::file::erasure::text_of;
 
-/// Returns the query that reads claims, up to its `WHERE`. With `details` the query reads the details of numbers too.
+/// Returns the query that reads claims, without its `WHERE`. With `details` the query reads the details of numbers too.
 pub(super) fn claims_query(details: bool) -> String {
     let (details, number) = match details {
         true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),

@@ -43,7 +43,7 @@ impl CoverageTransactions for SqliteBackend {
             let places = releasing.places(ops)?;
             ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
-        // Texts that a gap held are on disk, and perhaps no sink wants them.
+        // The texts of messages that a gap held are on disk already, and perhaps no sink wants them.
         self.may_hold_traces |= erase_unwanted && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
         Ok(())
     }

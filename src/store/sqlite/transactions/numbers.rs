@@ -194,7 +194,7 @@ impl SqliteBackend {
 /// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
 /// as they are, because filters do not apply to them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
-    // Usually the details of every number are known, and no delivery has to be searched.
+    // Usually the details of every number are known, and no search is needed.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }

@@ -15,10 +15,11 @@ use crate::store::views::{
     Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
-/// How many known messages are the sample from which the density of the feed (rows in a time) is estimated.
+/// The density of the feed (rows per time) is estimated from this many known messages.
 const SAMPLE: i64 = 200;
 
-/// A sweep's unread part of the feed may hold many known messages. They are counted up to this number.
+/// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
+/// number.
 const MOST_COUNTED: i64 = 100_000;
 
 impl ViewTransactions for SqliteBackend {
