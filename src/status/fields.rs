@@ -68,7 +68,7 @@ pub struct ReplicaStatus {
     pub name: String,
     /// Whether the relay is the active one.
     pub active: bool,
-    /// How long ago the relay began to take part.
+    /// How long ago the relay began to share the state.
     pub joined_age_seconds: Seconds,
     /// How long ago the relay last asked for the lease or renewed it.
     pub seen_age_seconds: Seconds,

@@ -47,7 +47,7 @@ pub enum ProblemKind {
     Starting,
     /// The relay is stopping.
     Stopping,
-    /// A loop of the relay is stuck.
+    /// A loop of the relay is stuck, or the relay does not write its status any more.
     StandsStill,
     /// The API accepts no key.
     NoKey,

@@ -50,8 +50,7 @@ pub(in crate::store) struct PostgresBackend {
     /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
     /// read them.
     pub(super) keep_for_readers: bool,
-    /// The number of write transactions of the state when this backend last read or raised this number; `None` before
-    /// that.
+    /// The number of write transactions of the state, as this backend last saw it; `None` before the first time.
     commits: Cell<Option<i64>>,
     /// Whether this backend noticed, since the last call of `changed_by_others`, that another process changed the
     /// state.
@@ -114,8 +113,8 @@ impl PostgresBackend {
         self.database.namespace()
     }
 
-    /// Returns whether the text of a message is removed in the transaction that settles the last delivery of the
-    /// message.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
+    /// read them.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }
@@ -132,7 +131,7 @@ impl PostgresBackend {
         })
     }
 
-    /// Runs `work` in one write transaction. An error rolls it back.
+    /// Runs `work` in one write transaction. An error rolls the transaction back.
     pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,

@@ -3,7 +3,7 @@
 //! - `waiting` lets a thread wait for the asynchronous client. `database` names the schema and the database that keep a
 //!   state, and connects to them. `statement` holds the parameters of statements, and reads their rows.
 //! - `connection` holds the opened state, and the two ways to use it: reading, and one write transaction.
-//! - `schema` makes the tables, and brings those of earlier versions to the present format.
+//! - `schema` makes the tables, and brings tables of earlier versions to the present format.
 //! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
 //!   the same name.
 //!

@@ -47,8 +47,8 @@ impl SqliteBackend {
         }
     }
 
-    /// Returns whether the text of a message is removed in the transaction that settles the last delivery of the
-    /// message.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
+    /// read them.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }

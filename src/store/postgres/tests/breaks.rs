@@ -14,8 +14,8 @@ fn a_state_whose_connection_broke_is_connected_again() {
     let mut spool = PostgresBackend::open(&database).unwrap();
     register(&mut spool, &["crm"]);
     end_connections(&database, &spool);
-    // The first call fails if it still uses the broken connection, and succeeds if the client has noticed the end by
-    // then.
+    // The first call fails if it still uses the broken connection. It succeeds if the client has already noticed that
+    // the connection ended.
     let first = spool.sink_names();
     assert!(first.as_ref().map_or_else(Error::is_passing, |names| names == &["crm"]), "{first:?}");
     assert_eq!(spool.sink_names().unwrap(), ["crm"]);
