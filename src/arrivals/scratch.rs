@@ -180,7 +180,7 @@ impl ScratchPoller {
         }
     }
 
-    /// Ends polling. `erase`: no other command reads the scratch state, so it is removed.
+    /// Ends polling. With `erase` the scratch state is removed, because no other command reads it.
     pub(super) async fn stop(self, erase: bool) -> Result<(), ArrivalError> {
         let Self { role, store, stop, polling, .. } = self;
         stop.send_replace(true);

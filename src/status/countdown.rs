@@ -17,9 +17,9 @@ pub fn next_poll_in(status: &Status) -> Option<Duration> {
     Some((polling.interval_seconds?.0 + polling.slowed_by).saturating_sub(age))
 }
 
-/// Returns when the running relay makes the next attempt that it has to wait for: the first retry or, if the sink is
-/// blocked, the first attempt after the block. `live` is the relay's report about the sink. `None` if there is no such
-/// attempt, if the sink is paused, or if no running relay sends to the sink.
+/// Returns the time for which the running relay waits before its next attempt at this sink: the time of the first retry
+/// or, if the sink is blocked, of the first attempt after the block. `live` is the relay's report about the sink.
+/// `None` if the relay waits for no such time, if the sink is paused, or if no running relay sends to the sink.
 pub fn next_attempt(view: &SinkView, live: Option<&SinkStatus>) -> Option<UnixMs> {
     let live = live.filter(|_| view.pause.is_none() && view.waiting > 0)?;
     // A message that was never attempted is due as soon as nothing blocks the sink.

@@ -1,5 +1,5 @@
-//! Takes the place of the backend for PostgreSQL in a build without the feature `replicas`. In such a build a state is
-//! never in a database.
+//! Takes the place of the backend for PostgreSQL in a build without the feature `replicas`. Such a build cannot keep a
+//! state in a database.
 
 use std::convert::Infallible;
 

@@ -106,8 +106,8 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
             sizes.push(used);
         }
     }
-    // The sizes count only after the first third of the time: by then ids are forgotten, and the state is as full as it
-    // gets.
+    // The sizes are compared only after the first third of the time, when the state has its full size: by then old ids
+    // are removed.
     let settled = &sizes[sizes.len() / 3 + 1..];
     let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
     assert!(most - least <= most / 20, "it grows: {sizes:?}");
