@@ -24,9 +24,9 @@ While it runs (all routes: curl $url/_simulator):
 
 /// A JoltSMS API on this machine, to build and test an integration without renting a number.
 ///
-/// When the simulator is ready, it prints one line, `url=… key=… session=…`, and logs requests on stderr. Open the url
-/// in a browser to send test messages, to see keys, numbers and requests, and to switch faults on and off. Ctrl-C ends
-/// the simulator.
+/// When the simulator is ready, it prints one line, `url=… key=… session=…`, and logs requests on stderr. Open the url in
+/// a browser to send test messages, to see keys, numbers and requests, and to switch faults on and off. Ctrl-C ends the
+/// simulator.
 #[derive(Debug, Parser)]
 #[command(version, name = "joltsms-simulator", after_help = EXAMPLES)]
 pub(crate) struct Arguments {
