@@ -25,12 +25,12 @@ const FILE: &str = "config.toml";
 /// The remedy if permission is missing.
 const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
-/// The largest configuration file in bytes. The number is generous, but so small that a device without an end cannot
-/// fill the memory.
+/// The largest configuration file in bytes. No configuration needs so much, and a device that can be read without an
+/// end cannot fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration file and its text. The file is the named file. If none is named, it is the user's file if there is
-/// one, and the system's file if not.
+/// The configuration file and its text. If a flag or a variable names a file, this file is read. Otherwise the user's
+/// file is read if it exists, and if not, the system's file.
 pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
     let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
@@ -63,7 +63,7 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
         match read(&path) {
             Ok(text) => return Some((path, text)),
             Err(UnusableFile::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            // A home directory that is closed to this process (systemd's ProtectHome) holds no file for it.
+            // A home directory that is closed to this process (systemd's ProtectHome) holds no file for this process.
             Err(UnusableFile::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
             // The file exists, but this process cannot read it. Without the file, messages could go to the wrong place.
             Err(reason) => {
@@ -94,8 +94,9 @@ fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
 
 /// The state directory when no key and no flag names one. `None` if not even the home directory is known.
 ///
-/// A file below `/etc` belongs to a service, so the directory is that of the service. For example,
-/// `/etc/joltsms-relay/shop.toml` belongs to `joltsms-relay@shop.service`, and leads to `/var/lib/joltsms-relay-shop`.
+/// A file below `/etc` belongs to a service, so the state directory is that of the service. For example,
+/// `/etc/joltsms-relay/shop.toml` belongs to `joltsms-relay@shop.service`, whose state directory is
+/// `/var/lib/joltsms-relay-shop`.
 pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = first_of_list(sources, "STATE_DIRECTORY") {
         return Some(directory);

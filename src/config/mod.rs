@@ -81,8 +81,8 @@ pub struct Config {
     pub log: Log,
     /// `[codes]`
     pub codes: CodeFinder,
-    /// `[events] number_expiring`: how long before a number expires its events are made, for the sinks that ask for
-    /// events.
+    /// `[events] number_expiring`: the times before the expiry of a number at which an event is made, if a sink asks
+    /// for events.
     pub expiry_terms: Vec<Duration>,
     /// `[admin]`; `None`: the admin endpoint is off.
     pub admin: Option<admin::Options>,

@@ -52,7 +52,7 @@ settings! {
     }
 }
 
-/// How the documentation of a key begins if the key means the same as for another type. The name of that type follows.
+/// The beginning of the documentation of a key that means the same as for another type. The name of that type follows.
 const AS_FOR: &str = "As for ";
 
 /// What a key means for some of the types that have it.

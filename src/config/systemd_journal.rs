@@ -36,7 +36,7 @@ impl Config {
 /// What `check` says of a configuration without a sink.
 #[derive(Debug)]
 pub enum WithoutSinks {
-    /// A sink is configured, or the file is not that of a service: standard output is meant.
+    /// A sink is configured, or the file does not belong to a service, so that writing to standard output is intended.
     Meant,
     /// The service of the file would write messages to its standard output.
     Odd(Warning),

@@ -1,7 +1,7 @@
 //! Decides when the log says that a sink fails, and when the log says that the sink works again: once for each outage,
 //! and not for every message of a receiver that accepts some messages and refuses others. Pure: the time is passed in.
 //!
-//! Invariant: a sink that goes on failing is reported at once, or a minute after the last report.
+//! Invariant: a sink that goes on failing is reported at once, or one minute after the last report at the latest.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ pub const RECEIVER_IS_GONE: &str = "the receiver is gone (410): the sink is paus
 pub const RECEIVER_TAKES_NOTHING: &str = "the receiver takes nothing any more: the sink is paused and keeps its \
                                           messages; mend the cause, and resume the sink";
 
-/// Error: the reader of a sink's output closed the output while the relay has other sinks.
+/// Error: nobody reads the output of a sink any more, and the relay has other sinks.
 pub const OUTPUT_IS_CLOSED: &str = "nobody reads the output any more: the sink is paused and keeps its messages until \
                                     the relay is started again";
 

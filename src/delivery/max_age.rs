@@ -48,8 +48,8 @@ impl AgeChecks {
         (self.next <= now).then_some(ExpiryScan { cutoff, ..self.scan })
     }
 
-    /// Notes that a check is complete: every message that the check could find is a dead letter now. `released` is the
-    /// last place in the order of release that was taken when the check was made.
+    /// Notes that a check is complete: every message that the check could find is a dead letter now. `released`:
+    /// messages up to this place in the order of release had been released when the check was made.
     pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
         self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;

@@ -6,7 +6,7 @@
 //! pace for all other messages.
 //!
 //! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if so many refusals are not
-//! likely to be chance. How likely chance is follows from the share of the other attempts that were refused. But
+//! likely to be chance. The probability of chance follows from the share of the other attempts that were refused. But
 //! messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
 //! likely, and no message is blamed.
 //!
@@ -33,8 +33,7 @@ const BY_CHANCE: f64 = 1e-4;
 /// The most messages, and the most numbers, that are remembered.
 const MOST: usize = 4096;
 
-/// The messages and numbers that were refused since they were last accepted, and the answers of the receiver in that
-/// time.
+/// The messages and numbers that were refused since they were last accepted, and the totals of the receiver's answers.
 #[derive(Debug, Default)]
 pub(super) struct RefusedAlone {
     totals: Totals,

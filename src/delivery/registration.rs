@@ -37,7 +37,8 @@ pub(super) async fn register(store: &Store, clock: &Clock, setups: &[&Setup]) ->
     store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await
 }
 
-/// Ends the pauses that began because the output of a sink was closed. Returns the pause that each of `sinks` has now.
+/// Ends those pauses of `sinks` that began because the sink's output was closed. Returns the pause that each of `sinks`
+/// has now.
 ///
 /// # Errors
 /// Errors of the store. In this case nothing was changed.

@@ -1,7 +1,7 @@
 //! Mends heads of answers that the HTTP library refuses although their status can be read.
 //!
-//! A receiver whose answer has a status has decided about the message, whatever else is wrong with the answer. The HTTP
-//! library refuses some heads whole. [`mend`] rewrites exactly these:
+//! A receiver whose answer has a status has decided about the message, whatever else is wrong with the answer. But the
+//! HTTP library refuses a whole answer because of one of these mistakes in its head. [`mend`] mends exactly these:
 //!
 //! | in the head | in the mended head |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! The configuration keys that everything with HTTP connections has: addresses, timeouts, proxies, certificates.
 //!
-//! Plain http would send codes and keys unencrypted, so the configuration must ask for it unless the requests stay on
-//! this machine. Error texts never show a URL. They show at most the host, and not even the host if the URL is a
-//! reference to a variable or a file.
+//! Plain http would send codes and keys unencrypted, so the configuration must allow plain http explicitly, unless the
+//! requests stay on this machine. Error texts never show a URL. They show at most the host, and not even the host if
+//! the URL is a reference to a variable or a file.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;

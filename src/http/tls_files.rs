@@ -93,7 +93,7 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableT
 /// Reads the key of a client certificate.
 ///
 /// # Errors
-/// [`UnusableTlsFile`] if the file cannot be used, also if the key belongs to another certificate.
+/// [`UnusableTlsFile`] if the file cannot be used, for example because the key belongs to another certificate.
 pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<ClientCertificate, UnusableTlsFile> {
     let pem = read(path)?;
     if pem.windows(9).any(|part| part == b"ENCRYPTED") {

@@ -52,7 +52,7 @@ pub struct WrittenEntry {
     pub value: WrittenValue,
 }
 
-/// A value as written. A text counts as a secret until the reader of its key has decided that it is none.
+/// A value as written. A text counts as a secret until the reader of its key has decided that it is not a secret.
 #[derive(Clone, Debug)]
 pub enum WrittenValue {
     /// A string of the file, or any value of the environment and the flags.

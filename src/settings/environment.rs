@@ -3,16 +3,16 @@
 //! In the name of a variable, each `.` of the key is `__` and all letters are capitals: `sinks.crm.retry.max` is
 //! `PREFIX_SINKS__CRM__RETRY__MAX`. A variable whose name ends with `__FILE` holds the path of a file with the value.
 //!
-//! The name of a sink is in small letters and may have a `-`; the name of a variable cannot. So a variable belongs to
-//! the sink of the file whose name is the same if case does not count and each `-` is read as `_`. If there is no such
-//! sink, the variable makes a new sink.
+//! The name of a sink has small letters and may contain a `-`, but the name of a variable cannot contain a `-`. So a
+//! variable belongs to the sink of the file whose name is the same if case does not count and each `-` is read as `_`.
+//! If there is no such sink, the variable makes a new sink.
 //!
 //! Each name in a map, such as the name of a header, makes a variable of its own, with `_` for each `-`:
 //! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
 //!
-//! An unknown variable with the prefix is an error if a key of a section was probably meant. If not, it is a warning.
-//! Kubernetes sets variables for each service; the variables of a service whose name begins like the prefix are
-//! ignored. They never contain `__`.
+//! An unknown variable with the prefix is an error if a key of a section was probably meant. If not, the relay only
+//! warns of the variable. Kubernetes sets variables for each service; the variables of a service whose name begins like
+//! the prefix are ignored. They never contain `__`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ enum VariableMeaning<'v> {
     Unknown,
 }
 
-/// Lays the environment over the document.
+/// Merges the environment into the document.
 pub fn apply(environment: &Environment, document: &mut Document, report: &mut Complaints) {
     let declared = report.declared();
     let mut unknown = Vec::new();

@@ -40,7 +40,7 @@ fn setting(key: &DeclaredKey, text: &mut String) {
     }
 }
 
-/// A key that the type of sink that is shown does not have.
+/// Writes a key that the shown type of sink does not have.
 fn setting_of_others(key: &DeclaredKey, text: &mut String) {
     comment(&format!("{} {}", key.types_that_have_it(), key.explained()), text);
     let value = key.default.as_deref().or(key.example);

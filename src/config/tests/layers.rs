@@ -313,7 +313,7 @@ fn variables_find_the_sink_of_the_file() {
     let machine = Machine::with_file(file).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2");
     let sinks = machine.load().sinks;
     assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [2]);
-    // The sink with the exact name wins over one whose name is only alike.
+    // The sink with the exact name wins over a sink whose name is only similar.
     let both = format!("{file}{}", file.replace("my-crm", "my_crm"));
     let sinks = Machine::with_file(&both).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2").load().sinks;
     assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [8, 2]);
@@ -324,7 +324,7 @@ fn variables_find_the_sink_of_the_file() {
 
 #[test]
 fn variables_alone_make_a_sink() {
-    // The name holds `__`, and a part that could be a key.
+    // The name of the sink contains `__`, and its second part could be the name of a key.
     let machine = Machine::new()
         .set("JOLTSMS_RELAY_SINKS__MY__TLS__TYPE", "http")
         .set("JOLTSMS_RELAY_SINKS__MY__TLS__URL", "https://u:hunter2@a.example/x")

@@ -73,7 +73,7 @@ fn every_key_of_a_section_is_explained() {
         for key in keys(section).map(|key| &key.name) {
             let pointer = format!("/properties/{name}/properties/{}", key.replace('.', "/properties/"));
             let found = schema.pointer(&pointer).unwrap_or_else(|| panic!("{key}"));
-            // Keys of files have no default; the documentation of their table explains them.
+            // Keys that name files have no default; the documentation of their table explains them.
             if key.starts_with("tls.") {
                 let table = &schema["properties"][name]["properties"]["tls"];
                 assert!(table["description"].is_string(), "{key}: {table}");

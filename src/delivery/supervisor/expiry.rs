@@ -1,7 +1,7 @@
 //! Turns messages that are too old into dead letters, whatever the receiver does.
 //!
-//! Invariants: a message that looks too old is not sent. It is given up only when the relay knows the time by which
-//! messages are dated. Until then at most [`AT_ONCE`] such messages are set aside in memory.
+//! Invariants: a message that looks too old is not sent. It is given up only when the relay knows how old messages are.
+//! Until then at most [`AT_ONCE`] such messages are set aside in memory.
 
 use super::known_time::KnownTime;
 use super::store_retry::StoreRetry;

@@ -8,7 +8,7 @@
 //! | [`wakeups`] | when to look into the store |
 //! | [`store_retry`] | how long to leave a failing store alone |
 //! | [`pauses`] | whether the sink is paused, and what people changed in the store |
-//! | [`known_time`] | whether the time is known, and how old messages are |
+//! | [`known_time`] | what is known of the time and of the ages of messages |
 //! | [`backfill`] | which deliveries still have to be made or put into queues |
 //! | [`expiry`] | which messages are too old |
 //! | [`outage`] | what the log and `status` say of failures |

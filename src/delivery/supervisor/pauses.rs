@@ -32,7 +32,7 @@ pub(super) struct Pauses {
 pub(super) struct OperatorRequests {
     /// The new name of the sink.
     pub(super) renamed: Option<String>,
-    /// Whether somebody resumed the sink, and it is not paused any more.
+    /// Whether somebody resumed the sink and no pause is left.
     pub(super) is_resumed: bool,
 }
 
@@ -42,8 +42,8 @@ enum PauseChange {
     Unchanged,
     Paused,
     Resumed,
-    /// Somebody resumed a sink that is switched off. The sink stays switched off, and this is to be written to the
-    /// store.
+    /// Somebody resumed a sink that is switched off. The sink stays switched off, and its pause is to be written to the
+    /// store again.
     StaysSwitchedOff,
 }
 
@@ -121,13 +121,13 @@ impl Pauses {
         requests
     }
 
-    /// Follows the state of the store. `was_resumed`: somebody resumed the sink since the store was asked last. Perhaps
-    /// this process saw no pause: the resume may have ended a silence, or a pause that began and ended between two
-    /// questions to the store.
+    /// Follows the state of the store. `was_resumed`: somebody resumed the sink since the store was asked last. Such a
+    /// resume counts even if this process saw no pause: it may have ended a silence, or a pause that began after the
+    /// store was asked last.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // An operator's pause outlasts the time in which the sink is switched off. When such a pause ends, the sink
-            // stays switched off.
+            // The store may hold an operator's pause: it lasts even when the sink is switched on again. If the store
+            // holds no pause any more, it gets a new one, because the sink is still switched off.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }

@@ -261,8 +261,8 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     let unnumbered = "SELECT count(*) FROM delivery WHERE number IS NULL";
     let count = |sql: &str| world.second_connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (0, 2));
-    // The order is switched off again, and new deliveries are not put into queues of numbers. This happens when the
-    // order is switched on once more.
+    // The order is switched off again, and new deliveries are not put into queues of numbers. They are put there when
+    // the order is switched on once more.
     let delivery = world.start(vec![("crm", Options { enabled: false, ..options(4) }, receiver.clone())]).await;
     world.release_of(&[Some("num_1".to_owned())], DeliveryClass::Live).await;
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (1, 0));

@@ -3,7 +3,8 @@
 //! A receiver that limits the pace accepted messages at some pace before. If messages now come clearly more slowly,
 //! this receiver accepts all of them. But a receiver may also refuse at any pace, for example because one of its four
 //! servers is out of order. Slowing down for such a receiver costs time and gains nothing. [`PaceEvidence`] recognises
-//! it by refusals at a slow pace. [`Excess`] watches whether it still accepts enough messages afterwards.
+//! such a receiver by refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages
+//! afterwards.
 //!
 //! A receiver that limits the pace refuses new messages and refused ones alike. A receiver that refuses certain
 //! messages for ever accepts most new messages, and never a refused one. [`PaceEvidence`] recognises such a receiver
@@ -25,7 +26,7 @@ const SLOW: f64 = 0.7;
 /// turns out to be wrong.
 const ENOUGH: u32 = 3;
 
-/// When a new message is refused for the first time, this cancels so many repeated refusals of other messages.
+/// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
 /// The number of attempts in the length of one silence, if each attempt comes after twice that length.

@@ -4,7 +4,7 @@
 //! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
 //! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the first of
 //! these attempts is refused, the next attempts prefer messages that were not refused yet, because the receiver may
-//! refuse a certain message for ever. From then on attempts are spaced out:
+//! refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
 //! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
 //!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
 //!   both, so a wrong first guess is corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has

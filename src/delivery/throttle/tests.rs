@@ -164,8 +164,8 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
     }
 }
 
-/// There are three cases: all messages of a number are refused, and the number has every 11th message; the same, but
-/// the number has only every 51st message; a single message is refused.
+/// There are three cases. In the first, all messages of one number are refused, and every 11th message has this number.
+/// In the second, only every 51st message has it. In the third, a single message is refused.
 #[test]
 fn what_is_always_refused_holds_back_no_other() {
     let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
@@ -212,8 +212,8 @@ fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     }
 }
 
-/// The receiver refuses two messages that follow each other, again and again. Refused messages
-/// and new ones take turns, so at first a refusal follows each acceptance.
+/// The receiver refuses two messages that follow each other, again and again. Refused messages and new messages take
+/// turns, so at first a refusal follows each acceptance.
 #[test]
 fn refused_messages_that_follow_each_other_slow_no_other_down() {
     let is_refused = |message: usize| matches!(message % 16, 1 | 2);

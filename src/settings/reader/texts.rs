@@ -41,7 +41,7 @@ pub struct Texts {
 }
 
 impl WrittenText {
-    /// A text that stands for a missing one.
+    /// A text that is used because none was written.
     pub(in crate::settings) fn implied(text: &str) -> Self {
         Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
     }
@@ -62,7 +62,7 @@ impl WrittenText {
         trimming::bare(self.as_str())
     }
 
-    /// The parts of the text, without the white space around them and without empty ones.
+    /// The parts of the text that are not empty, without the white space around them.
     pub(super) fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
         let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
         parts.map(|part| self.with(part))
@@ -95,7 +95,7 @@ impl Reader<'_> {
     }
 
     /// Reads one text or several. A variable may hold an array of texts as in the file. `split`: a variable or a flag
-    /// may hold several, with commas between them.
+    /// may hold several texts, with commas between them.
     pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
         let WrittenEntry { origin, value } = self.written(key)?;
         let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
