@@ -5,7 +5,7 @@
 //! number reports it in a struct of its own ([`PollReport`], [`SinkStatus`] and others). The relay writes these structs
 //! to a file ([`LiveFile`]), and [`Status`] contains them unchanged. [`Status::of`] reads state, budget, role lock and
 //! this file, and works without a running relay, too. [`StatusSource`] is for the parts of the running relay itself
-//! that show its status. [`problems`] decides what is unhealthy. Nothing in this module changes the state.
+//! that show its status. [`problems`] decides what is unhealthy. This module does not change the state.
 //!
 //! [`PollReport`]: crate::ingest::PollReport
 //! [`SinkStatus`]: crate::delivery::SinkStatus

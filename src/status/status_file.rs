@@ -2,8 +2,8 @@
 //!
 //! The file holds values that need not survive a power cut, and that would cost a flush for each poll if they were in
 //! the state: when the API last answered, what is wrong, what the API states about its limit, and what each sink is
-//! doing. The relay writes the file in place, at most once a second, and never flushes it. Nothing is lost if the file
-//! is lost.
+//! doing. The relay writes the file in place, at most once a second, and never flushes it. If the file is lost, only
+//! these values are missing until the next writing.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
 //! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that grows by one with each writing,
@@ -69,7 +69,7 @@ pub struct RelayReport {
     pub stands_by: bool,
     /// Whether the process is or was the command `once`.
     pub once: bool,
-    /// When `once` ended and had read everything and delivered what was due.
+    /// When `once` ended, if it had read everything and delivered what was due.
     pub caught_up_at: Option<UnixMs>,
     /// Why the relay ended, if neither a signal nor the end of its work was the reason.
     pub failure: Option<String>,

@@ -4,8 +4,7 @@ use super::error::Error;
 
 /// The disk space that a state takes, in bytes.
 ///
-/// A backend whose disk is not the relay's own reports the size of the state as `used`, the largest `u64` as `free`,
-/// and 0 in the other fields.
+/// A backend whose disk is not the relay's own reports the largest `u64` as `free`, and 0 as `journal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// The bytes in use. At most [`USUAL_JOURNAL_BYTES`] bytes of the journal are counted.
@@ -19,7 +18,8 @@ pub struct DiskUsage {
 }
 
 /// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal.
-/// Further bytes are soon moved into the file, or as soon as no other program reads. They are not needed for messages.
+/// SQLite moves further bytes into the file soon, at the latest when no other program reads the state. They are not
+/// needed for messages.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.

@@ -141,8 +141,8 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error>;
 
-    /// Ends the pauses of `sinks` that have the reason `closed`. Such a pause began because the reader of the sink's
-    /// output had closed it, and the process has a new output after a start. Returns the pause that each sink has now.
+    /// Ends the pauses of `sinks` that have the reason `closed`. Such a pause began because nothing read the sink's
+    /// standard output any more. A new process has a new standard output. Returns the pause that each sink has now.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

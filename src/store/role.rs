@@ -41,7 +41,8 @@ pub(super) struct SharedRoleLock {
     _held: Vec<File>,
 }
 
-/// How often [`RoleLock::take`] tries while another relay has the role, because that relay may be ending.
+/// How often [`RoleLock::take`] tries while another relay has the role. It does not give up at once, because that relay
+/// may be ending.
 const MAX_TRIES: u32 = 20;
 
 /// How often [`RoleLock::take`] tries while commands read the state. Most commands take a moment, but `state export`
@@ -67,7 +68,8 @@ impl RoleLock {
             if lock(&file, &path)? && lock_directory(&directory) {
                 return Ok(Self { dir: dir.to_owned(), file, directory });
             }
-            // Two processes that begin at the same moment must not each keep one lock and wait for the other.
+            // If two processes begin at the same moment, each may get one of the two locks. So a process keeps no lock
+            // while it waits.
             file.unlock().map_err(io("unlock", &path))?;
             let is_looked_at = matches!(take_shared(dir)?, (Some(false), _));
             if tried == MAX_TRIES && is_looked_at {

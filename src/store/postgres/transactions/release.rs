@@ -102,8 +102,8 @@ pub(super) fn last_release(statements: &Statements<'_>) -> Result<i64, Failure> 
     Ok(statements.value("SELECT value FROM counter WHERE name = 'released'", Vec::new())?.unwrap_or(0))
 }
 
-/// Returns the statements that make a delivery of each message of a range for each recipient that wants the message and
-/// has no delivery of it yet. No two statements make the same delivery.
+/// Returns statements that make deliveries: for each message of the range, one delivery for each recipient that wants
+/// the message and has no delivery of it yet. No two statements make the same delivery.
 pub(super) fn inserts_of_deliveries(
     statements: &Statements<'_>,
     recipients: &[&Recipient],
