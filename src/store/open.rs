@@ -61,8 +61,8 @@ pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     }
 }
 
-/// Opens an existing state for reading again and again beside the relay that writes it; `None` if there is none. Unlike
-/// a [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
+/// Opens an existing state for repeated reading while a relay may write the state; `None` if there is none. Unlike a
+/// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
 ///
 /// # Errors
 /// Returns the errors of [`open_for_command`].

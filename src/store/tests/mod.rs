@@ -69,7 +69,7 @@ pub(super) struct PostgresScratch(pub(super) Database);
 
 #[cfg(feature = "replicas")]
 impl PostgresScratch {
-    /// Returns `None`, and reports that `test` is skipped, where no server is installed.
+    /// Makes a state in a new schema. If no server is installed, reports that `test` is skipped, and returns `None`.
     pub(super) fn new(test: &str) -> Option<Self> {
         postgres::tests::scratch_database(test).map(Self)
     }

@@ -7,9 +7,9 @@ use crate::store::postgres::statement::Param;
 use crate::store::recipient::Recipient;
 use crate::store::sink_id::SinkId;
 
-/// Hands over dead letters; the arrays hold the messages, the sinks, their fallbacks, and whether the fallbacks keep
-/// the order of each number. If two sinks hand the same message over to the same fallback, the sink that comes first in
-/// the arrays counts.
+/// Hands over dead letters. The parameters are arrays of the messages, the sinks, their fallbacks, and whether each
+/// fallback keeps the order of each number. If two sinks hand the same message over to the same fallback, the sink that
+/// comes first in the arrays counts.
 const HAND_OVER: &str = "
     INSERT INTO delivery (seq, sink, class, release_no, state, number, handed_by)
     SELECT DISTINCT ON (d.seq, h.fallback)

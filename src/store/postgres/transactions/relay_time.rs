@@ -14,7 +14,7 @@ use crate::time::{ClockCorrection, ClockMemory};
 const MOVED_AT_ONCE: usize = 2000;
 
 /// The SQL expression for the new value of a stored instant; NULL stays NULL. $1 is now; instants between $3 and $4 are
-/// shifted by $2, and no instant stays later than now.
+/// shifted by $2, and no new value is later than now.
 macro_rules! moved {
     ($instant:literal) => {
         concat!(

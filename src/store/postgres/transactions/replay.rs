@@ -46,7 +46,7 @@ struct KeptMessage {
     /// `None` if the message came too late to be delivered; then no sink ever had the message.
     release_no: Option<i64>,
     received: UnixMs,
-    /// `None` if the selection has no filter, which would look at the text.
+    /// `None` if the selection has no filter: only a filter needs the text.
     raw: Option<String>,
     id: Vec<u8>,
 }

@@ -63,7 +63,7 @@ impl ViewTransactions for PostgresBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // If a gap goes on as a sweep below its floor, only rows below that floor can be known already.
+        // A gap may go on as a sweep below its floor. Only the rows below that floor can be known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|statements| {
             let row = statements.row(

@@ -12,8 +12,8 @@
 //!   zeroed as a whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON
 //!   allows the spaces, and [`text_of`] removes them.
 
-/// The least number of bytes of a row that SQLite keeps among other rows if the row does not fit into a page of 4096
-/// bytes. SQLite's description of its file format explains this under "Cell Payload Overflow Pages".
+/// If a row does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the row among other rows.
+/// SQLite's description of its file format explains this under "Cell Payload Overflow Pages".
 const WITH_OTHERS: usize = 489;
 
 /// How many bytes of a row one overflow page holds.

@@ -143,8 +143,8 @@ pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite:
         .map(drop)
 }
 
-/// Makes a delivery of each message of a span that the sink wants and has no delivery of yet. Returns how many
-/// deliveries were made.
+/// Makes a delivery for each message of a span that the sink wants and of which it has no delivery yet. Returns how
+/// many deliveries were made.
 pub(super) fn deliver(
     transaction: &Transaction<'_>,
     recipient: &Recipient,

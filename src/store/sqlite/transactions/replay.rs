@@ -31,7 +31,7 @@ struct Kept {
     /// `None` if the message came too late to be delivered; then no sink ever had the message.
     release_no: Option<i64>,
     received: UnixMs,
-    /// `None` if the selection has no filter, which would look at the text.
+    /// `None` if the selection has no filter: only a filter needs the text.
     raw: Option<String>,
 }
 
