@@ -94,7 +94,7 @@ fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
 
 /// The state directory when no key and no flag names one. `None` if not even the home directory is known.
 ///
-/// A file below `/etc` belongs to a service, so the state directory is that of the service. For example,
+/// A configuration file below `/etc` belongs to a service, so the state directory is that of the service. For example,
 /// `/etc/joltsms-relay/shop.toml` belongs to `joltsms-relay@shop.service`, whose state directory is
 /// `/var/lib/joltsms-relay-shop`.
 pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {

@@ -52,7 +52,7 @@ settings! {
     }
 }
 
-/// The beginning of the documentation of a key that means the same as for another type. The name of that type follows.
+/// If a key means the same as for another type, its documentation consists of these words and the name of that type.
 const AS_FOR: &str = "As for ";
 
 /// What a key means for some of the types that have it.
@@ -220,7 +220,7 @@ fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
     own
 }
 
-/// Returns the type that was probably meant by a type that is misspelt.
+/// Returns the type for which a misspelt type was probably meant.
 fn meant_type(at: &Reader<'_>) -> Option<&'static dyn SinkType> {
     let meant = nearest(&at.written_out("type")?.to_ascii_lowercase(), types().map(SinkType::name))?;
     types().find(|kind| kind.name() == meant)

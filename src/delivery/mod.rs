@@ -3,7 +3,7 @@
 //! Every sink has its own deliveries, workers, retry schedule and breaker, so that a dead sink holds back no other.
 //! Pure functions decide what happens to a message and to its sink: `after_attempt`, `retry_schedule`, `breaker`,
 //! `throttle`, `refused_alone`, `lanes`, `pace`, `max_age`, `health`. `supervisor` is the loop of one sink, which
-//! carries their decisions out. `settler` writes the results of all sinks to the store.
+//! carries out these decisions. `settler` writes the results of all sinks to the store.
 //!
 //! Invariants:
 //! - When an attempt has ended, its outcome is recorded (settled). The worker takes the next delivery only when the

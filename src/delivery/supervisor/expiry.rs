@@ -65,7 +65,7 @@ impl Expiry {
         time.message_ages() && !self.set_aside.is_empty()
     }
 
-    /// Whether the next check of the store should come at once, because the last one did not reach its end.
+    /// Whether the next check of the store should come at once, because the last check did not reach its end.
     pub(super) fn is_unfinished(&self) -> bool {
         self.checks.as_ref().is_some_and(AgeChecks::is_unfinished)
     }

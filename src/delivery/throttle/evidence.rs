@@ -29,7 +29,7 @@ const ENOUGH: u32 = 3;
 /// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
-/// The number of attempts in the length of one silence, if each attempt comes after twice that length.
+/// Half an attempt in the length of one silence: each attempt comes after twice that length.
 const AS_ASKED: f64 = 0.5;
 
 /// The number of silences that are remembered, to find out how long a silence must be.
@@ -120,8 +120,8 @@ impl PaceEvidence {
     /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
-        // The refusal counts if each attempt began after twice the longest silence that the receiver has ever asked
-        // for. The longest one is taken because a receiver that states exactly when it accepts the next message
+        // The refusal counts if the attempts were twice as far apart as the longest silence that the receiver has ever
+        // asked for. The longest one is taken because a receiver that states exactly when it accepts the next message
         // sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
         // A measured silence includes the time until the answer. So it counts only if it is much longer than the
@@ -212,7 +212,7 @@ mod tests {
             (&[15.0, 0.5, 0.5], &[SLOW; 20], false),
             // The refused pace is not clearly slower.
             (&[1.2, 1.1], &[SLOW; 20], false),
-            // A receiver that refuses the second message has a limit that was lowered.
+            // If a receiver refuses the second message already, its limit was lowered.
             (&[50.0, 48.0], &[at(1.0, 1); 20], false),
             // A receiver that accepts 48 messages is content with the pace.
             (&[3.0, 2.9], &[SLOW, SLOW, at(1.0, 48), SLOW, SLOW], false),

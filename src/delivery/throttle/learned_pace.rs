@@ -37,10 +37,10 @@ const SURE: f64 = 12.0;
 /// The share of the time above which a refusal counts as costing much.
 const COSTS_MUCH: f64 = 0.3;
 
-/// The longest time that a silence counts for in the growth of the pace, in seconds.
+/// The longest silence, in seconds, by which the growth of the pace is measured. A longer silence counts as this one.
 const COUNTED_SILENCE: f64 = 15.0;
 
-/// The most by which an attempt may begin late without delaying the attempts after it, because timers are coarse.
+/// An attempt that begins late by at most this time does not delay the attempts after it, because timers are coarse.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// A pace that was learned from refusals, in attempts a second.
@@ -68,8 +68,8 @@ pub(super) struct PaceBounds {
 }
 
 impl LearnedPace {
-    /// Returns the pace after a silence of length `silence`, of which the receiver had asked for `asked`. `began` is
-    /// when the first accepted attempt began, `now` is when that attempt ended.
+    /// Returns the pace after a silence of length `silence`. The receiver had asked for a silence of length `asked`.
+    /// `began` is when the first accepted attempt began, `now` is when that attempt ended.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,

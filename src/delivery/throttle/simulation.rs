@@ -142,7 +142,7 @@ pub(super) struct Run {
     /// How long each accepted message waited from its arrival to the answer, in seconds.
     pub(super) lags: Vec<f64>,
     pub(super) refused: usize,
-    /// The greatest number of requests at the same time after the first silence.
+    /// The greatest number of requests that were under way at the same time after the first silence.
     pub(super) most_after_silence: usize,
 }
 
@@ -187,7 +187,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let mut refused: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut failures: HashMap<usize, i32> = HashMap::new();
     let mut was_refused = false;
-    // The events: the time in nanoseconds, whether the event is the answer, and the request that it belongs to.
+    // Each event has its time in nanoseconds, whether it is the answer to a request, and the number of the request.
     let mut events: BinaryHeap<Reverse<(u64, bool, u64)>> = BinaryHeap::new();
     let mut under_way: HashMap<u64, UnderWay> = HashMap::new();
     let mut number = 0_u64;

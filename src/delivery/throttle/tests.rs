@@ -42,7 +42,7 @@ fn messages_take_as_long_as_the_receiver_makes_them() {
                     // A fast receiver needs only a few seconds for all messages. So a single silence of one second is a
                     // large share of the time, and is allowed on top.
                     assert!(run.took() <= 1.3 * needed + 1.0, "{case}: {} s instead of {needed}", run.took());
-                    // Requests that were under way at the first refusal could not know of the refusal.
+                    // Requests that were under way at the first refusal were sent before it, so they are not wasted.
                     let wasted = run.refused.saturating_sub(workers);
                     assert!(wasted * 5 <= messages + run.refused, "{case}: {wasted} requests were wasted");
                 }
@@ -114,7 +114,7 @@ fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     }
 }
 
-/// `status` shows the pace of a slow receiver, and no pace that nobody would notice.
+/// `status` shows the pace of a slow receiver, but not a pace that is so quick that nobody would notice it.
 #[tokio::test]
 async fn only_a_pace_that_slows_a_sink_down_is_shown() {
     let start = start();
@@ -138,7 +138,8 @@ async fn only_a_pace_that_slows_a_sink_down_is_shown() {
 #[test]
 fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
     for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
-        // A receiver that states no time has not said how long a wait is long enough, so the conclusion takes longer.
+        // If a receiver states no time, the relay does not know which wait is long enough, so the conclusion takes
+        // longer.
         for (says, most) in [(Says::Nothing, 3.0 * most), (Says::Exactly, most)] {
             for workers in [1_u32, 8] {
                 for seed in 0..5 {
