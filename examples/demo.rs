@@ -1,12 +1,13 @@
 //! The relay at work, without an account: `cargo run --example demo`.
 //!
 //! A JoltSMS API is simulated on 127.0.0.1, with three messages of the last minute and about thirty new ones a minute.
-//! The relay polls it as it polls the real one. Messages go to stdout, the log to stderr; Ctrl-C ends it.
+//! The relay polls this API as it polls the real one. Messages go to stdout, and the log goes to stderr. Ctrl-C ends
+//! the demo.
 //!
-//! With a URL, `cargo run --example demo -- http://127.0.0.1:8080/`, messages are posted there instead.
+//! With a URL, `cargo run --example demo -- http://127.0.0.1:8080/`, messages are posted to that URL instead.
 //!
-//! The state lies in a temporary directory that goes with the demo. Neither the environment nor a configuration file is
-//! read, so no real key is ever sent to the simulator, and nothing simulated to a real receiver.
+//! The state lies in a temporary directory, which is removed when the demo ends. Neither the environment nor a
+//! configuration file is read. So no real key is sent to the simulator, and no simulated message to a real receiver.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use joltsms_simulator::{Options, Simulator, Traffic};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
-    // Two numbers; messages that were there before, and the stream.
+    // The account has two numbers, three messages that were there before, and a stream of new messages.
     let simulator = Simulator::start(Options {
         numbers: 2,
         messages: 3,
@@ -46,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
 
     tracing::info!(target: "joltsms_relay::demo", api = simulator.url(), "a simulated JoltSMS account; Ctrl-C ends it");
 
-    // From here on it is what `joltsms-relay run` does.
+    // From here on the demo does what `joltsms-relay run` does.
     let signals = daemon::on_signals(Surroundings::default(), Clock::system(), |_| ())?;
     let purpose = Purpose { mode: Mode::Run, accept_account: false, shows_progress: false, boot_id: None };
     let daemon = daemon::build(&config, purpose, Clock::system()).await?;

@@ -46,7 +46,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Makes a text from outside safe for a terminal: control characters are spelled out.
+/// Makes a text from outside safe for a terminal: control characters are escaped.
 pub fn harmless(text: &str) -> String {
     Sanitized::line(text).to_string()
 }

@@ -1,5 +1,5 @@
-//! joltsms-relay hands every SMS that a JoltSMS account receives, at least once and unchanged, to the sinks that its
-//! configuration names.
+//! joltsms-relay delivers every SMS that a JoltSMS account receives, at least once and unchanged, to the sinks of its
+//! configuration.
 //!
 //! Data flows one way:
 //!
@@ -7,34 +7,34 @@
 //! JoltSMS API -> api -> ingest -> store -> delivery -> formats -> sinks -> receivers
 //! ```
 //!
-//! | module | owns |
+//! | module | contents |
 //! |---|---|
 //! | [`domain`] | pure values and rules: messages, coverage state, outcomes |
-//! | [`time`] | the clocks, and how long to back off |
-//! | [`files`] | files of the state directory: never through a link, and for its owner |
-//! | [`secret`] | values that never show themselves |
+//! | [`time`] | the clocks, and the waits of back-offs |
+//! | [`files`] | opens files of the state directory: never through a link, and owned by the directory's owner |
+//! | [`secret`] | secrets, which are never printed |
 //! | [`settings`] | how keys of the configuration are declared and read |
-//! | [`http`] | what both ends of the relay share of HTTP |
+//! | [`http`] | the HTTP code that the API client and the sinks share |
 //! | [`humanize`] | numbers, sizes and time spans for people |
 //! | [`metrics`] | every metric, and the handles that count |
 //! | [`codes`] | one-time codes in messages |
 //! | [`template`] | texts with placeholders for parts of a message |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
-//! | [`store`] | every SQL statement; one function a transaction |
-//! | [`ingest`] | what is new, and the poller that carries it out |
-//! | [`formats`] | message -> payload |
-//! | [`sinks`] | payload -> the world |
-//! | [`delivery`] | claim -> format -> send -> settle, for each sink |
+//! | [`store`] | the state, and its SQL statements; each transaction is one function |
+//! | [`ingest`] | the decision which messages are new, and the poller |
+//! | [`formats`] | turn a message into a payload |
+//! | [`sinks`] | send a payload to a receiver |
+//! | [`delivery`] | claims, formats, sends and settles the deliveries of each sink |
 //! | [`status`] | what `joltsms-relay status` shows |
 //! | [`operator`] | what operators do: pause, resume, retry, drop, replay |
 //! | [`arrivals`] | new messages, for commands that wait for them |
 //! | [`admin`] | the HTTP endpoint for probes, metrics and people |
 //! | [`heartbeat`] | tells a monitoring service that the relay works |
-//! | [`config`] | as written -> resolved |
-//! | [`daemon`] | build, run, drain |
+//! | [`config`] | the sections of the configuration, and how they are resolved |
+//! | [`daemon`] | builds the relay, runs it, and stops it |
 //! | [`cli`] | the commands |
 //!
-//! ARCHITECTURE.md holds the import rules and the invariants.
+//! ARCHITECTURE.md has the import rules and the invariants.
 
 pub mod admin;
 pub mod api;

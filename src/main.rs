@@ -1,4 +1,4 @@
-//! The binary: parse, run, map the result to an exit code.
+//! The program: parses the command line, runs the command, and returns its exit code.
 
 use std::process::ExitCode;
 

@@ -149,7 +149,7 @@ def quiet(simulator, receiver, program):
     chance = random.Random(5)
     for _ in range(60):
         simulator.send()
-        # Messages keep no step with the polls, so the delays are spread.
+        # The messages are not in step with the polls, so the delays are spread.
         time.sleep(1 + 2 * chance.random())
 
 
@@ -165,7 +165,7 @@ def kills(simulator, receiver, program):
     for _ in range(10):
         for _ in range(20):
             simulator.send()
-        # A start of Python takes longer than one of the relay, so that all get the time to do something.
+        # Python starts more slowly than the relay. The pause gives each program the time to do something.
         time.sleep(2 + 3 * chance.random())
         program.end(signal.SIGKILL)
         program.start()
@@ -178,7 +178,7 @@ def late(simulator, receiver, program):
     for place in range(60):
         simulator.send()
         if place % 10 == 5:
-            # This message came 20 seconds ago, and shows up now, behind newer ones.
+            # This message came 20 seconds ago, and shows up now, behind newer messages.
             simulator.add(20)
         time.sleep(1)
 

@@ -1,5 +1,5 @@
-//! Measures what a message costs: compared with the smallest programs that could do the work, without and with
-//! recording it on disk, and depending on how many messages the state already contains.
+//! Measures what a message costs, for states that already contain few or many messages. The yardsticks are the smallest
+//! programs that could do the work: one that records nothing on disk, and one that records each message.
 
 use std::path::PathBuf;
 use std::time::Duration;

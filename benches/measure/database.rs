@@ -1,4 +1,4 @@
-//! Measures what the state in a PostgreSQL database costs, beside the state in a file on the same machine.
+//! Measures what a state in a PostgreSQL database costs, compared with a state in a file on the same machine.
 
 use std::time::Duration;
 

@@ -5,8 +5,8 @@
 //! while the last batch was written are the next batch.
 //!
 //! With [`Recording::Later`] a worker sends its next message before the last one is recorded. This is cheaper than what
-//! the relay promises, because a crash could repeat more messages than were in flight. With [`Recording::First`] a worker
-//! waits for the record, as the relay's workers do.
+//! the relay promises, because a crash could repeat more messages than were in flight. With [`Recording::First`] a
+//! worker waits for the record, as the relay's workers do.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -87,7 +87,7 @@ impl Ledger {
     }
 }
 
-/// Makes a file in which these messages are stored and accepted, as a program finds it that has run for a while.
+/// Makes a file in which these messages are stored and accepted, like the file of a program that has run for a while.
 pub(crate) fn prepare(path: &Path, rows: &[Row]) {
     let mut file = connect(path);
     for rows in rows.chunks(BATCH) {

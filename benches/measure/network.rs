@@ -82,8 +82,8 @@ fn away() {
     relay.stop();
 }
 
-/// Returns a relay with the poll interval and the retry schedule that users have by default, instead of the tests' short
-/// ones.
+/// Returns a relay with the poll interval and the retry schedule that users have by default, instead of the tests'
+/// short ones.
 fn as_users_have_it(network: &Network) -> crate::support::relay::Setup {
     network
         .setup()

@@ -22,7 +22,7 @@ const SHOWN: usize = 5000;
 /// The time over which the messages are spread, a month, however many messages there are.
 const LENGTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// The number of messages in one transaction. A relay has ten.
+/// The number of messages in one transaction. A relay stores ten in a transaction.
 const AT_ONCE: usize = 1000;
 
 /// A state with `stored` messages, and the relay that goes on with it.

@@ -1,7 +1,8 @@
 //! Measures how many messages a second each type of sinks delivers, beside sinks of type `http`.
 //!
-//! Each type gets a backlog. The relay reads the backlog first; then the measurement begins with the first delivery that is
-//! recorded as delivered, and ends with the last one. A type whose server is not installed is skipped, and a line says so.
+//! Each type gets a backlog. The relay reads the backlog first; then the measurement begins with the first delivery
+//! that is recorded as delivered, and ends with the last one. A type whose server is not installed is skipped, and a
+//! line says so.
 //!
 //! | variable | what it holds |
 //! |---|---|
@@ -170,7 +171,8 @@ async fn measure_servers(choice: &Choice) {
         let keys = format!("url = \"{url}\"\nexchange = \"sms\"\nrouting_key = \"{{{{ message.to }}}}\"");
         measure_type(choice, Trial::new("amqp", MESSAGES, &keys)).await;
     }
-    // The broker is a part of this process, which is no server of Kafka: the figure is that of the relay's own side.
+    // The broker is a part of this process, and not a real Kafka server. So the figure shows only the cost of the
+    // relay's side.
     #[cfg(feature = "sink-kafka")]
     if is_there("kafka", || true) {
         let cluster = KafkaCluster::start("sms");

@@ -82,7 +82,7 @@ impl Timer {
     }
 }
 
-/// A time that is later than every date, but so short that sums of times do not overflow.
+/// The longest time span: it leads beyond every date, but is so short that sums of spans do not overflow.
 const FARTHEST: Duration = Duration::from_secs(1 << 40);
 
 /// Returns the date `by` later. The result does not overflow: a date beyond the end of the calendar becomes the end of

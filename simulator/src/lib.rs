@@ -21,7 +21,8 @@
 //!
 //! The modules: `http` (requests and answers as values), `feed` (messages and numbers), `faults`, `account` (the state,
 //! keys, the limit), `api` (the answers), `control` (the handle, and its methods over HTTP), `switches` (what can be
-//! changed), `page` (the web page), `clock`; `server` and `simulator` put them together. No files import each other in a circle.
+//! changed), `page` (the web page), `clock`; `server` and `simulator` put them together. No files import each other in
+//! a circle.
 
 mod account;
 mod api;

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// Why a request is refused before its path is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestRefusal {
-    /// The request has no Host header, several of them, or one that is no host.
+    /// The request has no Host header, several Host headers, or one whose value is not a host.
     NoHost,
     /// The request is for a host whose name the relay does not know.
     OtherHost,
@@ -48,8 +48,8 @@ pub(super) fn admit(
     }
 }
 
-/// Whether a browser says that a page of this endpoint sends the request. A request with an `Origin` counts, because
-/// [`admit`] has compared the `Origin` with the `Host`. Browsers that send no `Origin` send `Sec-Fetch-Site`.
+/// Whether a browser says that a page of this endpoint sends the request. If there is a `Sec-Fetch-Site`, its value
+/// decides. Otherwise a request with an `Origin` counts, because [`admit`] has compared the `Origin` with the `Host`.
 pub(super) fn comes_from_own_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes() == b"same-origin");
     site.unwrap_or_else(|| headers.contains_key(ORIGIN))
@@ -68,7 +68,7 @@ pub(super) fn shows_token(headers: &HeaderMap, token: &Secret) -> bool {
     shown.is_some_and(|shown| is_token(shown, token))
 }
 
-/// Returns the value of a header that occurs once.
+/// Returns the value of a header; `None` unless the header occurs exactly once.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

@@ -42,8 +42,8 @@ pub(super) struct MessageQuery {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct MessageList {
     pub(super) messages: Vec<ListedMessage>,
-    /// Whether the search ended before all stored messages were looked at: because of the limit, or because a search
-    /// looks at a bounded number of messages.
+    /// Whether the search ended before all stored messages were looked at, because the list was full or because
+    /// [`MOST_LOOKED_AT`] messages were looked at.
     pub(super) more: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct MessageList {
 pub(super) struct ListedMessage {
     pub(super) id: String,
     pub(super) received_at: UnixMs,
-    /// The code that the API found, or the operator's pattern (`[codes]`).
+    /// The code that the API or the operator's pattern (`[codes]`) has found.
     pub(super) code: Option<String>,
     /// The message's JSON as the API sent it; `None` if the text is not kept any more.
     pub(super) message: Option<Box<RawValue>>,
@@ -65,7 +65,7 @@ pub(super) struct ListedMessage {
 }
 
 impl MessageQuery {
-    /// Reads the parameters. `now` is the time by the clock that dates messages.
+    /// Reads the parameters. `now`: the present time by the clock of the messages.
     pub(super) fn read(parameters: &Parameters, now: UnixMs) -> Result<Self, ParameterRefusal> {
         let filter = filter_of(&parameters.all("to"), &parameters.all("from"))
             .map_err(|refusal| ParameterRefusal(refusal.to_string()))?;
@@ -103,8 +103,8 @@ pub(super) fn instant(parameters: &Parameters, name: &str, now: UnixMs) -> Resul
     instant.map(Some).ok_or_else(wrong)
 }
 
-/// Reads the messages of a query: with `after` the first messages behind that message, without `after` the newest
-/// messages. `codes` finds their codes.
+/// Reads the messages of a query. With `after`, these are the first messages after the message with that id; without
+/// `after`, the newest messages. `codes` finds the codes of the messages.
 pub(super) fn messages(
     spool: &Spool,
     query: &MessageQuery,
@@ -124,13 +124,14 @@ pub(super) fn messages(
         found.reverse();
         return listed(spool, codes, found, more);
     };
-    // A message that is not kept any more is older than all messages that are.
+    // If this message is not kept any more, all stored messages came after it.
     let place = spool.trace(after)?.and_then(|trace| trace.release_no).unwrap_or(0);
     let (found, more) = search(query, place, |from| spool.arrivals(from, PORTION))?;
     listed(spool, codes, found, more)
 }
 
-/// Goes through portions of messages until enough were found. Returns them, and whether there may be more.
+/// Goes through portions of messages until enough were found. Returns the messages that were found, and whether there
+/// may be more.
 fn search(
     query: &MessageQuery,
     begin: i64,

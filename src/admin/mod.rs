@@ -1,7 +1,8 @@
 //! The admin endpoint: an HTTP server for probes, for Prometheus and for people. It is off unless `admin.listen` is set.
 //!
-//! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. Everything else needs the token,
-//! and does not exist without one. `/api/v1/wait` answers when a message comes; all other paths answer at once.
+//! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. All other paths need the token,
+//! and do not exist if no token is configured. `/api/v1/wait` answers when a message comes, and `/api/v1/events` is a
+//! stream; all other paths answer at once.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -10,9 +11,9 @@
 //! | `write_limit` | cuts off a client that does not read |
 //! | `guard` | decides by Host, Origin and token whether a request may be answered. Pure |
 //! | `session` | the cookie that a login sets. Pure |
-//! | `parameters` | the parameters of a request, and `message_list` the messages that they select |
+//! | `parameters` | the parameters of a request; `message_list` reads the messages that they select |
 //! | `state_access` | reads and changes the state on disk |
-//! | `watcher`, `history` | what streams of events report, and the last hour minute by minute |
+//! | `watcher`, `history` | watch the relay for the streams of events, and keep the last hour, minute by minute |
 //! | `page/` | the status page: its values, templates, styles and script |
 //! | `router` | the list of all paths, and the checks that every request passes |
 //! | `routes/` | one file for each path |
@@ -24,8 +25,8 @@
 //!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the transactions of
 //!   commands.
 //! - With `admin.read_only` nothing is changed.
-//! - A request under a name that the relay does not know is refused, so that a web page whose name was made to lead to
-//!   this address (DNS rebinding) reads nothing.
+//! - A request is refused if its `Host` is a name that the relay does not know. Otherwise a web page could read the
+//!   endpoint by making its own host name lead to this address (DNS rebinding).
 //! - Every error is `application/problem+json`.
 
 mod gauges;

@@ -1,6 +1,6 @@
 //! What the last actions did, for the page that the browser shows after an action.
 //!
-//! The address of that page has only the id of a notice, so nobody can make a link that puts words into the page.
+//! The address of that page contains only the id of a notice, so a link cannot put words into the page.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};

@@ -1,9 +1,9 @@
-//! The parameters of a request: of its query, and of its body as a form or as a JSON object. Pure.
+//! The parameters of a request, from its query and from its body. The body is a form or a JSON object. Pure.
 
 use serde_json::Value;
 
-/// Names with their values. A name may occur several times. An empty value counts as missing, because a form sends its
-/// empty fields.
+/// Names with their values. A name may occur several times. An empty value counts as missing, because a form also sends
+/// its empty fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters(Vec<(String, String)>);
 
@@ -59,7 +59,7 @@ impl Parameters {
         self.0.iter().filter(|(own, _)| own == name).map(|(_, value)| value.clone()).collect()
     }
 
-    /// Whether a value is a yes. Missing is a no.
+    /// Returns whether the value with this name is true. A missing value counts as false.
     pub(super) fn flag(&self, name: &str) -> Result<bool, ParameterRefusal> {
         match self.get(name) {
             None | Some("false" | "0") => Ok(false),

@@ -1,4 +1,4 @@
-//! Parts of a request, whose refusals are errors as JSON like all other errors of the endpoint.
+//! Extractors for parts of a request. Their errors are JSON, like all other errors of the endpoint.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -29,7 +29,7 @@ impl<S: Send + Sync> FromRequest<S> for WholeBody {
     }
 }
 
-/// The name that a path holds.
+/// The name in a path, for example the name of a sink.
 pub(super) struct NameInPath(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for NameInPath {

@@ -32,7 +32,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// The longest time until the answer to an action begins. An action may concern every stored message.
 const ACTION_TIME: Duration = Duration::from_secs(60);
 
-/// What a page may load: its own files. No page of another host may show it in a frame.
+/// A page may load only files of the endpoint. Pages of other hosts may not show it in a frame.
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                               img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -44,7 +44,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
     (REFERRER_POLICY, "same-origin"),
 ];
 
-/// The paths for everybody.
+/// The paths that need no token.
 fn open_routes(base: &str) -> Router<Endpoint> {
     Router::new()
         .route(&format!("{base}/healthz"), get(healthz::answer))
@@ -52,7 +52,7 @@ fn open_routes(base: &str) -> Router<Endpoint> {
         .route(&format!("{base}/metrics"), get(metrics::answer))
 }
 
-/// The paths that everybody needs to log in, and that exist only with a token.
+/// The paths for logging in. Everybody may use them, but they exist only if a token is configured.
 fn login_routes(base: &str) -> Router<Endpoint> {
     Router::new()
         .route(&format!("{base}/login"), get(login::show).post(login::begin))
@@ -82,7 +82,7 @@ fn actions(base: &str) -> Router<Endpoint> {
         .route(&format!("{base}/api/v1/replay"), post(replay::answer))
 }
 
-/// The paths that need the token and answer later, each with a limit of its own.
+/// The paths that need the token and do not answer at once. Each has a time limit of its own.
 fn late_routes(base: &str) -> Router<Endpoint> {
     Router::new()
         .route(&format!("{base}/api/v1/events"), get(events::answer))
@@ -127,8 +127,8 @@ async fn no_such_method() -> ProblemDocument {
     ProblemDocument::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
 }
 
-/// Refuses requests without the token or a session, changes with a session that come from another page, and all changes
-/// if `admin.read_only` is set.
+/// Refuses requests that have neither the token nor a session. Refuses changes that have only a session and come from
+/// another page. Refuses all changes if `admin.read_only` is set.
 async fn check_token(State(endpoint): State<Endpoint>, request: Request, next: Next) -> Response {
     let (headers, options) = (request.headers(), &endpoint.options);
     let Some(token) = &options.token else { return no_such_path().await.into_response() };
@@ -162,7 +162,7 @@ fn unauthorized(request: &Request, options: &Options) -> Response {
     ProblemDocument::new(StatusCode::UNAUTHORIZED, detail).with_header(WWW_AUTHENTICATE, "Bearer").into_response()
 }
 
-/// Refuses requests for other hosts, and requests that pages of other hosts make to change something.
+/// Refuses requests for other hosts, and changes that pages of other hosts ask for.
 async fn check_host(State(options): State<Arc<Options>>, request: Request, next: Next) -> Response {
     let own_address = request.extensions().get::<ArrivedAt>().map_or(options.listen.ip(), |arrived| arrived.0);
     let admitted = guard::admit(request.method(), request.uri(), request.headers(), own_address, &options.hosts);
@@ -206,7 +206,7 @@ async fn answer_within(limit: Duration, request: Request, next: Next) -> Respons
     answer
 }
 
-/// Adds the headers that every answer has. Nothing is cached but the files of the page.
+/// Adds the headers that every answer has. Only the files of the page may be cached.
 async fn add_headers(request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();

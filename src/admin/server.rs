@@ -1,7 +1,7 @@
 //! The server: accepts connections, and limits them.
 //!
-//! `axum::serve` limits neither the time in which a client sends its headers nor the number of connections, so hyper is
-//! driven here.
+//! `axum::serve` limits neither the time in which a client sends its headers nor the number of connections. So this
+//! module uses hyper directly.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ const LARGEST_HEAD: usize = 16 * 1024;
 /// The most header lines of a request.
 const MOST_HEADERS: usize = 64;
 
-/// The longest time in which a client takes nothing of its answer.
+/// A client that accepts no byte of its answer for this long is cut off.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// The wait after a connection could not be accepted, for example because the process has too many open files.
@@ -46,7 +46,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 #[error("the admin endpoint cannot listen at {address}: {source}{}", hint(source))]
 pub struct CannotListen {
-    /// `admin.listen`
+    /// The address of `admin.listen`.
     address: SocketAddr,
     /// The error of the operating system.
     source: io::Error,
@@ -63,7 +63,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// The endpoint, which listens and does not answer yet.
+/// The endpoint, which listens but does not answer yet.
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,

@@ -6,7 +6,7 @@ use crate::secret::Secret;
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Reader, Texts, WrittenText, settings};
 
-/// A shorter token could be found by trying.
+/// The recommended length of the token, in characters. A shorter token could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
 settings! {
@@ -58,7 +58,7 @@ impl Settings {
         let base_path = self.base_path.map(|written| base_path(at, &written)).unwrap_or_default();
         let read_only = self.read_only;
         let Some(written) = self.listen else {
-            // `read_only = false` is the default, as config.example.toml shows it.
+            // A written `read_only = false` is no mistake: config.example.toml shows this default.
             let read_only = at.origin("read_only").filter(|_| read_only);
             let alone = ["token", "hosts", "base_path"].into_iter().find_map(|key| at.origin(key)).or(read_only);
             if let Some(origin) = alone.cloned() {
@@ -117,7 +117,7 @@ fn base_path(at: &mut Reader<'_>, written: &WrittenText) -> String {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         !matches!(part, "" | "." | "..") && part.bytes().all(is_plain)
     };
-    // "/" alone is the address itself, as if no path were written.
+    // A "/" alone counts as no path.
     let is_path = path.strip_prefix('/').is_some_and(|parts| parts.split('/').all(is_part));
     if !is_path && written.bare() != "/" {
         at.refuse("base_path", written, "is not a path", "write a path such as \"/relay\"");

@@ -39,9 +39,10 @@ pub struct AdminState {
 pub struct ArrivalSource {
     /// The state of the relay.
     pub state: StateLocation,
-    /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
+    /// Whether the relay erases the text of each message as soon as every sink has the message (`keep_delivered =
+    /// "0s"`).
     pub erases_at_once: bool,
-    /// Finds the codes of messages. A reload replaces it.
+    /// Finds the codes of messages. A reload may replace the finder.
     pub codes: watch::Receiver<CodeFinder>,
 }
 
@@ -64,9 +65,9 @@ pub(super) struct Endpoint {
     history: Arc<Mutex<History>>,
     /// What the watcher saw last.
     pub(super) observed: watch::Sender<Arc<Observed>>,
-    /// The streams of events that may still begin.
+    /// The permits for streams of events that may still begin.
     pub(super) streams: Arc<Semaphore>,
-    /// The requests that may still wait for a message.
+    /// The permits for requests that may still wait for a message.
     pub(super) waits: Arc<Semaphore>,
 }
 

@@ -1,8 +1,8 @@
 //! Access of the endpoint to the state on disk.
 //!
 //! Invariants: the state is opened with a connection of its own for each piece of work, as a command opens it. At most
-//! one thread reads and one thread writes at a time, even if many callers ask, or if a caller has given up meanwhile.
-//! So nothing here holds up the relay.
+//! one thread reads and one thread writes at a time, even if many callers ask, and even if a caller has given up. So
+//! nothing here holds up the relay.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl StateAccess {
     }
 }
 
-/// Runs blocking work while nobody else holds the lock. The work goes on if the caller gives up.
+/// Runs blocking work while no other work holds the lock. The work goes on even if the caller gives up.
 async fn alone<T, E>(lock: &Arc<Mutex<()>>, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,

@@ -24,18 +24,19 @@ pub struct TestTarget {
     pub name: String,
     /// The format of the sink.
     pub format: Format,
-    /// The mask for the codes of messages, if the sink must not get them.
+    /// The mask for the codes of messages, if the sink must not get the codes.
     pub mask: Option<CodeMask>,
     /// The place to which the messages of the sink go.
     pub target: Arc<dyn Target>,
 }
 
-/// The configured sinks to which test messages can be sent. Clones share them, so a reload replaces them for all.
+/// The configured sinks to which test messages can be sent. Clones share the sinks, so a reload replaces them for all
+/// clones.
 #[derive(Clone, Debug, Default)]
 pub struct TestTargets(Arc<Mutex<Arc<[TestTarget]>>>);
 
 impl TestTargets {
-    /// Takes the sinks of a new configuration in the place of the sinks of the old one.
+    /// Replaces the sinks by those of a new configuration.
     pub fn replace(&self, targets: impl Iterator<Item = TestTarget>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets.collect();
     }

@@ -35,7 +35,7 @@ pub(super) async fn watch(endpoint: Endpoint) {
     }
 }
 
-/// Looks at the relay once. The error says why that is not possible.
+/// Looks at the relay once. The error is the reason why its status cannot be read.
 pub(super) async fn look(endpoint: &Endpoint) -> Result<Observed, String> {
     let reading = endpoint.state.status.read().await.map_err(|error| error.to_string())?;
     Ok(Observed { status: status(&reading).to_string(), released: reading.last_released })

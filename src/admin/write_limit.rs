@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that fails with [`ErrorKind::TimedOut`] if the other side takes nothing for `limit` while there is something
-/// to write. Reading has no limit.
+/// A stream that fails with [`ErrorKind::TimedOut`] if there is something to write and the other side accepts no bytes
+/// for the time `limit`. Reading has no limit.
 #[derive(Debug)]
 pub(super) struct WriteLimit<S> {
     stream: S,
     limit: Duration,
-    /// The time at which the stream fails; `None` while the other side takes everything.
+    /// The time at which the stream fails; `None` while the other side accepts everything.
     fails: Option<Pin<Box<Sleep>>>,
 }
 

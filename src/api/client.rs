@@ -35,7 +35,7 @@ pub struct Client {
 /// The result of a request: what the headers of the answer say, and the page.
 #[derive(Debug)]
 pub struct Response<P = Page> {
-    /// The time by the server's clock, from the header `Date`.
+    /// The time by the API's clock, from the header `Date`.
     pub date: Option<UnixMs>,
     /// The rate limit, from the headers.
     pub rate: RateHeaders,
@@ -79,7 +79,7 @@ impl Client {
         Ok(Self { http, client_options, proxy, messages, numbers, keys: options.keys.clone(), current: 0 })
     }
 
-    /// Returns the URL of the list of messages. This URL names the account's API in the state.
+    /// Returns the URL of the list of messages. The state identifies the API of the account by this URL.
     pub fn address(&self) -> &str {
         self.messages.as_str()
     }
@@ -215,7 +215,7 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
         (403, None) => Error::Blocked,
         (429, _) => Error::RateLimited,
         (300..=399, _) => Error::Redirected { status: number, location: host_of(location) },
-        // 408 and 425 say that the moment was wrong, and not the request.
+        // 408 and 425 mean that the request came at the wrong moment. The request itself is right.
         (408 | 425 | 500.., _) => Error::Server(number),
         (_, code) => {
             let code = code.unwrap_or_else(meaning);
@@ -225,7 +225,7 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
     }
 }
 
-/// Names the proxy in a failure that the proxy may have made.
+/// Names the proxy in an error that the proxy may have caused.
 fn by_proxy(error: Error, proxy: String) -> Error {
     match error {
         Error::Blocked => Error::Proxy { status: 403, proxy },

@@ -14,7 +14,7 @@ pub enum Error {
     /// 429: the rate limit was exceeded.
     #[error("429: over the rate limit")]
     RateLimited,
-    /// Another 4xx: the API refuses the request. If the request had a cursor, the cursor is the reason.
+    /// Another 4xx: the API refuses the request. If the request had a cursor, the cursor is taken to be the reason.
     #[error("{status}: {code}")]
     Refused {
         /// The status of the answer.

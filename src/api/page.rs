@@ -1,9 +1,9 @@
 //! Reading a page of messages (API documentation, "Pagination" and "List messages").
 //!
-//! Each row keeps the text that came. Only the row's place in the feed is read from the text, field by field, so that a
-//! field of an unexpected type does no harm to other fields. A row that is invalid JSON is separated from its
-//! neighbours (`spoiled_rows`). An answer that is no complete page is an error, because half a page would leave a hole
-//! in the feed.
+//! Each row keeps its text as it came. The relay reads only a few fields from the text (such as the id and the times),
+//! one by one, so that a field of an unexpected type does no harm to other fields. A row that is invalid JSON is
+//! separated from its neighbours (`spoiled_rows`). An answer that is no complete page is an error, because half a page
+//! would leave a hole in the feed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,8 +21,8 @@ use crate::domain::{Cursor, More, Row, SpoiledRow, UnixMs};
 /// The most rows on a page, according to the API's documentation for API keys.
 pub const PAGE_ROWS: u32 = 10;
 
-/// The most rows that a page may have. A page with more rows is an error, even if the API gives more rows than were
-/// asked for.
+/// The most rows that a page may have. The API may give more rows than were asked for, but a page with more than this
+/// is an error.
 const MAX_ROWS: usize = 10_000;
 
 /// The longest cursor, in bytes. A longer cursor would not fit into a request, and counts as missing.
@@ -184,7 +184,7 @@ impl<'a> PageJson<'a> {
         Ok(wire)
     }
 
-    /// Whether more rows follow a page of `count` rows, of which `limit` were asked for.
+    /// Whether more rows follow a page of `count` rows, if `limit` rows were asked for.
     fn more(&self, count: usize, limit: u32) -> More {
         let full = count >= usize::try_from(limit).unwrap_or(usize::MAX);
         let cursor = self.meta.0.next_cursor.as_deref().filter(|cursor| (1..=MAX_CURSOR_BYTES).contains(&cursor.len()));
@@ -277,7 +277,7 @@ fn read_row(piece: &FoundRow<'_>, place: usize) -> (Row, bool) {
     let received = spoiled_rows::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
     let row = Row {
         readable: false,
-        // A spoiled row with a readable id keeps its name, however the rest of the row changes.
+        // A spoiled row with a readable id keeps its name in the state, even if the rest of the row changes.
         id: set_aside_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
         time: received.unwrap_or_default(),
         ingested: None,
@@ -294,8 +294,8 @@ pub fn set_aside_id(raw: &[u8]) -> String {
     format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }
 
-/// Gives each row without a time the time of the row above it. Rows at the top get the time of the first row that has
-/// one.
+/// Gives each row without a time the time of the row above it. Rows at the top get the time of the first row that has a
+/// time.
 fn fill_missing_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
     let first = rows.iter().find(|(_, own)| *own).map_or(fallback, |(row, _)| row.time);
     let mut above = first;

@@ -12,9 +12,9 @@
 //! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its end: the end of the
 //!    list, or a comma that is followed by a valid row with an id and a time.
 //!
-//! Invariant: no row is invented. A string cannot contain a row, because the quotes in a string are escaped. From an
-//! object that is nested in a row, the page cannot be read to its end. A row whose brace came too early is joined with
-//! its rest (`is_tail`).
+//! Invariant: no row is invented. A string cannot contain a row, because the quotes in a string are escaped. An object
+//! that is nested in a row is not taken for a row, because the page cannot be read to its end from there. If a brace
+//! ended a row too early, the rest is joined with the row (`is_tail`).
 //!
 //! If one row was asked for, and everything around the list of rows is valid, the whole list is read as that row
 //! ([`only_row`]).
@@ -51,7 +51,7 @@ pub(super) struct FoundRows<'a> {
 
 /// Finds the rows of a page that is invalid JSON as a whole. `is_envelope` decides whether a page without its rows is
 /// valid, and `is_row` whether a valid object certainly is a row of the list. A row has the field `row_field` exactly
-/// once. `None`: something other than rows is invalid, or the end of a row cannot be decided.
+/// once. Returns `None` if something other than rows is invalid, or if the end of a row cannot be decided.
 pub(super) fn find_rows<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
@@ -75,8 +75,8 @@ pub(super) fn find_rows<'a>(
     Some(FoundRows { rows, envelope: envelope(end) })
 }
 
-/// Reads the whole list of a page as one spoiled row, for a request of one row. `None`: something around the list is
-/// invalid, or the list contains a complete row, so that the list may have several rows.
+/// Reads the whole list of a page as one spoiled row, for a request of one row. Returns `None` if something around the
+/// list is invalid, or if the list contains a complete row and so may have several rows.
 pub(super) fn only_row<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
@@ -222,7 +222,7 @@ fn sound(body: &[u8], at: usize) -> Option<(&RawValue, usize)> {
     Some((value, at + values.byte_offset()))
 }
 
-/// Whether the value that ends at `end` may be a row.
+/// Whether a comma or the end of the list follows the value that ends at `end`.
 fn ends_row(body: &[u8], end: usize) -> bool {
     matches!(body.get(space(body, end)), Some(b',' | b']'))
 }
@@ -362,7 +362,7 @@ pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     if reader.next()? != b'{' {
         return None;
     }
-    // Members before the place where the form of JSON ends count.
+    // Whether the reading succeeds does not matter: the members before the place where the form of JSON ends count.
     reader.object(0, &mut |key, value| {
         if read(key).as_deref() == Some(name) {
             found.push(value);

@@ -1,25 +1,25 @@
-//! Which messages are new for a command that began at some moment. Pure.
+//! Decides which messages are new for a command that began at some moment. The functions are pure.
 //!
 //! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
 //! a long time and that the relay read late would be new, too. Two rules leave such messages out:
 //!
-//! - A message is old if a gap reads it that was open when the command began. The gap knows which stretch of time it
-//!   has not read yet.
-//! - If the relay had not read the newest page for a while when the command began, a message that was received in that
-//!   while is old.
+//! - A message is old if it is read by a gap that was open when the command began. The gap records which stretch of
+//!   time it has not read yet.
+//! - If some time had passed between the last poll and the beginning of the command, a message that was received in
+//!   this time is old.
 //!
-//! Both rules compare times that the API gave to messages with each other, or with the clock of the messages. The
-//! machine's clock has no part in them.
+//! Both rules compare the times of messages, as the API states them, with each other or with the clock of the messages.
+//! They do not use the machine's clock.
 
 use std::time::Duration;
 
 use crate::domain::{Coverage, Seq, UnixMs, WalkId, WalkKind};
 
-/// A message that was received this long before the command began, or earlier, is old if nobody had read it. Clocks and
-/// answers may be off by less than this.
+/// A message that came after the last poll is old if it was received this long before the command began, or earlier.
+/// The span allows for inexact clocks and slow answers.
 const UNCERTAIN: Duration = Duration::from_secs(5);
 
-/// From which time on messages count although they were there before the command.
+/// The time from which on messages count as new although they were received before the command began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// From this time on.
@@ -41,13 +41,13 @@ impl Since {
 /// The border between the old and the new messages of one state.
 #[derive(Clone, Debug)]
 pub struct Baseline {
-    /// The sequence number of the first message that was stored later.
+    /// The sequence number of the first message that was stored after the command began.
     next_seq: Seq,
     unread: Vec<UnreadStretch>,
-    /// Messages between these times are old: nobody had read the newest page since the first time, and the command
-    /// began after the second time.
+    /// Messages that were received between these times are old: the first time is the last poll before the command
+    /// began, and the second time is shortly before the command began.
     unseen: Option<(UnixMs, UnixMs)>,
-    /// Messages that were received at this time or later count in any case.
+    /// Messages that were received at this time or later count as new in any case.
     since: Option<UnixMs>,
 }
 
@@ -57,7 +57,7 @@ struct UnreadStretch {
     walk: WalkId,
     floor: UnixMs,
     lowest: UnixMs,
-    /// Once the gap has ended: the sequence number of the first message that was stored later.
+    /// The sequence number of the first message that was stored after the gap ended; `None` while the gap is open.
     ended_before: Option<Seq>,
 }
 
@@ -85,7 +85,7 @@ impl Baseline {
         }
     }
 
-    /// Records how far the relay has read by now, so that a gap that has ended is known to have ended.
+    /// Records which gaps have ended by now. `coverage` is what was read by now.
     pub fn note(&mut self, coverage: &Coverage) {
         let is_open = |id: WalkId| coverage.walks.iter().any(|walk| walk.id == id);
         for stretch in self.unread.iter_mut().filter(|stretch| stretch.ended_before.is_none()) {
@@ -100,7 +100,7 @@ impl Baseline {
         self.since.is_some_and(|since| received >= since) || (seq >= self.next_seq && self.is_later(seq, received))
     }
 
-    /// Returns whether neither a gap that was open nor a time without polls explains the message.
+    /// Returns whether neither of the two rules makes the message old.
     fn is_later(&self, seq: Seq, received: UnixMs) -> bool {
         let in_gap = |stretch: &UnreadStretch| {
             stretch.floor <= received
@@ -111,7 +111,7 @@ impl Baseline {
         !is_unseen && !self.unread.iter().any(in_gap)
     }
 
-    /// Makes the border that counts in another state, in which messages have other sequence numbers.
+    /// Makes the border for another state, in which messages have other sequence numbers.
     #[must_use]
     pub fn in_another_state(mut self) -> Self {
         self.next_seq = Seq(i64::MIN);

@@ -1,4 +1,4 @@
-//! The errors of reading what arrives.
+//! The errors of reading arrivals.
 
 use std::path::PathBuf;
 

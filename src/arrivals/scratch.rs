@@ -1,11 +1,13 @@
-//! Polling without a relay: a waiting command that has the role on the *scratch state* polls the API into it.
+//! Polling without a relay: a waiting command that has the role on the *scratch state* polls the API, and stores the
+//! messages in the scratch state.
 //!
 //! The scratch state lies in the directory `scratch` of the state directory. It is a state like the relay's own, so the
-//! same code decides which rows are new. No sink is registered in it, so nothing is delivered, and no position of the
-//! relay's state moves. Its texts are erased when the last command that reads it ends.
+//! same code decides which rows are new. No sink is registered in it, so nothing is delivered, and the relay's own
+//! state does not change. The texts in the scratch state are erased when the last command that reads it ends.
 //!
-//! Invariant: a request leaves only if no relay runs. It is written into the relay's `budget.ring` first; a relay that
-//! starts takes its role before it reads that file. So every request is counted, whichever of the two comes first.
+//! Invariant: a request leaves only if no relay runs. The command records each request in the relay's `budget.ring`
+//! before it checks whether a relay runs. A relay that starts takes its role before it reads `budget.ring`. So a relay
+//! counts every request that has left.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -31,11 +33,11 @@ use crate::time::{Clock, Liveness};
 /// The directory below the state directory.
 const DIRECTORY: &str = "scratch";
 
-/// How far back the scratch state reads the list at least, so that messages that show up late can be distinguished from
-/// messages that were there before.
+/// How far back the feed is read at least, so that messages that show up late can be distinguished from messages that
+/// were there before.
 const LEAST_BACK: Duration = Duration::from_secs(5 * 60);
 
-/// The longest lookback of the sweeps. A command does not wait long enough for a longer one.
+/// The longest lookback of the sweeps. A longer lookback would be useless, because no command waits that long.
 const LONGEST_LOOKBACK: Duration = Duration::from_secs(15 * 60);
 
 /// The options of polling, as the relay would use them.
@@ -93,8 +95,8 @@ fn remove_files(scratch: &Path) -> Result<(), store::Error> {
 }
 
 impl ScratchPoller {
-    /// Takes the role on the scratch state and begins to poll. `anew`: the files of an earlier scratch state are removed
-    /// first. `back`: how far back messages are read. `fast`: until when the newest page is polled fast.
+    /// Takes the role on the scratch state and begins to poll. `anew`: the files of an earlier scratch state are
+    /// removed first. `back`: how far back messages are read. `readers`: until when the newest page is polled fast.
     pub(super) async fn start(
         dir: &Path,
         options: &PollingOptions,
@@ -153,12 +155,12 @@ impl ScratchPoller {
         Ok(Self { role, store, clock, reports, stop, polling: tokio::spawn(poller.run(stops)) })
     }
 
-    /// Returns the clock of the process, which the API's answers put right.
+    /// Returns the clock of the process, which the API's answers correct.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Returns why the API gives no pages; `None` while it does.
+    /// Returns why the API gives no pages; `None` while it gives pages.
     pub(super) fn trouble(&self) -> Option<String> {
         self.reports.borrow().condition.why().map(str::to_owned)
     }
@@ -178,7 +180,7 @@ impl ScratchPoller {
         }
     }
 
-    /// Ends polling. `erase`: no other command reads the scratch state, so it is removed.
+    /// Ends polling. With `erase` the scratch state is removed, because no other command reads it.
     pub(super) async fn stop(self, erase: bool) -> Result<(), ArrivalError> {
         let Self { role, store, stop, polling, .. } = self;
         stop.send_replace(true);
@@ -205,7 +207,7 @@ fn erase_texts(spool: &mut Spool) -> Result<(), store::Error> {
     spool.erase_traces().map(drop)
 }
 
-/// The API, as long as no relay runs.
+/// The feed of the API, which sends no request while a relay runs.
 struct FeedWithoutRelay {
     client: Client,
     dir: PathBuf,

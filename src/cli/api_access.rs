@@ -1,4 +1,4 @@
-//! Requests of commands to the API, within the budget that the command shares with a relay on the same state.
+//! Requests of commands to the API. A command shares the request budget with a relay on the same state.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,13 +13,14 @@ use crate::http::client::ClientBuildError;
 use crate::store::{self, Error, StateLocation};
 use crate::time::Clock;
 
-/// The longest time between two looks at the budget, because a relay may start or end meanwhile.
+/// A command that waits for the budget looks at it again after this time at most, because a relay may have started or
+/// ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a command waits for the budget before it says so.
+/// If a command must wait longer than this for the budget, it says so.
 const SAID_AFTER: Duration = Duration::from_secs(3);
 
-/// The API as commands use it.
+/// The API client of a command, and the request budget for the command.
 pub(super) struct ApiAccess {
     client: Client,
     /// `None`: no relay has run on the state yet, so there is no directory in which requests could be recorded.
@@ -39,7 +40,7 @@ pub(super) enum NoAccess {
     Budget { dir: PathBuf, source: std::io::Error },
 }
 
-/// The budget has no free slot for a command within its patience.
+/// The budget has no free slot for the command within the time that the command may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BudgetIsSpent;
 
@@ -64,8 +65,8 @@ impl ApiAccess {
         &mut self.client
     }
 
-    /// Requests up to `limit` messages behind `cursor`, as soon as the budget has a free slot. Waits for a slot for at
-    /// most `patience`.
+    /// Requests a page of up to `limit` rows at `cursor`, or at the head, as soon as the budget has a free slot. Waits
+    /// for a slot for at most `patience`.
     pub(super) async fn fetch(
         &mut self,
         cursor: Option<&Cursor>,

@@ -101,7 +101,7 @@ fn events(config: &Config) -> Option<String> {
     Some(format!("events         a number expires within {terms}: to {takers}"))
 }
 
-/// Describes the proxy for the API and for each sink, and the variable that names it.
+/// Describes the proxy for the API and for each sink, with the environment variable that names the proxy.
 fn proxies(config: &Config) -> impl Iterator<Item = String> {
     let sinks = config.sinks.iter().filter_map(|sink| Some((sink.name.as_str(), sink.target.proxy()?)));
     let ends = std::iter::once(("the API", &config.api.transport.proxy)).chain(sinks);

@@ -314,7 +314,8 @@ fn wait_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Accepts a pattern, a name or an id. An empty one would select nothing, and is most often a variable that is not set.
+/// Accepts a pattern, a name or an id. An empty text would select nothing; it usually comes from a variable that is not
+/// set.
 fn selector(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("it is empty: is the variable set?") } else { Ok(text.to_owned()) }
 }

@@ -15,8 +15,8 @@ use crate::store::{CopyEnd, Database, StateLocation, copy_state};
 /// How the addresses of a database begin. Every other destination is a directory.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
-/// The variable by which PostgreSQL's own programs take a password. Unlike the flag `--to`, a variable is not shown in the
-/// list of processes.
+/// The environment variable from which PostgreSQL's own programs read a password. Unlike the flag `--to`, a variable is
+/// not shown in the list of processes.
 const PASSWORD: &str = "PGPASSWORD";
 
 pub(super) fn copy(flags: &Flags, to: &str, namespace: Option<&str>) -> Exit {

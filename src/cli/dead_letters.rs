@@ -14,11 +14,11 @@ use crate::humanize::{count, harmless, span, table};
 use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
 use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, ListedUpTo, Spool};
 
-/// The number of rows that are read at once and aligned with each other, so that memory stays bounded. The columns of
-/// the next rows may have other widths.
+/// How many dead letters are read at once and printed as one table, so that memory stays bounded. The columns of the
+/// next table may have other widths.
 const TABLE: usize = 500;
 
-/// By how much the lines below an id are indented.
+/// The indentation of the lines below an id.
 const INDENT: &str = "  ";
 
 /// The number of messages whose texts are read at once.
@@ -136,8 +136,8 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     Ok(answer(if any { "\n]\n" } else { "[]\n" }))
 }
 
-/// Prints the texts of messages. The texts contain codes, so no other command of `dead-letters` prints them, and its
-/// flags require a selector.
+/// Prints the texts of messages. The texts contain codes, so this is the only command of `dead-letters` that prints
+/// them, and it requires a selector.
 fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     let for_people = std::io::stdout().is_terminal();
     let mut missing = 0;

@@ -19,7 +19,7 @@ pub enum Exit {
     NoKey,
     /// The configuration is invalid.
     Configuration,
-    /// `wait` has waited in vain.
+    /// `wait` has found no matching message in time.
     TimedOut,
     /// SIGINT ended a one-shot command.
     Interrupted,
@@ -28,7 +28,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns the exit code. The code is from `sysexits.h` if that header has one for the case.
+    /// Returns the exit code. The code is from `sysexits.h` if that header has a code for the case.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,

@@ -83,15 +83,15 @@ enum Output {
         to: BufWriter<StdoutLock<'static>>,
         is_terminal: bool,
     },
-    /// A file that has a temporary name until it is complete. Otherwise half an export would be taken for a whole
-    /// export, and would be in the way of the next export.
+    /// A file that has a temporary name until it is complete. Otherwise an incomplete export would look like a complete
+    /// one, and its file would prevent the next export.
     File {
         to: BufWriter<NamedTempFile>,
         draft: SharedDraft,
     },
 }
 
-/// What the thread that receives signals has to know of the file.
+/// The state of the file, for the thread that receives signals.
 #[derive(Debug, Default)]
 enum ExportDraft {
     /// There is no file yet.
@@ -103,8 +103,8 @@ enum ExportDraft {
     Complete,
 }
 
-/// An [`ExportDraft`] behind a lock. The code that makes or renames the file and the code that ends the process hold the lock,
-/// so that a signal finds the file under the name that it has.
+/// An [`ExportDraft`] behind a lock. The code that makes or renames the file holds the lock, and so does the code that
+/// ends the process. So a signal always finds the file under its present name.
 #[derive(Clone, Debug, Default)]
 struct SharedDraft(Arc<Mutex<ExportDraft>>);
 
@@ -126,7 +126,8 @@ impl Output {
         }
         let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let draft = SharedDraft::default();
-        // The signals are caught before the file is made. A signal between the two would leave the file behind.
+        // The signals are caught before the file is made. Otherwise a signal right after that would leave the file
+        // behind.
         remove_if_interrupted(draft.clone())?;
         let mut made = draft.lock();
         // The file contains texts of messages, so only its own user may read it.
@@ -163,8 +164,8 @@ impl Output {
 /// The beginning of the names of temporary files.
 const DRAFT: &str = ".joltsms-relay-export-";
 
-/// Makes a signal that ends this process remove the unfinished file first. A signal that comes after the file was
-/// completed is ignored: the command ends as usual, and a second signal ends the process.
+/// Receives the signals that end this process. Before the process ends, the unfinished file is removed. The first
+/// signal after the file was completed is ignored, because the command is about to end; a second one ends the process.
 fn remove_if_interrupted(draft: SharedDraft) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
     std::thread::Builder::new().spawn(move || {

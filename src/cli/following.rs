@@ -23,11 +23,11 @@ use crate::humanize::harmless;
 use crate::ingest::PollError;
 use crate::sinks::stdout::stands_in_for_a_closed_one;
 
-/// How long the end of a command waits until what it has left on the disk is erased.
+/// How long a command waits at its end until the messages that it has stored are erased.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a command that was interrupted may take to end, for example while it writes to a terminal that takes
-/// nothing.
+/// How long a command that was interrupted may take to end, for example while it writes to a terminal that accepts no
+/// output.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl From<When> for Since {
@@ -45,7 +45,7 @@ pub(super) fn reader_config(flags: &Flags) -> Result<ReaderConfig, Exit> {
         .map_err(|error| complain(Exit::Configuration, &error))
 }
 
-/// Runs `work` with a reader of what arrives, until `work` ends or a signal comes.
+/// Runs `work` with a reader of new messages, until `work` ends or a signal comes.
 pub(super) fn follow(
     flags: &Flags,
     config: &ReaderConfig,
@@ -140,7 +140,7 @@ pub(super) fn write_line(line: &str) -> io::Result<()> {
 }
 
 /// Returns whether the command was probably started without a stdout, such as with `>&-` in a shell. A null device that
-/// another program has opened for reading, too, as Python does, looks the same.
+/// another program, such as Python, has opened for reading and writing looks the same.
 fn is_stdout_missing() -> bool {
     stdout().as_fd().try_clone_to_owned().is_ok_and(|stream| stands_in_for_a_closed_one(&File::from(stream)))
 }

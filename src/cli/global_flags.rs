@@ -85,8 +85,8 @@ impl RunFlags {
     }
 }
 
-/// Which of the global flags the help of a command shows. Commands that write a log show all of them. The others show only
-/// the flags for the places of files, as far as they use them.
+/// Which of the global flags the help of a command shows. Commands that write a log show all of them. The other
+/// commands show only those flags for the places of files that they use.
 fn shown_flags(command: &str) -> &'static [&'static str] {
     match command {
         "run" | "once" | "check" => &[
@@ -106,10 +106,11 @@ fn shown_flags(command: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the command line of the program. The help of each command shows the flags that have an effect on it.
+/// Returns the command line of the program. The help of each command shows only the flags that have an effect on the
+/// command.
 pub(super) fn command_line() -> clap::Command {
     let mut program = Flags::command();
-    // The flags that every command accepts are handed down here, so that they can be hidden below.
+    // `build` copies the flags that every command accepts to the subcommands, where they can be hidden.
     program.build();
     program.mut_subcommands(|command| {
         let shown = shown_flags(command.get_name());

@@ -28,7 +28,7 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
             let named = if is_found { String::new() } else { format!(" --config {}", shell_word(&shown.to_string())) };
             answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
         }
-        // `create_dir_all` also fails with `AlreadyExists` if the directory is a file.
+        // `create_dir_all` also fails with `AlreadyExists` if there is a file in place of the directory.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && file.symlink_metadata().is_ok() => {
             let hint = "`joltsms-relay init -` prints a new one";
             complain(Exit::Failure, &format_args!("{} is there already, and was left as it is; {hint}", file.display()))
@@ -46,8 +46,8 @@ fn write_new(file: &Path) -> std::io::Result<()> {
     let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     let written = new.write_all(EXAMPLE.as_bytes()).and_then(|()| new.sync_all());
     if written.is_err() {
-        // Half a file would be taken for a whole one, so it is removed. An error of the removal is ignored, because the
-        // error of the writing matters more.
+        // An incomplete file would look like a complete one, so it is removed. An error of the removal is ignored,
+        // because the error of the writing matters more.
         drop(fs::remove_file(file));
     }
     written

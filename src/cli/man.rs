@@ -61,8 +61,8 @@ fn describe_commands(out: &mut Roff, parent: &mut Command) {
     }
 }
 
-/// Adds how the command is used, its description, its own flags and its examples. Flags of all commands are on the page
-/// already.
+/// Adds how the command is used, its description, its own flags and its examples. The flags that all commands accept
+/// are on the page already.
 fn describe(out: &mut Roff, command: &mut Command) {
     let usage = command.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>().join(" ");

@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 use crate::api::{self, Number, PAGE_CAP, read_message};
 use crate::domain::{Row, UnixMs};
 
-/// The largest file that is read, in bytes. The API's messages are never larger.
+/// The largest file that is read, in bytes. The relay does not read a larger page from the API, either.
 const LARGEST: usize = PAGE_CAP;
 
 /// How to make a file with a message.
 const MAKES_FILE: &str = "; `joltsms-relay tail --since 24h --json | head -n 1 > FILE` makes one of a stored message";
 
-/// Why a file cannot be used: its name, the place of the error and the error, for people. Nothing of the content is
-/// repeated.
+/// Why a file cannot be used: its name, the place of the error and the error, for people. The content of the file is
+/// not quoted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unreadable(String);
@@ -26,7 +26,7 @@ pub(super) struct Unreadable(String);
 pub(super) struct MessageFile {
     /// The row that the relay reads from the message.
     pub(super) row: Row,
-    /// When the message was received; `None` if the message does not say so.
+    /// When the message was received; `None` if the message has no such time.
     pub(super) received: Option<UnixMs>,
 }
 
@@ -42,8 +42,8 @@ pub(super) fn read_number(file: &Path) -> Result<Number, Unreadable> {
     parse_number(&bytes, &name)
 }
 
-/// Returns the content of a file, and the file's name for error messages. `advice` ends the error of a file that is not
-/// there.
+/// Returns the content of a file, and the file's name for error messages. `advice` is added to the error if the file
+/// does not exist.
 fn bytes(file: &Path, advice: &str) -> Result<(Vec<u8>, String), Unreadable> {
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };

@@ -1,4 +1,4 @@
-//! `check --online`: tries everything that the relay needs around it, and says of each fault how to mend it.
+//! `check --online`: tries everything outside the program that the relay needs, and says how to mend each fault.
 //!
 //! Invariants: no message is sent to a sink, and nothing is changed. The requests to the API are counted in the budget of
 //! the state. No secret is shown.
@@ -31,17 +31,17 @@ use crate::time::Clock;
 /// How long the check waits for a free slot of the request budget.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The difference of the clocks up to which all is well. A `Date` has whole seconds.
+/// Clocks that differ by no more than this agree. A `Date` has only whole seconds.
 const USUAL_SKEW: Duration = Duration::from_secs(5);
 
-/// From this difference of the clocks on, receivers may refuse signed requests. Standard Webhooks allows five minutes;
-/// a part of that is left for the way of the request.
+/// If the clocks differ by this much or more, receivers may refuse signed requests. Standard Webhooks allows five
+/// minutes; one of them is left for the time that a request takes.
 const LARGE_SKEW: Duration = Duration::from_secs(240);
 
 /// The width of the word that judges a finding, in columns.
 const VERDICT_WIDTH: usize = 7;
 
-/// What was found, and the exit code if it is not 0 or 1.
+/// The findings, and the exit codes other than 0 and 1 that follow from them.
 #[derive(Default)]
 struct Findings {
     found: Vec<Finding>,
@@ -53,7 +53,7 @@ impl Findings {
         self.found.push(finding);
     }
 
-    /// The exit code: of the fault that is mended first.
+    /// Returns the exit code for the fault that must be mended first.
     fn exit(&self) -> Exit {
         let first = [Exit::Damaged, Exit::NoKey].into_iter().find(|exit| self.exits.contains(exit));
         let fails = self.found.iter().any(|finding| matches!(finding.verdict, CheckVerdict::Fails(_)));
@@ -125,7 +125,7 @@ fn size(config: &Config) -> u64 {
     if config.state.database.is_some() { 0 } else { store::size_of_files(&config.state.dir) }
 }
 
-/// Returns the mode of a directory to which all users may write.
+/// Returns the mode of a directory if all users may write to it.
 fn writable_by_others(found: &fs::Metadata) -> Option<u32> {
     let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o7777;
     (mode & 0o002 != 0).then_some(mode)
@@ -249,7 +249,7 @@ fn has(findings: &Findings, subject: &str) -> bool {
     findings.found.iter().any(|finding| finding.subject == subject)
 }
 
-/// Returns the end of a key, by which its owner knows it. Nothing of a short key is shown.
+/// Returns the end of a key, by which its owner recognises the key. No part of a short key is shown.
 fn ending(key: &Secret) -> String {
     let text = key.expose();
     let characters: Vec<char> = text.chars().collect();
@@ -277,9 +277,9 @@ fn refusal(subject: String, error: &api::Error, key: &Secret) -> Finding {
     Finding::fails(subject, error.to_string(), remedy)
 }
 
-/// Compares the machine's clock with the API's clock, which said `date` at a time between `before` and `after`.
+/// Compares the machine's clock with the API's clock, which showed `date` at a time between `before` and `after`.
 fn skew(date: UnixMs, before: UnixMs, after: UnixMs) -> Finding {
-    // The API's clock was between `date` and a second later.
+    // A `Date` has only whole seconds, so the API's clock may have been up to 999 ms after `date`.
     let earliest = date.0;
     let latest = date.0.saturating_add(999);
     let (least, most) = (before.0.saturating_sub(latest), after.0.saturating_sub(earliest));

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::relay::complain;
 use crate::humanize::harmless;
 
-/// Formats an answer as JSON over several lines. Control characters are spelled out on a terminal.
+/// Formats an answer as JSON over several lines. On a terminal, control characters are escaped.
 pub(super) fn json(answer: &impl Serialize) -> String {
     let json = format!("{:#}\n", sorted(answer));
     if std::io::stdout().is_terminal() { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }

@@ -1,8 +1,8 @@
 //! `check --message FILE [--number FILE]`: shows which sinks want a message, and the exact bytes that each sink would
 //! get.
 //!
-//! Invariants: nothing is sent and nothing is stored; no secret is shown. On a terminal control characters are spelled
-//! out; on any other output the bytes are printed unchanged.
+//! Invariants: nothing is sent and nothing is stored; no secret is shown. On a terminal, control characters are
+//! escaped; on any other output, the bytes are printed unchanged.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -67,7 +67,8 @@ pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) 
     }
 }
 
-/// Returns the details that were given with `--number`. Warns if they belong to another number than the message's.
+/// Returns the details that were given with `--number`. Warns if the details belong to another number than that of the
+/// message.
 fn given_number(message: &Row, given: Number) -> NumberDetails {
     match &message.number {
         None => {
@@ -161,7 +162,7 @@ impl Scene<'_> {
     }
 
     fn outgoing(self, sink: &ConfiguredSink) -> Result<Outgoing, String> {
-        // As in a delivery, a sink that does not use details of numbers gets none.
+        // As in a delivery, a sink that does not use details of numbers gets no details.
         let number = match self.number {
             Details::Known(row) if sink.format.number_use() != NumberUse::Ignored => Some(row),
             _ => None,
@@ -174,15 +175,15 @@ impl Scene<'_> {
         })
     }
 
-    /// Returns the payload: the exact bytes, or for a terminal each line behind a bar with control characters spelled
-    /// out.
+    /// Returns the payload: the exact bytes, or, for a terminal, each line after a bar and with control characters
+    /// escaped.
     fn body(self, body: &[u8]) -> String {
         let body = String::from_utf8_lossy(body);
         if self.for_people { quoted(&body) } else { body.into_owned() }
     }
 }
 
-/// Puts each line behind a bar, with control characters spelled out.
+/// Puts a bar before each line, and escapes control characters.
 fn quoted(body: &str) -> String {
     let lines: Vec<String> = body.split('\n').map(|line| format!("| {}", harmless(line))).collect();
     lines.join("\n")

@@ -53,7 +53,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     if let Err(errors) = config.refuse_journal(journal.as_deref(), file_id(&std::io::stdout())) {
         return refuse(config.log.format, &errors);
     }
-    // A relay that shares its state may stand by for long, so its log tells the progress.
+    // A relay that shares its state may stand by for long, so it has no bar. Its log tells the progress.
     let bar = Bar::for_terminal(&config).filter(|_| config.state.database.is_none());
     let started = logging::start(&config.log, flags.color(), stderr_is_journal(), bar.clone());
     let (_guard, level): (LogGuard, LogLevel) = match started {
@@ -76,7 +76,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
         Ok(again)
     });
     let reloading = Reloading { read, level, signals: signals.reloads };
-    // A one-shot command ends soon, and its configuration is that of its start.
+    // A one-shot command ends soon, so it does not read its configuration again.
     let reloading = Some(reloading).filter(|_| mode == Mode::Run);
     let shows_progress = bar.is_some();
     let boot_id = std::env::var(BOOT_VARIABLE).ok();
@@ -130,7 +130,7 @@ fn work(
         Err(error) => return failure(Exit::Failure, &error),
     };
     let exit = runtime.block_on(serve(config, purpose, stop, reloading, bar));
-    // A blocking write to a stdout that nobody reads would otherwise keep the process from ending.
+    // In the background, because a blocking write to a stdout that nobody reads would keep the process from ending.
     runtime.shutdown_background();
     exit
 }
@@ -154,7 +154,7 @@ async fn serve(
     let drawing = bar.zip(daemon.reports()).map(|(bar, reports)| tokio::spawn(draw(bar, reports)));
     let ended = daemon.run(stop, reloading).await;
     if let Some(drawing) = drawing {
-        // The drawing task ends with the last report and then removes the bar, if the terminal accepts output.
+        // After the last report, the drawing task removes the bar, if the terminal accepts output, and ends.
         drop(timeout(LAST_DRAWING, drawing).await);
     }
     match ended {

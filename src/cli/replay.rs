@@ -46,7 +46,7 @@ fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     Ok(answer(&shown))
 }
 
-/// Describes over how long a time `--rate` spreads the deliveries.
+/// Describes how long the deliveries take with `--rate`.
 fn takes(all: u64, rate: u32) -> String {
     let deliveries = if all == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", grouped(all)) };
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
@@ -120,8 +120,8 @@ impl Interrupted {
     }
 }
 
-/// Resolves the times of the flags: `--since` and `--until` are compared with the times of messages, so durations count
-/// back from the time by the clock that dates messages.
+/// Resolves the times of the flags `--since` and `--until`. They are compared with the times of messages, so durations
+/// count back from the present time by the clock of the messages.
 fn request(spool: &Spool, which: &ReplayChoice) -> Result<ReplayRequest, Error> {
     let now = relay_clock(spool)?.likely_message_time();
     Ok(ReplayRequest {
@@ -202,7 +202,7 @@ impl<'s> Paced<'s> {
         self.needs_a_relay(&format!("{} of {} were requested", grouped(asked), grouped(self.all)))
     }
 
-    /// Fails unless a relay runs. If none runs, the next start would send all deliveries at once.
+    /// Fails unless a relay runs. Without a running relay, the next start would send all deliveries at once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.state) {
             Ok(Some(false)) => Err(complain(

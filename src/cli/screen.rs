@@ -7,10 +7,10 @@ use rustix::termios::tcgetwinsize;
 use super::global_flags::Flags;
 use crate::humanize::wrapped;
 
-/// The fewest columns that are left for a text behind its label. With fewer, the text is not wrapped.
+/// A text behind its label is wrapped only if at least this many columns are left for the text.
 const LEAST_FOR_TEXT: usize = 20;
 
-/// By how much the rest of a broken line is indented further than the line.
+/// The rest of a broken line is indented by this many columns more than the beginning of the line.
 const FURTHER_INDENT: usize = 2;
 
 /// The stdout of a command.
@@ -56,7 +56,8 @@ impl Screen {
         self.columns.is_none_or(|columns| text.lines().all(|line| line.chars().count() <= columns))
     }
 
-    /// Breaks the lines of a text that are wider than the terminal. The rest of such a line stands indented below.
+    /// Breaks the lines of a text that are wider than the terminal. The rest of such a line stands below its beginning,
+    /// indented.
     pub(super) fn folded(&self, text: &str) -> String {
         let mut folded = String::new();
         for line in text.lines() {

@@ -1,7 +1,7 @@
 //! The table of sinks for people, which `status` and `sinks list` print. Pure.
 //!
-//! Invariant: if the terminal is at least 80 columns wide, no line is longer than the terminal is wide, except one with
-//! a long word. If a row has room, it shows what its sink is doing; if not, the lines below the row do.
+//! Invariant: if the terminal is at least 80 columns wide, only a line with a long word may be longer than the terminal
+//! is wide. What a sink is doing stands in its row if the row has room, and otherwise in the lines below the row.
 
 use super::screen::{Screen, Tone};
 use crate::delivery::{BlockedBy, SinkStatus};
@@ -11,10 +11,10 @@ use crate::operator::learned_pace;
 use crate::status::next_attempt;
 use crate::store::SinkView;
 
-/// The longest name that is shown in its row. A longer name has its own line.
+/// The length of the longest name that is shown in the row of its sink. A longer name has its own line.
 const LONGEST_NAME: usize = 20;
 
-/// By how much the lines below a row are indented.
+/// The indentation of the lines below a row.
 const INDENT: &str = "  ";
 
 /// The width of the table in columns, if the output is no terminal.
@@ -41,7 +41,7 @@ pub(super) fn sinks_table<'a>(
     let sinks: Vec<_> = sinks.collect();
     let width = screen.columns.unwrap_or(USUAL_WIDTH);
     let next: Vec<String> = sinks.iter().map(|(view, live)| countdown(view, *live, now)).collect();
-    // Without a relay that sends, nothing is counted down.
+    // If no relay sends, no sink has a next attempt, and the column is left out.
     let has_next = !is_brief && next.iter().any(|next| next != "-");
     let row = |((view, _), next): (&(&SinkView, Option<&SinkStatus>), &String)| {
         let name = if is_long(&view.name) { "" } else { &view.name };
@@ -91,7 +91,7 @@ impl SinkDoing {
             return Self::brief(view, live, now);
         };
         let (tone, first) = match (live.failing_since, live.blocked_by) {
-            // Refusals by a receiver that sets the pace are no failures.
+            // A receiver that refuses requests and asks for silence is not failing.
             (Some(since), Some(BlockedBy::Silence { .. })) => {
                 (Tone::Warning, failure("nothing accepted", since, live, now))
             }
@@ -175,7 +175,7 @@ impl SinkDoing {
     }
 }
 
-/// Says since when attempts fail, and why.
+/// Says for how long attempts have failed, and why.
 fn failure(what: &str, since: UnixMs, live: &SinkStatus, now: UnixMs) -> String {
     let why = live.last_failure.as_ref().map(|answer| format!(" ({})", harmless(answer))).unwrap_or_default();
     format!("{what} for {}{why}", span(now.since(since)))

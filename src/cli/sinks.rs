@@ -52,8 +52,8 @@ fn running(dir: &Path, now: UnixMs) -> Option<Live> {
     Live::read(dir).filter(|live| live.is_recent(now))
 }
 
-/// A function that changes a sink and returns one sentence about the change. It gets the sink's status if a running
-/// relay has reported one.
+/// A function that changes a sink and returns one sentence about the change. The function gets the sink's status if a
+/// running relay has reported a status.
 type Change = fn(&mut Spool, &ChangedSink<'_>, Option<&SinkStatus>, UnixMs) -> Result<String, Error>;
 
 /// The sink that a change concerns.
@@ -64,7 +64,7 @@ struct ChangedSink<'n> {
     program: &'n Invocation,
 }
 
-/// Applies a change to the sinks with these names. Nothing is changed unless all names exist.
+/// Applies a change to the sinks with these names. If one of the names does not exist, nothing is changed.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let mut sinks = Vec::new();
@@ -115,7 +115,7 @@ fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
     ))
 }
 
-/// Makes the table of a sink, as the configuration has it. The state is not needed.
+/// Makes the database table for a sink of the configuration. Does not need the state.
 fn create_table(flags: &Flags, name: &SinkName) -> Result<Exit, Exit> {
     let config = config::load(&Sources::from_process(flags.overrides()));
     let config = config.map_err(|errors| complain(Exit::Configuration, &errors))?;
@@ -134,7 +134,7 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
     // While this process holds the role, no relay can start and send to the sink. The sink's messages are counted after
-    // the role was taken, since a relay that is just ending may have read more.
+    // the role was taken, because a relay that is just ending may have read more messages until then.
     let role = match CommandRole::take(&state) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. } | Error::HasActiveRelay { .. }) => None,

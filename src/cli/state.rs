@@ -57,7 +57,7 @@ impl From<OperatorRefusal> for CommandRefusal {
     fn from(refusal: OperatorRefusal) -> Self {
         match refusal {
             OperatorRefusal::Store(error) => error.into(),
-            // Flags have two dashes.
+            // The text begins with the name of a flag, and flags have two dashes.
             OperatorRefusal::InvalidPattern(..) => Self { exit: Exit::Usage, said: format!("--{refusal}") },
             OperatorRefusal::UnknownSink(_) | OperatorRefusal::NotConfigured(_) => {
                 Self { exit: Exit::Failure, said: refusal.to_string() }
@@ -66,7 +66,7 @@ impl From<OperatorRefusal> for CommandRefusal {
     }
 }
 
-/// Opens the state for small changes, also beside a running relay.
+/// Opens the state for small changes. A relay may run at the same time.
 pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     let at = location(flags)?;
     match store::open_for_command(&at) {
@@ -91,7 +91,7 @@ pub(super) fn fails(error: &Error) -> Exit {
 }
 
 /// Describes an error of the store. If the state belongs to a user whose files this user may not use, as the state of a
-/// service does, the text ends with the command that root would run.
+/// service does, the text ends with the same command with `sudo`.
 pub(super) fn explained(error: &Error) -> String {
     let is_refused = matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied);
     if !is_refused || rustix::process::geteuid().is_root() {
@@ -110,7 +110,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Displays as the message for a place where no relay has made a state.
+/// Formats the error message for a place where no relay has made a state.
 pub(super) struct Absent<'s>(pub(super) &'s StateLocation);
 
 impl std::fmt::Display for Absent<'_> {

@@ -62,7 +62,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     answer_with(exit, &text)
 }
 
-/// Looks at stdout. A pipe or a file is as wide as a usual terminal.
+/// Looks at stdout. A pipe or a file counts as wide as a usual terminal.
 fn screen(flags: &Flags) -> Screen {
     let screen = Screen::stdout(flags);
     Screen { columns: screen.columns.or(Some(USUAL_WIDTH)), ..screen }
@@ -94,7 +94,7 @@ fn unreadable(error: &store::Error) -> String {
     }
 }
 
-/// Does the work of `--watch`: prints the status every second. On a terminal each status replaces the status before.
+/// Does the work of `--watch`: prints the status every second. On a terminal, each status replaces the previous one.
 /// The function ends when it is interrupted, or when nobody reads the output any more.
 fn watch(state: &StateLocation, flags: &Flags, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();

@@ -51,25 +51,26 @@ struct Listed {
 /// What the state says of a message that the API lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MessageState {
-    /// Nothing is wrong with it.
+    /// The message was released, and no delivery of it is owed.
     Complete,
-    /// It was there before the first run, and is not relayed.
+    /// The message was there before the first run, and is not relayed.
     BeforeFirstRun,
-    /// It is unknown, but so old that the state need not know every message of that time.
+    /// The state does not know the message. But the message is so old that the state need not know it.
     TooOldToTell,
-    /// It is unknown.
+    /// The state does not know the message.
     Missing,
-    /// It is known, and was not handed on.
+    /// The state knows the message, and will release it later, for this reason.
     HandedOnLater(&'static str),
-    /// It was not handed on, and will not be by itself.
+    /// For this reason, the message was not released. Only an operator can have it delivered.
     SetAside(&'static str),
-    /// These sinks do not have it: name, reason, and whether that may change within seconds.
+    /// These sinks do not have the message yet: the name of the sink, the reason, and whether that may change within
+    /// seconds.
     Owed(Vec<(String, String, bool)>),
 }
 
 impl MessageState {
-    /// Judges a message of this time. `trace`: what the state knows of the message. `watermark`: the state knows every
-    /// message from this time on.
+    /// Judges the message with this time. `trace`: what the state knows of the message. `watermark`: the state knows
+    /// every message from this time on.
     fn of(time: UnixMs, trace: Option<&Trace>, watermark: UnixMs) -> Self {
         let Some(trace) = trace else {
             return if time < watermark { Self::TooOldToTell } else { Self::Missing };
@@ -87,7 +88,7 @@ impl MessageState {
         }
     }
 
-    /// Whether a running relay may change this within seconds.
+    /// Whether a running relay may change this state within seconds.
     fn may_settle(&self) -> bool {
         match self {
             Self::Missing | Self::HandedOnLater(_) => true,
@@ -97,7 +98,8 @@ impl MessageState {
     }
 }
 
-/// Returns the sink, the reason, and whether that may change within seconds, if a delivery to a configured sink is owed.
+/// If this delivery is owed to a configured sink, returns the sink, the reason, and whether that may change within
+/// seconds.
 fn owed(delivery: &TracedDelivery) -> Option<(String, String, bool)> {
     if !delivery.configured {
         return None;
@@ -176,7 +178,7 @@ fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
     }
 }
 
-/// Refuses a time that is not in the past. No message is of such a time, so none could be missing.
+/// Refuses a time that is not in the past. No message has such a time, so there would be nothing to compare.
 fn refuse_future(since: UnixMs, now: UnixMs) -> Result<(), CommandRefusal> {
     if since < now {
         return Ok(());
@@ -194,7 +196,7 @@ async fn read_list(access: &mut ApiAccess, since: UnixMs) -> Result<BTreeSet<Lis
         let newest = page.rows.iter().map(|row| row.time).max();
         let rows = page.rows.into_iter().filter(|row| row.time >= since);
         listed.extend(rows.map(|row| Listed { time: row.time, id: row.id }));
-        // One row below `since` is not enough: rows may be out of order.
+        // One row that is older than `since` does not end the search, because rows may be out of order.
         if newest.is_some_and(|newest| newest < since) {
             break;
         }
@@ -235,7 +237,7 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
             return Err(Incomplete::NoKey(error.to_string()));
         }
         tried += 1;
-        // A 429 asks for silence. A running relay keeps to it, and so does the command.
+        // A 429 asks for silence. A running relay keeps this silence, and so does the command.
         if tried == TRIES || matches!(error, api::Error::RateLimited | api::Error::Refused { .. }) {
             return Err(Incomplete::Temporary(error.to_string()));
         }
@@ -245,7 +247,7 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
 }
 
 /// Looks up every message in the state. Messages that a running relay may be about to read or send are looked up again
-/// until they have settled, or [`SETTLING`] is over.
+/// until they have settled, or until [`SETTLING`] is over.
 fn judge(
     state: &StateLocation,
     listed: &BTreeSet<Listed>,

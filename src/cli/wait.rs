@@ -40,7 +40,7 @@ enum Answer {
 /// What the command has seen while it waited.
 #[derive(Default)]
 struct SeenMeanwhile {
-    /// Whether the command has a baseline, so that it sees new messages.
+    /// Whether the command knows the border between old and new messages, so that it sees new ones.
     is_watching: bool,
     /// The messages that arrived and were passed over.
     others: Vec<Other>,
@@ -141,7 +141,7 @@ impl Other {
     }
 }
 
-/// Says what arrived while the command waited in vain, without any text.
+/// Reports the timeout, and lists the messages that arrived and did not match, without their texts.
 fn time_out(timeout: Duration, seen: &SeenMeanwhile, trouble: Option<String>) -> Exit {
     let SeenMeanwhile { is_watching, others } = seen;
     let mut said = format!("no matching message within {}", span(timeout));

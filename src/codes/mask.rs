@@ -1,14 +1,14 @@
-//! Masking: a message without its codes. Pure.
+//! Masks codes: shows a message without its codes. Pure.
 //!
-//! Invariants: nothing of a message changes but the value of `parsedCode` and the places in `body` where a code stands;
-//! every other byte stays as it came. A message that the API sent is never too strange to be masked: fields may be
-//! repeated, spelled with escapes, or hold half a character.
+//! Invariants: only the value of `parsedCode` and the codes in `body` change; every other byte of the message stays as
+//! it came. Every message can be masked, even if its fields are repeated, are written with escapes, or contain half a
+//! character.
 
 use std::ops::Range;
 
 use super::CodeFinder;
 
-/// The text that stands in the place of a code.
+/// The text that replaces a code.
 pub const MASK: &str = "••••••";
 
 /// The most separators, such as spaces and hyphens, that may stand between two characters of a code in a text.
@@ -18,20 +18,20 @@ const MOST_SEPARATORS: usize = 3;
 #[derive(Clone, Debug)]
 pub struct CodeMask(CodeFinder);
 
-/// A character of a JSON string, and the bytes that spell it.
+/// A character of a JSON string, and the place of its bytes in the JSON text.
 struct SpelledChar {
     value: char,
     at: Range<usize>,
 }
 
 impl CodeMask {
-    /// Makes a mask for the codes that the API found. In messages in which the API found none, `finder` finds the
+    /// Makes a mask for the codes that the API found. In a message in which the API found no code, `finder` finds the
     /// codes.
     pub fn new(finder: CodeFinder) -> Self {
         Self(finder)
     }
 
-    /// Returns the JSON text of a message without its codes. An event of a number has none, and stays as it is.
+    /// Returns the JSON text of a message without its codes. An event about a number has no codes and stays as it is.
     pub fn masked(&self, raw: &str) -> String {
         if super::is_event(raw) {
             return raw.to_owned();
@@ -79,8 +79,8 @@ impl CodeMask {
     }
 }
 
-/// Finds the places where a code stands in a text. Letters match without regard to case, and separators within the code
-/// do not count, so that 123456 is found in `123 456` and in `123-456`.
+/// Finds the places of a code in a text. Letters match without regard to case, and separators within the code do not
+/// count, so that 123456 is found in `123 456` and in `123-456`.
 fn places(text: &[SpelledChar], code: &str) -> Vec<Range<usize>> {
     let mut wanted: Vec<char> = code.chars().filter(|next| !is_separator(*next)).collect();
     if wanted.is_empty() {
@@ -99,7 +99,7 @@ fn places(text: &[SpelledChar], code: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Returns how many characters of the text the code takes, if the text begins with the code.
+/// If the text begins with the code, returns how many characters of the text belong to the code.
 fn end_of_match(text: &[SpelledChar], wanted: &[char]) -> Option<usize> {
     let (mut length, mut separators) = (0, 0);
     let mut left = wanted.iter();
@@ -129,8 +129,8 @@ fn text_of(spelled: &[SpelledChar]) -> String {
     spelled.iter().map(|one| one.value).collect()
 }
 
-/// Returns the members of a JSON object: the place of each name and of each value. Ends early at the place where the
-/// text is no JSON.
+/// Returns the members of a JSON object: the place of each name and of each value. Stops at the place where the text is
+/// not valid JSON.
 fn members(raw: &str) -> Vec<(Range<usize>, Range<usize>)> {
     let bytes = raw.as_bytes();
     let mut members = Vec::new();
@@ -210,7 +210,7 @@ fn spelled(raw: &str, string: Range<usize>) -> Vec<SpelledChar> {
     read
 }
 
-/// Returns the character that the escape at the beginning of this text means, and how many bytes spell it.
+/// Returns the character that the escape at the beginning of this text means, and the length of the escape in bytes.
 fn escaped(text: &str) -> (char, usize) {
     let Some(kind) = text.chars().nth(1) else { return ('\\', 1) };
     let value = match kind {
@@ -232,10 +232,10 @@ fn escaped(text: &str) -> (char, usize) {
     (value, 1 + kind.len_utf8())
 }
 
-/// Returns the UTF-16 code unit that the text begins with, spelled as `\u` and four hexadecimal digits.
+/// Returns the UTF-16 code unit at the beginning of the text, written as `\u` and four hexadecimal digits.
 fn utf16_unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // `from_str_radix` alone would take a sign.
+    // `from_str_radix` alone would accept a sign, too.
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -283,7 +283,7 @@ mod tests {
             ("[]", "[]"),
             ("", ""),
             (r#"{"body":"12"#, r#"{"body":"12"#),
-            // Escapes that are no JSON, in front of characters of several bytes.
+            // Escapes that are not valid JSON, in front of characters of several bytes.
             (
                 r#"{"parsedCode":"1234","body":"\u é1234 \u12é1234 \u+123 \é1234 \ud83d\u 1234"}"#,
                 r#"{"parsedCode":"••••••","body":"\u é•••••• \u12é•••••• \u+123 \é•••••• \ud83d\u ••••••"}"#,

@@ -16,10 +16,10 @@ use crate::settings::{self, Reader, WrittenText, settings};
 settings! {
     /// `[codes]`, as written.
     pub struct Settings {
-        /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
-        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code`, `tail`,
-        /// `has_code` of filters, `mask_codes`, `message.code` of templates, the formats and sinks that show a code, the
-        /// status page and its API use it. "": no pattern.
+        /// A regular expression that finds the code in the text of a message in which the API found none
+        /// (`parsedCode`). The code is the first group of the expression, or the whole match if there is no group.
+        /// `wait --code`, `tail`, `has_code` of filters, `mask_codes`, `message.code` of templates, the formats and
+        /// sinks that show a code, the status page and its API use it. "": no pattern.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -65,7 +65,7 @@ struct EventFields<'a> {
     data: &'a RawValue,
 }
 
-/// Whether this JSON text is an event of a number (`[events]`). The digits in the event's sentence are no codes.
+/// Whether this JSON text is an event about a number (`[events]`). The digits in the text of an event are no codes.
 fn is_event(raw: &str) -> bool {
     let fields = serde_json::from_str::<EventFields<'_>>(raw);
     fields.is_ok_and(|event| is_number_event(event.kind.get().trim_matches('"'), event.data.get()))
@@ -93,7 +93,8 @@ impl CodeFinder {
         if let Ok(fields) = serde_json::from_str::<CodeFields<'_>>(raw) {
             return self.find_in(raw, fields.parsed_code, fields.body);
         }
-        // A field may be repeated, and then the last one counts. The name of a field may contain half a character.
+        // A repeated field or half a character makes the first reading fail. Here the last one of repeated fields
+        // counts.
         let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&surrogates::mended(raw)).ok()?;
         let field = |name: &str| fields.get(name).map(|value| &**value);
         self.find_in(raw, field("parsedCode"), field("body"))
@@ -112,13 +113,13 @@ impl CodeFinder {
         self.pattern.iter().flat_map(|pattern| pattern.find_all(body)).map(str::to_owned).collect()
     }
 
-    /// Returns the pattern; `None`: only the API finds codes.
+    /// Returns the pattern; `None` if only the API finds codes.
     pub fn pattern(&self) -> Option<&CodePattern> {
         self.pattern.as_ref()
     }
 }
 
-/// Reads the field `parsedCode`: a text that is not empty, or a number as it is spelled.
+/// Reads the field `parsedCode`: a text that is not empty, or a number as it is written.
 fn parsed_code(value: &RawValue) -> Option<String> {
     let json = value.get();
     if json.starts_with('"') {

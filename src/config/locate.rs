@@ -1,7 +1,7 @@
 //! The places where files are looked for: the configuration, the state and the logs.
 //!
-//! Invariant: no file is looked for in the current directory. Whoever starts the relay in a directory that somebody
-//! else can write to must not send messages to that person's receivers.
+//! Invariant: no file is looked for in the current directory. Otherwise another user who can write to that directory
+//! could make the relay send its messages elsewhere.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -25,11 +25,12 @@ const FILE: &str = "config.toml";
 /// The remedy if permission is missing.
 const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
-/// The largest configuration file in bytes: generous, and small enough that a device cannot fill the memory.
+/// The largest configuration file in bytes. No configuration needs so much, and a device that can be read without an
+/// end cannot fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration file and its text. The file is the named file. If none is named, it is the user's file if there is
-/// one, and the system's file if not.
+/// The configuration file and its text. If a flag or a variable names a file, this file is read. Otherwise the user's
+/// file is read if it exists, and if not, the system's file.
 pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
     let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
@@ -62,9 +63,9 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
         match read(&path) {
             Ok(text) => return Some((path, text)),
             Err(UnusableFile::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            // A home directory that is closed to this process (systemd's ProtectHome) holds no file for it.
+            // A home directory that is closed to this process (systemd's ProtectHome) holds no file for this process.
             Err(UnusableFile::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
-            // The file is there, perhaps only for others. To go on without it could send messages to the wrong place.
+            // The file exists, but this process cannot read it. Without the file, messages could go to the wrong place.
             Err(reason) => {
                 let help = match &reason {
                     UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS,
@@ -85,7 +86,7 @@ pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
     named.or_else(|| usual_places(sources).next()).unwrap_or_default()
 }
 
-/// The places of a file that nobody named: the user's, then the system's.
+/// The places of the file if no file is named: first the user's place, then the system's.
 fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
     let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
     user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join(FILE))
@@ -93,13 +94,14 @@ fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
 
 /// The state directory when no key and no flag names one. `None` if not even the home directory is known.
 ///
-/// A file below `/etc` is that of a service, so whoever names the file finds the state of the service: with
-/// `/etc/joltsms-relay/shop.toml`, the file of `joltsms-relay@shop.service`, that is `/var/lib/joltsms-relay-shop`.
+/// A configuration file below `/etc` belongs to a service, so the state directory is that of the service. For example,
+/// `/etc/joltsms-relay/shop.toml` belongs to `joltsms-relay@shop.service`, whose state directory is
+/// `/var/lib/joltsms-relay-shop`.
 pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = first_of_list(sources, "STATE_DIRECTORY") {
         return Some(directory);
     }
-    // Somebody in that directory may name the file without its path.
+    // A relative path is completed, because the command may run in the file's own directory.
     let file = file.and_then(|file| std::path::absolute(file).ok());
     if let Some(file) = file.filter(|file| file.starts_with(&sources.etc)) {
         let is_instance = file.parent() == Some(&sources.etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));
@@ -142,7 +144,7 @@ fn read(path: &Path) -> Result<String, UnusableFile> {
     })
 }
 
-/// systemd writes several directories with `:` between them; the first is the relay's.
+/// Returns the first directory of a list. systemd separates directories by `:`, and the first one is the relay's.
 fn first_of_list(sources: &Sources, name: &str) -> Option<PathBuf> {
     std::env::split_paths(sources.variable(name)?).next().filter(|path| !path.as_os_str().is_empty())
 }

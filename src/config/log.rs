@@ -1,4 +1,5 @@
-//! The keys of `[log]`. The daemon, which is a higher layer, makes the log; its settings are declared here.
+//! The keys of `[log]`. They are declared here and not in the daemon, which makes the log, because the daemon is a
+//! higher layer.
 
 use std::path::PathBuf;
 

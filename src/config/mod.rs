@@ -38,7 +38,7 @@ pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
 pub use systemd_journal::{FileId, WithoutSinks, is_journal};
 
-/// The commented configuration: every key with its default. A test holds it to [`example`].
+/// The commented configuration: every key with its default. A test compares it with [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The declarations of every key.
@@ -81,7 +81,8 @@ pub struct Config {
     pub log: Log,
     /// `[codes]`
     pub codes: CodeFinder,
-    /// `[events] number_expiring`: how long before a number expires the sinks that ask for events are told.
+    /// `[events] number_expiring`: the times before the expiry of a number at which an event is made, if a sink asks
+    /// for events.
     pub expiry_terms: Vec<Duration>,
     /// `[admin]`; `None`: the admin endpoint is off.
     pub admin: Option<admin::Options>,
@@ -93,9 +94,9 @@ pub struct Config {
     pub sinks_implied: bool,
     /// How the operator calls the program for this configuration and state.
     pub invocation: Invocation,
-    /// Settings that work and yet may not be meant.
+    /// Settings that work but are perhaps mistakes.
     pub warnings: Vec<Warning>,
-    /// What was read, for reading it again.
+    /// What the configuration was read from, so that it can be read again.
     pub source: ConfigSource,
 }
 
@@ -117,7 +118,7 @@ impl fmt::Debug for ConfigSource {
 }
 
 impl Config {
-    /// Returns for what the list of numbers is read.
+    /// Returns the purposes for which the list of numbers is read.
     pub fn number_uses(&self) -> NumberUses {
         let asks_for_events = self.sinks.iter().any(|sink| sink.delivery.events);
         NumberUses {
@@ -130,15 +131,15 @@ impl Config {
 /// `[sinks.NAME]`
 #[derive(Clone, Debug)]
 pub struct ConfiguredSink {
-    /// The sink's name, which is the key of its state.
+    /// The sink's name, under which the state of the sink is stored.
     pub name: SinkName,
     /// Which messages the sink wants.
     pub selection: store::MessageSelection,
-    /// When, and how many at once, the sink delivers.
+    /// When the sink delivers, and how many deliveries may be under way at once.
     pub delivery: delivery::Options,
     /// Where the sink's messages go.
     pub target: Arc<dyn Target>,
-    /// The payload that the sink makes of a message.
+    /// The format that makes the sink's payloads.
     pub format: Format,
     /// The mask for the codes of messages, if the sink must not get them.
     pub mask: Option<CodeMask>,
@@ -269,7 +270,7 @@ pub fn schema() -> String {
     settings::json_schema(declarations(), "joltsms-relay", env!("CARGO_PKG_VERSION"))
 }
 
-/// Lays file, environment and flags over each other.
+/// Merges file, environment and flags.
 fn read(sources: &Sources, file: Option<(PathBuf, String)>, report: &mut Complaints) -> Document {
     let mut document = match file {
         Some((path, text)) => settings::read_file(path, &text, report),
@@ -280,7 +281,7 @@ fn read(sources: &Sources, file: Option<(PathBuf, String)>, report: &mut Complai
     document
 }
 
-/// Reads the options of all components but `log`. `None` if they could not be read; the errors are in the report.
+/// Reads the options of all components except `log`. `None` if they could not be read; the errors are in the report.
 fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Complaints) -> Option<Config> {
     let mut section = section_of(sources, "api", document, report);
     let (api, account) = api::settings::Settings::read(&mut section).resolve(&mut section);

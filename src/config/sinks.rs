@@ -1,7 +1,7 @@
 //! `[sinks.NAME]`: the parts of which each sink is made.
 //!
-//! The parts declare their keys themselves: `delivery/settings.rs` those that all sinks have, `formats/settings.rs` those of
-//! the payload, and `sinks/TYPE/settings.rs` those of a type.
+//! The parts declare their keys themselves: `delivery/settings.rs` has the keys of all sinks, `formats/settings.rs` the
+//! keys of the payload, and `sinks/TYPE/settings.rs` the keys of a type.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ settings! {
     }
 }
 
-/// How the documentation of a key begins if the key means the same as for another type. The name of that type follows.
+/// If a key means the same as for another type, its documentation consists of these words and the name of that type.
 const AS_FOR: &str = "As for ";
 
 /// What a key means for some of the types that have it.
@@ -104,8 +104,8 @@ pub(super) fn keys() -> Vec<DeclaredKey> {
     keys
 }
 
-/// Reads every sink, by name. `codes` finds the codes of messages for filters and templates. Sinks with errors are left out,
-/// and their errors are in the report.
+/// Reads every sink, by name. `codes` finds the codes of messages for filters and templates. Sinks with errors are left
+/// out, and their errors are in the report.
 pub(super) fn resolve(
     sources: &Sources,
     document: &Document,
@@ -172,12 +172,12 @@ fn check_fallbacks(
             let help = nearest(fallback.as_str(), others).map(|meant| format!("did you mean `{meant}`?"));
             (format!("`{key}` = \"{fallback}\": there is no such sink"), help.unwrap_or_default())
         } else {
-            // The chain is as long as there are sinks at most, unless it goes round without coming back here.
+            // The length of the chain is limited, because it may run into a circle that does not contain this sink.
             let chain: Vec<&SinkName> =
                 std::iter::successors(Some(name), |sink| next.get(sink)).take(next.len() + 1).collect();
             let Some(back) = chain.iter().skip(1).position(|sink| *sink == name) else { continue };
             let round = &chain[..back + 2];
-            // Each circle is reported once, at the first of its names.
+            // Each circle is reported once, at the sink whose name comes first.
             if round.iter().any(|sink| *sink < name) {
                 continue;
             }
@@ -220,14 +220,14 @@ fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
     own
 }
 
-/// Returns the type that was probably meant by a type that is misspelt.
+/// Returns the type for which a misspelt type was probably meant.
 fn meant_type(at: &Reader<'_>) -> Option<&'static dyn SinkType> {
     let meant = nearest(&at.written_out("type")?.to_ascii_lowercase(), types().map(SinkType::name))?;
     types().find(|kind| kind.name() == meant)
 }
 
-/// Reads one sink. If the type is misspelt, the keys of the type that was probably meant are read, so that all errors are
-/// found at once. If even that type is unknown, the keys that depend on the type are not read: their errors would be
+/// Reads one sink. If the type is misspelt, the keys of the type that was probably meant are read, so that all errors
+/// are found at once. If no type is similar, the keys that depend on the type are not read: their errors would be
 /// guesses.
 fn sink(
     at: &mut Reader<'_>,

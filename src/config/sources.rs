@@ -15,7 +15,7 @@ const IMPLIED_NAME: &str = "stdout";
 /// The name of the sink that `--forward-to` makes.
 const FORWARD_NAME: &str = "forward";
 
-/// Everything that [`load`](super::load) reads, as plain values; it reads nothing else but files.
+/// Everything that [`load`](super::load) reads besides files, as plain values.
 #[derive(Clone)]
 pub struct Sources {
     /// The environment variables.
@@ -86,7 +86,7 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// Lays the flags over the document. `--config` and `--state-dir` are left out: they are paths, read where they are
+/// Merges the flags into the document. `--config` and `--state-dir` are left out: they are paths, read where they are
 /// used.
 pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &mut Complaints) {
     let text = |value: &str| WrittenValue::Text(Secret::from(value));

@@ -17,8 +17,8 @@ impl Config {
     /// Refuses to write messages to the journal merely because no sink is configured.
     ///
     /// `journal_stream` is `$JOURNAL_STREAM`, by which systemd says which stream goes to its journal. `stdout`
-    /// identifies standard output. A configured stdout sink was somebody's decision and is accepted, and so is a
-    /// redirected stdout.
+    /// identifies standard output. A configured stdout sink is accepted, because somebody decided to have it. A
+    /// redirected stdout is accepted, too.
     ///
     /// # Errors
     /// If the only sink is the implied stdout sink and standard output is the journal.
@@ -36,7 +36,7 @@ impl Config {
 /// What `check` says of a configuration without a sink.
 #[derive(Debug)]
 pub enum WithoutSinks {
-    /// A sink is configured, or the file is not that of a service: standard output is meant.
+    /// A sink is configured, or the file does not belong to a service, so that writing to standard output is intended.
     Meant,
     /// The service of the file would write messages to its standard output.
     Odd(Warning),
@@ -45,8 +45,8 @@ pub enum WithoutSinks {
 }
 
 impl Config {
-    /// Judges a configuration without a sink whose file is below `etc`, and so that of a service. systemd gives a service
-    /// its journal as standard output, and the relay refuses that.
+    /// Judges a configuration that has no sink and whose file is below `etc`, so that it belongs to a service. systemd
+    /// sends the standard output of a service to the journal, and the relay refuses to write messages there.
     pub fn without_sinks(&self, etc: &Path, is_systemd_there: bool) -> WithoutSinks {
         let Some(file) = self.file.as_ref().filter(|file| self.sinks_implied && file.starts_with(etc)) else {
             return WithoutSinks::Meant;
@@ -64,8 +64,8 @@ impl Config {
     }
 }
 
-/// Whether `stream` is the one that goes to the journal, by `$JOURNAL_STREAM`. A process that inherited the variable
-/// may write elsewhere.
+/// Whether `stream` goes to the journal. `journal_stream` is the value of `$JOURNAL_STREAM`, which identifies the
+/// stream that does. The variable alone is no proof: a process may have inherited it and write elsewhere.
 pub fn is_journal(journal_stream: Option<&str>, stream: Option<FileId>) -> bool {
     stream.is_some() && journal_stream.and_then(parse) == stream
 }

@@ -1,4 +1,4 @@
-//! Builds the daemon, which is phase one: takes the role and opens everything. No request is sent to the API.
+//! Phase one of the daemon: takes the role and opens everything. Sends no request to the API.
 
 use super::build_error::BuildError;
 use super::observers::Observers;
@@ -60,7 +60,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     }
 }
 
-/// What is made once in a process.
+/// The parts that are made once in a process.
 struct PreparedProcess {
     metrics: Metrics,
     builder: SinkBuilder,

@@ -38,7 +38,8 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Returns what an operator can do about the error, if this user may not use the state directory `state_dir`.
+    /// Returns what an operator can do if the user of this process may not use the state directory `state_dir`; `None`
+    /// for other errors.
     pub fn remedy(&self, state_dir: &Path) -> Option<String> {
         match self {
             Self::Store(store::Error::Io { path, source, .. }) => permissions::remedy(state_dir, path, source.kind()),

@@ -1,10 +1,11 @@
-//! The election: of the relays that share a state, this one asks for the lease until it has it, and then renews it.
+//! The election of the active one among the relays that share a state. This relay asks for the lease until it has the
+//! lease, and then renews it.
 //!
 //! Invariants:
 //! - A failure never makes a relay active, and never keeps it active: the work ends at the time that [`Lease`] says,
 //!   whatever the database answers or whether it answers at all.
-//! - An answer counts from the instant at which this relay began to ask.
-//! - A lease that this relay has and does not work under is given back.
+//! - A lease counts from the instant at which this relay asked for it, not from the instant of the answer.
+//! - If this relay has a lease and does not work under it, it gives the lease back.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +17,11 @@ use tokio::time::sleep_until;
 use crate::store::{Error, LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView};
 use crate::time::{Clock, Instant};
 
-/// The longest time between two questions of a relay that stands by.
+/// The longest time between two requests for the lease by a relay that stands by.
 const ASK_INTERVAL: Duration = Duration::from_millis(1_000);
 
-/// The most by which the time between two questions is shortened at random, so that relays do not ask together.
+/// The time between two requests is shortened by a random time up to this one, so that relays do not ask at the same
+/// moment.
 const JITTER_MS: u64 = 300;
 
 /// The time until the next try after a failed renewal.
@@ -28,15 +30,15 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// What this relay may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ReplicaState {
-    /// The relay stands by. Holds what the database said last of the lease; `None` if it does not answer.
+    /// The relay stands by. Holds the lease as the database last described it; `None` if the database does not answer.
     StandsBy(Option<LeaseView>),
     /// The relay is the active one, until [`Lease::work_ends`].
     Active(Lease),
 }
 
 impl ReplicaState {
-    /// Returns the lease under which the relay may work now. A process that stood still asks here before it goes on, so
-    /// it notices that its time is over before the election does.
+    /// Returns the lease under which the relay may work now. A process that stood still for a while asks here before it
+    /// goes on. So it notices that its lease has run out even before the election notices.
     pub(super) fn lease_at(&self, now: Instant) -> Option<Lease> {
         match self {
             Self::Active(lease) if lease.allows_work(now) => Some(*lease),
@@ -59,13 +61,13 @@ impl Election {
         Self { replica: Arc::new(Mutex::new(replica)), clock, state }
     }
 
-    /// Returns what this relay may do, now and whenever it changes.
+    /// Returns a receiver of what this relay may do: the present state, and each change.
     pub(super) fn state(&self) -> watch::Receiver<ReplicaState> {
         self.state.subscribe()
     }
 
-    /// Takes part until the lease is lost, or until `stop` is true. Then gives the lease back, so that another relay can
-    /// take it at once; the caller stops its work before.
+    /// Takes part until the lease is lost, or until `stop` is true. Then gives the lease back, so that another relay
+    /// can take it at once. The caller must end the work under the lease before it sets `stop`.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
         let ended = async {
             // A closed channel means that nobody waits for this relay any more.
@@ -76,13 +78,13 @@ impl Election {
             () = self.take_part() => {}
         }
         self.state.send_replace(ReplicaState::StandsBy(None));
-        // A question under way is answered first, so a lease that is granted now is given back as well.
+        // A request under way ends first, so a lease that is granted at this moment is given back as well.
         if let Err(error) = self.ask(|replica| replica.leave()).await {
             tracing::debug!(%error, "the lease could not be handed over; it ends by itself");
         }
     }
 
-    /// Asks for the lease until this relay has it, and keeps it until it is lost.
+    /// Asks for the lease until this relay has it, and then renews the lease until it is lost.
     async fn take_part(&self) {
         let lease = self.stand_by().await;
         tracing::info!(epoch = lease.epoch(), "this relay is the active one now");
@@ -101,7 +103,7 @@ impl Election {
                         self.state.send_replace(ReplicaState::Active(lease));
                         return lease;
                     }
-                    // The answer took longer than a lease.
+                    // The answer took longer than the lease lasts.
                     self.give_back(epoch).await;
                     ASK_INTERVAL
                 }
@@ -150,7 +152,8 @@ impl Election {
                     next = self.clock.monotonic() + RETRY_INTERVAL;
                 }
                 None => {
-                    // The work stops before the answer comes: the answer may still renew the lease.
+                    // The work stops before the answer comes. The late answer may still renew the lease, so the lease
+                    // is given back.
                     self.step_down(epoch);
                     drop(renewal.await);
                     return self.give_back(epoch).await;
@@ -167,7 +170,7 @@ impl Election {
         tracing::warn!(epoch, "this relay is not the active one any more");
     }
 
-    /// Gives a lease back that this relay does not work under. If that fails, the lease ends by itself.
+    /// Gives back a lease under which this relay does not work. If giving back fails, the lease ends by itself.
     async fn give_back(&self, epoch: i64) {
         if let Err(error) = self.ask(move |replica| replica.hand_over(epoch)).await {
             tracing::debug!(%error, epoch, "the lease could not be given back");
@@ -194,7 +197,7 @@ mod tests {
     use super::*;
     use crate::domain::UnixMs;
 
-    /// What the double of the database was asked, and when.
+    /// A request to the double of the database.
     #[derive(Clone, Debug, PartialEq, Eq)]
     enum Asked {
         Take,
@@ -203,7 +206,7 @@ mod tests {
         Leave,
     }
 
-    /// A double of the database. When the answers of a kind are used up, the last one is given again.
+    /// A double of the database. When only one answer of a kind is left, this answer is given again and again.
     #[derive(Default)]
     struct Double {
         offers: VecDeque<Option<LeaseOffer>>,
@@ -352,7 +355,7 @@ mod tests {
         assert!(!running.stop().await.contains(&Asked::HandOver(4)), "it was not this relay's to give");
     }
 
-    /// This test waits for a real clock, because paused time stands still while a thread is blocked.
+    /// This test uses a real clock, because paused time stands still while a thread is blocked.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_work_ends_although_the_database_does_not_answer() {
         let (answer, hangs) = mpsc::channel();

@@ -10,7 +10,7 @@ use crate::store;
 /// How a relay ended, if nothing failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// A signal stopped it.
+    /// A signal stopped the relay.
     Stopped(StopSignal),
     /// The only sink is stdout, and nobody reads it any more.
     Closed,
@@ -21,7 +21,7 @@ pub enum Ended {
     },
     /// `once`: the API could not be read, for this reason.
     GaveUp(String),
-    /// `once`: no key is accepted; the API's last answer.
+    /// `once`: the API accepts no key. Holds the API's last answer.
     NoKey(String),
 }
 
@@ -46,7 +46,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Returns the error of the store, if it is one.
+    /// Returns the error of the store, if this failure is one.
     pub fn of_store(&self) -> Option<&store::Error> {
         match self {
             Self::Store(error) | Self::Poll(PollError::Store(error)) | Self::Build(BuildError::Store(error)) => {

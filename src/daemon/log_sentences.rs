@@ -28,29 +28,29 @@ pub const ADMIN_LISTENS: &str = "the admin endpoint listens";
 /// The command `once` has read everything and has delivered what was due. The log line has the counts.
 pub const ONCE_IS_DONE: &str = "once is done";
 
-/// Information: SIGHUP, and the new configuration is in effect. The line names what has changed.
+/// Information: after SIGHUP, the new configuration is in effect. The line names the changes.
 pub const RELOADED: &str = "SIGHUP: the configuration was read again and is in effect";
 
-/// Information: SIGHUP, and the configuration is the same as before.
+/// Information: after SIGHUP, no new value takes effect before a restart.
 pub const NOTHING_CHANGED: &str = "SIGHUP: the configuration was read again; nothing that takes effect now has changed";
 
-/// Error: SIGHUP, and the configuration cannot be used. The line has every error.
+/// Error: after SIGHUP, the new configuration cannot be used. The line has every error.
 pub const NOT_RELOADED: &str = "SIGHUP: the new configuration cannot be used: nothing has changed";
 
-/// Warning: SIGHUP, and these keys have new values that only a start uses.
+/// Warning: these keys have new values, which take effect at the next start.
 pub const NEEDS_RESTART: &str = "these settings keep their old values until the relay is started again";
 
 /// Information: a file with a secret has changed. The line names the keys.
 pub const SECRETS_READ_AGAIN: &str = "a file with a secret has changed: the new value is in use";
 
-/// Warning: a file with a secret has changed and cannot be used. Written once.
+/// Warning: a file with a secret has changed and cannot be used. The line is repeated only if the reason changes.
 pub const SECRETS_NOT_READ: &str =
     "a file with a secret has changed and cannot be used: the old values stay in use until it can";
 
-/// Said by a relay that shares its state with others, before it asks to be the active one.
+/// Information: a relay that shares its state with others begins to ask for the lease.
 pub const STANDING_BY: &str = "this relay shares its state with others, and stands by until it is the active one";
 
-/// Said while the database of a shared state cannot be reached.
+/// Error: the database of a shared state cannot be reached.
 pub const STATE_UNREACHABLE: &str =
     "this relay cannot join the others that share its state; it tries again every second";
 

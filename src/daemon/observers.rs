@@ -22,7 +22,7 @@ pub(super) struct Observers {
     heartbeat: Option<Pinger>,
     metrics: Metrics,
     targets: TestTargets,
-    /// Whether the relay erases each text when every sink has it.
+    /// Whether the relay erases the text of each message as soon as every sink has the message.
     erases_at_once: bool,
     codes: watch::Receiver<CodeFinder>,
 }
@@ -40,7 +40,7 @@ pub enum ObserverError {
 
 impl Observers {
     /// Makes the observers that the configuration asks for. `targets`: the sinks to which an operator can send a test
-    /// message. `codes` finds the codes of messages; it follows reloads.
+    /// message. `codes`: the finder of one-time codes, which a reload may replace.
     pub(super) async fn prepare(
         config: &Config,
         metrics: Metrics,
@@ -65,7 +65,7 @@ impl Observers {
         Self { admin: None, heartbeat: None, metrics, targets, erases_at_once: false, codes }
     }
 
-    /// Begins to show the relay on a state. The observers end when the returned set is dropped.
+    /// Begins to show the relay that works on `state`. The observers end when the returned set is dropped.
     pub(super) fn start(
         self,
         state: StateLocation,

@@ -23,10 +23,10 @@ use crate::metrics::Metrics;
 use crate::store::{self, Database, Spool, Store, request_records};
 use crate::time::{Clock, Liveness};
 
-/// The longest poll interval of `once`. A command that polls again should not wait as long as an idle daemon.
+/// The longest poll interval of `once`. The command may have to poll several times, and its user waits for the end.
 const ONCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The term for which a relay that shares its state works.
+/// The term of a relay that shares its state with other relays.
 #[derive(Clone, Copy)]
 pub(super) struct Term<'t> {
     /// The database that keeps the state.
@@ -41,19 +41,20 @@ pub(super) struct Term<'t> {
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) clock: Clock,
-    /// How many messages had been handed on to the sinks before the state was opened.
+    /// The last place in the order of release at the time when the state was opened.
     pub(super) released_before: i64,
     pub(super) poller: Poller<RelayFeed>,
     pub(super) delivery: Delivery,
     pub(super) poller_liveness: Liveness,
     pub(super) builder: SinkBuilder,
     pub(super) reader_watch: ReaderWatch,
-    /// The slots of the request budget; `None`: the relay is alone on its state.
+    /// The slots of the request budget that the replicas share; `None`: the relay is alone on its state.
     pub(super) slots: Option<RequestSlots>,
     pub(super) permit: WorkPermit,
 }
 
-/// Opens the state and everything that works on it. The caller has the role: for ever, or for a term.
+/// Opens the state and everything that works on it. The caller has the role already. `term`: the term for which the
+/// caller has the role; `None`: the relay is alone on its state, and has the role until the process ends.
 pub(super) async fn open(
     config: &Config,
     purpose: &Purpose,
@@ -127,7 +128,7 @@ pub(super) async fn open(
     })
 }
 
-/// Opens the state: in the state directory, or in the database of a term.
+/// Opens the state in the state directory. For a term, opens the state in the database of the term.
 async fn open_store(config: &Config, term: Option<Term<'_>>) -> Result<Store, BuildError> {
     let Some(Term { database, epoch, .. }) = term else { return Ok(Store::open(&config.state.dir)?) };
     let database = database.clone();
@@ -135,7 +136,7 @@ async fn open_store(config: &Config, term: Option<Term<'_>>) -> Result<Store, Bu
     Ok(opened.unwrap_or_else(|failed| Err(store::Error::Database(failed.into())))?)
 }
 
-/// Opens the request budget, and for a term also the slots of the budget that the relays share.
+/// Opens the request budget. For a term, also opens the slots of the budget that the replicas share.
 async fn open_budget(
     config: &Config,
     mode: Mode,

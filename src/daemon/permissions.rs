@@ -1,11 +1,11 @@
-//! Closes the relay's files to other users, and says how a user who may not use the state gets it.
+//! Closes the relay's files to other users, and tells an operator what to do if the relay's user may not use the state.
 //!
 //! The relay makes files for its own user only, and the umask of the process does the same for files that libraries
 //! make. This module closes files that existed before, for example files restored from a backup. The module warns about
 //! a directory to which other users may write, since these users could replace the state.
 //!
-//! A group that shares the directory on purpose is not another user. Container platforms run the relay as a user that
-//! owns nothing, and give it the state by such a group.
+//! A group may share the directory on purpose; then its members do not count as other users. For example, container
+//! platforms run the relay as a user that owns no files, and give this user access to the state through such a group.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io::ErrorKind;
@@ -65,7 +65,7 @@ pub(super) fn close(dir: &Path, names: &[&str]) {
 /// Whether the group `gid` shares a directory with this mode on purpose. `groups` are the groups of this process.
 /// A directory to which all users may write is not shared on purpose.
 ///
-/// - OpenShift runs each container as a user of its own, in group 0. Nobody but root and such containers is in group 0.
+/// - OpenShift runs each container as a user of its own, in group 0. Only root and such containers are in group 0.
 /// - Kubernetes gives a volume to the group `fsGroup`, of which the relay is a member: new files belong to the group,
 ///   and at each start the group gets the right to write to all files.
 fn is_shared_on_purpose(gid: u32, mode: u32, groups: &[u32]) -> bool {
@@ -80,14 +80,14 @@ fn groups() -> Vec<u32> {
 
 /// What was found out about a file or directory that this process may not use.
 enum PathOwner {
-    /// It is there, and belongs to this uid.
+    /// The file or directory exists, and belongs to this uid.
     Owner(u32),
-    /// It is not there.
+    /// The file or directory is missing.
     Missing,
 }
 
-/// Returns how an operator mends that this process may not use `path`, which is the state directory `dir` or a file in
-/// it. `None` if the reason `why` is another one, or no remedy is known.
+/// Returns what an operator can do if this process may not use `path`, which is the state directory `dir` or a file in
+/// it. `None` if `why` is another kind of error, or if no remedy is known.
 pub(super) fn remedy(dir: &Path, path: &Path, why: ErrorKind) -> Option<String> {
     let found = match fs::metadata(path).or_else(|_| fs::metadata(dir)) {
         Ok(found) => PathOwner::Owner(found.uid()),

@@ -13,7 +13,7 @@ use crate::time::Clock;
 /// The shortest time between two readings.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How many times longer than a reading the pause after the reading is, at least.
+/// The pause after a reading is at least this many times as long as the reading.
 const SHARE: u32 = 50;
 
 /// The queues of all sinks, as they were a short time ago.
@@ -43,12 +43,12 @@ impl QueueWatch {
         Self(receiver)
     }
 
-    /// Starts nothing: no queue will ever be known.
+    /// Makes a watch that reads nothing, and so always returns empty queues.
     pub(super) fn off() -> Self {
         Self(watch::channel(Vec::new()).1)
     }
 
-    /// Returns the queues of the last reading; empty before the first one.
+    /// Returns the queues of the last reading; empty before the first reading.
     pub(super) fn queues(&self) -> watch::Ref<'_, Vec<SinkView>> {
         self.0.borrow()
     }

@@ -1,7 +1,8 @@
 //! Notices the commands that wait for messages beside the relay (`wait`, `tail`), and reports them to the poller.
 //!
-//! If the texts of delivered messages are erased at once, they are kept a moment longer while there is a reader. Only
-//! then does the reader learn that the relay has noticed it. When the last reader ends, the poller erases them.
+//! With `keep_delivered = "0s"` the texts of delivered messages are erased at once, but not while there is a reader:
+//! then the texts are kept for some seconds. The relay begins to keep them before it tells the reader that it was
+//! noticed. When the last reader ends, the poller erases the texts.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ impl ReaderWatch {
         }
     }
 
-    /// Reports a change of the readers to the poller, and reports to the new readers that they were noticed.
+    /// Reports a change of the readers to the poller, and tells each new reader that the relay has noticed it.
     async fn publish(&self, waiting: WaitingReaders, fresh: Vec<String>) -> Result<(), store::Error> {
         let was_present = self.readers.borrow().present;
         if was_present && !waiting.present {

@@ -1,4 +1,5 @@
-//! The feed of a relay, which takes a slot of a lease for each request if relays share the state.
+//! The feed of a relay. If several relays share the state, each request first takes a slot of the budget that they
+//! share.
 
 use crate::api::Client;
 use crate::ingest::LeasedFeed;

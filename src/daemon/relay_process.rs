@@ -42,13 +42,13 @@ pub(super) struct RelayProcess {
     pub(super) service: Service,
     /// `None`: there is no watchdog, or the relay is stopping.
     pub(super) watchdog: Option<Watchdog>,
-    /// What is needed to read the configuration again; `None`: it stays as it is.
+    /// The means to read the configuration again; `None`: the configuration stays as it is.
     pub(super) reloading: Option<Reloading>,
 }
 
 /// How standing by has ended.
 pub(super) enum StoodBy<T> {
-    /// What the relay waited for is there.
+    /// The work for which the relay waited is done, with this result.
     Done(T),
     /// A signal stops the process.
     Stopped(StopSignal),
@@ -125,7 +125,7 @@ impl RelayProcess {
         }
     }
 
-    /// Reads the configuration again, for the next time that this relay works.
+    /// Reads the configuration again, for the next term of this relay.
     async fn reload(&mut self) {
         let Some(reloading) = &self.reloading else { return };
         self.service.reloading();
@@ -136,7 +136,7 @@ impl RelayProcess {
     }
 }
 
-/// Ticks that do not hurry after a delay.
+/// Makes ticks that are at least `period` apart: after a delay, missed ticks are not made up for.
 fn unhurried(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,7 +150,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Stop>) -> StopSignal {
     signal.unwrap_or(StopSignal::Terminate)
 }
 
-/// Waits for SIGHUP. Without a configuration that can be read again, the future never ends.
+/// Waits for SIGHUP. If the configuration cannot be read again, the future never ends.
 async fn hangup(reloading: &mut Option<Reloading>) {
     if let Some(reloading) = reloading
         && reloading.signals.changed().await.is_ok()

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - The relay works only under a lease, and nothing of its work outlives the term: the opened state, the sinks and the
 //!   poller are made anew for each term.
-//! - Each time that the relay takes part in an election, it has another name. So a late answer of the database to an
-//!   earlier question cannot touch a later lease.
+//! - The relay takes a new name for each election in which it takes part. So a request of an earlier election that the
+//!   database carries out late cannot change a later lease.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::time::Clock;
 /// The time between two tries to join the other relays, and between a term that failed and the next election.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long `once` waits for the lease: a relay that died has it until then.
+/// How long `once` waits for the lease. The lease of a relay that has died ends within this time.
 const ONCE_WAITS: Duration = Duration::from_secs(LEASE.as_secs() + 2);
 
 /// How long the end of a term waits until the lease is given back. If the database does not answer, the lease ends by
@@ -39,7 +39,7 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 /// `once` has nothing left to do.
 ///
 /// # Errors
-/// [`RunError`], except for those that only end a term.
+/// [`RunError`]. An error that only ends a term is not returned: the relay stands by again.
 pub(super) async fn take_part(
     process: &mut RelayProcess,
     database: &Database,
@@ -88,7 +88,7 @@ fn only_ends_term(error: &RunError) -> bool {
             | RunError::Poll(PollError::Store(error)) if error.is_passing() && !matches!(error, store::Error::InUse { .. }))
 }
 
-/// Joins the relays that share the state. While the database cannot be reached, a relay tries again, and `once` fails.
+/// Joins the relays that share the state. If the database cannot be reached, a relay tries again, but `once` fails.
 async fn join(database: &Database, is_once: bool) -> Result<Box<dyn LeaseTransactions>, store::Error> {
     let mut is_told = false;
     loop {
@@ -129,7 +129,7 @@ async fn next_term(
         StoodBy::Done(lease) => lease?,
         StoodBy::Stopped(signal) => return Ok(ended_standing_by(signal)),
     };
-    // Relays on machines whose clocks differ go by the clock of the database.
+    // The clocks of the machines may differ, so all relays use the clock of the database.
     let clock = Clock::told(lease.database_time(process.clock.monotonic()));
     let clock = clock.with_boot_id(process.purpose.boot_id.clone());
     let permit = WorkPermit::under_lease(lease.epoch(), state, clock.clone());
@@ -145,7 +145,8 @@ async fn next_term(
     result
 }
 
-/// Waits until this relay is elected. `once` does not wait for an active relay that goes on.
+/// Waits until this relay is elected. `once` waits for [`ONCE_WAITS`] only, and fails if another relay is still active
+/// then.
 async fn elected(
     state: &mut watch::Receiver<ReplicaState>,
     database: &Database,

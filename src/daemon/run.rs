@@ -29,7 +29,7 @@ pub(super) enum StateOwner {
 }
 
 impl Daemon {
-    /// Returns the poller's reports; `None` if relays share the state, since then nobody polls yet.
+    /// Returns the poller's reports; `None` if relays share the state, because then this relay has no poller yet.
     pub fn reports(&self) -> Option<watch::Receiver<PollReport>> {
         match &self.owner {
             StateOwner::Alone(opened) => Some(opened.poller.reports()),

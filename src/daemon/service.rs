@@ -33,10 +33,11 @@ impl Service {
         self.socket.is_some()
     }
 
-    /// Tells the service manager that the relay runs, and sends the status line: at the start, and at the end of each reload,
-    /// whether the new configuration is in use or was refused.
+    /// Tells the service manager that the relay runs, and sends the status line. Called at the start and at the end of
+    /// each reload, whether the new configuration is in use or was refused.
     ///
-    /// READY and STATUS are one notification: READY ends `systemctl reload`, and then the administrator looks at the status.
+    /// READY and STATUS are one notification: READY ends `systemctl reload`, and the administrator may look at the
+    /// status right after that.
     pub(super) fn ready(&mut self, status: &str) {
         let line = Sanitized::line(status).to_string();
         self.ready_owed = !self.tell(&[NotifyState::Ready, NotifyState::Status(&line)]);
@@ -62,7 +63,7 @@ impl Service {
         status.clone_into(&mut self.last_status);
     }
 
-    /// Sends the status line, if it changed, and what could not be sent before.
+    /// Sends the status line if it has changed. If READY could not be sent before, sends READY now.
     pub(super) fn show(&mut self, status: &str) {
         if self.ready_owed {
             return self.ready(status);
@@ -147,7 +148,8 @@ mod tests {
         (socket, Service { socket: Some(path.into_os_string()), ..Service::default() })
     }
 
-    /// Returns the assignments of the next notification. The notification has been sent, so nothing waits.
+    /// Returns the assignments of the next notification. The notification was sent before this call, so the call does
+    /// not wait.
     fn notified(socket: &UnixDatagram) -> Vec<String> {
         let mut bytes = [0; 4096];
         let length = socket.recv(&mut bytes).unwrap();
@@ -171,10 +173,10 @@ mod tests {
         service.reloading();
         let told = notified(&socket);
         assert_eq!((told[0].as_str(), told[2].as_str()), ("RELOADING=1", "STATUS=reloading the configuration"));
-        // systemd takes this for the answer to its signal only if the time is not before the signal.
+        // systemd takes this notification for the answer to its signal only if the time is not before the signal.
         let began: u64 = told[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
         assert!((signalled.as_micros()..=monotonic_now().as_micros()).contains(&u128::from(began)), "{told:?}");
-        // The status is sent again, although it is the status before the reload.
+        // The status is sent again, although it is the same status as before the reload.
         service.ready("polling");
         assert_eq!(notified(&socket), ["READY=1", "STATUS=polling"]);
         service.show("polling");

@@ -9,12 +9,12 @@ use crate::ingest::{Condition, PollReport};
 use crate::status::ReloadReport;
 use crate::store::SinkView;
 
-/// The age of a sink's oldest message from which the messages of a sink without faults count as waiting. A younger
-/// message is on its way.
+/// The messages of a sink without trouble count as waiting only if the oldest of them is at least this old. Younger
+/// messages are on their way.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
-/// Returns the text. `queues` has what waits for each sink of the state, `reload` the result of the last reload; `now`
-/// is the relay's time.
+/// Returns the text. `queues`: how many messages wait for each sink of the state; `reload`: the result of the last
+/// reload; `now`: the relay's time.
 ///
 /// The text holds instants and not ages, so that the text changes only when something happens.
 pub(super) fn service_status(
@@ -49,13 +49,13 @@ fn polling(report: &PollReport) -> String {
     }
 }
 
-/// Joins what there is to say of a sink; `None`: there is nothing to say.
+/// Joins the texts about a sink; `None`: there are no texts about it.
 fn named(sink: &str, texts: [Option<String>; 2]) -> Option<String> {
     let texts: Vec<String> = texts.into_iter().flatten().collect();
     (!texts.is_empty()).then(|| format!("{sink}: {}", texts.join(", ")))
 }
 
-/// Describes why a sink's messages are not delivered as they come; `None`: they are.
+/// Describes why a sink does not deliver its messages as they come; `None`: the sink has no trouble.
 fn trouble(sink: &SinkStatus) -> Option<String> {
     let since = |what: &str| match sink.failing_since {
         Some(since) => format!("{what} since {since}"),
@@ -66,7 +66,7 @@ fn trouble(sink: &SinkStatus) -> Option<String> {
         Some(BlockedBy::Pause(PauseReason::Gone)) => Some("paused, because its receiver is gone".to_owned()),
         Some(BlockedBy::Pause(PauseReason::Closed)) => Some("paused, because nobody reads the output".to_owned()),
         Some(BlockedBy::Pause(PauseReason::Disabled)) => Some("switched off (enabled = false)".to_owned()),
-        // Refusals by a receiver that sets the pace are no failures.
+        // Without `failing_since` the sink does not fail: its receiver only asked for fewer requests.
         Some(BlockedBy::Silence { until }) => {
             let accepted = sink.failing_since.map(|since| format!("nothing accepted since {since}, "));
             Some(format!("{}silent until {until}, as its receiver asked", accepted.unwrap_or_default()))
@@ -77,7 +77,8 @@ fn trouble(sink: &SinkStatus) -> Option<String> {
     }
 }
 
-/// Describes the messages that wait; `None`: none waits, or all of them are on their way to a sink without trouble.
+/// Describes the messages that wait; `None`: no message waits, or all of them are on their way to a sink without
+/// trouble.
 fn waiting(queue: &SinkView, is_in_trouble: bool, now: UnixMs) -> Option<String> {
     let oldest = queue.oldest.filter(|_| queue.waiting > 0)?;
     let count = match queue.waiting {
@@ -180,7 +181,7 @@ mod tests {
             let of = |queues: &[SinkView]| service_status(&report, std::slice::from_ref(&sink), queues, None, NOW);
             let alone = text.map_or("polling".to_owned(), |text| format!("polling; crm: {text}"));
             assert_eq!(of(&[]), alone);
-            // Twelve young messages are on their way, unless the sink is in trouble.
+            // Twelve young messages count as waiting only if the sink is in trouble.
             let with_queue = text.map_or("polling".to_owned(), |_| format!("{alone}, 12 messages wait"));
             assert_eq!(of(&waiting), with_queue);
         }

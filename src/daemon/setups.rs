@@ -41,7 +41,7 @@ impl SinkBuilder {
         self.test_targets.clone()
     }
 
-    /// Returns what finds the codes of messages: by the last configuration that was noted.
+    /// Returns the finder of one-time codes in messages, as the last configuration that was noted defines it.
     pub(super) fn codes(&self) -> watch::Receiver<CodeFinder> {
         self.codes.subscribe()
     }

@@ -15,7 +15,7 @@ use crate::ingest::{Mode, PollReport};
 use crate::status::{Live, LiveFile, RelayReport, ReloadReport};
 use crate::time::{Clock, Instant};
 
-/// The longest time between two writings of a running relay. A relay that writes less often stands still.
+/// The longest time between two writings of a running relay. A relay that has not written for much longer is stuck.
 const RAREST: Duration = Duration::from_secs(5);
 
 /// The longest time that the end of the relay waits until the last report is written.
@@ -141,7 +141,7 @@ impl StatusWriter {
         self.last.relay.reload = reload.clone();
     }
 
-    /// Goes by another clock from now on.
+    /// Dates the reports by another clock from now on.
     pub(super) fn follow_clock(&mut self, clock: &Clock) {
         self.clock = clock.clone();
     }
@@ -160,7 +160,8 @@ impl StatusWriter {
 
     fn publish(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
         let now = self.clock.relay_time();
-        // The start is counted back from now, since the relay's time may be put right after the start.
+        // The start is computed from the present time, because the relay's time may have been corrected since the
+        // start.
         self.last.relay.started_at = now.before(self.clock.monotonic() - self.began);
         self.last.relay.last_heard_at = now;
         self.last.spacing_ms = u64::try_from(report.spacing.as_millis()).unwrap_or(u64::MAX);
@@ -174,12 +175,13 @@ impl StatusWriter {
         self.mailbox.put(self.last.clone());
     }
 
-    /// Returns the reports as they were last written; without a process id before the first report.
+    /// Returns a receiver of the last report and of each later one. Before the first report, the value has no process
+    /// id.
     pub(super) fn reports(&self) -> watch::Receiver<Live> {
         self.published.subscribe()
     }
 
-    /// Writes that the relay ended in good order, and how.
+    /// Writes how the relay ended. A relay that is killed writes no such report.
     pub(super) fn stopped(&mut self, end: End) {
         let now = self.clock.relay_time();
         let relay = &mut self.last.relay;

@@ -1,5 +1,5 @@
-//! The work of a relay: polling and delivering. A relay that is alone on its state works from its start to its end. Of
-//! relays that share a state, each works for the *terms* in which it is the active one.
+//! The work of a relay: polling and delivering. A relay that is alone on its state works from its start to its end. A
+//! relay that shares its state works only in the *terms* in which it is the active one.
 
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ impl RelayProcess {
         }
         let mut result = match over {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
-            // Messages that were read earlier are delivered, also if the API failed now.
+            // Messages that were read earlier are delivered even if the API has failed now.
             Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &permit, stop).await {
                 Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
                     Ending::GaveUp(why) => Ended::GaveUp(why),
@@ -151,7 +151,7 @@ impl RelayProcess {
                 end_polling(&mut polling, stop).await;
                 drain(delivery, stop, &clock).await;
             };
-            // What is cut off when the permission to work ends is delivered again by the next active relay.
+            // Deliveries that are cut off when the permission to work ends are made again by the next active relay.
             tokio::select! {
                 () = draining => {}
                 () = permit.ended() => result = Err(RunError::Store(store::Error::RoleLost)),
@@ -159,13 +159,13 @@ impl RelayProcess {
         }
         polling.abort();
         watching_readers.abort();
-        // These tasks hold the store, which is closed in good order only when nobody holds it any more.
+        // These tasks hold the store, and the store is closed in good order only when no task holds it any more.
         drop(watching_readers.await);
         result
     }
 }
 
-/// Waits for the end of polling. The poller ends a commit that is under way, but not a request.
+/// Waits for the end of polling. The poller finishes a commit that is under way, but does not wait for a request.
 async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<Stop>) {
     if polling.is_finished() {
         return;
@@ -204,7 +204,7 @@ fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> 
     }
 }
 
-/// Delivers what is due now and leaves the rest, or stops when the signal to stop comes.
+/// Makes the deliveries that are due now and leaves the others. Stops when the signal to stop comes.
 async fn deliver_what_is_due(
     delivery: &Delivery,
     permit: &WorkPermit,

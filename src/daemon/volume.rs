@@ -1,6 +1,7 @@
 //! Warns about a state in the file system of a container. That file system is removed with the container.
 //!
-//! Such a state lies on no mount of its own: the last mount on the way to the directory is the root of the container.
+//! Such a state lies on no mount of its own: the nearest mount point above the state directory is the root of the
+//! container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use super::log_sentences::STATE_ON_NO_VOLUME;
 /// Files by which Docker, Podman and Kubernetes mark a container.
 const MARKS: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/secrets/kubernetes.io"];
 
-/// Logs a warning if the state directory `dir` is lost with the container in which this process runs. A state below
-/// the directory for temporary files is meant to be lost.
+/// Logs a warning if the state directory `dir` would be lost with the container in which this process runs. There is no
+/// warning if `dir` is below the directory for temporary files.
 pub(super) fn warn_without(dir: &Path) {
     let in_container = std::process::id() == 1 || MARKS.iter().any(|mark| Path::new(mark).exists());
     let (Ok(dir), Ok(mounts)) = (dir.canonicalize(), fs::read_to_string("/proc/self/mountinfo")) else { return };
@@ -22,7 +23,7 @@ pub(super) fn warn_without(dir: &Path) {
 }
 
 /// Returns the mount point of the file system that `path` is on. `mounts` is the text of `/proc/self/mountinfo`; `path`
-/// is absolute and without links.
+/// is absolute and contains no symbolic links.
 fn mount_of(path: &Path, mounts: &str) -> Option<PathBuf> {
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
     points.filter(|point| path.starts_with(point)).max_by_key(|point| point.components().count())

@@ -3,8 +3,8 @@
 //! that waits.
 //!
 //! Invariant: the watchdog has a thread of its own, which waits for nothing but time. A disk that does not answer can
-//! hold up all other threads; this thread then still reports the standstill, and lets the watchdog starve after
-//! [`STANDSTILL`] and no sooner.
+//! hold up all other threads. This thread still reports the standstill, and stops feeding the watchdog when the
+//! standstill has lasted for [`STANDSTILL`].
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,10 +17,10 @@ use super::service;
 use crate::status::{LoopProgress, STANDSTILL};
 use crate::time::{Clock, Instant};
 
-/// The time between two looks at the loops, unless the watchdog needs a shorter one.
+/// The time between two looks at the loops, unless the service manager's time limit needs a shorter time.
 const PULSE: Duration = Duration::from_secs(5);
 
-/// The delay of a look above which the whole process counts as having been suspended.
+/// If a look comes later than planned by more than this time, the process counts as having been suspended.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The watchdog's thread, which ends when this value is dropped.
@@ -36,7 +36,7 @@ struct WatchdogOrders {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum WatchdogOrder {
-    /// The service manager does not know yet that the relay runs, and must hear this first.
+    /// The thread does not feed the watchdog yet: the service manager must first learn that the relay runs.
     #[default]
     Wait,
     Feed,
@@ -122,8 +122,8 @@ impl Standstill {
     }
 }
 
-/// Returns since when the process runs without having been suspended (SIGSTOP, a frozen control group). `pause` is the
-/// time since the last look: a suspended process does not look.
+/// Returns the time since which the process has run without a suspension (SIGSTOP, a frozen control group). `pause` is
+/// the time since the last look. A long pause shows a suspension, because a suspended process does not look.
 fn awake_since(before: Instant, pause: Duration, now: Instant) -> Instant {
     if pause > PULSE + SUSPENDED { now } else { before }
 }
@@ -135,8 +135,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// Looks several times, each after the given wait and with the given time since the slowest loop turned. Returns
-    /// which looks saw a standstill.
+    /// Looks at the loops once for each pair: first waits for the first time of the pair; the second time is how long
+    /// ago the slowest loop turned. Returns which looks saw a standstill.
     fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut standstill = Standstill::new(now);

@@ -1,8 +1,9 @@
-//! The permission to work: for ever where a relay is alone on its state, and as long as its lease allows where relays share
-//! a state.
+//! The permission to work. A relay that is alone on its state has the permission for ever. A relay that shares its
+//! state has it for as long as its lease allows.
 //!
-//! A process that stood still asks here before it begins anything for others to see. So it begins nothing after its time is
-//! over, even before the election has noticed.
+//! The relay asks for the permission before each attempt and before each request to the API. So a process that stood
+//! still for a while sends nothing after its lease has run out, even if the election has not noticed yet that the lease
+//! has ended.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ struct LeasePermit {
 }
 
 impl WorkPermit {
-    /// Makes the permission to work under the lease of `epoch`. `state`: what this relay may do, as the election says.
+    /// Makes the permission to work under the lease of `epoch`. `state`: what the election allows this relay to do.
     pub(super) fn under_lease(epoch: i64, state: watch::Receiver<ReplicaState>, clock: Clock) -> Self {
         Self(Some(LeasePermit { epoch, state, clock }))
     }
@@ -68,7 +69,8 @@ impl Sink for GuardedSink {
         if self.permit.allows_work() {
             return self.sink.begin(outgoing);
         }
-        // The attempt is cut off when the end of the permission is noticed, and nothing is recorded of it.
+        // This attempt never ends by itself. It is cut off when the relay notices that the permission has ended, and
+        // its outcome is not recorded.
         Box::pin(std::future::pending())
     }
 }
@@ -117,7 +119,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         drop(sink.begin(outgoing()));
         assert_eq!((begun(), permit.allows_work()), (1, false));
-        // This process has another lease now, which is not for the work of the earlier one.
+        // This process has a new lease now, which does not allow the work of the earlier lease.
         election.send_replace(ReplicaState::Active(lease(8)));
         drop(sink.begin(outgoing()));
         assert_eq!((begun(), permit.allows_work()), (1, false));

@@ -2,8 +2,9 @@
 //! from the sink's retry schedule (`retry_schedule.rs`).
 //!
 //! Invariants:
-//! - A message is given up only after an attempt that failed at or past the message's deadline.
-//! - A due time is never past the deadline, so that this last attempt is made.
+//! - A message is given up only when an attempt fails at or past the message's deadline, or when the message is too old
+//!   by then. The deadline is the end of `give_up_after`.
+//! - A due time is never past the deadline, so that a last attempt is made at the deadline.
 //! - The wait that the receiver asks for lengthens the scheduled wait and never shortens it.
 //! - A refusal for a reason of the receiver's own (too many requests, or a request for silence) is no failure of the
 //!   message.
@@ -24,10 +25,10 @@ pub(super) struct AttemptHistory {
     pub(super) attempts: u32,
     /// When the first attempt began.
     pub(super) first_attempt: UnixMs,
-    /// When the last attempt, the one to decide about, ended.
+    /// The end of the attempt about which to decide.
     pub(super) ended: UnixMs,
-    /// How long the sink was paused between the first attempt and the end of the last one. The paused time does not
-    /// count towards the deadline.
+    /// How long the sink was paused between the first attempt and `ended`. The paused time does not count towards the
+    /// deadline.
     pub(super) paused: Duration,
     /// The time from which on the message is too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
@@ -49,7 +50,7 @@ pub(super) struct Refusals {
 /// What follows from the end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
-    /// The outcome to record; `None`: nothing was attempted, and the delivery waits as it did before.
+    /// The outcome to record; `None`: the attempt does not count, and the delivery goes on waiting.
     pub(super) outcome: Option<Outcome>,
     /// What the attempt says about the sink.
     pub(super) signal: HealthSignal,
@@ -66,9 +67,10 @@ pub(super) enum HealthSignal {
     Refused(Refusal),
     /// The receiver will accept no message until somebody looks into the matter.
     Gone,
-    /// The reader of the output has closed it.
+    /// The process that reads the output has closed the output.
     OutputClosed,
-    /// The attempt says nothing about the sink: the receiver was not asked, or refuses this message or its number alone.
+    /// The attempt says nothing about the sink: either the receiver was not asked, or it refuses only this message or
+    /// only messages of this number.
     Neutral,
 }
 
@@ -123,8 +125,8 @@ pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
     Decision { outcome: Some(outcome), signal: HealthSignal::Neutral }
 }
 
-/// Returns the refusal by which the receiver says something about itself and not about the message: it gets too many
-/// requests, or wants silence. `None`: the answer is no such refusal.
+/// Returns the refusal if the answer concerns the receiver as a whole: it gets too many requests, or wants silence.
+/// `None`: the answer is no such refusal.
 fn refusal(attempt: &Attempt) -> Option<Refusal> {
     let (status, retry_after) = match attempt {
         Attempt::Failed { status, retry_after, .. } => (*status, *retry_after),

@@ -20,10 +20,10 @@ use crate::store::{Settlement, SinkId};
 use crate::time::Clock;
 use crate::time::backoff::Jitter;
 
-/// The answer that is recorded as the reason of the failure when the relay itself panicked while it handled a message.
+/// The recorded reason of a failure, if the relay itself panicked while it handled the message.
 pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message: please report it";
 
-/// Everything that the task of one attempt needs. All times are the relay's.
+/// Everything that the task of one attempt needs. All times except `received` are by the relay's time.
 pub(super) struct AttemptTask {
     pub(super) sink: SinkId,
     pub(super) seq: Seq,
@@ -61,7 +61,7 @@ pub(super) struct AttemptReport {
     pub(super) was_sent: bool,
     /// How old the message was when the attempt ended; `None` if an operator sent the message again.
     pub(super) age: Option<Duration>,
-    /// `None`: nothing was attempted, so the message waits as it did before.
+    /// `None`: the attempt does not count, and the message goes on waiting.
     pub(super) outcome: Option<Outcome>,
     pub(super) signal: HealthSignal,
     pub(super) change: HealthChange,
@@ -85,8 +85,8 @@ impl AttemptReport {
 }
 
 impl AttemptTask {
-    /// Runs the attempt from its begun request to the committed settlement. `begun` is an error if there is nothing to
-    /// send; then no attempt is counted.
+    /// Waits for the request that has begun, and settles its outcome. Returns when the settlement is committed. `begun`
+    /// is an error if there is nothing to send; then no attempt is counted.
     pub(super) async fn run(
         self,
         begun: Result<Attempting, Unrenderable>,
@@ -143,7 +143,8 @@ impl AttemptTask {
         outcome: Option<&Outcome>,
         signal: HealthSignal,
     ) -> (HealthChange, Option<impl Future<Output = Result<(), SettlerEnded>> + use<>>) {
-        // The lock is held until the settlement is handed over: settlements are written in the order of the changes.
+        // The lock is held until the settlement is handed over. So settlements are written in the order in which the
+        // health changed.
         let mut health = self.health.lock();
         let now = ClockReading::now(&self.clock);
         let corrected_by = self.clock.corrected_by().saturating_sub(self.corrected_by);

@@ -42,8 +42,8 @@ impl Breaker {
         Self::Closed { failures: 0 }
     }
 
-    /// Restores the breaker that an earlier process has left, from its [`Breaker::failures`]. A probe may begin at once
-    /// after a start, since whoever started the relay may have repaired something.
+    /// Restores the breaker of an earlier process, given the number that [`Breaker::failures`] returned there. A probe
+    /// may begin at once, because the operator may have repaired something before the start.
     pub(super) fn restored(failures: u32, now: Instant) -> Self {
         match failures.checked_sub(FAILURES_THAT_OPEN) {
             None => Self::Closed { failures },
@@ -59,7 +59,7 @@ impl Breaker {
         }
     }
 
-    /// Whether the breaker is open after one more failure.
+    /// Whether the breaker is open already, or would be open after one more failure.
     pub(super) fn is_open_after_failure(&self) -> bool {
         self.failures().saturating_add(1) >= FAILURES_THAT_OPEN
     }
@@ -106,7 +106,7 @@ impl Breaker {
                 true
             }
             Self::Open { failed_probes, next, probing, .. } => {
-                // A failure of an attempt that began before the breaker opened is no news.
+                // A failure of an attempt that began before the breaker opened changes nothing.
                 if was_probe {
                     *failed_probes = failed_probes.saturating_add(1);
                     *next = now + schedule.jittered(failed_probes.saturating_add(1), jitter);

@@ -3,7 +3,8 @@
 use crate::domain::UnixMs;
 use crate::time::{Clock, Instant};
 
-/// One moment by the clock that measures waits, and by the clock that dates what the store holds.
+/// One moment by two clocks: the monotonic clock, which measures waits, and the relay's time, which dates the records
+/// of the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockReading {
     pub(super) monotonic: Instant,
@@ -16,7 +17,8 @@ impl ClockReading {
         Self { monotonic: clock.monotonic(), relay_time: clock.relay_time() }
     }
 
-    /// Returns the relay's time at a later instant. For an earlier instant, returns this moment's time.
+    /// Returns the relay's time at a later instant. For an instant before this moment, returns the relay's time of this
+    /// moment.
     pub(super) fn relay_time_at(self, at: Instant) -> UnixMs {
         self.relay_time.after(at.saturating_duration_since(self.monotonic))
     }

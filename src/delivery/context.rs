@@ -77,8 +77,8 @@ impl SinkContext {
         ClockReading::now(&self.shared.clock)
     }
 
-    /// Whether this is the only sink. When the output stream of an only sink is closed, the relay has nothing left to
-    /// do and ends.
+    /// Whether this is the only sink. If the output stream of the only sink is closed, the relay has nothing left to do
+    /// and ends.
     pub(super) fn is_alone(&self) -> bool {
         self.shared.sink_count.load(Ordering::Relaxed) == 1
     }

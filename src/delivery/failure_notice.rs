@@ -1,7 +1,7 @@
 //! Decides when the log says that a sink fails, and when the log says that the sink works again: once for each outage,
 //! and not for every message of a receiver that accepts some messages and refuses others. Pure: the time is passed in.
 //!
-//! Invariant: a sink that goes on failing is reported at once, or a minute after the last report.
+//! Invariant: a sink that goes on failing is reported at once, or one minute after the last report at the latest.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl FailureNotice {
         Some(reason)
     }
 
-    /// The instant at which to report a failure that goes on, and that came too early to be reported at once.
+    /// The instant at which to report a failure whose report was put off, if the sink still fails then.
     pub(super) fn report_at(&self) -> Option<Instant> {
         match self.state {
             NoticeState::Unreported(_) => self.reported_at.map(|told| told + MIN_REPORT_INTERVAL),
@@ -63,7 +63,7 @@ impl FailureNotice {
         }
     }
 
-    /// Notes that somebody resumed the sink: the next failure is reported at once, because its reason may be another one.
+    /// Notes that somebody resumed the sink: the next failure is reported at once, because its reason may be new.
     pub(super) fn resumed(&mut self) {
         self.state = match self.state {
             NoticeState::Working => NoticeState::Working,

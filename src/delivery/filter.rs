@@ -1,6 +1,7 @@
 //! The keys of `[sinks.NAME.filter]`, which is one filter or an array of filters, and how these keys are read.
 //!
-//! Each pattern is compiled by itself here, so that an invalid pattern is a configuration error, reported with its line.
+//! Each pattern is compiled by itself here, so that an invalid pattern is a configuration error, reported with its
+//! line.
 
 use crate::domain::filter::{Clause, Filter, Globs, InvalidPattern, Regexes};
 use crate::settings::{self, Declared, DeclaredKey, Reader, Settings, Texts, WrittenText, settings};

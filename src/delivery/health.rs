@@ -2,9 +2,9 @@
 //! Pure: the time is passed in.
 //!
 //! The sink's loop and its attempts share one value. A change that an attempt makes is written in the transaction that
-//! settles the attempt, and after a restart the health goes on from what was written.
+//! settles the attempt. After a restart the health begins as it was last written.
 //!
-//! Invariants: only changes are written, so a sink that works costs nothing; changes reach the disk in the order in
+//! Invariants: only changes are written, so a sink that works causes no writes; changes reach the disk in the order in
 //! which they were made.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,7 +50,7 @@ pub(super) struct SinkHealth {
     recorded: store::HealthRecord,
 }
 
-/// The end of the silence, during which nothing is sent, by both clocks.
+/// A silence, during which nothing is sent. Its end is kept by both clocks.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
     until: Instant,
@@ -73,16 +73,16 @@ pub(super) struct HealthChange {
     pub(super) opened: bool,
     /// The attempt closed the breaker.
     pub(super) closed: bool,
-    /// The silence that the receiver wants first, if the receiver begins to set the pace with this answer.
+    /// The length of the silence, if the receiver begins to limit the pace with this answer.
     pub(super) throttled: Option<Duration>,
     /// The record to write to the store; `None`: nothing is to be written.
     pub(super) record: Option<store::HealthRecord>,
 }
 
 impl SinkHealth {
-    /// Restores the health that an earlier process has written. A silence that ends later than any silence can end was
-    /// written while the clock was ahead, so such a silence counts as over. A silence that ended lately shows that the
-    /// receiver sets the pace.
+    /// Restores the health that an earlier process has written. If a silence ends later than the longest possible
+    /// silence would, its end was written while the clock was ahead, so the silence counts as over. If a silence ended
+    /// less than ten minutes ago, the receiver counts as one that limits the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: ClockReading) -> Self {
         let latest = now.relay_time.after(retry_after::CAP).after(CLOCK_TOLERANCE);
         let until = recorded.busy_until.map(|until| if until > latest { now.relay_time } else { until });
@@ -99,19 +99,19 @@ impl SinkHealth {
         }
     }
 
-    /// Begins again, as after a restart: from what the store has.
+    /// Begins again with the record that the store has, as after a restart.
     pub(super) fn begin_again(&mut self, now: ClockReading) {
         *self = Self::restored(self.recorded, now);
     }
 
     /// Forgets everything that was learned of the receiver, because messages go to another receiver from now on. The
-    /// store learns of this with the next attempt that ends.
+    /// change is written to the store when the next attempt ends.
     pub(super) fn forget_receiver(&mut self, now: ClockReading) {
         *self = Self { recorded: self.recorded, ..Self::restored(store::HealthRecord::default(), now) };
     }
 
-    /// Follows a correction of the relay's time. The silence still ends at the same instant, but that instant has
-    /// another relay's time now.
+    /// Follows a correction of the relay's time. The silence still ends at the same instant; what changes is the
+    /// relay's time of that instant.
     pub(super) fn apply_correction(&mut self, now: ClockReading) {
         if let Some(silence) = &mut self.silence {
             silence.until_relay_time = now.relay_time.after(silence.until.saturating_duration_since(now.monotonic));
@@ -139,7 +139,7 @@ impl SinkHealth {
         self.breaker.is_closed()
     }
 
-    /// Whether the breaker is open after one more failure.
+    /// Whether the breaker is open already, or would be open after one more failure.
     pub(super) fn is_open_after_failure(&self) -> bool {
         self.breaker.is_open_after_failure()
     }
@@ -203,8 +203,8 @@ impl SinkHealth {
         self.throttle.ended(start.at);
     }
 
-    /// Begins a silence of length `wait`, during which nothing is sent. A silence that ends later stays as it is. The
-    /// silence is written to the store with the next attempt that ends.
+    /// Begins a silence of length `wait`, during which nothing is sent. If a silence that ends later has begun already,
+    /// that silence stays. The silence is written to the store when the next attempt ends.
     pub(super) fn begin_silence(&mut self, now: ClockReading, wait: Duration) {
         let asked = Silence { until: now.monotonic + wait, until_relay_time: now.relay_time.after(wait) };
         if self.silence.is_none_or(|silence| silence.until < asked.until) {
@@ -212,8 +212,8 @@ impl SinkHealth {
         }
     }
 
-    /// Why the sink sends nothing, or one message at a time, until the receiver accepts a message; `None`: nothing
-    /// holds the sink.
+    /// Why the sink sends nothing, or one message at a time, until the receiver accepts a message; `None`: the sink
+    /// sends its messages.
     pub(super) fn blocked_by(&self, now: ClockReading) -> Option<BlockedBy> {
         if let Some(until) = self.last_silence_until(now.monotonic) {
             return Some(BlockedBy::Silence { until: now.relay_time_at(until) });

@@ -1,7 +1,7 @@
 //! Decides which lane gets the next free worker. Pure.
 //!
-//! Invariants: with two workers or more, live messages wait neither for a backfill nor for retries; a lane in which messages
-//! wait never starves, however busy the other lanes are.
+//! Invariants: with two workers or more, live messages wait neither for a backfill nor for retries; a lane in which
+//! messages wait never starves, however busy the other lanes are.
 
 /// The three lanes of a sink, in the order in which they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,11 +54,12 @@ impl LastServed {
 /// How the lanes share the attempts that may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LaneSharing {
-    /// As the workers are shared: [`next`].
+    /// Each lane gets a share of the workers: [`next`].
     ByWorkers,
-    /// The receiver limits how many attempts begin: [`next_in_turn`].
+    /// The receiver limits how many attempts begin, so the lanes take turns: [`next_in_turn`].
     InTurn,
-    /// The last attempt after a silence was refused: [`next_new_first`].
+    /// The last attempt after a silence was refused, so messages that were never attempted go first:
+    /// [`next_new_first`].
     NewFirst,
 }
 
@@ -128,9 +129,9 @@ pub(super) fn next_in_turn(
     next(others, under_way, workers, last).or_else(|| next(waiting, under_way, workers, last))
 }
 
-/// Returns the lane of the next attempt after a silence whose last attempt was refused. Messages that were never
-/// attempted go first, because the receiver may refuse a refused message for ever. Among the lanes, this attempt takes no
-/// turn.
+/// Returns the lane of the next attempt if the last attempt after a silence was refused. Messages that were never
+/// attempted go first, because the receiver may refuse a refused message for ever. This attempt does not count as a
+/// turn of its lane.
 pub(super) fn next_new_first(
     waiting: PerLane<bool>,
     under_way: PerLane<usize>,

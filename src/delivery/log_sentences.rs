@@ -13,7 +13,8 @@ pub const SINK_FAILS: &str = "the sink fails: its messages are kept and tried ag
 /// Information: an attempt succeeded after [`SINK_FAILS`]. The log line has the number of messages that wait.
 pub const SINK_WORKS_AGAIN: &str = "the sink works again";
 
-/// Information: ten attempts in a row have failed, so the breaker is open. The log line has the reason of the last one.
+/// Information: ten attempts in a row have failed, so the breaker is open. The log line has the reason of the last
+/// failure.
 pub const NOTHING_GETS_THROUGH: &str = "nothing gets through: one message at a time is tried until one does";
 
 /// Warning: the receiver refuses requests because there are too many, or because the receiver is busy.
@@ -29,7 +30,7 @@ pub const RECEIVER_IS_GONE: &str = "the receiver is gone (410): the sink is paus
 pub const RECEIVER_TAKES_NOTHING: &str = "the receiver takes nothing any more: the sink is paused and keeps its \
                                           messages; mend the cause, and resume the sink";
 
-/// Error: the reader of a sink's output closed the output while the relay has other sinks.
+/// Error: nobody reads the output of a sink any more, and the relay has other sinks.
 pub const OUTPUT_IS_CLOSED: &str = "nobody reads the output any more: the sink is paused and keeps its messages until \
                                     the relay is started again";
 
@@ -59,8 +60,8 @@ pub const NEW_SINK_IS_FILLED: &str = "the new sink has got the retained messages
 /// Error: a message is given up.
 pub const MESSAGE_IS_DEAD: &str = "the message is a dead letter now";
 
-/// Error: the store does not answer, so the sink's loop cannot go on. This is written once until the store answers
-/// again.
+/// Error: the store does not answer, so the sink's loop cannot go on. This is logged once, and not again before the
+/// store has answered.
 pub const STORE_CANNOT_BE_READ: &str = "waiting messages cannot be read";
 
 /// Information: the store answers again after [`STORE_CANNOT_BE_READ`].
@@ -97,7 +98,8 @@ pub(super) fn receiver_wants_silence(sink: &str, reason: &str, silence: Duration
     tracing::warn!(sink.name = sink, reason, wait_s = silence.as_secs_f64(), "{RECEIVER_WANTS_SILENCE}");
 }
 
-/// Logs that a receiver takes no message until somebody looks into the matter, with the status and words of its answer.
+/// Logs that a receiver accepts no message until somebody mends the cause. `status` and `reason` are those of the
+/// receiver's answer.
 pub(super) fn receiver_is_gone(sink: &str, invocation: &Invocation, status: Option<u16>, reason: &str) {
     let hint = how_to_resume(invocation, sink);
     match status {
@@ -136,7 +138,7 @@ pub(super) fn sink_was_renamed(sink: &str, was: &str) {
     tracing::info!(sink.name = sink, was, "{SINK_WAS_RENAMED}");
 }
 
-/// Logs one attempt, for readers who follow one message. `fallback`: the sink to which a dead letter is handed over.
+/// Logs one attempt, for people who follow one message. `fallback`: the sink to which a dead letter is handed over.
 pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outcome: &Outcome, fallback: Option<&str>) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {

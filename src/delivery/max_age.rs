@@ -1,5 +1,5 @@
-//! `max_age` of one sink: when a message is too old to be sent, and when to check the store for such messages. Pure: the
-//! time is passed in.
+//! `max_age` of one sink: when a message is too old to be sent, and when to check the store for such messages. Pure:
+//! the time is passed in.
 //!
 //! A message grows older whatever its sink does: while the receiver is down, the breaker is open or the sink is paused.
 //! So old messages are found in two ways: before each attempt, and by regular checks of the store. A check reads only
@@ -48,8 +48,8 @@ impl AgeChecks {
         (self.next <= now).then_some(ExpiryScan { cutoff, ..self.scan })
     }
 
-    /// Notes that a check is complete: every message that it could find is a dead letter now. Messages up to the place
-    /// `released` in the order of release had been released before the check.
+    /// Notes that a check is complete: every message that the check could find is a dead letter now. `released`:
+    /// messages up to this place in the order of release had been released when the check was made.
     pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
         self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;

@@ -3,14 +3,15 @@
 //! Every sink has its own deliveries, workers, retry schedule and breaker, so that a dead sink holds back no other.
 //! Pure functions decide what happens to a message and to its sink: `after_attempt`, `retry_schedule`, `breaker`,
 //! `throttle`, `refused_alone`, `lanes`, `pace`, `max_age`, `health`. `supervisor` is the loop of one sink, which
-//! carries their decisions out. `settler` writes the results of all sinks to the store.
+//! carries out these decisions. `settler` writes the results of all sinks to the store.
 //!
 //! Invariants:
-//! - When an attempt has ended, its outcome is recorded (settled). Its worker takes the next delivery only when the record
-//!   is on the disk.
-//! - Claims live in memory. If the process dies, the store holds what was settled, and every other delivery is due again.
-//! - A loop turns only after a wake-up or when something is due, and no wait after a failure is shorter than 100 ms,
-//!   whatever is configured.
+//! - When an attempt has ended, its outcome is recorded (settled). The worker takes the next delivery only when the
+//!   record is on the disk.
+//! - Claims live in memory. If the process dies, the store holds what was settled, and every other delivery is due
+//!   again.
+//! - A loop turns only after a wake-up or when something is due. The wait before a retry is at least 100 ms, whatever
+//!   is configured.
 
 mod after_attempt;
 mod attempt;

@@ -14,8 +14,8 @@ use crate::time::Instant;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An attempt that begins late by no more than this does not delay the attempts after it. Timers are coarse, and at a
-/// high limit several attempts share a tick of the timer. The gaps between attempts are lengthened by this much in a
-/// minute, so that the limit holds nevertheless.
+/// high limit several attempts share a tick of the timer. In return, all gaps of a minute together are longer by this
+/// time, so that the limit holds.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// The pace of one sink: the time between two attempts, and when the next attempt may begin.

@@ -1,4 +1,4 @@
-//! The messages that one sink has claimed and not begun to send, and the lanes in which the store may hold more
+//! The messages that one sink has claimed but not begun to send, and the lanes in which the store may hold more
 //! messages.
 //!
 //! Invariants:
@@ -6,9 +6,9 @@
 //!   same messages can be claimed again.
 //! - The store is asked for more messages of a lane only after something may have put messages there (a wake-up, a due
 //!   time, the slow poll), or while the store's last answer for the lane was not empty.
-//! - If the order of each number is kept, there is at most one claim for a number: the first message that waits. While
-//!   a message of the number is under way there is no claim for the number. Messages that somebody asked for again form
-//!   a queue of their own for each number, so that live messages do not wait for them.
+//! - If the order of each number is kept, there is at most one claim for each number: the first message that waits.
+//!   While a message of the number is under way there is no claim for the number. Messages that somebody asked for
+//!   again form a queue of their own for each number, so that live messages do not wait for them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -40,11 +40,12 @@ pub(super) struct Queues {
 pub(super) struct Excluded {
     /// Messages that are under way, or that were set aside because they are too old.
     pub(super) seqs: HashSet<Seq>,
-    /// Queues of numbers that have a delivery under way. This set is used if the order of each number is kept.
+    /// Queues of numbers that have a delivery under way. This set is used only if the sink keeps the order of each
+    /// number.
     pub(super) numbers: HashSet<i64>,
 }
 
-/// The messages that the store returned for the lanes that were asked for.
+/// The store's answer: the messages of the lanes for which the loop asked.
 #[derive(Default)]
 struct Found {
     claims: PerLane<Vec<Claim>>,
@@ -52,7 +53,7 @@ struct Found {
 }
 
 impl Queues {
-    /// Makes empty queues. The store is asked for every lane first.
+    /// Makes empty queues. The next claim asks the store for messages of every lane.
     pub(super) fn new(order: Order) -> Self {
         let mut queues = Self { order, claims: PerLane::default(), may_have_more: PerLane::default(), next_due: None };
         queues.expect_claims_everywhere();
@@ -202,7 +203,8 @@ impl Queues {
         self.next_due = firsts.next_due;
         for claim in firsts.claims {
             let lane = match claim.class {
-                // This arm covers refused messages, too: a refusal does not count as an attempt.
+                // A refusal does not count as an attempt, but it sets `first_attempt`. So refused messages are retries,
+                // too.
                 _ if claim.first_attempt.is_some() => Lane::Retry,
                 DeliveryClass::Live => Lane::Live,
                 DeliveryClass::Backfill => Lane::Backfill,

@@ -5,11 +5,14 @@
 //! because that number is over a limit of its own. Such a refusal is a failure of the message, and must not set the
 //! pace for all other messages.
 //!
-//! A refusal is the message's own fault if other messages were accepted meanwhile and chance does not explain the
-//! refusals. Messages that are refused for ever raise the share of refusals, because they are tried again and again, so
-//! chance seems likely. By a second measure a message is *suspected* earlier. This measure counts only one refusal of
-//! each other message that still waits, and no refusal of a message that is suspected itself. Once another message is
-//! accepted, all its refusals count. A suspicion delays a message only if refusals have nothing to do with the pace.
+//! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if so many refusals are not
+//! likely to be chance. The probability of chance follows from the share of the other attempts that were refused. But
+//! messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
+//! likely, and no message is blamed.
+//!
+//! So there is a second measure, by which a message is *suspected* earlier. In this measure a message that waits counts
+//! with one refusal only, and a suspected message with none. A message that was accepted in the end counts with all its
+//! refusals. A suspicion delays a message only while refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, nothing is learned.
@@ -24,14 +27,13 @@ use crate::domain::Seq;
 /// The least number of refusals of a message or a number that can show that the refusals are its own fault.
 const LEAST: i32 = 3;
 
-/// The highest probability of chance at which a message or a number is blamed for its refusals.
+/// A message or a number is blamed for its refusals if the probability that they are chance is below this value.
 const BY_CHANCE: f64 = 1e-4;
 
 /// The most messages, and the most numbers, that are remembered.
 const MOST: usize = 4096;
 
-/// The messages and numbers that were refused since they were last accepted, and the answers of the receiver in that
-/// time.
+/// The messages and numbers that were refused since they were last accepted, and the totals of the receiver's answers.
 #[derive(Debug, Default)]
 pub(super) struct RefusedAlone {
     totals: Totals,
@@ -76,9 +78,9 @@ struct Count {
     in_totals: u64,
     /// The number of refusals that count as independent: refusals between which nothing was accepted count as one.
     times: i32,
-    /// The number of messages that had been accepted at the last refusal that counted.
+    /// The number of messages that the receiver had accepted at the last refusal that counted as independent.
     accepted: u64,
-    /// The number of refusals since then, including that refusal.
+    /// The number of refusals since that refusal, including it.
     in_vain: u32,
     /// The totals before the first refusal.
     since: Totals,
@@ -86,7 +88,7 @@ struct Count {
 
 impl RefusedAlone {
     /// Notes that a message was accepted. `number` is the store's key of the message's receiving number; `None` if the
-    /// message has none. Returns whether the message had been refused for a reason of the receiver's.
+    /// message has none. Returns whether the message had been refused before, and was not suspected.
     pub(super) fn accepted(&mut self, seq: Seq, number: Option<i64>) -> bool {
         let count = self.messages.0.remove(&seq);
         self.totals.accepted += 1;
@@ -97,8 +99,8 @@ impl RefusedAlone {
         count.is_some_and(|count| count.in_totals > 0)
     }
 
-    /// Notes that a message was refused. Returns what the refusal concerns. `suspicion_is_enough`: a
-    /// suspicion is enough to make the message wait by itself.
+    /// Notes that a message was refused. Returns what the refusal concerns. `suspicion_is_enough`: a suspicion is
+    /// enough to make the message wait by itself.
     pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>, suspicion_is_enough: bool) -> RefusalCause {
         let before = self.totals;
         self.totals.refused += 1;
@@ -150,8 +152,8 @@ impl<K: Eq + Hash> RefusalCounts<K> {
 
 impl Count {
     /// Whether the refusals cannot be chance, given how many of the other messages the receiver refused in the same
-    /// time. If the receiver refuses one of five, six refusals are no chance. If it refuses four of five, it takes 42
-    /// refusals.
+    /// time. If the receiver refused one of five other messages, six refusals are enough. If it refused four of five,
+    /// 42 refusals are needed.
     fn is_own_fault(&self, others_refused: u64, now: Totals) -> bool {
         let others_refused = as_f64(others_refused);
         let others_accepted = as_f64(now.accepted - self.since.accepted);
@@ -221,7 +223,7 @@ mod tests {
         }
     }
 
-    /// The receiver refuses `refused` of the other messages for each `accepted` ones.
+    /// For each `accepted` messages that the receiver accepts, it refuses `refused` other messages.
     #[test]
     fn where_many_are_refused_it_takes_more_to_blame_one() {
         for (refused, accepted, expected) in [(0, 1, 3), (0, 10, 3), (1, 9, 5), (3, 7, 8), (1, 1, 13), (4, 1, 41)] {
@@ -242,7 +244,8 @@ mod tests {
         }
     }
 
-    /// Four messages wait at any time. All of them are refused once, then the oldest one is accepted and a new one comes.
+    /// Four messages wait at any time. All of them are refused once, then the oldest one is accepted and a new one
+    /// comes.
     #[test]
     fn where_messages_are_accepted_in_the_end_all_their_refusals_count() {
         let mut known = RefusedAlone::default();

@@ -30,14 +30,15 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
 pub(super) async fn register(store: &Store, clock: &Clock, setups: &[&Setup]) -> Result<Vec<RegisteredSink>, Error> {
     let messages_now = clock.likely_message_time();
     let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
-    // A due time that is further away than any wait can be was written while the clock was ahead.
+    // If a stored due time is further away than the longest possible wait, it was written while the clock was ahead.
     let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
     let now = clock.relay_time();
     let latest_due = now.after(longest.max(retry_after::CAP)).after(CLOCK_TOLERANCE);
     store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await
 }
 
-/// Ends the pauses of those of the sinks whose output was closed before. Returns the pause that each sink has now.
+/// Ends those pauses of `sinks` that began because the sink's output was closed. Returns the pause that each of `sinks`
+/// has now.
 ///
 /// # Errors
 /// Errors of the store. In this case nothing was changed.

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A reload that fails has changed nothing.
-//! - Sinks do not wait for each other: a changed sink goes on at once, and a removed sink ends its deliveries under way
-//!   beside the others.
+//! - Sinks do not wait for each other: a changed sink goes on at once, and the deliveries under way of a removed sink
+//!   end while the other sinks go on.
 
 use std::sync::atomic::Ordering;
 
@@ -21,11 +21,11 @@ pub enum SinkChange {
     Same,
     /// Settings have changed, and messages go to the same receiver as before.
     Settings,
-    /// Messages go to another receiver, or by other credentials.
+    /// Messages go to another receiver, or are sent with other credentials.
     Receiver,
 }
 
-/// The parts of delivery with which sinks are registered, beside a delivery that runs.
+/// Registers sinks in the store while delivery runs.
 #[derive(Clone, Debug)]
 pub struct Registrar {
     store: Store,
@@ -95,7 +95,8 @@ impl Delivery {
             .chain(std::mem::take(&mut self.retired).into_iter().map(|sink| (sink, true)))
             .collect();
         for NewSink { setup, change, registered, pause } in sinks.0 {
-            // The id decides, because an operator may have given the sink the name that the configuration has now.
+            // The id decides and not the name. An operator may have renamed the sink in the store, and the
+            // configuration may have the new name by now.
             let found = before.iter().position(|(sink, _)| sink.id == registered.id);
             let sink = match found.map(|at| before.swap_remove(at)) {
                 Some((sink, was_retired)) => {

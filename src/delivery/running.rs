@@ -21,7 +21,8 @@ use crate::store::{Error, Pause, RegisteredSink, SinkId, Spool, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant, Liveness};
 
-/// Delivery to all sinks, while it runs. Dropping this value cuts off what is under way, and records nothing more.
+/// Delivery to all sinks, while it runs. If this value is dropped, the deliveries under way are cut off and not
+/// recorded.
 pub struct Delivery {
     shared: Shared,
     wake: Waker,
@@ -126,8 +127,8 @@ impl Delivery {
         self.sinks.iter().map(|sink| sink.published.borrow().status.clone()).collect()
     }
 
-    /// Returns, for the watchdog, how long ago the slowest of the loops last turned. Each loop turns every 5 s at
-    /// least, also while receivers hang and readers do not read.
+    /// Returns, for the watchdog, how long ago the slowest of the loops last turned. Each loop turns at least every
+    /// five seconds, even if receivers do not answer and nobody reads the output.
     pub fn longest_stall(&self) -> Duration {
         let loops = self.sinks.iter().chain(&self.retired).map(|sink| sink.liveness.stalled_for());
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
@@ -187,9 +188,9 @@ impl Delivery {
         }
     }
 
-    /// Resolves when nothing is in flight and no delivery may begin now: the messages that still wait, if there are
-    /// any, wait for a time to come or for a sink that is held. Returns whether messages wait that another run may
-    /// deliver. Messages of a sink that somebody paused or switched off do not count; the log names each paused sink.
+    /// Resolves when nothing is in flight and no delivery may begin now: messages that are left wait for a later time,
+    /// or for the end of a sink's pause. Returns whether messages wait that another run may deliver. Messages of a sink
+    /// that somebody paused or switched off do not count; the log names each paused sink.
     ///
     /// # Errors
     /// Errors of the store while the messages are counted.
@@ -254,8 +255,8 @@ impl Delivery {
             drained.cut_off += ended.cut_off;
             drained.unrecorded += ended.unrecorded;
         }
-        // Nobody can hand settlements to the settler any more. If the settler still cannot write, the settlements that
-        // it holds were counted above.
+        // No loop runs any more, so no further settlement comes. If the settler still cannot write, its settlements
+        // were counted above.
         settler.shutdown().await;
         drained
     }

@@ -82,6 +82,7 @@ pub enum Order {
     /// Messages do not wait for each other.
     #[default]
     None,
-    /// For each receiving number one message after the other. A message that is tried again holds up those behind it.
+    /// The messages of each receiving number are delivered one after the other. A message that is tried again holds up
+    /// the later messages of its number.
     Number,
 }

@@ -58,7 +58,7 @@ struct Job {
     committed: oneshot::Sender<()>,
 }
 
-/// The error of a settlement that nobody can write any more, because the daemon is about to end.
+/// The error of a settlement that cannot be written any more, because the daemon is about to end.
 #[derive(Debug)]
 pub(super) struct SettlerEnded;
 
@@ -160,8 +160,8 @@ impl SettlementWriter {
             let (kept, written) = self
                 .store
                 .write(move |spool| {
-                    // The clock is read inside the transaction. Rows written before a correction of the relay's time
-                    // are moved by the correction, so these settlements must not be moved twice.
+                    // The clock is read inside the transaction. A correction of the relay's time also moves the records
+                    // that were written before it, and no settlement must be moved twice.
                     let (now, corrected_by) = (clock.relay_time(), clock.corrected_by());
                     let settlements: Vec<Settlement> = settlements
                         .into_iter()
@@ -243,8 +243,8 @@ impl SettlementWriter {
     }
 }
 
-/// Returns the settlement with its times moved by `by` milliseconds, by which the relay's time was corrected since the
-/// settlement was made.
+/// Returns the settlement with its times moved by `by` milliseconds. This is the correction of the relay's time since
+/// the settlement was made.
 fn moved(settlement: Settlement, by: i64) -> Settlement {
     let later = |at: UnixMs| UnixMs(at.0.saturating_add(by));
     let outcome = match settlement.outcome {

@@ -17,13 +17,13 @@ pub struct SinkStatus {
     /// Whether the last attempt failed.
     #[serde(skip)]
     pub failing: bool,
-    /// When the first failure or refusal since the last success ended, by the relay's time. Failures before this process
-    /// started do not count.
+    /// When the first failure or refusal since the last success ended, by the relay's time. Failures before this
+    /// process started do not count.
     pub failing_since: Option<UnixMs>,
-    /// The answer to the last attempt, in words, while attempts fail or are refused; at most 160 bytes. `None`: the last
-    /// attempt succeeded.
+    /// The answer to the last attempt, in words, while attempts fail or are refused; at most 160 bytes. `None`: the
+    /// last attempt succeeded.
     pub last_failure: Option<String>,
-    /// How many messages were delivered since this process started, and when the last one.
+    /// How many messages were delivered since this process started, and when the last delivery was recorded.
     #[serde(flatten)]
     pub delivered: DeliveredMessages,
     /// Why nothing is sent; `None`: messages are sent.
@@ -42,7 +42,7 @@ pub struct DeliveredMessages {
     /// How many messages were delivered.
     #[serde(rename = "delivered")]
     pub count: u64,
-    /// When the last one was recorded as delivered, by the relay's time.
+    /// When the last delivery was recorded, by the relay's time.
     #[serde(rename = "last_delivered_at")]
     pub last_at: Option<UnixMs>,
 }
@@ -54,7 +54,7 @@ impl DeliveredMessages {
     }
 }
 
-/// The most bytes of an answer that `status` shows. The file of the running relay has room for as many.
+/// The most bytes of an answer that `status` shows. The status file of the running relay has room for this many.
 const LONGEST_ANSWER: usize = 160;
 
 /// Shortens an answer for `status`, and replaces control characters.

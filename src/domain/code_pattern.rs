@@ -5,7 +5,7 @@ use regex::{Captures, Regex, RegexBuilder};
 /// The largest size of a compiled pattern in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// Why a pattern cannot be used. Displays what the pattern is or does.
+/// Why a pattern cannot be used. The displayed text continues a sentence whose subject is the pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCodePattern {
     /// The pattern does not compile. The text says why, in one line.
@@ -27,7 +27,7 @@ impl CodePattern {
     /// [`InvalidCodePattern`] says in one line what is wrong with the pattern.
     pub fn new(pattern: &str) -> Result<Self, InvalidCodePattern> {
         let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
-        // The text of a syntax error shows the pattern in several lines; its last line says what is wrong.
+        // The text of a syntax error shows the pattern in several lines; the last line of the text says what is wrong.
         let pattern = built.map_err(|error| {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
@@ -36,13 +36,13 @@ impl CodePattern {
         if pattern.is_match("") { Err(InvalidCodePattern::MatchesNothing) } else { Ok(Self(pattern)) }
     }
 
-    /// Returns the code in a text: the first group of the expression, or the whole match if there is no group. `None` if
-    /// the expression does not match, or if the code would be empty.
+    /// Returns the code in a text: the first group of the expression, or the whole match if there is no group. Returns
+    /// `None` if the expression does not match, or if the code would be empty.
     pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
         code_of(&self.0.captures(text)?)
     }
 
-    /// Returns every code in a text, as [`CodePattern::find`] returns the first one.
+    /// Returns every code in a text. ([`CodePattern::find`] returns the first one.)
     pub fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
         self.0.captures_iter(text).filter_map(|found| code_of(&found))
     }

@@ -1,4 +1,4 @@
-//! Coverage: the state on disk that says which part of the feed has been read.
+//! Coverage: the records of the state that show which rows of the feed were read.
 //!
 //! The rules that change this state are in `ingest::coverage`. The store only loads coverage and carries out the
 //! [`StoreOp`](super::StoreOp)s of each page.
@@ -12,34 +12,34 @@ use super::{Seq, UnixMs};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub String);
 
-/// How far the feed has been read.
+/// Which part of the feed was read.
 ///
 /// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
 ///
 /// - Every row with `W <= time <= F` that appeared no later than `L` after its time is in one of three places: in the
-///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - L - m`. If the
-///   rows' clock is behind the server's, the floor is lower by that lag: see [`Lags`].
-/// - `F`, `W` and `A` only rise. `F` never passes the server's present time, by its `Date` or by when rows were
-///   ingested.
-/// - `W <= A - L - m` once a sweep was completed, and `W` is at most the floor of each open walk.
+///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - lag - L - m`.
+///   The lag is how far the rows' clock is behind the API's clock ([`Lags`]).
+/// - `F`, `W` and `A` only rise. `F` never passes the API's present time, by the `Date` of its answers or by the
+///   `ingestedAt` of rows.
+/// - After the first completed sweep, `W <= A - L - m`. `W` is never later than the floor of an open walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// The frontier, the watermark and the other scalars.
+    /// The frontier, the watermark and the other single values.
     pub marks: Marks,
     /// Open walks, oldest first.
     pub walks: Vec<Walk>,
-    /// How far the rows' clock is behind or ahead of the server's clock.
+    /// How far the rows' clock is behind or ahead of the API's clock.
     pub lags: Lags,
 }
 
-/// The scalars of [`Coverage`].
+/// The single values of [`Coverage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
     /// `F`, the frontier: rows up to this time were read, or lie in an open gap.
     pub frontier: UnixMs,
-    /// `W`, the watermark: rows below this time are never news. [`UnixMs::MIN`]: there is no watermark.
+    /// `W`, the watermark: rows below this time are never news. [`UnixMs::MIN`] means that there is no watermark.
     pub watermark: UnixMs,
-    /// `A`, the anchor: the server's time when the last completed sweep was opened.
+    /// `A`, the anchor: the API's time when the last completed sweep was opened.
     pub anchor: UnixMs,
     /// `S0`: rows ingested at this time or earlier were in the list before the first run.
     pub start_instant: UnixMs,
@@ -49,16 +49,16 @@ pub struct Marks {
     pub next_walk: WalkId,
 }
 
-/// How far the clock that dates the rows is behind the server's clock, in milliseconds.
+/// How far the clock that dates the rows is behind the API's clock, in milliseconds.
 ///
 /// `Date` and the times of rows come from different clocks of the API. Either may be wrong, even by a time zone. The
 /// median of many rows shows the difference, even if single rows came late or have a wrong date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
-    /// For each new row at the head of the feed: how far its time was behind the server's clock. The newest row is
-    /// last. 0: the row's time was right. Less than 0: the row's time was ahead of the server's clock.
+    /// For each new row at the head of the feed: how far its time was behind the API's clock, the newest row last. 0
+    /// means that the row's time was right, and a negative number that the row's time was ahead of the API's clock.
     seen: Vec<i64>,
-    /// How far the rows' clock was behind the server's when the anchor was set.
+    /// How far the rows' clock was behind the API's when the anchor was set.
     anchor: i64,
 }
 
@@ -80,7 +80,7 @@ impl Lags {
         &self.seen
     }
 
-    /// How far the rows' clock was behind the server's when the anchor was set.
+    /// How far the rows' clock was behind the API's when the anchor was set.
     pub fn anchor(&self) -> i64 {
         self.anchor
     }
@@ -97,8 +97,8 @@ impl Lags {
         self.seen.drain(..spare);
     }
 
-    /// How far the rows' clock is behind: the median of all remembered rows or of the newest few, whichever is greater.
-    /// `None`: no new row has come yet.
+    /// How far the rows' clock is behind: the median of all remembered rows, or of the newest few, whichever is
+    /// greater. `None` if no new row has come yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))
@@ -110,7 +110,7 @@ impl Lags {
     }
 }
 
-/// The median; of the two in the middle the greater.
+/// Returns the median: of two middle values the greater.
 fn middle(lags: &[i64]) -> Option<i64> {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();
@@ -136,25 +136,26 @@ pub struct Walk {
     pub id: WalkId,
     /// The walk's purpose.
     pub kind: WalkKind,
-    /// The cursor of the next page; `None`: the walk begins at the head of the feed.
+    /// The cursor of the next page; `None` if the next page is the head page.
     pub cursor: Option<Cursor>,
-    /// The cursors before the next page's, newest last, at most [`Walk::TRAIL`].
+    /// The last cursors before `cursor`, newest last, at most [`Walk::TRAIL`].
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
-    /// Meeting a row that was stored before this sequence number helps to prove that the walk has arrived.
+    /// The sequence number that the next stored row had when the walk was opened. A row with a lower number was stored
+    /// before, and helps to prove that the walk has arrived.
     pub opened_seq: Seq,
-    /// Once complete, the walk has covered all rows that were in the list at this server time: the time when the walk
-    /// was opened, or a little earlier.
+    /// A time by the API's clock: when the walk is complete, it has covered all rows that were in the list at this
+    /// time. This is the time at which the walk was opened, or a little earlier.
     pub opened_at: UnixMs,
     /// The oldest time that was read. The unread part is `floor..=lowest`.
     pub lowest: UnixMs,
-    /// The failures since the walk last got deeper.
+    /// The failures since the walk last read an older row.
     pub progress: WalkProgress,
 }
 
 impl Walk {
-    /// How many cursors before the next page's a walk remembers.
+    /// How many earlier cursors a walk remembers.
     pub const TRAIL: usize = 3;
 
     /// Whether `time` lies in the unread part.
@@ -167,8 +168,8 @@ impl Walk {
         matches!(self.kind, WalkKind::Gap { streaming: false, .. })
     }
 
-    /// The lowest time that the walk has covered when it ends: the sweep floor of a gap that has one, or the walk's own
-    /// floor.
+    /// The oldest time that the walk has covered when it ends: the sweep floor if the walk is a gap with a sweep floor,
+    /// otherwise the walk's own floor.
     pub fn deepest_floor(&self) -> UnixMs {
         match self.kind {
             WalkKind::Gap { sweep_floor: Some(floor), .. } => floor,
@@ -189,20 +190,20 @@ pub enum WalkKind {
     },
     /// Reads the lookback once more, for rows that came late.
     Sweep,
-    /// Reads the rows that were there before the first run. They are stored as known and not delivered.
+    /// Reads the rows that were in the feed before the first run. These rows are stored as known and not delivered.
     Seed,
 }
 
-/// The failures of a walk. All zero: there are none.
+/// The failures of a walk. If all fields are zero, there was no failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkProgress {
-    /// Pages in a row that did not lead on.
+    /// How many requests in a row brought the walk no further.
     pub failures: u32,
-    /// Empty answers to a cursor since the walk last got deeper.
+    /// Empty answers to a cursor since the walk last read an older row.
     pub empty_answers: u32,
-    /// How often the walk began again at the head since it last got deeper.
+    /// How often the walk began again at the head since it last read an older row.
     pub restarts: u32,
-    /// Local time of the first of `failures`.
+    /// The relay's time of the first of these `failures`.
     pub since: Option<UnixMs>,
 }
 
@@ -213,13 +214,14 @@ pub struct WalkProgress {
 pub enum RowStanding {
     /// News: to be delivered.
     News,
-    /// The row was there before the first run: known, not delivered.
+    /// The row was in the feed before the first run: known, not delivered.
     Seed,
-    /// The row is unknown, but below the watermark: counted and kept for a replay, not delivered by itself.
+    /// The row came below the watermark: counted and kept for a replay, and not delivered unless an operator asks for
+    /// it.
     BelowWatermark,
-    /// The row has no id, or is no valid JSON: kept as it came, not delivered.
+    /// The row has no id, or is not valid JSON: kept as it came, not delivered.
     Unreadable,
-    /// No row of the feed, but an event of a number that the relay has made: for sinks that ask for events.
+    /// Not a row of the feed, but an event about a number that the relay has made, for sinks that ask for events.
     Event,
 }
 
@@ -229,7 +231,7 @@ impl RowStanding {
         self.into()
     }
 
-    /// The standing for a word of the store, which allows no other words.
+    /// The standing for a word of the store. The store allows no other words.
     pub fn from_word(word: &str) -> Self {
         word.parse().unwrap_or(Self::News)
     }
@@ -242,7 +244,7 @@ impl RowStanding {
 pub enum Anomaly {
     /// A row has no id that is a string.
     UnreadableRow,
-    /// A row is no valid JSON.
+    /// A row is not valid JSON.
     SpoiledRow,
     /// A row appeared after ids of its time may have been forgotten.
     BelowWatermark,
@@ -256,7 +258,7 @@ pub enum Anomaly {
     UnreadablePage,
     /// A walk began again at the head.
     Restarted,
-    /// A walk made no progress for so long that it released what it held.
+    /// A walk made no progress for so long that it released the rows that it held.
     Stalled,
 }
 

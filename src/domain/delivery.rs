@@ -1,4 +1,4 @@
-//! The fate of one message at one sink: its lane, how an attempt ended, pauses and dead letters.
+//! The values of a delivery: its lane, how an attempt ended, and why a message is a dead letter. Why a sink is paused.
 
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};
@@ -14,7 +14,7 @@ pub enum DeliveryClass {
     Backfill,
 }
 
-/// How one attempt ended, which decides what happens next.
+/// The result of one attempt. It decides what happens to the delivery next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The receiver has the message.
@@ -31,7 +31,7 @@ pub enum Outcome {
         /// The failure in words for people, without any secret or message text.
         answer: String,
     },
-    /// The message is a dead letter: kept and listed, not tried again by itself.
+    /// The message is a dead letter: kept and listed, and tried again only if an operator asks for that.
     Dead {
         /// Why the message was given up.
         reason: DeadReason,
@@ -42,7 +42,7 @@ pub enum Outcome {
     },
 }
 
-/// How a sink uses details of the number that received a message, beyond those in the message itself.
+/// How a sink uses the details of the number that received a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NumberUse {
     /// The sink shows no details.
@@ -61,9 +61,9 @@ pub enum NumberUse {
 pub enum PauseReason {
     /// An operator paused the sink.
     Operator,
-    /// The receiver answered 410: it wants nothing more.
+    /// The receiver answered 410: it wants no more messages.
     Gone,
-    /// The reader of the output is gone. The next start has another output.
+    /// Nobody reads the standard output any more. The next start has another output.
     Closed,
     /// The configuration says `enabled = false`.
     Disabled,
@@ -78,7 +78,7 @@ impl PauseReason {
         self.into()
     }
 
-    /// The reason for a word of the store, which allows no other words.
+    /// The reason for a word of the store. The store allows no other words.
     pub fn from_word(word: &str) -> Self {
         word.parse().unwrap_or(Self::Operator)
     }

@@ -19,7 +19,7 @@ impl Invocation {
     }
 }
 
-/// The program without flags.
+/// The default is the program without flags.
 impl Default for Invocation {
     fn default() -> Self {
         Self::new(None, None)

@@ -1,7 +1,8 @@
-//! How an event of a number is told from a message: ingest makes events in the shape of messages (`ingest/events.rs`).
+//! Distinguishes an event about a number from a message. Ingest makes events in the form of messages
+//! (`ingest/events.rs`).
 
-/// Whether a JSON object is an event of a number: its `type` begins with `number.`, and its `data` is an object. `data` is
-/// JSON text.
+/// Whether a JSON object is an event about a number: its `type` (`kind`) begins with `number.`, and its `data` (as JSON
+/// text) is an object.
 pub fn is_number_event(kind: &str, data: &str) -> bool {
     kind.starts_with("number.") && data.starts_with('{')
 }

@@ -7,34 +7,35 @@ use super::{Cursor, UnixMs};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub i64);
 
-/// A message as the API listed it. The relay reads only the fields that place the row in the feed; sinks get `raw`.
+/// A message as the API listed it. The relay reads only the fields that show the row's place in the feed; sinks get
+/// `raw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The API's id. For a row without a string id, or that is no JSON: `unreadable:` and a hash of the row.
+    /// The API's id. If the row has no id that is a string, or is not valid JSON: `unreadable:` and a hash.
     pub id: String,
-    /// True for a row that has an id and is JSON. Any other row is set aside and never delivered.
+    /// True for a row that has an id and is valid JSON. Any other row is set aside and never delivered.
     pub readable: bool,
-    /// Details of a row that is no JSON. Such a row is not readable.
+    /// Details of a row that is not valid JSON. Such a row is not readable.
     pub spoiled: Option<Box<SpoiledRow>>,
-    /// `receivedAt`. A row without a readable one gets the time of its neighbour.
+    /// `receivedAt`. A row without a readable `receivedAt` gets the time of its neighbour.
     pub time: UnixMs,
     /// `ingestedAt`; `None` if it is not readable.
     pub ingested: Option<UnixMs>,
-    /// `numberId`; `None` if there is none.
+    /// `numberId`; `None` if the row has no `numberId`.
     pub number: Option<String>,
     /// The JSON text of the row, byte for byte. For a spoiled row: the bytes that came, with `\xNN` for each byte that
-    /// is no UTF-8.
+    /// is not UTF-8.
     pub raw: Box<str>,
 }
 
-/// A row that is no JSON.
+/// A row that is not valid JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoiledRow {
     /// The API's id; `None` if it cannot be read.
     pub id: Option<String>,
     /// The row's place on its page, counted from 1.
     pub place: usize,
-    /// The error, without a quote from the row.
+    /// The mistake in the row, without a quote from the row.
     pub wrong: String,
 }
 

@@ -1,13 +1,13 @@
-//! Text from outside, as it may be shown: on a terminal, in a log, in a line of a protocol.
+//! Makes text from outside safe to show: on a terminal, in a log, in a line of a protocol.
 //!
-//! Whoever sends a message, an answer or a header can write what they like into it: line breaks that begin a line of
-//! their own, escapes that clear or rename a terminal, signs that turn the direction of what follows. None of these may
-//! leave as they came.
+//! The sender of a message, an answer or a header can write anything into it: line breaks that begin a new line,
+//! escapes that clear or rename a terminal, characters that turn the direction of the text behind them. All of these
+//! are escaped.
 
 use std::fmt::{self, Display, Write};
 
-/// Shows a value with every character escaped that could act on a terminal or break out of its line, as JSON escapes
-/// it: `\n`, `\u001b`, `\u202e`. JSON stays the same JSON, because in valid JSON such characters only stand within
+/// Shows a value. Every character that could act on a terminal or break out of its line is escaped, as JSON would
+/// escape it: `\n`, `\u001b`, `\u202e`. JSON stays the same JSON, because in valid JSON such characters occur only in
 /// strings.
 ///
 /// ```

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use super::UnixMs;
 
-/// `poll.start`: which messages that were there before the first run are relayed.
+/// `poll.start`: which of the messages from before the first run are relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// None of them.
+    /// No messages from before the first run.
     Now,
-    /// All of them.
+    /// All messages.
     Beginning,
     /// Messages received at this instant or later.
     At(UnixMs),
-    /// Messages received this long before the first page, or later. Resolved once, by the server's time.
+    /// Messages received this long before the first page, or later. The first page and the API's time decide the
+    /// instant, once.
     Back(Duration),
 }
 

@@ -1,5 +1,5 @@
-//! What a poll writes to the store: the changes of one page. The rules of coverage make them (`ingest/coverage`), the
-//! poller commits them (`ingest/poller/commit.rs`), and the store carries them out in one transaction
+//! The changes that follow from one page. The rules of coverage make them (`ingest/coverage`), the poller commits them
+//! (`ingest/poller/commit.rs`), and the store carries them out in one transaction
 //! (`store/sqlite/transactions/coverage.rs`).
 
 use super::{Anomaly, DeliveryClass, Lags, Marks, Row, RowStanding, Seq, Walk, WalkId};
@@ -45,9 +45,9 @@ pub enum StoreOp {
     PutWalk(Box<Walk>),
     /// Remove a walk that has ended.
     RemoveWalk(WalkId),
-    /// Store the scalars of coverage.
+    /// Store the single values of coverage.
     Advance(Marks),
-    /// Store how far the rows' clock is behind or ahead of the server's clock.
+    /// Store how far the rows' clock is behind or ahead of the API's clock.
     PutLags(Lags),
     /// Count an anomaly.
     Count(Anomaly),

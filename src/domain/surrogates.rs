@@ -1,7 +1,7 @@
-//! Repairs half characters. `\ud83d` without its other half is valid in JSON, but cannot be part of a text in most
-//! languages, such as Rust.
+//! Repairs half characters. An escape such as `\ud83d` is half of a character. Without the other half it is valid in
+//! JSON, but cannot be part of a text in most languages, such as Rust.
 
-/// Returns the JSON text with U+FFFD in the place of each half character. Everything else stays as it is spelled.
+/// Returns the JSON text with U+FFFD in the place of each half character. The rest of the text stays as it is.
 pub fn mended(json: &str) -> String {
     let mut whole = String::with_capacity(json.len());
     let mut rest = json;

@@ -8,16 +8,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// The feed's times have millisecond precision. Finer times are rounded down. This can only give two rows the same
-/// time, which the coverage rules allow. Arithmetic saturates, so [`UnixMs::MIN`] and [`UnixMs::MAX`] serve as "no
-/// bound".
+/// The feed's times have millisecond precision. Finer times are rounded down. Rounding can give two rows the same time,
+/// but no more than that; the rules of coverage allow this. Arithmetic saturates, so [`UnixMs::MIN`] and
+/// [`UnixMs::MAX`] serve as "no bound".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);
 
 impl UnixMs {
-    /// Before every row: "no watermark".
+    /// The earliest instant, before every row.
     pub const MIN: Self = Self(i64::MIN);
-    /// After every row.
+    /// The latest instant, after every row.
     pub const MAX: Self = Self(i64::MAX);
 
     /// Reads an RFC 3339 (ISO 8601) instant such as `2026-06-15T12:00:00.000Z`; an offset is required.
@@ -50,7 +50,7 @@ pub fn whole_ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// RFC 3339 with milliseconds; the two bounds and instants beyond year 9999 print as words.
+/// Shows RFC 3339 with milliseconds; the two bounds and instants beyond the year 9999 are shown as words.
 impl fmt::Display for UnixMs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
@@ -61,14 +61,14 @@ impl fmt::Display for UnixMs {
     }
 }
 
-/// As text, as it is displayed.
+/// Serializes the instant as the displayed text.
 impl Serialize for UnixMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Reads what [`UnixMs`] serializes to.
+/// Reads the text to which [`UnixMs`] serializes.
 impl<'de> Deserialize<'de> for UnixMs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

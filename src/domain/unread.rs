@@ -1,4 +1,4 @@
-//! How many rows a walk still has to read: an estimate, for people.
+//! An estimate of how many rows a walk still has to read, for people.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{UnixMs, Walk, WalkKind};
 pub struct Unread {
     /// How many rows were read last, just above the place that the walk has reached.
     pub sample_rows: u64,
-    /// The time between the newest and the oldest of them, in milliseconds.
+    /// The time between the newest and the oldest of these rows, in milliseconds.
     pub sample_ms: u64,
     /// How many stored rows the walk will read once more.
     pub known: u64,
@@ -23,12 +23,13 @@ impl Unread {
     /// Returns how many rows a walk still has to read; `None` if no estimate is possible.
     ///
     /// A sweep reads known rows, whose number is counted. For a gap, the estimate assumes that the unread rows are as
-    /// dense as the rows that were read last. This is right for even traffic, and becomes right on the way for other
-    /// traffic. The estimate never exceeds the number of unknown rows that the API's `total` allows. For a gap that
-    /// goes down to the feed's end, the estimate is that number itself.
+    /// dense as the rows that were read last. This is right if messages come evenly. If not, the estimate gets better
+    /// while the gap is read. The estimate never exceeds the number of unknown rows that the API's `total` allows. For
+    /// a gap that goes down to the feed's end, the estimate is this number itself.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
-        // If the rest is 0, some stored rows have left the feed, so the rest says nothing, and only the total is a bound.
+        // If the rest is 0, some stored rows have left the feed. Then the rest shows nothing, and only the total is a
+        // bound.
         let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),
@@ -42,7 +43,7 @@ impl Unread {
     }
 
     fn by_density(&self, span: Duration) -> Option<u64> {
-        // Fewer rows, or rows of one time, say nothing about the density.
+        // Fewer than 5 rows, or rows with one and the same time, do not show how dense rows are.
         if self.sample_rows < 5 || self.sample_ms == 0 {
             return None;
         }

@@ -1,11 +1,12 @@
-//! Opens files of the state, of the log and of sinks, so that no other user decides what they are.
+//! Opens files of the state, of the log and of sinks, in such a way that no other user can put another file in their
+//! place.
 //!
-//! The directories belong to the user of the service, and root runs commands on them. Therefore:
+//! The directories belong to the user of the service, but root may run commands on them. Therefore:
 //!
-//! - A file is opened only if it is a regular file and no symbolic link. The directory itself may be a link: systemd
+//! - A file is opened only if it is a regular file and not a symbolic link. The directory itself may be a link: systemd
 //!   makes one for a service with `DynamicUser`.
-//! - A file that root makes is given to the owner of the directory, who could not use it otherwise. SQLite does the
-//!   same for its journal.
+//! - A file that root makes is given to the owner of the directory. Otherwise the owner could not use the file. SQLite
+//!   does the same for its journal.
 
 mod patient_write;
 
@@ -22,16 +23,16 @@ pub use patient_write::write_rest;
 /// Opens a file to read it.
 ///
 /// # Errors
-/// The errors of the file system, and one for a link or anything that is no regular file.
+/// The errors of the file system, and an error for a link or anything else that is not a regular file.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), path)
 }
 
-/// Opens a file of the configuration to read it. The file may be a symbolic link, as Kubernetes makes them. Opening
-/// never waits: a named pipe or a device is refused.
+/// Opens a file of the configuration to read it. The file may be a symbolic link, because Kubernetes uses links for
+/// such files. Opening never waits: a named pipe or a device is refused.
 ///
 /// # Errors
-/// The errors of the file system, and one for anything that is neither a regular file nor a directory.
+/// The errors of the file system, and an error for anything that is neither a regular file nor a directory.
 pub fn open_configured(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     regular(file, "it is a pipe or a device, and the relay reads it again at each reload: a regular file is needed")
@@ -68,17 +69,18 @@ pub fn open_or_make(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Makes a file (mode 0600) that is not there yet.
+/// Makes a file (mode 0600). No file with this name may exist.
 ///
 /// # Errors
-/// The errors of the file system. Anything with that name is an error, even a link that leads nowhere.
+/// The errors of the file system. If there is anything with this name, even a link that leads nowhere, this is an
+/// error.
 pub fn make(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     give_to_owner_of_directory(&file, path);
     Ok(file)
 }
 
-/// Opens a file to append to it, and makes it with these permissions if it is missing. A file that is there keeps its
+/// Opens a file to append to it, and makes it with these permissions if it is missing. An existing file keeps its
 /// permissions. Missing directories are made with mode 0700.
 ///
 /// # Errors
@@ -92,7 +94,7 @@ pub fn make_or_append(path: &Path, mode: u32) -> io::Result<File> {
     make_directories(path.parent().unwrap_or(Path::new("")))?;
     match OpenOptions::new().append(true).create_new(true).mode(mode).open(path) {
         Ok(file) => {
-            // The process's umask may have taken permissions away.
+            // The process's umask may have removed permissions.
             file.set_permissions(Permissions::from_mode(mode))?;
             give_to_owner_of_directory(&file, path);
             Ok(file)
@@ -103,7 +105,7 @@ pub fn make_or_append(path: &Path, mode: u32) -> io::Result<File> {
     }
 }
 
-/// Makes the missing directories of a path with mode 0700, so that they outlive a power cut.
+/// Makes the missing directories of a path with mode 0700, in such a way that they survive a power cut.
 fn make_directories(path: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
@@ -122,7 +124,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a file (mode 0600), instead of one that an earlier process may have left half done.
+/// Makes a file (mode 0600). If an earlier process has left a file with this name, it is removed first.
 ///
 /// # Errors
 /// The errors of the file system.
@@ -152,8 +154,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The path with all links on the way to the directory resolved. It is for libraries that open files by name and have
-/// an option not to follow links.
+/// Returns the path with all links above the file resolved. This is for libraries that open files by name and have an
+/// option to refuse links.
 ///
 /// # Errors
 /// The errors of the file system, if the directory is missing.
@@ -163,7 +165,7 @@ pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
     Ok(dir.canonicalize()?.join(name))
 }
 
-/// Whether `path` leads to this very file.
+/// Whether `path` leads to the same file as `file`.
 ///
 /// # Errors
 /// The errors of the file system, if that cannot be found out.
@@ -186,14 +188,14 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     regular(file, "it is not a regular file")
 }
 
-/// Refuses anything that is neither a regular file nor a directory, for this reason. Reading a directory fails with words of
-/// its own.
+/// Refuses anything that is neither a regular file nor a directory, with the error text `refusal`. A directory need not
+/// be refused here: reading it fails with a clear error.
 fn regular(file: File, refusal: &'static str) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other(refusal)) }
 }
 
-/// Gives the file to the owner of the directory. If that is not allowed, the file stays as it is, and its maker can go
+/// Gives the file to the owner of the directory. If this is not allowed, the file stays as it is, and the caller can go
 /// on.
 fn give_to_owner_of_directory(file: &File, path: &Path) {
     if !rustix::process::geteuid().is_root() {

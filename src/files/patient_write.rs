@@ -1,19 +1,20 @@
-//! Writes to a stream, however long it takes.
+//! Writes to a stream, however long this takes.
 
 use std::io::{self, ErrorKind, Write};
 use std::thread;
 use std::time::Duration;
 
-/// The first and the longest pause while a stream takes nothing.
+/// The first and the longest pause while a stream takes no bytes.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Writes the rest of `bytes`, of which the first `written` have left before, and keeps `written` up to date. It blocks
-/// until the stream has taken everything, even if another process that shares the stream has made it non-blocking.
+/// Writes the rest of `bytes`, whose first `written` bytes were written before, and keeps `written` up to date. The
+/// function blocks until the stream has taken all bytes, even if another process that shares the stream has made it
+/// non-blocking.
 ///
 /// # Errors
-/// The errors of the stream; `written` says how many bytes have left. A stream that takes no bytes at all is
-/// [`ErrorKind::WriteZero`].
+/// The errors of the stream. `written` then says how many bytes were written. If the stream takes no bytes at all, the
+/// error is [`ErrorKind::WriteZero`].
 pub fn write_rest(stream: &mut impl Write, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut pause = FIRST_PAUSE;
     while *written < bytes.len() {
@@ -40,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that answers each write with the next of `answers`, and takes everything afterwards.
+    /// A stream that answers each write with the next of `answers`. After the last answer it takes all bytes.
     struct Stream {
         answers: VecDeque<Result<usize, ErrorKind>>,
         taken: Vec<u8>,

@@ -15,8 +15,8 @@ pub(super) static FORMAT: Known = Known {
     write: |message| write(&message.raw, &message.context.account),
 };
 
-/// Makes the event of a message. The event's data is the API's object exactly as it came. Source and id together name
-/// the message, and are the same at every attempt.
+/// Makes the event of a message. The event's data is the API's object exactly as it came. Source and id together
+/// identify the message, and are the same at every attempt.
 fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
     let kind = event_type(&message).unwrap_or_else(|| "sms.received".to_owned());

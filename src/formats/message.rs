@@ -10,7 +10,7 @@ pub(super) static FORMAT: Known = Known {
     write: |message| message.raw.into_string(),
 };
 
-/// The format of a sink whose configuration names none.
+/// The format of a sink whose configuration names no format.
 impl Default for Format {
     fn default() -> Self {
         Self::Known(&FORMAT, FormatContext::default())

@@ -4,8 +4,8 @@
 //!
 //! - The same message with the same details of its number always makes the same payload, so all attempts have the same
 //!   body.
-//! - A message with strange fields (missing, of another type, with half a character) still makes a payload. Only a
-//!   template may fail, and it says why.
+//! - A message with strange fields (missing, of another type, with half of a surrogate pair) still makes a payload.
+//!   Only a template may fail; its error names the reason.
 //! - A text from a sender never becomes markup, a mention or a line of its own.
 
 mod cloudevents;
@@ -34,7 +34,7 @@ use crate::codes::CodeFinder;
 use crate::domain::NumberUse;
 use crate::template::{Mistake, Template};
 
-/// The built-in formats. A new format needs a file beside this file and a line here.
+/// The built-in formats. A new format needs a file in this folder and an entry in this list.
 static KNOWN: [&Known; 7] = [
     &message::FORMAT,
     &jolt_event::FORMAT,
@@ -48,13 +48,13 @@ static KNOWN: [&Known; 7] = [
 /// The format of a sink: how the payload of a message is made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// A built-in format, and what it is told beside a message.
+    /// A built-in format, and the values that it uses besides the message.
     Known(&'static Known, FormatContext),
     /// The operator's own template.
     Template(Arc<Template>),
 }
 
-/// What a built-in format is told beside a message.
+/// The values that a built-in format uses besides the message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FormatContext {
     /// The account's name.
@@ -81,11 +81,11 @@ struct PayloadInput<'m> {
     /// The message's JSON text as the API sent it.
     raw: Box<str>,
     context: &'m FormatContext,
-    /// The number's row in the API's list of numbers, if it is known.
+    /// The JSON object of the message's number in the API's list of numbers; `None`: it is not known.
     number: Option<&'m str>,
 }
 
-/// Formats are equal if their words are equal, because no two formats have the same word.
+/// Formats are equal if their names are equal, because no two formats have the same name.
 impl PartialEq for Known {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -140,8 +140,8 @@ impl Format {
         }
     }
 
-    /// Makes the payload for a message, from the message's JSON text as the API sent it, and from the row of the
-    /// message's number in the API's list of numbers, if that row is known.
+    /// Makes the payload for a message. `raw` is the message's JSON text as the API sent it. `number` is the JSON
+    /// object of the message's number in the API's list of numbers, if it is known.
     ///
     /// # Errors
     /// [`Unrenderable`], from templates only.

@@ -66,8 +66,8 @@ fn names() -> Vec<(&'static str, Option<&'static Known>)> {
 }
 
 impl Settings {
-    /// Returns the format; `None` if the keys have an error. `payload_use`: how the sink uses its
-    /// payloads. `codes` finds the codes of messages.
+    /// Returns the format; `None` if the keys have an error. `payload_use`: how the sink uses its payloads. `codes`
+    /// finds the codes of messages.
     pub fn resolve(
         self,
         at: &mut Reader<'_>,

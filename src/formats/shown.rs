@@ -35,8 +35,8 @@ impl ShownMessage {
     }
 }
 
-/// Escapes a text piece by piece until the sizes of the pieces, by `size`, use up `room`. If the text does not fit, the
-/// result ends with `…`. No piece is cut into parts.
+/// Escapes a text piece by piece, as long as the pieces fit into `room`. `size` returns the size of a piece. If the
+/// text does not fit, the result ends with `…`. No piece is cut into parts.
 pub(super) fn escaped_within(
     text: &str,
     room: usize,

@@ -1,7 +1,7 @@
 //! The format for Microsoft Teams: an adaptive card for a workflow "when a webhook request is received".
 //!
-//! Each line is a `TextRun` of its own, which Teams shows without regard to markup: no text of a sender becomes a link, a
-//! mention or a picture.
+//! Each line is a `TextRun` of its own, which Teams shows without regard to markup: no text of a sender becomes a link,
+//! a mention or a picture.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use super::shown::{ShownMessage, escaped_within};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// The longest text, in characters, because Teams refuses requests of more than 28 KiB. Longer texts are cut, with `…` at
-/// the end.
+/// The longest text, in characters, because Teams refuses requests of more than 28 KiB. Longer texts are cut, with `…`
+/// at the end.
 const LONGEST: usize = 4_000;
 
 /// At most this many lines get a block of their own, because each block costs room in the request. The last block holds
@@ -40,7 +40,7 @@ fn write(ShownMessage { heading, body }: &ShownMessage) -> String {
     .to_string()
 }
 
-/// A line of text with this weight of its letters.
+/// A line of text in letters of this weight.
 fn line(text: &str, weight: &str) -> Value {
     json!({
         "type": "RichTextBlock",

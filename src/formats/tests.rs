@@ -57,7 +57,8 @@ fn a_line_differs_between_tokens_only() {
     assert_eq!(String::from_utf8(line.body).unwrap(), expected);
 }
 
-/// The payload is that of the vendor's documentation, with the times that the documentation leaves out.
+/// The expected payload is the example of the vendor's documentation, completed by the times that the example leaves
+/// out.
 #[test]
 fn a_jolt_event_is_what_the_vendor_documents() {
     let expected = r#"{"id":"evt_sms_msg_def789","type":"sms.received","createdAt":"2026-01-31T08:00:00.412Z","accountId":"user_xyz789","numberId":"num_abc456","data":{"messageId":"msg_def789","from":"+18005559876","to":"+16505551234","body":"Your verification code is 847291","otp":"847291","receivedAt":"2026-01-31T08:00:00.000Z"}}"#;
@@ -210,8 +211,7 @@ fn long_texts_are_cut_at_what_the_chat_takes() {
     }
 }
 
-/// A table of templates: the purpose of each template, and its output for the documented message or the error with
-/// which the template is refused.
+/// A table of templates: the media type, the template, and its output for the documented message.
 #[test]
 fn templates_and_what_they_make() {
     for (content_type, source, made) in [

@@ -1,4 +1,4 @@
-//! Fuzzes the request budget, with a server that says anything.
+//! Fuzzes the request budget, with an API whose headers may say anything.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
 
-/// Reads headers with any content. Each value that is believed lies within bounds.
+/// Reads headers with any content. Each value that is believed must lie within bounds.
 pub fn rate_headers(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -39,8 +39,8 @@ struct Sent {
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. There are never more requests than the limit in
-/// a window after their answers; there is silence for as long as the server asked; and no wait lasts for ever.
+/// Sends requests, gives answers with any content, and lets time pass. The checks: in a window after their answers
+/// there are never more requests than the limit; silences are as long as the API asked for; and no wait lasts for ever.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
@@ -71,7 +71,7 @@ pub fn budget(bytes: &[u8]) {
                 Permission::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
                     assert!(until <= now + CAP, "a wait without an end");
-                    // The clock moves on, as a timer would let it.
+                    // The time moves to the end of the wait, as with a timer.
                     if bytes.chance(1.0 / 2.0) {
                         now = until;
                     }

@@ -41,12 +41,12 @@ impl<'a> Bytes<'a> {
 
 /// Each choice takes one byte.
 impl Choices for Bytes<'_> {
-    /// `end` is at most 256.
+    /// `end` must be at most 256.
     fn below(&mut self, end: u64) -> u64 {
         u64::from(self.byte()) % end
     }
 
-    /// The probability counts in steps of a 256th.
+    /// The probability is rounded to a multiple of 1/256.
     fn chance(&mut self, probability: f64) -> bool {
         let byte = self.byte();
         byte > 0 && f64::from(byte) <= probability * 256.0

@@ -8,10 +8,10 @@ use super::bytes::Bytes;
 use crate::config::{Overrides, Sources, load, load_state};
 use crate::secret::Environment;
 
-/// Stands in every value that comes from a reference. No output may show it.
+/// Every value that comes from a reference contains this text. No output may show it.
 const MARKER: &str = "hunter2-7f3a";
 
-/// A directory of this process alone; in memory, if there is such a file system.
+/// A directory that only this process uses. It is in memory if the machine has a file system in memory.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -23,8 +23,8 @@ fn folder() -> &'static PathBuf {
     })
 }
 
-/// The input: variables up to an empty line, then the file. The configuration is accepted, or refused in words without
-/// control characters and without any value that came from a reference.
+/// Reads a configuration. The input has variables up to an empty line, then the file. The configuration must be
+/// accepted, or refused in words without control characters and without any value that came from a reference.
 pub fn configuration(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let secret = format!("{}{MARKER}{}", text(bytes.line()), text(bytes.line()));
@@ -42,7 +42,8 @@ pub fn configuration(bytes: &[u8]) {
     loop {
         let line = text(bytes.line());
         let Some((name, value)) = line.split_once('=') else { break };
-        // A value that is written out may be shown, unless it is a secret. Another file would be another test.
+        // A value that is written out may be shown, unless it is a secret, so it must not contain the marker. The file
+        // is always the one of the input.
         if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
             env.insert(name.into(), value.into());
         }
@@ -57,7 +58,7 @@ pub fn configuration(bytes: &[u8]) {
         Ok(config) => {
             assert!(!config.sinks.is_empty() && !config.api.keys.is_empty(), "nothing to relay");
             let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-            // A host may be shown: an operator must see which receiver is meant.
+            // A host may be shown, because an operator must see which receiver is meant.
             let in_host = |url: &str| url.split('/').nth(2).is_some_and(|host| host.contains(MARKER));
             let debugged = format!("{:?} {:?}", config.api.keys, config.sinks);
             assert!(in_host(&secret) || !debugged.contains(MARKER), "{debugged}");

@@ -1,9 +1,9 @@
-//! Functions that take any bytes and panic if a promise is broken. Each one tries a part of the relay that reads what
-//! somebody else wrote.
+//! Functions that take any bytes and panic if a promise is broken. Each function tests a part of the relay that reads
+//! data from outside.
 //!
-//! The fuzz targets of the same names in `fuzz/` call them (`just fuzz`). So do the tests below, with every input in
-//! `fuzz/corpus/` and `fuzz/regressions/`: a fault that a fuzzer once found is found again. The module is compiled for
-//! the fuzz targets and the tests only.
+//! The fuzz targets of the same names in `fuzz/` call these functions (`just fuzz`). The tests below call them with
+//! every input in `fuzz/corpus/` and `fuzz/regressions/`, so that a fault that a fuzzer once found is found again. The
+//! module is compiled for the fuzz targets and the tests only.
 
 mod budget;
 mod bytes;
@@ -23,10 +23,11 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// More inputs make the tree unreadable; `just fuzz-minimise` chooses these.
+    /// The most inputs in the corpus of a target: more would make the repository unreadable. `just fuzz-minimise`
+    /// chooses the inputs that are kept.
     const MOST_INPUTS: usize = 60;
 
-    /// The files in a folder of `fuzz/`; none if it does not exist.
+    /// Returns the files in a folder of `fuzz/`; no files if the folder does not exist.
     fn files(folder: &str) -> Vec<PathBuf> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
         fs::read_dir(path).into_iter().flatten().map(|file| file.unwrap().path()).collect()
@@ -39,7 +40,7 @@ mod tests {
         let regressions = files(&format!("regressions/{target}"));
         for path in corpus.iter().chain(&regressions) {
             let bytes = fs::read(path).unwrap();
-            // The panic says what is wrong; the message here says with which file.
+            // The panic names the fault; the message here names the file.
             let held = std::panic::catch_unwind(|| run(&bytes));
             assert!(held.is_ok(), "broken by {}", path.display());
         }

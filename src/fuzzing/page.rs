@@ -1,4 +1,4 @@
-//! Fuzzes the body of an answer, read as a page.
+//! Fuzzes the reading of a page from the body of an answer.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,9 +10,9 @@ use crate::domain::{More, UnixMs};
 /// The time of rows on a page without any readable time.
 const FALLBACK: UnixMs = UnixMs(1_750_000_000_000);
 
-/// Reads a page with any content. Rows stay the text that came, errors repeat nothing of it, and where another reader
-/// of JSON understands the page, both read the same. A row that is no JSON, put anywhere into a valid page, changes
-/// none of the others.
+/// Reads a page with any content. The checks: each row keeps the text that came; errors repeat nothing of the page; if
+/// another JSON parser can read the page, both read the same. If a row that is not valid JSON is put anywhere into a
+/// valid page, the other rows stay the same.
 pub fn page(body: &[u8]) {
     let read = Page::read(body, 10, FALLBACK);
     assert_eq!(read, Page::read(body, 10, FALLBACK), "read differently the second time");
@@ -37,7 +37,7 @@ pub fn page(body: &[u8]) {
             return;
         }
     };
-    // Bytes that are not read may be no text.
+    // The bytes between the rows may be invalid UTF-8.
     let text = String::from_utf8_lossy(body);
     for row in &page.rows {
         assert!(row.spoiled.is_some() || text.contains(&*row.raw), "a row that did not come: {}", row.raw);
@@ -48,14 +48,14 @@ pub fn page(body: &[u8]) {
     if let More::Cursor(cursor) = &page.more {
         assert!(!cursor.0.is_empty() && cursor.0.len() <= 8192, "a cursor of {} bytes", cursor.0.len());
     }
-    // `serde_json` gives up on deep nesting and on escapes that are no characters.
+    // `serde_json` refuses deep nesting, and escapes that are no characters.
     if let Ok(value) = serde_json::from_slice::<Value>(body) {
         compare(&page, &value);
     }
     put_a_spoiled_row_into(body, &page);
 }
 
-/// Texts that are no JSON, and have the form of a row.
+/// Texts that have the form of a row, but are not valid JSON.
 const SPOILED: [&[u8]; 8] = [
     b"{\"id\":\"x\",\"n\":NaN}",
     b"{\"id\":\"x\",\"n\":[-Infinity]}",
@@ -67,7 +67,7 @@ const SPOILED: [&[u8]; 8] = [
     b"undefined",
 ];
 
-/// The longest page in bytes; longer ones would only take longer.
+/// The longest page in bytes. Longer pages would only take more time.
 const LONGEST: usize = 1 << 16;
 
 fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
@@ -84,7 +84,7 @@ fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
     let (spoiled, place) = (SPOILED[chosen % SPOILED.len()], chosen / SPOILED.len() % rows.len());
     let at = rows[place].get().as_ptr().addr() - body.as_ptr().addr();
     let with = [&body[..at], spoiled, b",", &body[at..]].concat();
-    // The page has one row more, so one row more was asked for.
+    // The page has one row more than before, so the limit is one row higher.
     let read = Page::read(&with, 11, FALLBACK).expect("one spoiled row spoils the page");
     let mut others = read.rows;
     let set_apart = others.remove(place);

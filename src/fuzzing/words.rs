@@ -1,4 +1,4 @@
-//! Fuzzes small readers and writers of text from outside.
+//! Fuzzes small functions that read or write text from outside.
 
 use reqwest::{StatusCode, Url};
 
@@ -10,7 +10,7 @@ use crate::sinks::Attempt;
 use crate::sinks::http::classify::{Head, Statuses, classify};
 use crate::sinks::http::webhook_id::webhook_id;
 
-/// Reads a `Retry-After` and the instant that it counts from. The wait is never longer than the cap.
+/// Reads a `Retry-After` relative to an instant. The wait must never be longer than the cap.
 pub fn retry_after(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -26,8 +26,8 @@ pub fn retry_after(bytes: &[u8]) {
     }
 }
 
-/// Handles a message, an id and a `Location`. The result is one line, one header, and a few words that hide possible
-/// keys.
+/// Handles a message, an id and a `Location`. The results must be one line, one header, and a few words that hide
+/// possible keys.
 pub fn words(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let status = StatusCode::from_u16(300 + u16::from(bytes.byte() % 100)).expect("three digits");
@@ -55,7 +55,8 @@ pub fn words(bytes: &[u8]) {
     };
     let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // A key that the receiver itself wrote into its answer is no leak: the answer would be the same for any address.
+    // If the receiver itself wrote a key into its answer, showing the key is no leak: the answer would be the same for
+    // any address.
     let without = told("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");

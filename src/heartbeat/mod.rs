@@ -1,8 +1,8 @@
 //! Reports to a monitoring service, such as healthchecks.io, that the relay works: a request to a secret URL every
 //! interval. If the requests stop, the monitoring service raises the alarm.
 //!
-//! Invariants: a request is sent only while the API is polled, every sink makes progress, and every loop turns; nothing
-//! waits for the monitoring service; the URL is never logged.
+//! Invariants: a request is sent only while the API is polled, every sink makes progress, and every loop turns. No
+//! other part of the relay waits for the monitoring service. The URL is never logged.
 
 mod settings;
 
@@ -20,10 +20,10 @@ pub use settings::{Options, Settings};
 /// The longest time for one request. The body of the answer is not read.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the relay looks whether it works, while it does not.
+/// While the relay does not work, it checks this often whether it works again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How the client of the monitoring service behaves.
+/// The options of the HTTP client for the monitoring service.
 const CLIENT: ClientOptions =
     ClientOptions { timeout: TIMEOUT, connect_timeout: TIMEOUT, keep_idle: client::KEEP_IDLE, gzip: false };
 
@@ -32,7 +32,7 @@ const CLIENT: ClientOptions =
 pub struct Pinger {
     client: Client,
     options: Options,
-    /// Whether the log says that the monitoring service cannot be reached.
+    /// Whether it was logged that the monitoring service cannot be reached.
     told_failure: bool,
 }
 
@@ -59,7 +59,7 @@ impl Pinger {
         }
     }
 
-    /// Sends one request. The first failure in a row is logged, and the first success after failures.
+    /// Sends one request. Logs the first of several failures in a row, and the first success after failures.
     async fn ping(&mut self) {
         let sent = self.client.get(self.options.url.clone()).send().await;
         let failed = match sent {
@@ -82,7 +82,7 @@ impl Pinger {
     }
 }
 
-/// Whether the relay works: loops turn, the API is polled, and every sink makes progress.
+/// Returns whether the relay works: its loops turn, the API is polled, and every sink makes progress.
 async fn works(status: &StatusSource, progress: &LoopProgress) -> bool {
     if progress.is_stopping() || progress.standstill().is_some() {
         return false;

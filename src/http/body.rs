@@ -1,4 +1,4 @@
-//! Reads the bodies of answers up to a limit, even if a body is longer, or claims to be.
+//! Reads the bodies of answers, but no more than a limit, however long a body is or claims to be.
 
 use std::time::Duration;
 

@@ -23,9 +23,9 @@ pub const USER_AGENT: &str = concat!("joltsms-relay/", env!("CARGO_PKG_VERSION")
 /// The interval of TCP keepalives. With this interval, a peer that vanished is noticed after about a minute.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The time without data from the other side after which it is pinged. In HTTP/2 all requests share one connection, and
-/// a request that is given up does not end the connection. So all requests would fail if the connection is dead.
-/// Therefore the other side is pinged, and must answer in time, which a slow server does, too.
+/// After this time without data, the client pings the other side, which must answer within [`HTTP2_PING_TIMEOUT`]. In
+/// HTTP/2 all requests share one connection, and a request that is given up does not end the connection. So without
+/// pings, all requests on a dead connection would fail. A server that is only slow answers the pings.
 pub(super) const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
 pub(super) const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -45,7 +45,7 @@ const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
 
-/// Adds the headers that every request has, unless the request has others of these names.
+/// Adds the headers that every request has, except headers whose names the request has already.
 pub fn add_headers(headers: &mut HeaderMap) {
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
@@ -59,7 +59,7 @@ pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Resul
     build_with(options, transport, url, |builder| builder)
 }
 
-/// Does the work of [`build`], with a last change of the builder.
+/// Builds a client as [`build`] does, but lets `change` change the builder first.
 pub(super) fn build_with(
     options: &ClientOptions,
     transport: &Transport,
@@ -79,8 +79,8 @@ pub(super) fn build_with(
         .connect_timeout(options.connect_timeout)
         .redirect(Policy::none())
         .referer(false)
-        // By default the library repeats requests that a server refused unprocessed. The budget and the back-off would
-        // not see these repeated requests.
+        // By default the library repeats a request if the server refused it without processing it. The budget and the
+        // back-off would not see these repeated requests.
         .retry(reqwest::retry::never())
         .gzip(options.gzip)
         .dns_resolver(Resolver::new(options.connect_timeout.min(options.timeout)))

@@ -11,7 +11,7 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// How long an idle connection is kept, as for [`KEEP_IDLE`](super::client::KEEP_IDLE).
     pub keep_idle: Duration,
-    /// Whether answers may be compressed. Caps count unpacked bytes.
+    /// Whether answers may be compressed. The limits of bodies count unpacked bytes.
     pub gzip: bool,
 }
 

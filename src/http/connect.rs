@@ -17,8 +17,8 @@ use super::transport::Transport;
 use crate::domain::Finding;
 use crate::time::Clock;
 
-/// Tries the name and the connection of one end of the relay. `subject` names the end, and `section` its section of the
-/// configuration, such as `sinks.crm`.
+/// Tries to resolve the host name of `url`, and to connect to it. `subject` is what the findings call the other side,
+/// and `section` is its section of the configuration, such as `sinks.crm`.
 pub async fn check(
     (subject, section): (&str, &str),
     options: &ClientOptions,
@@ -27,7 +27,7 @@ pub async fn check(
     clock: &Clock,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    // A proxy resolves the name itself.
+    // If there is a proxy, the proxy resolves the name.
     if transport.proxy.address.is_none() {
         let subject = format!("{subject}: name");
         match resolve(url, options.connect_timeout).await {
@@ -66,7 +66,7 @@ pub async fn check(
 /// The most addresses of a name that are shown.
 const ADDRESSES_SHOWN: usize = 3;
 
-/// Returns what an operator does about a connection that fails for the reason `why`.
+/// Returns what an operator should do if the connection fails for the reason `why`.
 fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
     if why.contains("proxy") {
         let variable = proxy_variable.map(|name| format!(", or the variable {name}")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Makes connections with all that reqwest knows of them: names, proxies, TLS, time limits.
+//! Makes connections with reqwest's code for names, proxies, TLS and time limits.
 //!
-//! reqwest does not hand out its connections. But each layer around its connector sees them. The layer of the dialer
-//! takes each new connection out of its request. So the request fails, and its failure carries the connection. In this
-//! way a connection is made by the same code as for a request of the API client.
+//! reqwest does not hand out its connections. But a layer around its connector sees each new connection. The dialer
+//! begins a request, and its layer takes the connection away. So the request fails, and its error carries the
+//! connection to the dialer. In this way a connection is made by the same code as for a request of the API client.
 //!
 //! Invariant: no byte of a request leaves.
 
@@ -47,7 +47,7 @@ pub(super) enum DialError {
     /// The connection could not be made. The error contains no URL.
     #[error("no connection")]
     Failed(#[source] reqwest::Error),
-    /// reqwest used a connection itself.
+    /// The request got an answer, so reqwest used the connection itself.
     #[error("the connection was lost")]
     Lost,
 }

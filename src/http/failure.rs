@@ -35,12 +35,12 @@ pub(super) fn describe_cause(cause: &(dyn Error + 'static)) -> String {
     describe_causes(Some(cause)).unwrap_or_else(|| "the request failed".to_owned())
 }
 
-/// The words for a request whose time was over.
+/// The words for a request that got no answer within its time limit.
 pub(super) fn no_answer(options: &ClientOptions) -> String {
     format!("no answer within {:?}", options.timeout)
 }
 
-/// Describes the chain of causes that begins with `next`; `None` if none of the causes says anything to a reader.
+/// Describes the chain of causes that begins with `next`; `None` if none of the causes has a text that is of use.
 fn describe_causes(mut next: Option<&(dyn Error + 'static)>) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     while let Some(cause) = next {
@@ -115,7 +115,7 @@ fn in_plain_words(jargon: &str) -> Option<String> {
     })
 }
 
-/// Whether the operating system or a ping found that the connection is dead. A dead connection is no time-out of the
+/// Whether the operating system or a ping found that the connection is dead. Such an error is not a time-out of the
 /// client.
 fn is_dead(mut next: Option<&(dyn Error + 'static)>) -> bool {
     while let Some(cause) = next {
@@ -136,7 +136,7 @@ fn innermost(mut error: &io::Error) -> &io::Error {
     error
 }
 
-/// Whether a cause is a layer of the client whose text is of no use to a reader.
+/// Whether a cause is a layer of the client whose text is of no use.
 fn is_wrapping(text: &str) -> bool {
     [
         "client error (",

@@ -1,8 +1,7 @@
 //! The client for receivers: an answer with a status is an answer, whatever else is wrong with its head.
 //!
-//! Requests go through hyper's own client over connections of the `Dialer`, because reqwest lets nobody see the bytes of
-//! an answer before its parser does. Each connection mends the heads that the parser would refuse
-//! (`lenient_head.rs`).
+//! Requests go through hyper's own client over connections of the `Dialer`, because reqwest gives the bytes of an
+//! answer only to its own parser. Each connection mends the heads that the parser would refuse (`lenient_head.rs`).
 
 use std::error::Error;
 use std::pin::Pin;
@@ -30,10 +29,10 @@ use super::transport::Transport;
 #[derive(Clone, Debug)]
 pub struct LenientClient {
     client: legacy::Client<LenientConnector, Body>,
-    /// Makes requests, and sends none.
+    /// Builds the requests, but sends none of them.
     builder: reqwest::Client,
     timeout: Duration,
-    /// The user and the password for a proxy that gets whole requests.
+    /// The user and the password for a proxy that reads the requests itself.
     proxy_authorization: Option<HeaderValue>,
 }
 
@@ -52,8 +51,8 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Describes the error as [`failure::describe`] does, for a request through `proxy`. If there was no connection, the
-    /// words name the proxy.
+    /// Describes the error as [`failure::describe`] does, for a request through `proxy`. If there was no connection,
+    /// the words name the proxy.
     pub fn describe(&self, proxy: &Proxy, options: &ClientOptions) -> String {
         let cause = match self {
             Self::TimedOut => return failure::no_answer(options),
@@ -69,7 +68,7 @@ impl RequestError {
 
 impl LenientClient {
     /// Makes a client for requests to `url` over `transport`. The client sends each request once and follows no
-    /// redirects. Bodies are passed as they came, so the client asks for none that is compressed.
+    /// redirects. The client does not unpack bodies, so it does not ask for compressed bodies.
     ///
     /// # Errors
     /// [`ClientBuildError`] if TLS is needed and cannot be set up.
@@ -96,7 +95,7 @@ impl LenientClient {
         })
     }
 
-    /// Begins a request to `url`, without the headers that [`client::add_headers`] adds.
+    /// Begins a request to `url`. [`Self::execute`] adds the headers that every request has.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.builder.request(method, url)
     }

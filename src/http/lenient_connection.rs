@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - Only heads are touched, and only in HTTP/1: each one that follows a whole request of this connection. Bodies, bytes
-//!   that no request asked for, and HTTP/2 pass as they are.
+//! - Only the heads of answers in HTTP/1 are mended. A head is the head of an answer if a request was sent before it on
+//!   this connection. Bodies, bytes that no request asked for, and HTTP/2 pass as they are.
 //! - The bytes that pass do not depend on how the network cuts them into pieces.
 
 use std::io::{self, IoSlice};
@@ -42,7 +42,7 @@ struct Answers {
     unfinished: Vec<u8>,
     /// Bytes for the HTTP library. They come before all bytes that are still to be read.
     ready: Vec<u8>,
-    /// Whether a head was mended whose body may end with the connection only.
+    /// Whether a head was mended. Its body may end only with the connection.
     is_last: bool,
     /// Whether the other side was told that no further request comes.
     is_half_closed: bool,
@@ -157,8 +157,9 @@ impl<C: Read + Write + Unpin> Read for LenientConnection<C> {
                 return Poll::Ready(Ok(()));
             }
             if answers.is_last && !answers.is_half_closed && answers.request == RequestProgress::Complete {
-                // Most servers end the connection then, so that the end of the body is known at once. If the connection
-                // cannot be closed, the next read fails with the reason.
+                // The relay tells the server that no further request comes. Most servers then end the connection, so
+                // that the end of the body is known at once. If telling the server fails, the next read fails with the
+                // reason.
                 drop(ready!(Pin::new(&mut *connection).poll_shutdown(context)));
                 answers.is_half_closed = true;
             }

@@ -1,7 +1,7 @@
 //! Mends heads of answers that the HTTP library refuses although their status can be read.
 //!
-//! A receiver whose answer has a status has decided about the message, whatever else is wrong with the answer. The HTTP
-//! library refuses some heads whole. [`mend`] rewrites exactly these:
+//! A receiver whose answer has a status has decided about the message, whatever else is wrong with the answer. But the
+//! HTTP library refuses a whole answer because of one of these mistakes in its head. [`mend`] mends exactly these:
 //!
 //! | in the head | in the mended head |
 //! |---|---|
@@ -9,17 +9,17 @@
 //! | NUL or a bare carriage return in the value of a header | a space |
 //! | NUL or a bare carriage return in the name of a header | the line is left out |
 //! | a control character in the reason | a space |
-//! | several spaces before the status, or something else than a space behind it | one space |
+//! | several spaces before the status, or a character other than a space behind it | one space |
 //! | `http/1.1` in small letters | `HTTP/1.1` |
 //! | HTTP/1.0 with a Transfer-Encoding | HTTP/1.1 |
 //!
-//! Invariants: every other head stays as it is, byte for byte. A mended head has a `connection: close`, because the place
-//! where the body ends is a guess; so no byte of this answer can become part of the next one. Lengths that contradict each
-//! other, and lengths that are no number, are not mended.
+//! Invariants: every other head stays as it is, byte for byte. A mended head has a `connection: close`, because the
+//! place where its body ends is a guess. So no byte of this answer can become part of the next answer. Lengths that
+//! contradict each other, and lengths that are no number, are not mended.
 
 use super::client_options::LARGEST_HEAD;
 
-/// The end of a head, and the head as the HTTP library gets it.
+/// The result of reading a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadHead {
     /// The bytes may be the beginning of a head.
@@ -33,7 +33,7 @@ pub(super) enum ReadHead {
         /// Whether another head follows, because the head only announces the answer (a status from 100 to 199).
         is_interim: bool,
     },
-    /// The bytes are no head that could be mended.
+    /// The bytes are not a head that could be mended. The HTTP library gets them as they are.
     Other,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn read_head(bytes: &[u8]) -> ReadHead {
         }
     }
     let mended = mend(&status_line, &rest[..first_end], &rest[first_end..end]).map(|head| [leading, &head].concat());
-    // A 101 ends the conversation in HTTP, so no further head follows.
+    // After a 101 the connection does not carry HTTP any more, so no further head follows.
     ReadHead::Head {
         length: blank + end,
         mended,
@@ -68,7 +68,7 @@ pub(super) fn read_head(bytes: &[u8]) -> ReadHead {
     }
 }
 
-/// Mends a head of a status line, and of headers with the last blank line; `None`: the head stays as it is.
+/// Mends a head. `headers` are the headers with the blank line at their end. `None`: the head stays as it is.
 fn mend(status_line: &StatusLine<'_>, first_line: &[u8], headers: &[u8]) -> Option<Vec<u8>> {
     let mut kept = Vec::with_capacity(headers.len());
     let mut is_changed = false;
@@ -199,7 +199,7 @@ fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Whether bytes are white space and the ends of lines only.
+/// Whether the bytes are only white space and line ends.
 fn is_white_space(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
@@ -214,7 +214,7 @@ fn is_control(byte: u8) -> bool {
     byte != b'\t' && byte.is_ascii_control()
 }
 
-/// Appends a header with a space for each byte that is refused; returns whether there was one.
+/// Appends a header, with a space in place of each refused byte. Returns whether there was a refused byte.
 fn push_without_refused(head: &mut Vec<u8>, header: &[u8]) -> bool {
     let begin = head.len();
     for line in header.split_inclusive(|byte| *byte == b'\n') {
@@ -329,8 +329,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any bytes are read without a panic. What is read does not depend on what follows the head, and a mended head
-        /// stays as it is if it is read again.
+        /// Any bytes are read without a panic. The result does not depend on the bytes behind the head. If a mended
+        /// head is read again, it stays as it is.
         #[test]
         fn any_bytes_are_read(lines in proptest::collection::vec("(HTTP/1.[01] [0-9]{2,4} ?O?|[a-zA-Z\0\r -]{0,4}:?[\0\r\t 0-9a-z]{0,3}|content-length:[ 2]{0,2}|)\r?\n", 0..6), after: Vec<u8>) {
             let text = lines.concat();

@@ -1,7 +1,7 @@
 //! HTTP for both ends of the relay: for the API client and for the HTTP sinks.
 //!
-//! Invariants: a request is never repeated or redirected unless its caller does so. No body is read without a cap. A
-//! URL is only shown redacted.
+//! Invariants: only the caller may repeat a request or follow a redirect. Each body is read up to a limit. A URL is
+//! shown only without its secret parts.
 
 pub mod body;
 pub mod client;

@@ -127,8 +127,8 @@ impl Proxy {
         Ok(Self { address: Some(address), variable: Some(name) })
     }
 
-    /// Returns the entries of `NO_PROXY` that can never match a host; empty if no variable names a proxy. `value` returns
-    /// the value of a variable, as for [`Proxy::from_variables`].
+    /// Returns the entries of `NO_PROXY` that can never match a host; empty if no variable names a proxy. `value`
+    /// returns the value of a variable, as for [`Proxy::from_variables`].
     pub fn useless_exceptions<'v>(
         value: impl Fn(&'static str) -> Option<Option<&'v str>>,
     ) -> Vec<(&'static str, UselessException)> {
@@ -144,8 +144,8 @@ impl Proxy {
     }
 
     /// Returns the host and port of a proxy that sees the requests to `url` and may answer them itself; `None`: the
-    /// answers come from the server of `url`. A proxy only passes on the bytes of encrypted requests. A SOCKS proxy
-    /// only passes on the bytes of all requests.
+    /// answers come from the server of `url`. An HTTP proxy passes encrypted requests on unread. A SOCKS proxy passes
+    /// all requests on unread.
     pub fn that_answers_for(&self, url: &Url) -> Option<String> {
         let is_http = self.address.as_ref().is_some_and(|address| matches!(address.scheme(), "http" | "https"));
         self.host().filter(|_| is_http && url.scheme() == "http")
@@ -158,8 +158,8 @@ impl Proxy {
         Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
     }
 
-    /// Returns the header by which requests to `url` show the user and the password to the proxy; `None` if the proxy
-    /// has none, or does not read the requests itself.
+    /// Returns the header by which requests to `url` show the user and the password to the proxy. `None`: the address
+    /// of the proxy has no user and password, or the proxy does not read these requests.
     pub(super) fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
         let address = self.address.as_ref().filter(|_| url.scheme() == "http" && self.has_credentials())?;
         let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
@@ -315,7 +315,7 @@ fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
 }
 
 /// Returns the host of an entry as the matcher compares it: without `*` before it, without the dot that may end a
-/// complete name, and with the letters that a URL has for letters beyond ASCII.
+/// complete name, and with letters beyond ASCII encoded as in a URL.
 fn in_one_way(host: &str) -> String {
     let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -333,8 +333,8 @@ fn without_final_dot(url: &Url) -> Url {
     url
 }
 
-/// Splits an entry of `NO_PROXY` into the entry without its port and without brackets, and the port. An IPv6 address has
-/// several `:` and no port, unless it is in brackets.
+/// Splits an entry of `NO_PROXY` into the entry without its port and without brackets, and the port. An IPv6 address
+/// has several `:` and no port, unless it is in brackets.
 fn with_port(entry: &str) -> (&str, Option<u16>) {
     if let Some(address) = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')) {
         return (address, None);

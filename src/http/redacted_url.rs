@@ -1,9 +1,8 @@
 //! Shows URLs without their secrets.
 //!
 //! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. Receivers put passwords into the user
-//! information, and tokens into the path and into the names and values of the query. Servers repeat in a `Location`
-//! what they were sent. The scheme, the host and the port stay readable, since an operator must see which receiver is
-//! meant.
+//! information, and tokens into the path and into the names and values of the query. Servers may repeat these parts in
+//! a `Location`. The scheme, the host and the port stay readable, since an operator must see which receiver is meant.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Resolves host names with the system's resolver, even if a lookup takes long.
 //!
-//! If a name server does not answer, the system's resolver asks the next one after many seconds, longer than an attempt
-//! to connect may take. So a lookup goes on after its request has given up, and a late result is kept for the next
-//! request. A machine whose first name server is dead is therefore slow, but not cut off.
+//! If a name server does not answer, the system's resolver asks the next one only after many seconds. An attempt to
+//! connect may not take so long. So a lookup goes on after its request has given up, and a late result is kept for the
+//! next request. A machine whose first name server is dead is therefore slow, but not cut off.
 //!
 //! Invariants: there is one lookup for a name at a time. A failure is never kept. A result is used once, or by all
 //! requests that waited for it together.

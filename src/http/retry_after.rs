@@ -11,8 +11,8 @@ pub const CAP: Duration = Duration::from_secs(24 * 3600);
 /// Reads a number of seconds, whole or with a fraction, or an HTTP date. A date is taken relative to `now`; a date that
 /// has passed is a wait of zero. The result is at most [`CAP`].
 ///
-/// `now` should be the answer's own `Date`, if the answer has one, so that clocks that disagree do no harm. Returns
-/// `None` for invalid values, including negative numbers.
+/// `now` should be the answer's own `Date`, if the answer has one, so that a difference between the clocks does no
+/// harm. Returns `None` for invalid values, including negative numbers.
 pub fn parse(text: &str, now: UnixMs) -> Option<Duration> {
     let text = text.trim();
     let wait = if text.starts_with(|first: char| first.is_ascii_digit()) && !text.contains(' ') {

@@ -1,8 +1,8 @@
-//! The keys that everything that uses HTTP has: addresses, timeouts, proxies, certificates.
+//! The configuration keys that everything with HTTP connections has: addresses, timeouts, proxies, certificates.
 //!
-//! Plain http would send codes and keys unencrypted, so the configuration must ask for it unless the requests stay on
-//! this machine. Error texts never show a URL. They show at most the host, and the host only if the URL was written
-//! out.
+//! Plain http would send codes and keys unencrypted, so the configuration must allow plain http explicitly, unless the
+//! requests stay on this machine. Error texts never show a URL. They show at most the host, and not even the host if
+//! the URL is a reference to a variable or a file.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
@@ -99,7 +99,7 @@ pub fn parse_server_url(
     kind: &ServerKind,
     allow_plain: bool,
 ) -> Option<Url> {
-    // A refused text is not shown, because its password or its query may stand anywhere in it.
+    // A refused text is not shown, because a password or a query may stand anywhere in it.
     let whole = format!("write it in full, such as \"{}\"", kind.example);
     let whole = whole.as_str();
     let written = text.bare();

@@ -37,7 +37,7 @@ async fn ask_receiver_over(transport: &Transport, url: Url) -> Result<reqwest::R
     client.execute(request).await.map_err(|error| error.describe(&transport.proxy, &OPTIONS))
 }
 
-/// Returns the words for a request without an answer, which both clients find.
+/// Returns the words for a request without an answer. Both clients must find the same words.
 async fn words(url: Url) -> String {
     let words = describe(&get(url.clone()).await.unwrap_err(), &OPTIONS);
     assert_eq!(ask_receiver(url).await.unwrap_err(), words);
@@ -232,7 +232,7 @@ async fn each_request_is_sent_once_and_no_redirect_is_followed() {
     assert_eq!((requests.len(), requests[1].header("user-agent")), (2, vec![client::USER_AGENT]));
 }
 
-/// Returns heads of answers that other clients accept, too: a name, and the bytes before the body `ok`.
+/// Returns odd heads of answers that HTTP clients usually accept. Each has a name; its bytes come before the body `ok`.
 fn odd_heads() -> Vec<(&'static str, Vec<u8>)> {
     let line = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 2\r\n\r\n").into_bytes();
     let many = |count: usize| (0..count).map(|number| format!("x-{number}: v")).collect::<Vec<_>>().join("\r\n");
@@ -324,8 +324,8 @@ fn heads_to_mend() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A mended answer counts, and nothing that follows it on its connection becomes another answer, whether the server keeps
-/// the connection open or not.
+/// A mended answer counts. Bytes that follow it on its connection do not become another answer, whether the server
+/// keeps the connection open or not.
 #[tokio::test]
 async fn an_answer_with_a_status_is_an_answer_of_a_receiver() {
     for (name, head) in heads_to_mend() {
@@ -365,7 +365,7 @@ async fn chunks_in_an_answer_of_http_1_0_are_read() {
     assert_eq!(body::read_capped(ask_receiver(server.url("/")).await.unwrap(), 10).await.unwrap(), b"ok");
 }
 
-/// Answers of both kinds take turns on one connection, and come in pieces.
+/// One connection carries answers with sound heads and with heads to mend, all in small pieces.
 #[tokio::test]
 async fn a_connection_stays_open_until_a_head_is_mended() {
     let (plain, odd) =
@@ -392,7 +392,7 @@ async fn a_connection_stays_open_until_a_head_is_mended() {
     assert_eq!((server.requests().len(), server.connections()), (6, 2));
 }
 
-/// An HTTP proxy gets the whole request with the user and the password, and its odd answers count, too.
+/// An HTTP proxy gets the whole request with the user and the password. Its answers with odd heads count, too.
 #[tokio::test]
 async fn a_receiver_behind_a_proxy_is_asked_as_by_the_other_client() {
     let proxy = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n").await;
@@ -406,7 +406,7 @@ async fn a_receiver_behind_a_proxy_is_asked_as_by_the_other_client() {
     client::build(&OPTIONS, &transport, &url).unwrap().get(url).send().await.unwrap_err();
     let strict = proxy.requests().pop().unwrap();
     let lines = |head: &str| {
-        // Only the other client asks for packed bodies.
+        // Only the API's client asks for packed bodies.
         let lines = head.lines().filter(|line| !line.starts_with("accept-encoding"));
         let mut lines: Vec<String> = lines.map(str::to_owned).collect();
         lines.sort();
@@ -506,7 +506,7 @@ async fn an_answer_before_the_end_of_the_request_counts() {
     }
 }
 
-/// A large head is an answer over HTTP/2 as it is over HTTP/1.1.
+/// Over HTTP/2, as over HTTP/1.1, an answer with a large head is accepted.
 #[tokio::test]
 async fn a_large_head_is_an_answer_over_http2_too() {
     let rcgen::CertifiedKey { cert, signing_key } =
@@ -583,7 +583,7 @@ fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
     [&[0, 0, length, kind, 0], stream.to_be_bytes().as_slice(), &content].concat()
 }
 
-/// Starts a server of HTTP/2 that sends `says` after the first request and hangs, or that ends the connection.
+/// Starts a server of HTTP/2 that sends `says` after the first request and then hangs. `None`: it ends the connection.
 async fn http2_server(says: Option<Vec<u8>>) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();

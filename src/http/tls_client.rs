@@ -11,7 +11,7 @@ use rustls_platform_verifier::Verifier;
 
 use super::Tls;
 
-/// TLS cannot be set up on this machine, for example because it has no authorities.
+/// TLS cannot be set up, for example because this machine has no certificates of authorities.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS cannot be set up: {0}")]
 pub struct TlsSetupError(String);
@@ -47,7 +47,7 @@ impl Tls {
                 builder.with_client_cert_resolver(Arc::new(own))
             }
         };
-        // A connection is kept, so there is little to resume.
+        // A connection is kept open for long, so resuming TLS sessions would save little.
         config.resumption = Resumption::disabled();
         Ok(config)
     }

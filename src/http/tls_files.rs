@@ -93,7 +93,7 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableT
 /// Reads the key of a client certificate.
 ///
 /// # Errors
-/// [`UnusableTlsFile`] if the file cannot be used, also if the key belongs to another certificate.
+/// [`UnusableTlsFile`] if the file cannot be used, for example because the key belongs to another certificate.
 pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<ClientCertificate, UnusableTlsFile> {
     let pem = read(path)?;
     if pem.windows(9).any(|part| part == b"ENCRYPTED") {
@@ -169,7 +169,7 @@ fn holds_certificate(pem: &[u8]) -> bool {
     pem.windows(11).any(|part| part == b"CERTIFICATE")
 }
 
-/// Whether the bytes are DER, which begins with a sequence and is no text.
+/// Whether the bytes are DER: they begin with the tag of a sequence, and are not text.
 fn is_binary(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && str::from_utf8(bytes).is_err()
 }

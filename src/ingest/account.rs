@@ -10,7 +10,7 @@ use crate::store::Account;
 pub(super) struct AccountEvidence {
     /// Whether both the address and the key were used with this state before.
     pub(super) familiar: bool,
-    /// Whether the state has had a first page.
+    /// Whether a first page was stored in this state before.
     pub(super) begun: bool,
     /// Whether the state knows numbers, so that a page could show one of them.
     pub(super) knows_any_number: bool,
@@ -31,7 +31,7 @@ pub(super) enum AccountVerdict {
     Same,
     /// The page belongs to another account.
     Other,
-    /// The page is empty, so only a later page may show it.
+    /// The page is empty, so only a later page can show whose messages the API lists.
     Undecided,
 }
 

@@ -52,7 +52,8 @@ impl EventSettings {
 pub struct NumberUses {
     /// Whether a sink asks for details of numbers.
     pub details: bool,
-    /// How long before a number expires the sinks are told. Empty if no sink asks for events.
+    /// How long before the expiry of a number an event is made, one event for each duration. Empty if no sink asks for
+    /// events.
     pub expiry_terms: Vec<Duration>,
 }
 
@@ -76,7 +77,7 @@ impl ExpiryWatch {
         Self { terms, has_looked: false }
     }
 
-    /// Follows the terms of a reload. Returns whether the list has to be read again for them.
+    /// Takes the terms of a reload. Returns whether the list has to be read again because one of the terms is new.
     pub(super) fn follow(&mut self, terms: Vec<Duration>) -> bool {
         let has_new = terms.iter().any(|term| !self.terms.contains(term));
         self.terms = terms;

@@ -1,5 +1,5 @@
-//! The edge to the API, as the poller sees it. In the real program this edge is HTTP; in tests with paused time it is a
-//! double in memory.
+//! The interface through which the poller asks the API. The real program sends HTTP requests; tests with paused time
+//! use a test double in memory.
 
 use std::pin::Pin;
 

@@ -1,8 +1,8 @@
 //! The decision when the log reports foreign requests: requests of other programs with the same API key. Pure.
 //!
 //! Foreign requests are reported once, and the report is remembered in the state, so that several relays on one key do
-//! not report each other at each start. A new report follows when the number of foreign requests has changed much: to
-//! twice as much or to half, in two windows of the API one after the other.
+//! not report each other at each start. A new report follows when the number of foreign requests was twice as high or
+//! half as high in two windows of the API, one after the other.
 
 use crate::api::budget::ForeignRequests;
 
@@ -15,9 +15,10 @@ pub(super) struct ForeignNotice {
     /// How many foreign requests a minute were last reported; 0 if there was no report, or if the requests have ended
     /// since.
     requests: u32,
-    /// Whether the report was made in mid-window. Then the first whole window corrects the number without a new report.
+    /// Whether the report was made before its window ended. If so, the first whole window corrects the number without a
+    /// new report.
     reported_mid_window: bool,
-    /// Whether the number had changed much already in the whole window before.
+    /// Whether the number had changed that much already in the previous whole window.
     has_changed: bool,
     /// How many windows of the API have ended.
     windows: u64,
@@ -33,7 +34,7 @@ pub(super) enum ForeignReport {
 }
 
 impl ForeignNotice {
-    /// Makes the report that an earlier process has remembered: its number of foreign requests a minute.
+    /// Makes the report that an earlier process has stored, from its number of foreign requests a minute.
     pub(super) fn remembered(requests: u32) -> Self {
         Self { requests, ..Self::default() }
     }

@@ -1,8 +1,8 @@
-//! A feed whose requests leave only while this relay has the lease, where several relays share a state.
+//! A feed for a relay that shares its state with other relays: requests leave only while this relay has the lease.
 //!
-//! A relay alone on its state needs no lease, and its requests leave at once. With a lease, a request is first recorded in the
-//! database, in a transaction that checks the lease. So a relay that stood still asks for nothing after another one took
-//! over, and the next relay counts the requests of this one in its budget.
+//! A relay alone on its state needs no lease, and its requests leave at once. With a lease, a request is first recorded
+//! in the database, in a transaction that checks the lease. So a relay that was suspended sends no request after
+//! another relay has taken the lease, and the next holder of the lease counts the requests of this relay in its budget.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ pub struct RequestSlots {
 
 impl RequestSlots {
     /// Makes the slots of the lease of `epoch`. `may_send` says by this machine's own clock whether the lease still
-    /// allows work; it is asked right before a request leaves.
+    /// allows work; it is called right before each request.
     pub fn new(
         records: Box<dyn RequestTransactions>,
         epoch: i64,
@@ -82,7 +82,8 @@ pub struct LeasedFeed<F> {
 }
 
 impl<F: Feed> LeasedFeed<F> {
-    /// Makes `feed` take one of `slots` for each request; `None`: the relay is alone on its state.
+    /// Makes a feed that takes one of `slots` for each request to `feed`. `None` means that the relay does not share
+    /// its state.
     pub fn new(feed: F, slots: Option<RequestSlots>) -> Self {
         Self { feed, slots }
     }
@@ -131,7 +132,7 @@ mod tests {
 
     type Events = Arc<Mutex<Vec<&'static str>>>;
 
-    /// A feed that notes when a request leaves.
+    /// A feed that records when a request leaves.
     struct Noting(Events);
 
     impl Feed for Noting {
@@ -175,7 +176,7 @@ mod tests {
         }
     }
 
-    /// Makes one request. Returns whether there is a page, and what happened.
+    /// Makes one request. Returns whether a page came, and the recorded events.
     async fn request(is_held: bool, may_send: bool) -> (bool, Vec<&'static str>) {
         let events = Events::default();
         let records = Records { events: Arc::clone(&events), is_held };

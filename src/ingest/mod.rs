@@ -1,8 +1,8 @@
 //! Ingest: reading the feed, deciding which of its rows are new, and storing these rows.
 //!
 //! [`coverage`] and the other decisions are pure. [`Poller`] is the loop around them: it asks the API within the
-//! budget, looks up ids in the store, lets coverage decide, and commits. The poller knows no sink: after it has
-//! released messages, it gives a wake-up without content.
+//! budget, looks up ids in the store, lets coverage decide, and commits. The poller does not depend on sinks: after it
+//! has released messages, it only wakes delivery up.
 
 mod account;
 pub mod coverage;

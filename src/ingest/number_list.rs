@@ -2,8 +2,10 @@
 //! ask for details of numbers or for events.
 //!
 //! Invariants:
-//! - A list counts as complete only if its last page said so and all of its rows could be read.
-//! - If a failure or an odd answer interrupts a list, the list is begun again, later each time.
+//! - A list counts as complete only if no page follows its last page by the API's answer, and all of its rows could be
+//!   read.
+//! - If a failure or an odd answer interrupts a list, the list is begun again after a wait. Each further failure makes
+//!   the wait longer.
 //! - No list is read beyond [`MOST_PAGES`] pages, and no list that goes round in a circle is read for ever.
 //! - Without a sink that asks for details or events, no list is read.
 
@@ -28,10 +30,11 @@ const QUICK_PAGES: u32 = 50;
 /// After this many pages in a row with nothing but numbers that were listed before, the list counts as a circle.
 const REPEATED_PAGES: u32 = 3;
 
-/// The wait from the failure of a list without an end to the next attempt.
+/// The wait before a list without an end is read again.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// How long a message waits at least for a list that cannot be read to its end, before the message is given up.
+/// The least time for which a message waits for a list that cannot be read to its end. After that time the message is
+/// given up.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.
@@ -61,7 +64,7 @@ struct StuckDeliveries {
 #[derive(Debug)]
 struct Listing {
     cursor: Option<Cursor>,
-    /// The cursors that were followed. A cursor that comes again leads nowhere.
+    /// The cursors that were followed. If a cursor comes again, the list has no usable end.
     seen: HashSet<Cursor>,
     /// The newest number that the state knew when the list was begun.
     newest: NumberKey,
@@ -79,11 +82,11 @@ struct Listing {
 pub(super) enum NumberListStep {
     /// The next page of the list has to be read.
     Continue,
-    /// The list is complete. Numbers up to this one that were not in the list are absent.
+    /// The list is complete. Numbers up to this key that the list did not show are absent.
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Incomplete,
-    /// The page leads nowhere.
+    /// The page is not the last one, and has no cursor that could be followed.
     Lost,
     /// The list has too many pages.
     Endless,
@@ -94,7 +97,8 @@ impl NumberList {
         Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
 
-    /// Records whether any sink asks for details of numbers or for events. If sinks begin to ask, the list is read at once.
+    /// Records whether any sink asks for details of numbers or for events. If sinks begin to ask, the list is read at
+    /// once.
     pub(super) fn ask_for(&mut self, asked_for: bool, now: Instant) {
         if asked_for && !self.asked_for {
             self.due = self.due.min(now);
@@ -191,13 +195,14 @@ impl NumberList {
         }
     }
 
-    /// Gives up a list that has no end. The list is begun again, as after a failure, but much later.
+    /// Gives up a list that has no end. The list is begun again after a much longer wait than after other failures.
     pub(super) fn endless(&mut self, now: Instant) {
         self.failed(|_| ENDLESS_RETRY, now);
     }
 
-    /// Returns the message before which all deliveries have waited long enough for a list that cannot be read; `None`
-    /// if no delivery has. `next` is the sequence number that the next stored message gets.
+    /// Returns a sequence number if deliveries have waited long enough for a list that cannot be read: the deliveries
+    /// of all messages with lower sequence numbers are given up. Returns `None` if no delivery has waited for so long.
+    /// `next` is the sequence number that the next stored message gets.
     pub(super) fn given_up(&mut self, next: Seq, now: Instant) -> Option<Seq> {
         if !self.awaited || self.failures == 0 {
             self.stuck = None;
@@ -212,8 +217,8 @@ impl NumberList {
         Some(stuck.before)
     }
 
-    /// Gives up a list because no page came, or a page that leads nowhere. The list is begun again after `wait`, which
-    /// receives the number of failures in a row.
+    /// Gives up a list because a request failed, or because a page has no cursor that could be followed. The list is
+    /// begun again after the time that `wait` returns for the number of failures in a row.
     pub(super) fn failed(&mut self, wait: impl FnOnce(u32) -> Duration, now: Instant) {
         self.listing = None;
         self.failures = self.failures.saturating_add(1);

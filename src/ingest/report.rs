@@ -19,9 +19,9 @@ pub enum Condition {
     Limited(String),
     /// The API answers, but its pages cannot be used yet. The text says why.
     Waiting(String),
-    /// The API does not answer, or not with pages. The text says why.
+    /// The API does not answer, or it answers without a page. The text says why.
     Failing(String),
-    /// The state cannot take more at the moment. The text says why.
+    /// There is no room for further messages in the state. The text says why.
     NoRoom(String),
     /// The API accepts no key. The text is the API's last refusal.
     NoKey(String),
@@ -31,12 +31,12 @@ pub enum Condition {
 const RATE_LIMITED_UNTIL: &str = "rate limited until ";
 
 impl Condition {
-    /// Makes the condition of a relay that asks nothing before `until`, because the API wants silence.
+    /// Makes the condition of a relay that sends no request before `until`, because the API wants silence.
     pub fn rate_limited(until: UnixMs) -> Self {
         Self::Limited(format!("{RATE_LIMITED_UNTIL}{until}"))
     }
 
-    /// Returns until when the API wants silence; `None`: the API wants none.
+    /// Returns until when the API wants silence; `None` if the API wants no silence.
     pub fn silent_until(&self) -> Option<UnixMs> {
         let Self::Limited(why) = self else { return None };
         why.strip_prefix(RATE_LIMITED_UNTIL).and_then(UnixMs::parse)
@@ -117,7 +117,7 @@ pub struct PollReport {
     pub since: Option<UnixMs>,
     /// When the newest page was last read, by the relay's time.
     pub last_poll_at: Option<UnixMs>,
-    /// The time between two polls that the API's limit allows; zero if the limit asks for none.
+    /// The shortest time between two polls that the API's limit allows; zero if the limit demands no such time.
     #[serde(skip)]
     pub spacing: Duration,
     /// The last four characters of the API key in use.

@@ -1,12 +1,12 @@
-//! The present time by the server's clock.
+//! The present time by the API's clock.
 //!
 //! A `Date` has whole seconds, rounded down, and was written before it arrived. So each `Date` is a lower bound of the
-//! server's time. Carried on by our monotonic clock, the bound stays a lower bound, and the highest of these bounds is
-//! soon exact to a few milliseconds.
+//! API's time. If the relay adds the time that has passed since by its monotonic clock, the bound stays a lower bound.
+//! The highest of all these bounds is soon exact to a few milliseconds.
 //!
-//! Without a `Date`, the time when a row was ingested is such a bound as well. This bound too is carried on. Otherwise
-//! time would stand still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become
-//! ordinary.
+//! If answers have no `Date`, the time at which a row was ingested is such a bound, too. The relay adds the time that
+//! has passed to this bound as well. Otherwise time would stand still on a quiet account: no sweep would come due, and
+//! rows dated a moment ahead would never become ordinary.
 //!
 //! Coverage uses the estimate only to cap its marks and to place the floors of walks. If the estimate is behind, walks
 //! read a little more than they must. If the estimate is ahead, late messages are lost: the anchor rises with the
@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::domain::UnixMs;
 use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 
-/// Estimates the server's now from its answers.
+/// Estimates the API's present time from the API's answers.
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
@@ -50,10 +50,11 @@ pub(super) struct LocalClocks {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
-    /// Handles an answer, and returns the server's now. The time of an answer is its `Date`, or without a `Date` the
-    /// latest `ingestedAt` of its rows. If the answer has no time, or if its time is not believed, the last estimate is
-    /// carried on. There are two exceptions. If the first `Date` of the process is not believed, [`safe_estimate`]
-    /// takes its place. If the answer has no time, and there is no estimate yet, the relay's time is returned.
+    /// Handles an answer, and returns the API's present time. The time of an answer is its `Date`, or without a `Date`
+    /// the latest `ingestedAt` of its rows. If the answer has no time, or if its time is not believed, the result is
+    /// the last estimate plus the time that has passed since. There are two exceptions. If the first `Date` of the
+    /// process is not believed, [`safe_estimate`] takes its place. If the answer has no time, and there is no estimate
+    /// yet, the relay's time is returned.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
@@ -89,13 +90,13 @@ impl ServerClock {
         best
     }
 
-    /// Returns the server's now, carried on since the last answer; `None` before the first answer.
+    /// Returns the estimate at the last answer, plus the time that has passed since; `None` before the first answer.
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
 }
 
-/// Returns the time that counts as the server's now while the first `Date` is doubted: the earlier one of `date` and
+/// Returns the time that counts as the API's present time while the first `Date` is doubted: the earlier one of `date` and
 /// the relay's time, or the latest `ingestedAt` if it is later. An `ingestedAt` later than both `date` and the relay's
 /// time counts only up to the later one of these two.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
@@ -171,7 +172,7 @@ mod tests {
             (70 * YEAR, 24 * HOUR, 0, 0),
             (-HOUR, 24 * HOUR, 0, -HOUR),
             (-50 * YEAR, 24 * HOUR, 0, -24 * HOUR),
-            // The `Date` is right, and this machine has no battery, or is ahead.
+            // The `Date` is right. Our clocks are years behind (a machine without a battery) or days ahead.
             (0, 24 * HOUR, -50 * YEAR, -24 * HOUR),
             (0, 0, -50 * YEAR, 0),
             (0, 24 * HOUR, 8 * 24 * HOUR, 0),

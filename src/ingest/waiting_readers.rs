@@ -8,8 +8,9 @@ use crate::time::Instant;
 /// The shortest time between two polls of the newest page.
 const FASTEST: Duration = Duration::from_millis(200);
 
-/// Polls are fast while the free slots would last for polls at this interval (or at `poll.interval`, if that is
-/// shorter) until further slots of the budget become free. So a reader that waits long never waits for a slot.
+/// Polls are fast while enough slots of the budget are free: they must suffice for polls at this interval (or at
+/// `poll.interval`, if that is shorter) until further slots become free. So even after a long wait of a reader, a poll
+/// never has to wait for a slot.
 const SLOWEST_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// The readers that wait for messages.
@@ -31,21 +32,22 @@ impl WaitingReaders {
 /// The paces between which [`head_spacing`] chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeadPaces {
-    /// The time between two polls without any reader.
+    /// The time between two polls while no reader waits.
     pub(super) usual: Duration,
     /// `poll.interval`
     pub(super) interval: Duration,
-    /// The time between two polls with which the slots of the budget last, without those that are left to sweeps.
+    /// The shortest time between two polls for which the free slots of the budget suffice, not counting the slots that
+    /// are left to sweeps.
     pub(super) spare: Duration,
-    /// The time between two polls that the work behind the head leaves.
+    /// The shortest time between two polls that leaves walks and the list of numbers their share of the budget.
     pub(super) beside_others: Duration,
 }
 
 /// Returns the time between two polls of the newest page.
 ///
-/// While a reader waits, the slots that nobody else needs are used up at the fastest pace. Then polls keep the pace with
-/// which the slots last. A catch-up keeps its share of the budget: it may be reading what the reader waits for. Polls
-/// are never slower than without a reader.
+/// While a reader waits, the slots that no other work needs are used up at the fastest pace. After that, polls are so
+/// far apart that the slots suffice. A catch-up keeps its share of the budget, because it may be about to read the
+/// message for which the reader waits. Polls are never slower than without a reader.
 pub(super) fn head_spacing(paces: HeadPaces, demand: Demand, fast: bool) -> Duration {
     let HeadPaces { usual, interval, spare, beside_others } = paces;
     if !fast {
@@ -76,7 +78,7 @@ mod tests {
             (1000, 1000, 1000, 0, nothing, true, 200),
             (1000, 1000, 1001, 0, nothing, true, 1000),
             (1300, 1000, 1200, 0, nothing, true, 1200),
-            // A slow interval does not use up everything at once, and a fast one is kept.
+            // With a long interval the slots are not all used up at once; a short interval is kept.
             (60_000, 60_000, 900, 0, nothing, true, 200),
             (60_000, 60_000, 1100, 0, nothing, true, 1100),
             (500, 500, 700, 0, nothing, true, 500),

@@ -20,7 +20,7 @@ pub struct Gauges {
     pub gaps: u64,
     /// The disk space of the state in bytes.
     pub state_bytes: u64,
-    /// Whether the relay is the active one of those that share the state; `None`: the state is not shared.
+    /// Whether the relay is the active one of the relays that share the state; `None` if the state is not shared.
     pub active: Option<bool>,
     /// After how many seconds the lease of the active relay ends, unless that relay renews it.
     pub lease_seconds: Option<f64>,

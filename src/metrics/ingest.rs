@@ -50,7 +50,8 @@ impl IngestMetrics {
                 "kind",
             )?,
         };
-        // A series that exists from the beginning shows its first increase.
+        // These series exist from the beginning, because Prometheus misses the first increase of a series that begins
+        // with 1.
         metrics.requests.with_label_values(&["200"]);
         for anomaly in Anomaly::iter() {
             metrics.anomalies.with_label_values(&[anomaly.as_str()]);
@@ -58,13 +59,13 @@ impl IngestMetrics {
         Ok(metrics)
     }
 
-    /// Returns counters that nobody reads.
+    /// Returns counters for a test that does not read them.
     #[cfg(test)]
     pub fn unread() -> Self {
         Self::new(&Registry::new()).unwrap()
     }
 
-    /// Counts a request that was answered with this HTTP status. `None`: there was no whole answer.
+    /// Counts a request that was answered with this HTTP status. `None` if there was no whole answer.
     pub fn request_answered(&self, status: Option<u16>) {
         let status = status.map_or_else(|| NO_STATUS.to_owned(), |status| status.to_string());
         self.requests.with_label_values(&[status.as_str()]).inc();
@@ -82,8 +83,8 @@ impl IngestMetrics {
         self.foreign_requests.inc_by(total.saturating_sub(self.foreign_requests.get()));
     }
 
-    /// Counts the pages of gaps among the pages that were read, and the new messages among their messages that came
-    /// late. Late messages were counted as stored messages, too.
+    /// Counts pages that were read for gaps, and new messages that came late. Late messages are also counted by
+    /// [`Self::messages_stored`].
     pub fn page_read(&self, gap_pages: u64, late_messages: u64) {
         self.gap_pages.inc_by(gap_pages);
         self.late_messages.inc_by(late_messages);
@@ -100,7 +101,7 @@ impl IngestMetrics {
     }
 }
 
-/// Counters are whole numbers, which the format of Prometheus writes as floating-point numbers.
+/// Returns the value of a counter as a whole number. The format of Prometheus holds it as a floating-point number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter is whole and not negative")]
 fn whole(counter: f64) -> u64 {
     counter as u64

@@ -1,14 +1,15 @@
 //! The metrics of the relay, in the text format of Prometheus.
 //!
-//! Counters and histograms are counted where things happen, through the handles [`IngestMetrics`] and [`SinkMetrics`].
+//! Counters and histograms are updated where things happen, through the handles [`IngestMetrics`] and [`SinkMetrics`].
 //! Gauges are values of the moment: [`Gauges`] is filled anew for each scrape. docs/metrics.md describes every metric,
-//! and a test compares the two.
+//! and a test compares this document with the code.
 //!
 //! Invariants: every name begins with `joltsms_relay_`; every metric has the label `account`; no label holds a phone
 //! number, a message or a secret. Counters begin at zero with each process.
 //!
 //! The crate `prometheus` writes the format that `promtool check metrics` accepts. The official crate
-//! `prometheus-client` writes only OpenMetrics, in which the `TYPE` of a counter lacks `_total`; promtool refuses that.
+//! `prometheus-client` writes only OpenMetrics, in which the `TYPE` line of a counter has its name without `_total`.
+//! promtool refuses such a line.
 
 mod gauges;
 mod ingest;

@@ -76,7 +76,7 @@ impl SinkVectors {
 }
 
 impl SinkMetrics {
-    /// Returns metrics that nobody reads.
+    /// Returns metrics for a test that does not read them.
     #[cfg(test)]
     pub fn unread() -> Self {
         SinkVectors::new(&Registry::new()).unwrap().of("unread")
@@ -95,7 +95,7 @@ impl SinkMetrics {
         }
     }
 
-    /// Counts a failed attempt that is followed by another one.
+    /// Counts a failed attempt that will be followed by another attempt.
     pub fn retried(&self) {
         self.retry.inc();
     }

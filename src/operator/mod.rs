@@ -1,8 +1,8 @@
 //! The actions of an operator, for the commands and for the status page: pausing and resuming sinks, settling dead
 //! letters, and replays.
 //!
-//! Each action is one call, or a loop, of the store's operator transactions, and says in a sentence what it did. Nothing
-//! here knows whether a command or the page asked.
+//! Each action calls a transaction of the store, once or in a loop, and returns a sentence about the change. The
+//! actions are the same for a command and for the page.
 
 mod dead_letters;
 mod refusal;

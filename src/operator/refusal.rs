@@ -15,7 +15,7 @@ pub enum OperatorRefusal {
     /// The sink is not configured any more.
     #[error("{0} is not configured any more, so nothing would be sent to it")]
     NotConfigured(String),
-    /// A selector is no pattern: the name of the selector, and the mistake.
+    /// A selector is not a valid pattern. The fields are the name of the selector, and the mistake.
     #[error("{0} is not a pattern: {1}")]
     InvalidPattern(&'static str, InvalidPattern),
 }

@@ -9,7 +9,7 @@ use crate::store::{Error, PastDelivery, ReplayPortion, ReplaySelection, SinkView
 /// Which deliveries an operator wants to be repeated. All conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayRequest {
-    /// The names of the sinks; if empty, all sinks, with the messages that they had.
+    /// The names of the sinks; if empty, all sinks, each with the messages that it had.
     pub sinks: Vec<String>,
     /// The ids of the messages; if empty, all messages.
     pub ids: Vec<String>,
@@ -17,11 +17,11 @@ pub struct ReplayRequest {
     pub since: Option<UnixMs>,
     /// Only messages received before this time, by the clock that dates messages.
     pub until: Option<UnixMs>,
-    /// Patterns of the receiving number, any of which is enough.
+    /// Patterns of the receiving number. One of them has to match, if there are any.
     pub to: Vec<String>,
-    /// Patterns of the sender, any of which is enough.
+    /// Patterns of the sender. One of them has to match, if there are any.
     pub from: Vec<String>,
-    /// Only dead letters, also those that were given up.
+    /// Whether only dead letters are selected, including those that an operator gave up.
     pub failed: bool,
 }
 
@@ -61,7 +61,7 @@ impl ReplayTally {
     }
 }
 
-/// Returns the selection of deliveries, and the sinks for which they are.
+/// Returns the selection of deliveries, and an empty tally for each of its sinks.
 ///
 /// # Errors
 /// [`OperatorRefusal`] says which selector is wrong.
@@ -94,10 +94,11 @@ pub fn choose(spool: &Spool, which: &ReplayRequest) -> Result<(ReplaySelection, 
     Ok((choice, sinks.into_iter().map(ReplayTally::new).collect()))
 }
 
-/// Makes the filter of two kinds of patterns; `None` if there are no patterns.
+/// Makes a filter from patterns of the receiving number (`to`) and of the sender (`from`); `None` if there are no
+/// patterns.
 ///
 /// # Errors
-/// [`OperatorRefusal::InvalidPattern`] names the kind.
+/// [`OperatorRefusal::InvalidPattern`] names the selector of the invalid pattern.
 pub fn filter_of(to: &[String], from: &[String]) -> Result<Option<Filter>, OperatorRefusal> {
     let globs = |selector: &'static str, patterns: &[String]| {
         if patterns.is_empty() {
@@ -110,7 +111,7 @@ pub fn filter_of(to: &[String], from: &[String]) -> Result<Option<Filter>, Opera
     Ok(if clause.is_empty() { None } else { Some(Filter::any_of(vec![clause])) })
 }
 
-/// Handles all selected deliveries, one portion after the other.
+/// Calls `work` for all selected deliveries, one portion after the other.
 ///
 /// # Errors
 /// The errors of `work` and of the store.
@@ -128,7 +129,7 @@ pub fn each_portion<E: From<Error>>(
     Ok(())
 }
 
-/// Counts the deliveries of a portion.
+/// Adds the deliveries of a portion to the tallies of their sinks.
 pub fn count_portion(tallies: &mut [ReplayTally], portion: &ReplayPortion) {
     for found in &portion.found {
         let Some(tally) = tallies.iter_mut().find(|tally| tally.sink.id == found.sink) else { continue };
@@ -148,8 +149,8 @@ pub fn count_portion(tallies: &mut [ReplayTally], portion: &ReplayPortion) {
 }
 
 /// Describes the result of a replay, with one line for each sink. `left`: how many of the found deliveries were not
-/// repeated. `running`: whether a relay runs, if that is known. `to_resume`: how the operator resumes the sink with this
-/// name.
+/// repeated. `running`: whether a relay runs, if that is known. `to_resume`: how the operator resumes the sink with
+/// this name.
 pub fn replayed(
     tallies: &[ReplayTally],
     left: usize,

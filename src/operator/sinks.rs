@@ -63,8 +63,8 @@ pub fn resume_sink(
     })
 }
 
-/// Describes what a running relay does when somebody resumes a sink that is not paused; `None`: nothing. `has_failed`:
-/// messages that have failed wait for the sink.
+/// Describes what a running relay does when an operator resumes a sink that is not paused; `None` if it does nothing.
+/// `has_failed`: messages that have failed wait for the sink.
 fn forgotten(live: &SinkStatus, has_failed: bool) -> Option<String> {
     if has_failed && matches!(live.blocked_by, Some(BlockedBy::Breaker { .. })) {
         let probed = "its last attempts failed, so the relay tried one message at a time";

@@ -1,8 +1,8 @@
-//! Secret values: how they are kept, where they come from, and how they are tidied.
+//! Secret values: the type that keeps them, the places from which they are read, and the trimming of what was read.
 //!
 //! Invariants: a [`Secret`] leaves this type only through [`Secret::expose`], so a search for that word finds every
 //! use. A secret prints as `[redacted]` and is wiped from memory when it is dropped. No error of this module repeats
-//! what was read.
+//! the text that was read.
 
 mod source;
 pub mod trimming;
@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 pub use source::{Environment, Source, Unavailable};
 
-/// Keeps these hashes apart from every other use of SHA-256 on the same input. Part of the state on disk: never change
-/// it.
+/// Makes these hashes differ from every other SHA-256 of the same input. The state on disk depends on this value, so it
+/// must never change.
 const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
 
 /// A text that must not appear in any output.
@@ -23,22 +23,23 @@ const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The value itself, to be sent, never to be put into a message.
+    /// The value itself. It may be sent to its receiver, but never be put into a log line or an error.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The last four characters, by which people recognise an API key; `None` for a secret so short that they would help
-    /// to guess it.
+    /// The last four characters, by which people recognise an API key. `None` if the secret is so short that these
+    /// characters would help to guess it.
     pub fn ending(&self) -> Option<String> {
         let count = self.expose().chars().count();
         (count >= LONG).then(|| self.expose().chars().skip(count - SHOWN).collect())
     }
 
-    /// A hash of 16 hexadecimal characters: the same for the same value, and useless for finding the value.
+    /// A hash of 16 hexadecimal characters. Equal values have equal hashes, and the value cannot be computed from the
+    /// hash.
     ///
-    /// It is kept in the state, to notice that another account is configured. Use it only for values with the entropy
-    /// of an API key: a short password could be found by trying.
+    /// The state keeps the hash, so that the relay notices when another account is configured. Use it only for values
+    /// with the entropy of an API key: a short password could be found by trying many values.
     pub fn fingerprint(&self) -> String {
         let hash = Sha256::new().chain_update(FINGERPRINT_DOMAIN).chain_update(self.expose()).finalize();
         hex::encode(&hash[..8])

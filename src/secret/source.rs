@@ -15,8 +15,7 @@ pub type Environment = BTreeMap<OsString, OsString>;
 /// The variable with which systemd names the directory of the credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// The largest secret in bytes. Nothing longer belongs into a configuration, and a device or a wrong path must not fill
-/// the memory.
+/// The largest secret in bytes. No real secret is longer, and a device or a wrong path must not fill the memory.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// `{ env = "X" }`, `{ file = "path" }` or `{ credential = "name" }`.
@@ -24,14 +23,14 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub enum Source {
     /// An environment variable.
     Env(String),
-    /// A file. A relative path counts from the directory of the process, so the configuration makes its own paths
-    /// absolute before.
+    /// A file. A relative path is relative to the working directory of the process, so the configuration makes its
+    /// paths absolute before.
     File(PathBuf),
     /// A file in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
 }
 
-/// Why a source gave no value. Names the source, never its content.
+/// Why a source gave no value. The text names the source and never shows its content.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// The variable is not set.
@@ -43,7 +42,7 @@ pub enum Unavailable {
     /// The value is not text.
     #[error("{0} is not UTF-8")]
     NotText(Source),
-    /// The value holds a NUL; usually it is text of another encoding.
+    /// The value holds a NUL. Usually the value is then a text in another encoding.
     #[error("{0} holds NUL characters, as UTF-16 does without a byte order mark")]
     Nul(Source),
     /// The value has more than 64 KiB.
@@ -61,8 +60,8 @@ pub enum Unavailable {
 }
 
 impl Source {
-    /// Reads the value. A byte order mark at the beginning of a file and one line break at its end are dropped; the
-    /// rest is left to [`super::trimming`].
+    /// Reads the value. A byte order mark at the beginning of a file and one line break at its end are dropped;
+    /// [`super::trimming`] does all other trimming.
     ///
     /// # Errors
     /// If the value is missing, unreadable, empty, longer than 64 KiB, or neither UTF-8 nor UTF-16 with a byte order
@@ -113,7 +112,7 @@ impl Source {
     }
 }
 
-/// UTF-8, with or without a byte order mark, or UTF-16 with one; the mark is dropped.
+/// Decodes UTF-8 with or without a byte order mark, or UTF-16 with a byte order mark. The mark is dropped.
 fn decode(bytes: Vec<u8>) -> Option<String> {
     let read: fn([u8; 2]) -> u16 = match bytes.get(..2) {
         Some([0xff, 0xfe]) => u16::from_le_bytes,
@@ -206,7 +205,7 @@ mod tests {
             Source::File(directory.path().join(name))
         };
         let variables = environment(&[("EMPTY", ""), ("BLANK", " \n")]);
-        // Nobody writes into the pipe, so whoever waits for it waits for ever.
+        // No process writes into the pipe, so a reader that waited for the pipe would wait for ever.
         let pipe = directory.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (source, expected) in [

@@ -1,16 +1,16 @@
-//! Removes what editors, shells and copying leave around a value, and refuses a value that is ambiguous.
+//! Removes characters that editors, shells and copying leave around a value, and refuses a value that is ambiguous.
 //!
-//! A byte order mark before a value and blank lines around it never belong to it. White space, quotes and `Bearer `
-//! around a key, a token or a URL do not belong to it either, since none of these can hold them. All of this is taken
-//! off. Around a password or a shared secret white space and quotes may be meant: such a value is refused, neither
-//! changed nor used.
+//! A byte order mark before a value and blank lines around it never belong to the value. White space, quotes and
+//! `Bearer ` around a key, a token or a URL do not belong to the value either, because keys, tokens and URLs cannot
+//! contain them. All of these are removed. But white space and quotes around a password or a shared secret may be a
+//! part of it: such a value is refused, and neither changed nor used.
 //!
 //! Invariant: no error text of this module repeats anything of a value, except the code of an invisible character.
 
 /// The byte order mark, at the beginning of a text.
 const MARK: char = '\u{feff}';
 
-/// The kind of a value, which decides what cannot belong to it.
+/// The kind of a value. It decides which characters cannot belong to the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
     /// A key or a token: one word.
@@ -21,16 +21,17 @@ pub enum SecretKind {
     Text,
 }
 
-/// A value after tidying.
+/// A value after the trimming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tidy<'t> {
     /// The value, without everything that does not belong to it.
     pub text: &'t str,
-    /// A description of what was taken off, if the operator should know; the text follows the word "has".
+    /// A description of the removed characters, if the operator should know about them. The text follows the word
+    /// "has".
     pub left_out: Option<&'static str>,
 }
 
-/// Why a value is refused. Displays as the end of a sentence that begins with the value's name.
+/// Why a value is refused. The displayed text is the end of a sentence that begins with the value's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Doubtful {
     /// White space stands around a password or a shared secret.
@@ -45,7 +46,8 @@ pub enum Doubtful {
     /// A password or a shared secret has several lines.
     #[error("has more than one line")]
     SeveralLines,
-    /// The value holds an invisible character, usually a zero-width space from a web page. Holds its code.
+    /// The value contains an invisible character, usually a zero-width space from a web page. The number is the code of
+    /// this character.
     #[error("holds an invisible character (U+{0:04X})")]
     Invisible(u32),
 }
@@ -63,7 +65,7 @@ impl Doubtful {
     }
 }
 
-/// Takes off what certainly does not belong to a value of this kind.
+/// Removes all characters that certainly do not belong to a value of this kind.
 ///
 /// # Errors
 /// [`Doubtful`] for a value that is ambiguous, or certainly a mistake.
@@ -101,7 +103,7 @@ pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     }
 }
 
-/// Takes off white space and quotes around a value that is no secret and one word: an address, a number, a name.
+/// Removes white space and quotes around a value that is one word and not a secret: an address, a number, a name.
 pub fn bare(text: &str) -> &str {
     unquoted(without_blank_lines(text).trim())
 }
@@ -118,7 +120,7 @@ pub fn without_blank_lines(text: &str) -> &str {
     text.trim_end_matches('\r')
 }
 
-/// Whether a character is invisible and no white space.
+/// Whether a character is invisible and is not white space.
 pub fn is_invisible(next: char) -> bool {
     matches!(
         next,
@@ -133,12 +135,13 @@ pub fn unquoted(text: &str) -> &str {
     pairs.into_iter().find_map(within).map_or(text, str::trim)
 }
 
-/// The text between two pairs of quotes. Nobody writes these by mistake, so the text is meant exactly as it is.
+/// The text between two pairs of quotes. Two pairs are never written by mistake, so the text between them is meant
+/// exactly as it is.
 fn in_two_pairs_of_quotes(text: &str) -> Option<&str> {
     text.trim().strip_prefix("\"\"")?.strip_suffix("\"\"").filter(|exact| !exact.is_empty())
 }
 
-/// The token without the word that stands before a token in a header (`Bearer `).
+/// The token without the word `Bearer`, which stands before a token in a header.
 fn without_scheme(token: &str) -> &str {
     match token.split_once(char::is_whitespace) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_start(),

@@ -1,7 +1,6 @@
 //! All declared keys, as one value in which names are looked up.
 //!
-//! The file, the environment and the documentation all look names up here, so none of them can know a key that the
-//! others do not know.
+//! The file, the environment and the documentation all look names up here, so all of them know the same keys.
 
 use super::key::{DeclaredKey, KeyKind};
 use super::suggestion::nearest;
@@ -52,7 +51,7 @@ impl Declarations {
     }
 
     /// Whether a dotted key consists of names that this program knows. The name of a sink does not count as known: in a
-    /// broken file anything may stand there, even the rest of a secret.
+    /// broken file anything may stand there, even a piece of a secret.
     pub(crate) fn is_known(&self, dotted: &str) -> bool {
         let sections = self.sections.iter().chain([&self.sink]);
         let known = |part: &str| {

@@ -272,7 +272,7 @@ pub fn path() -> Declared<Option<PathBuf>> {
     Declared::new(KeyKind::Path, None, |from, name| from.path(name))
 }
 
-/// A path. A missing one is empty, and the caller fills in the usual place.
+/// A path. If the key is missing, the path is empty, and the caller uses the usual place.
 pub fn required_path() -> Declared<PathBuf> {
     Declared::new(KeyKind::Path, None, |from, name| from.path(name).unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! The configuration as written: the keys, their values, and the place of each value.
 //!
-//! File, environment and flags are laid over each other here, key by key. The meaning of values is decided later: all
-//! names in a document are valid, values may be wrong.
+//! File, environment and flags are merged here, key by key. All names in a document are valid. Its values may be wrong:
+//! they are checked later, when they are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -30,7 +30,7 @@ pub struct Document {
     pub sinks: BTreeMap<SinkName, Table>,
 }
 
-/// The keys of one section or sink, by their full names below it.
+/// The keys of one section or sink. Their names are complete but do not repeat the section, such as `retry.max`.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The place where the table begins, for errors about missing keys.
@@ -39,7 +39,7 @@ pub struct Table {
     pub entries: BTreeMap<String, WrittenEntry>,
     /// Known keys for which a misspelt key was probably meant. They are not reported as missing.
     pub misspelt: BTreeSet<String>,
-    /// The elements of each array of tables, by the array's name. Their keys stand in full.
+    /// The elements of each array of tables, by the array's name. The keys of an element have their complete names.
     pub elements: BTreeMap<String, Vec<Table>>,
 }
 
@@ -52,14 +52,14 @@ pub struct WrittenEntry {
     pub value: WrittenValue,
 }
 
-/// A value as written. Texts are secrets until the reader of the key knows better.
+/// A value as written. A text counts as a secret until the reader of its key has decided that it is not a secret.
 #[derive(Clone, Debug)]
 pub enum WrittenValue {
     /// A string of the file, or any value of the environment and the flags.
     Text(Secret),
     /// `{ env | file | credential }`, or a variable that names a file.
     Reference(Source),
-    /// An integer. One that does not fit counts as the largest.
+    /// An integer. An integer that is too large for the type counts as the largest.
     Integer(i128),
     /// A number with a fraction.
     Float(f64),
@@ -71,7 +71,7 @@ pub enum WrittenValue {
     List(Vec<WrittenEntry>),
     /// A table with names that the user chooses.
     Map(Vec<Member>),
-    /// A table that should be a reference and is not. The error has been reported already.
+    /// A value that cannot be used. Its error has been reported already.
     Broken,
 }
 
@@ -109,8 +109,8 @@ impl Table {
         Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new(), elements: BTreeMap::new() }
     }
 
-    /// Sets one name of a table with names that the user chooses, instead of the value of a lower layer. Case does not
-    /// count.
+    /// Sets one entry of a table with names that the user chooses. The entry replaces an entry of a lower layer that
+    /// has the same name; case does not count.
     pub fn set_member(&mut self, key: &str, name: String, origin: &Origin, value: WrittenValue) {
         let entry = WrittenEntry { origin: origin.clone(), value };
         let member = Member { name, origin: origin.clone(), entry };
@@ -123,7 +123,7 @@ impl Table {
         }
     }
 
-    /// Sets a key, instead of the value of a lower layer.
+    /// Sets a key. The value replaces the value of a lower layer.
     pub fn set(&mut self, key: &str, origin: Origin, value: WrittenValue) {
         self.entries.insert(key.to_owned(), WrittenEntry { origin, value });
     }

@@ -3,15 +3,16 @@
 //! In the name of a variable, each `.` of the key is `__` and all letters are capitals: `sinks.crm.retry.max` is
 //! `PREFIX_SINKS__CRM__RETRY__MAX`. A variable whose name ends with `__FILE` holds the path of a file with the value.
 //!
-//! The name of a sink is lower-cased. Variables cannot hold a `-`. So a variable belongs to a sink of the file whose
-//! name is the same after each `-` is read as `_`; if there is none, the variable makes a new sink.
+//! The name of a sink has small letters and may contain a `-`, but the name of a variable cannot contain a `-`. So a
+//! variable belongs to the sink of the file whose name is the same if case does not count and each `-` is read as `_`.
+//! If there is no such sink, the variable makes a new sink.
 //!
-//! The names of a map, such as the headers of a sink, are variables of their own, with `_` for each `-`:
+//! Each name in a map, such as the name of a header, makes a variable of its own, with `_` for each `-`:
 //! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
 //!
-//! An unknown variable with the prefix is an error if a key of a section was probably meant. If not, it is a warning.
-//! Kubernetes sets variables for each service; the variables of a service whose name begins like the prefix are
-//! ignored. They never contain `__`.
+//! An unknown variable with the prefix is an error if a key of a section was probably meant. If not, the relay only
+//! warns of the variable. Kubernetes sets variables for each service; the variables of a service whose name begins like
+//! the prefix are ignored. They never contain `__`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ const SINKS_PREFIX: &str = "SINKS__";
 enum VariableMeaning<'v> {
     /// A key of a section, or of a sink. The sink's name is spelled as in the variable.
     Key { section: &'static str, sink: Option<&'v str>, key: &'static str, file: bool },
-    /// One name of a map of a sink, spelled as in the variable.
+    /// One name in a map of a sink, spelled as in the variable.
     Member { sink: &'v str, map: &'static str, name: &'v str, file: bool },
     /// A section of a later version, described for people.
     Later(String),
@@ -40,11 +41,11 @@ enum VariableMeaning<'v> {
     Unknown,
 }
 
-/// Lays the environment over the document.
+/// Merges the environment into the document.
 pub fn apply(environment: &Environment, document: &mut Document, report: &mut Complaints) {
     let declared = report.declared();
     let mut unknown = Vec::new();
-    // A short name does not override a file that names the variable itself, even in an array of keys.
+    // If the file itself refers to a short variable, even in an array of keys, the variable does not override the file.
     let named_by_file: Vec<&str> = declared
         .short
         .iter()
@@ -156,7 +157,7 @@ fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Complaints) -
     }
 }
 
-/// Whether a value is a reference to this variable, or a list that holds one.
+/// Whether a value is a reference to this variable, or a list with such a reference.
 fn names(entry: &WrittenEntry, variable: &str) -> bool {
     match &entry.value {
         WrittenValue::Reference(Source::Env(name)) => name == variable,
@@ -182,10 +183,10 @@ fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> VariableMeanin
     later.map_or(VariableMeaning::Unknown, |name| VariableMeaning::Later(format!("[{name}]")))
 }
 
-/// The name of a sink may itself hold `__`, so a key is looked for behind each of them. The longest key counts:
+/// The name of a sink may itself contain `__`, so a key is looked for behind each `__`. The longest key counts:
 /// `CRM__FILTER__TAGS` is `filter.tags` of `crm`, although sinks of some types have a key `tags`.
 fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMeaning<'v> {
-    // A name of a map, such as a header, may equal the name of a key.
+    // Maps are tried first, because a name in a map, such as the name of a header, may equal the name of a key.
     for map in section.keys.iter().filter(|key| matches!(key.kind, KeyKind::Map { .. })) {
         let parts = rest.split_once(&format!("__{}__", map.variable()));
         if let Some((sink, name)) = parts.filter(|(sink, name)| !sink.is_empty() && !name.is_empty()) {
@@ -202,7 +203,7 @@ fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMea
 }
 
 /// Whether the name of a variable begins with the name of a section, so that a key was probably meant. Other variables
-/// may belong to the surroundings, such as `JOLTSMS_RELAY_VERSION` of an image.
+/// may have another purpose, such as `JOLTSMS_RELAY_VERSION` in an image.
 fn is_of_a_section(declared: &Declarations, rest: &str) -> bool {
     let first = rest.split('_').next().unwrap_or_default();
     let sections = declared.section_names().chain(declared.later.iter().copied()).chain(["sink"]);
@@ -282,7 +283,8 @@ fn variables<'s>(section: &'s Section, path: &'s str) -> impl Iterator<Item = St
     keys.map(move |key| format!("{path}__{}", key.variable()))
 }
 
-/// The valid names of variables for the sink that a misspelt name is about. Without the prefix, like the misspelt name.
+/// The valid names of variables for the sink that a misspelt name is about. Like `written`, they do not have the
+/// prefix.
 fn names_of_new_sink(declared: &Declarations, written: &str) -> Vec<String> {
     let Some(rest) = written.strip_prefix("SINK") else { return Vec::new() };
     let rest = rest.trim_start_matches('S').trim_start_matches('_');

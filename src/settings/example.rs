@@ -8,8 +8,8 @@ use super::key::DeclaredKey;
 /// The greatest width of a comment, in characters.
 const WIDTH: usize = 120;
 
-/// One section under its `header`, such as `[poll]` or `#[sinks.crm]`. `kind` is the type of the sink that is shown; keys
-/// of other types are explained without being settings.
+/// One section under its `header`, such as `[poll]` or `#[sinks.crm]`. `kind` is the type of the sink that is shown;
+/// keys of other types are shown in explanations only.
 pub fn example(section: &Section, header: &str, kind: Option<&str>) -> String {
     let path = header.trim_matches(['#', '[', ']']);
     let mut text = format!("{header}\n");
@@ -40,7 +40,7 @@ fn setting(key: &DeclaredKey, text: &mut String) {
     }
 }
 
-/// A key of other types of sinks than the one that is shown.
+/// Writes a key that the shown type of sink does not have.
 fn setting_of_others(key: &DeclaredKey, text: &mut String) {
     comment(&format!("{} {}", key.types_that_have_it(), key.explained()), text);
     let value = key.default.as_deref().or(key.example);

@@ -1,8 +1,8 @@
 //! The text of the configuration file, and the excerpts of it that error texts show.
 //!
 //! Invariant: no excerpt shows a value that may be a secret. A value is shown as `"…"` unless the reader of its key
-//! says that it may be shown. Comments are cut off. In a file that is not TOML no value is shown at all, because nobody
-//! can tell where a value begins and ends.
+//! says that it may be shown. Comments are cut off. In a file that is not TOML no value is shown at all, because it is
+//! unknown where a value begins and ends.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ struct LinePiece {
 }
 
 impl SourceFile {
-    /// The file and where its values are.
+    /// Makes the value from the text of the file and the places of its values.
     pub(super) fn new(path: PathBuf, text: String, mut values: Vec<Range<usize>>) -> Self {
         values.sort_by_key(|range| range.start);
         let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
@@ -86,7 +86,8 @@ impl SourceFile {
             pieces.push(LinePiece { bytes: hidden, shown, verbatim: false });
         }
         pieces.push(self.verbatim(at..bytes.end));
-        // A comment can begin only behind a value that is shown in full.
+        // A `#` in a value that is shown does not begin a comment, so the search for a comment begins behind that
+        // value.
         let shown_until = if reveal { span.end } else { bytes.start };
         for index in 0..pieces.len() {
             let piece = &mut pieces[index];
@@ -123,8 +124,8 @@ impl SourceFile {
         cut(line, &shown, column, column + 1)
     }
 
-    /// The lines that cannot be checked because this line is not TOML: this line, and all lines below it if it should
-    /// be a header.
+    /// The lines that cannot be checked because this line is not TOML: this line, and, if it looks like the header of a
+    /// table, the lines down to the next header.
     pub(super) fn doubtful_lines(&self, line: usize) -> Range<usize> {
         let is_header = |line: &usize| {
             self.text.get(self.bytes_of_line(*line)).is_some_and(|text| text.trim_start().starts_with('['))
@@ -149,12 +150,13 @@ impl SourceFile {
     }
 }
 
-/// The text with characters that act on a terminal replaced, each by one character.
+/// The text with a space in place of each character that acts on a terminal.
 fn harmless(text: &str) -> String {
     text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect()
 }
 
-/// How many characters are shown before this byte. In a hidden value the first character counts or, if `end`, the last.
+/// How many characters are shown before this byte. For a byte in a hidden value, this is the beginning of the value, or
+/// its end if `end` is true.
 fn column(pieces: &[LinePiece], at: usize, end: bool) -> usize {
     let mut column = 0;
     for piece in pieces {

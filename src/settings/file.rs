@@ -221,8 +221,8 @@ impl FileReader<'_> {
         into.elements.insert(group.to_owned(), elements);
     }
 
-    /// The name as an error text may show it. Even a name may be a piece of a secret value: if it could not stand
-    /// without quotes, or if the file is not TOML and the name resembles no known name.
+    /// The name as an error text may show it. A name may be a piece of a secret if it needs quotes, or if the file is
+    /// not TOML and the name resembles no known name. Such a name is shown as `…`.
     fn shown<'n>(&self, name: &'n str, is_near: bool, origin: &Origin) -> &'n str {
         if is_plain(name) && (is_near || self.report.may_show(origin)) { name } else { "…" }
     }
@@ -252,12 +252,12 @@ impl FileReader<'_> {
                 self.reference(path, table, key).map_or(WrittenValue::Broken, WrittenValue::Reference)
             }
         };
-        // For a dotted key such as `key.env = "X"` the parser gives the table the place of the key already.
+        // For a dotted key such as `key.env = "X"` the parser has given the table the place of the key.
         WrittenEntry { origin: Origin::File(item.span()), value }
     }
 
-    /// Refuses secrets that are written out. This is checked here, and not when the value is read: a variable may
-    /// override the value, and the secret would still be in the file.
+    /// Refuses secrets that are written out. This is checked here and not when the value is read: even if a variable
+    /// overrides the value, the secret is still in the file.
     fn refuse_literals(&mut self, path: &str, variable: &str, entry: &mut WrittenEntry) {
         match &mut entry.value {
             WrittenValue::Reference(_) | WrittenValue::Broken => {}

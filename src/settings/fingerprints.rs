@@ -1,8 +1,8 @@
 //! A fingerprint of the value of each key, by which two readings of a configuration are compared.
 //!
 //! Invariants:
-//! - The fingerprint covers the value that a key has in the end. For a reference that is the content of its source, so a
-//!   secret that was replaced changes the fingerprint of its key.
+//! - The fingerprint covers the value that a key has in the end. The value of a reference is the content of its source.
+//!   So if a secret is replaced, the fingerprint of its key changes.
 //! - A fingerprint is a hash and is kept in memory only. It shows nothing of a value.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +68,7 @@ impl Fingerprints {
             add_table(&mut hashes, section, table);
         }
         for (sink, table) in &document.sinks {
-            // A sink without a key of its own would otherwise be missing.
+            // Without this entry, a sink without any key would be missing.
             hashes.insert(format!("sinks.{sink}"), Sha256::new());
             add_table(&mut hashes, &format!("sinks.{sink}"), table);
         }
@@ -89,7 +89,7 @@ impl Fingerprints {
         self.0.keys().map(String::as_str)
     }
 
-    /// Returns the keys whose values differ, or that only one of both has.
+    /// Returns the keys whose values differ, and the keys that only one of the two configurations has.
     pub fn changed_keys(&self, other: &Self) -> BTreeSet<String> {
         let keys = self.0.keys().chain(other.0.keys());
         keys.filter(|key| self.0.get(*key) != other.0.get(*key)).cloned().collect()
@@ -123,7 +123,7 @@ fn add_table(hashes: &mut BTreeMap<String, Sha256>, path: &str, table: &Table) {
 fn add_value(hash: &mut Sha256, entry: &WrittenEntry) {
     match &entry.value {
         WrittenValue::Text(text) => add(hash, text.expose().as_bytes()),
-        // The content of the reference is added by the name of the key.
+        // The content of the reference is added later, under the name of the key.
         WrittenValue::Reference(_) => add(hash, b"reference"),
         WrittenValue::Integer(number) => add(hash, number.to_string().as_bytes()),
         WrittenValue::Float(number) => add(hash, number.to_string().as_bytes()),

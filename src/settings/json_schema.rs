@@ -1,7 +1,8 @@
 //! The declarations as a JSON Schema of the file, for editors and for checks before a file is rolled out.
 //!
-//! Invariant: the schema accepts every file that the relay accepts. It is a little more lenient: it requires no key,
-//! because a key may come from the environment, and it leaves out rules that join two keys.
+//! Invariant: the schema accepts every file that the relay accepts. The schema also accepts some files that the relay
+//! refuses: it requires no key, because a key may come from the environment, and it leaves out rules about two keys
+//! together.
 
 use serde_json::{Map, Value, json};
 
@@ -35,7 +36,7 @@ pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> Str
     format!("{schema:#}\n")
 }
 
-/// For each type of sink: it does not have the keys of other types.
+/// Returns a rule for each type of sink: a sink of this type has no keys of other types.
 fn of_types(sink: &Section) -> Value {
     let Some(KeyKind::Words(types)) = sink.key("type").map(|key| &key.kind) else { return json!([]) };
     let rule = |name: &&str| {

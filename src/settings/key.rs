@@ -10,7 +10,7 @@ pub struct DeclaredKey {
     pub name: String,
     /// The values that the key takes.
     pub kind: KeyKind,
-    /// The default, as TOML. `None`: the key is required, or missing means nothing.
+    /// The default, as TOML. `None`: the key is required, or has no default.
     pub default: Option<String>,
     /// The value that the example shows for a key without a default, as TOML.
     pub example: Option<&'static str>,

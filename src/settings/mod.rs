@@ -1,20 +1,21 @@
-//! The engine of the configuration: declaring keys and reading them. It knows no key of any component.
+//! The engine of the configuration: components declare their keys with it, and it reads the values. It contains no key
+//! of any component.
 //!
 //! A component declares its keys with `settings!`, as the fields of a struct. The name, documentation, kind, bounds and
 //! default of a key stand there and nowhere else. Everything else comes from these [`Declarations`]: the names that a
 //! file and a variable may use, suggestions for misspelt names, the commented example, the JSON Schema, and the tables
 //! of the documentation.
 //!
-//! A configuration is read in two steps. First the layers are laid over each other, key by key, in the order file,
-//! environment, flags; each value keeps its [`Origin`]. The result is a [`Document`]. Then a [`Reader`] reads the
-//! structs from the document.
+//! A configuration is read in two steps. First the layers are merged key by key: flags take precedence over the
+//! environment, and the environment over the file. Each value keeps its [`Origin`]. The result is a [`Document`]. Then
+//! a [`Reader`] reads the structs from the document.
 //!
 //! Invariants: nothing here reads the environment of the process; all errors are reported at once, each with its place;
 //! a key that is not declared is an error; no error text, `Debug` or `Display` shows a secret.
 //!
-//! `serde` and `schemars` are not used for this: they stop at the first error, and forget where a value was written.
-//! The place of a value matters for more than error texts: a list in a variable has commas, and a secret may stand in a
-//! variable but not in the file.
+//! `serde` and `schemars` are not used for this: reading would stop at the first error, and the place of a value would
+//! be lost. The place of a value is needed for more than error texts: in a variable, commas separate the elements of a
+//! list, and a secret may stand in a variable but not in the file.
 
 mod declarations;
 mod declare;

@@ -76,7 +76,7 @@ impl KeyKind {
         .to_owned()
     }
 
-    /// The least and the greatest value, or the words: for a table, and as a sentence.
+    /// The least and the greatest value, or the words. The first text is for a table, the second is a sentence.
     fn bounds(&self) -> (String, String) {
         let (least, most) = match self {
             Self::Duration { bounds, .. } => (

@@ -10,8 +10,8 @@ use super::excerpt::{Excerpt, SourceFile};
 use super::fingerprints::{Fingerprints, SourcesRead};
 use crate::domain::Sanitized;
 
-/// How many errors are shown at most. A file with more errors is not a configuration, and the rest would hide the
-/// first.
+/// How many errors are shown at most. A file with more errors is not a configuration, and a longer list would hide the
+/// first errors.
 const MOST_SHOWN: usize = 100;
 
 /// All errors of a configuration; never empty. Displays one block for each error, and their number.
@@ -20,7 +20,7 @@ const MOST_SHOWN: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub struct Errors(Vec<Problem>);
 
-/// A setting that works and yet may not be meant. Displays on one line.
+/// A setting that works but is perhaps a mistake. Displays on one line.
 #[derive(Clone, Debug)]
 pub struct Warning(Problem);
 
@@ -201,7 +201,8 @@ pub struct Complaints {
     file: Option<SourceFile>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
-    /// Lines on which a syntax error makes every other complaint doubtful.
+    /// Lines that have a syntax error, or follow from one. Other errors on these lines are doubtful, and are not
+    /// reported.
     doubtful: BTreeSet<usize>,
     incomplete: bool,
     /// True if the file is not TOML.
@@ -253,7 +254,8 @@ impl Complaints {
         self.file = Some(file);
     }
 
-    /// Whether everything that was written could be read. If not, a key that seems to be missing may stand in the rest.
+    /// Whether everything that was written could be read. If not, a key that seems to be missing may stand in the part
+    /// that could not be read.
     pub fn is_complete(&self) -> bool {
         !self.incomplete
     }
@@ -263,13 +265,13 @@ impl Complaints {
         self.incomplete = true;
     }
 
-    /// Whether a value at this place may be shown. In a file that is not TOML it could be anything.
+    /// Whether a value at this place may be shown. In a file that is not TOML, anything may stand there, even a secret.
     pub(super) fn may_show(&self, origin: &Origin) -> bool {
         !(self.broken && matches!(origin, Origin::File(_)))
     }
 
-    /// Notes that a variable is set and empty, for a hint beside errors: the reason may lie with whoever sets the
-    /// variable.
+    /// Notes that a variable is set and empty. Errors about the variable then get a hint, because the mistake may be
+    /// made where the variable is set.
     pub(super) fn is_empty(&mut self, variable: &str) {
         self.empty.insert(variable.to_owned());
     }
@@ -279,7 +281,7 @@ impl Complaints {
         self.push(origin, false, message, help);
     }
 
-    /// Reports an error that several keys depend on; only the first report counts.
+    /// Reports an error that concerns several keys; only the first report counts.
     pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
         let is_told =
             |problem: &Problem| problem.message == message && problem.place.rank() == self.place(origin, false).rank();

@@ -15,7 +15,7 @@ pub(super) fn show(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
-/// Writes a size without the spaces and the zero: `64MiB`.
+/// Writes a size without spaces and without `.0`: `64MiB`.
 pub(super) fn write(bytes: u64) -> String {
     if bytes == 0 { "0".to_owned() } else { show(bytes).replace(".0 ", "").replace(' ', "") }
 }

@@ -2,8 +2,9 @@
 
 /// The candidate that was probably meant by `written`, if one is near enough.
 ///
-/// Near enough is one slip for each three letters, at least one and at most three; more slips make another word. A slip
-/// is a letter too many, a missing letter, a wrong letter, or two neighbours swapped.
+/// A candidate is near enough if it differs by at most one slip for each three letters of `written`. One slip is always
+/// allowed, and more than three never are. A slip is a letter too many, a missing letter, a wrong letter, or two
+/// neighbours swapped.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let slips = (written.chars().count() / 3).clamp(1, 3);
     let distances = candidates.into_iter().map(|candidate| (strsim::osa_distance(written, candidate), candidate));

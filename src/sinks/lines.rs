@@ -2,15 +2,15 @@
 //!
 //! Invariants:
 //!
-//! - Lines leave whole and in the order in which they were begun. Each line leaves in one write if the system accepts
-//!   it in one.
+//! - Lines are written whole, in the order in which their attempts began. Each line is written with one write if the
+//!   system accepts the whole line at once.
 //! - A line is delivered when its write has returned and the stream was flushed. One flush serves all lines that were
 //!   written since the last flush. The sink waits for a slow reader; it drops nothing.
 //! - A line of which only a part has left (because the disk is full) is completed before anything else is written, so
 //!   that the stream never contains a broken line.
 //! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
-//!   then a line of its own, which is no JSON, and no new line is glued to it. The message of the part comes again,
-//!   whole. The rest of the file is left alone, since the file may be shared.
+//!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
+//!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
 //!
 //! Writes happen on a thread of their own, because they block for as long as the reader does not read. A runtime that
 //! shuts down waits for its own blocking threads, but not for this thread.
@@ -107,14 +107,15 @@ impl Sink for LineSink {
     }
 }
 
-/// Escapes characters that act on a terminal, as JSON does. In a message such characters stand only within strings.
+/// Escapes characters that act on a terminal, in the way of JSON. In a message such characters stand only within
+/// strings.
 fn for_terminal(line: &[u8]) -> Vec<u8> {
     Sanitized::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
 
 fn write_all(mut writer: LineWriter<impl LineStream>, inbox: &Receiver<Line>) {
     while let Ok(first) = inbox.recv() {
-        // No more lines than the sink's concurrency are under way at once.
+        // This takes all lines of the queue. They are few, because the sink's concurrency limits the lines under way.
         let others = if writer.together { usize::MAX } else { 0 };
         let mut ended = Vec::new();
         for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {
@@ -144,12 +145,12 @@ struct LineWriter<W> {
     stream: W,
     /// Whether several lines are written before one flush serves all of them.
     together: bool,
-    /// Whether the stream ends in the middle of a line that is never completed. The next line is then written behind a
+    /// Whether the stream ends in the middle of a line that is never completed. The next line is then written after a
     /// line break.
     unfinished: bool,
     torn: Option<Torn>,
     /// Torn lines whose attempts failed, and which were completed later, so that another line could follow. The next
-    /// attempts of these lines find the lines written.
+    /// attempt for such a line writes nothing, because the line is already there.
     completed: Vec<Vec<u8>>,
     closed: bool,
 }
@@ -179,8 +180,8 @@ impl<W: LineStream> LineWriter<W> {
         }
         match self.stream.begin_line() {
             Ok(LineStart::AfterLast) => {}
-            // The rest of a torn line would make no sense there. The attempt of that line failed, so the whole line is
-            // written later.
+            // The rest of a torn line would make no sense at the new place. The attempt for that line failed, so the
+            // whole line is written later.
             Ok(LineStart::Elsewhere { is_unfinished }) => (self.torn, self.unfinished) = (None, is_unfinished),
             Err(error) => return failed("open the file", &error),
         }

@@ -1,8 +1,8 @@
 //! Sends payloads to receivers.
 //!
-//! Invariants: an attempt is made once; trying again is delivery's task. How an attempt ended is a value. The words for
-//! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
-//! the answer may repeat the message.
+//! Invariants: a sink makes each attempt once; whether there is another attempt is decided by delivery. The result of
+//! an attempt is a value ([`Attempt`]). Its words for people contain no secret and no part of the message, even if the
+//! receiver's answer repeats the message.
 
 mod amqp;
 mod apprise;
@@ -40,7 +40,7 @@ use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
-/// A type whose sinks only a build with the cargo feature can have.
+/// A type whose sinks need a build with this cargo feature.
 macro_rules! optional {
     ($feature:literal, $kind:path) => {
         KnownType { kind: &$kind, lacking: if cfg!(feature = $feature) { None } else { Some($feature) } }
@@ -49,8 +49,8 @@ macro_rules! optional {
 
 /// All types of sinks. A new type needs a folder beside this file and a line here.
 ///
-/// The keys of every type are in every build, so that the documents are the same for all builds. Only the code that needs
-/// the client of a server depends on the feature of the type.
+/// Every build knows the keys of every type, so that the documents are the same for all builds. Only the code that
+/// needs the client of a server depends on the feature of the type.
 pub static KNOWN_TYPES: &[KnownType] = &[
     KnownType { kind: &http::Http, lacking: None },
     KnownType { kind: &stdout::Stdout, lacking: None },
@@ -83,12 +83,12 @@ impl KnownType {
     }
 }
 
-/// Returns the types of sinks, with those whose sinks this build lacks.
+/// Returns the types of sinks, including types whose sinks this build lacks.
 pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
     KNOWN_TYPES.iter().map(|known| known.kind)
 }
 
-/// What a type is told beside its keys.
+/// What a type gets in addition to its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'c> {
     /// Whether the sink is of this type. If not, the type of the sink is unknown, and a missing key is no error.
@@ -144,8 +144,8 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// Returns the bytes that would leave for a message. Nothing is sent. The default is for types whose client this build
-    /// lacks.
+    /// Returns the bytes that would be sent for a message. Nothing is sent. The default is for types whose client this
+    /// build lacks.
     ///
     /// # Errors
     /// An error if nothing could be sent, in words that follow the name of the sink.
@@ -181,12 +181,12 @@ pub type TableCreation<'t> = Pin<Box<dyn Future<Output = Result<String, String>>
 /// A check of a sink under way.
 pub type OnlineCheck<'t> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 't>>;
 
-/// The bytes that would leave for a message.
+/// The bytes that would be sent for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     /// The lines before the body, safe to show.
     pub head: String,
-    /// The body as it would leave, without the line's end.
+    /// The body as it would be sent, without the line's end.
     pub body: Vec<u8>,
 }
 
@@ -270,7 +270,7 @@ pub enum Attempt {
 }
 
 impl Attempt {
-    /// Returns the description of what went wrong, for people; `None` if nothing did.
+    /// Returns the description of what went wrong, for people; `None` if nothing went wrong.
     #[cfg(any(feature = "server-connections", feature = "sink-kafka"))]
     pub(in crate::sinks) fn into_answer(self) -> Option<String> {
         match self {
@@ -291,7 +291,7 @@ pub trait Sink: Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
 
-    /// Begins an attempt. If the order matters, as in a stream, it is the order of these calls and not of the polls of
-    /// the futures.
+    /// Begins an attempt. If the order of messages matters, as in a stream, it is the order of the calls of this
+    /// method, not the order in which the futures are polled.
     fn begin(&self, outgoing: Outgoing) -> Attempting;
 }

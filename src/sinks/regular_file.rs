@@ -28,8 +28,8 @@ impl RegularFile {
         &self.file
     }
 
-    /// Flushes the content of the file to the disk. Returns `Ok(Err(_))` once if the file system cannot flush; the flush
-    /// then does nothing from now on.
+    /// Flushes the content of the file to the disk. If the file system cannot flush, returns `Ok(Err(_))` once; from
+    /// then on this method does nothing.
     ///
     /// # Errors
     /// The errors of the disk. It is not known then which of the last lines are on the disk.

@@ -1,4 +1,4 @@
-//! What a running relay does next, and when. Pure.
+//! What a running relay does next, and when. The functions are pure.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::domain::UnixMs;
 use crate::ingest::Condition;
 use crate::store::SinkView;
 
-/// Returns how long it is until the next poll; zero if the poll is due. `None` if no relay polls, or if the relay waits
-/// for something else than the time between two polls.
+/// Returns how long it is until the next poll; zero if the poll is due. `None` if no relay polls, or if the next poll
+/// depends on something else than the time between two polls.
 pub fn next_poll_in(status: &Status) -> Option<Duration> {
     let polling = &status.polling;
     let is_polling = polling.report.as_ref().is_some_and(|report| report.condition == Condition::Polling);
@@ -17,9 +17,9 @@ pub fn next_poll_in(status: &Status) -> Option<Duration> {
     Some((polling.interval_seconds?.0 + polling.slowed_by).saturating_sub(age))
 }
 
-/// Returns when the running relay sends the next message of this sink that has to wait: at the first retry or, if the sink
-/// is blocked, at its next attempt. `live` is the relay's report about the sink. `None` if there is no such
-/// message, if the sink is paused, or if no relay runs that sends to it.
+/// Returns the time for which the running relay waits before its next attempt at this sink: the time of the first retry
+/// or, if the sink is blocked, of the first attempt after the block. `live` is the relay's report about the sink.
+/// `None` if the relay waits for no such time, if the sink is paused, or if no running relay sends to the sink.
 pub fn next_attempt(view: &SinkView, live: Option<&SinkStatus>) -> Option<UnixMs> {
     let live = live.filter(|_| view.pause.is_none() && view.waiting > 0)?;
     // A message that was never attempted is due as soon as nothing blocks the sink.

@@ -1,8 +1,8 @@
 //! The sections and fields of `status`: what `status --json` prints, and what `status` puts into sentences.
 //!
 //! Invariant: each field of these structs is a field of the JSON, under the same name. The exceptions are fields with
-//! `serde(skip)`, and fields with `serde(flatten)`, whose own fields take their place. These numbers are flattened: the
-//! numbers of a sink that the store counts (`store/views.rs`, such as `waiting`) or that its deliveries know
+//! `serde(skip)`, and fields with `serde(flatten)`, whose own fields take their place. The flattened structs hold the
+//! numbers of a sink that the store counts (`store/views.rs`, such as `waiting`) and that delivery reports
 //! (`delivery/status.rs`), the numbers of the poller (`ingest/report.rs`), and the numbers of the process
 //! (`status_file.rs`).
 
@@ -40,7 +40,7 @@ pub struct Status {
     pub coverage: Option<CoverageStatus>,
     /// The request budget.
     pub budget: BudgetStatus,
-    /// Every sink that was ever configured, by name.
+    /// Every sink that was ever configured and was not dropped, by name.
     pub sinks: Vec<SinkSection>,
     /// The relays that share the state. `None` if the state is not in a database.
     pub replicas: Option<ReplicasStatus>,
@@ -57,7 +57,7 @@ pub struct ReplicasStatus {
     pub epoch: i64,
     /// The time after which the lease of the active relay ends, unless that relay renews it.
     pub lease_seconds: Option<Seconds>,
-    /// The relays that were there in the last ten minutes, by name.
+    /// The relays that ran in the last ten minutes, by name.
     pub replicas: Vec<ReplicaStatus>,
 }
 
@@ -68,7 +68,7 @@ pub struct ReplicaStatus {
     pub name: String,
     /// Whether the relay is the active one.
     pub active: bool,
-    /// How long ago the relay began to take part.
+    /// How long ago the relay began to share the state.
     pub joined_age_seconds: Seconds,
     /// How long ago the relay last asked for the lease or renewed it.
     pub seen_age_seconds: Seconds,
@@ -146,7 +146,7 @@ pub struct WalkStatus {
     pub held_messages: u64,
     /// Whether messages are handed on as soon as they are read.
     pub streaming: bool,
-    /// The number of pages in a row that brought the reading no further.
+    /// The number of requests in a row that brought the reading no further.
     pub failures: u32,
     /// An estimate of the pages that are left.
     pub pages_left: Option<u64>,
@@ -161,7 +161,7 @@ pub struct WalkStatus {
 pub enum ReadingKind {
     /// Messages that were missed.
     Gap,
-    /// The lookback once more, for messages that came late.
+    /// Messages that came late: the lookback is read once more.
     Sweep,
     /// The messages that were there before the first run.
     Seed,
@@ -192,7 +192,7 @@ pub struct OwnBudget {
 /// A sink as `status` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SinkSection {
-    /// The values that the state has of the sink.
+    /// The values about the sink that the state holds.
     #[serde(flatten)]
     pub stored: StoredSink,
     /// The report of the running relay about the sink; `None` if no relay runs, or if the running relay does not know
@@ -204,14 +204,14 @@ pub struct SinkSection {
 /// A sink as `sinks list` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedSink {
-    /// The values that the state has of the sink.
+    /// The values about the sink that the state holds.
     #[serde(flatten)]
     pub stored: StoredSink,
     /// The learned pace of [`SinkStatus`]; `None` if no relay runs or no pace was learned.
     pub learned_requests_per_minute: Option<u64>,
 }
 
-/// The values that the state has of a sink.
+/// The values about a sink that the state holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSink {
     /// The sink as the state shows it.

@@ -17,9 +17,9 @@ use crate::store::{self, Database, Error, ReplicaGroup, ReplicaView, Spool, Stat
 use crate::time::Clock;
 
 impl Status {
-    /// Reads the status of a state; `None` if there is no state. Afterwards `clock` goes by the relay's
-    /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing. `once_within`: a
-    /// state on which no relay runs is healthy if `once` has caught up within this time.
+    /// Reads the status of a state; `None` if there is no state. Afterwards `clock` shows the relay's time. Otherwise,
+    /// after a jump of this machine's clock, the relay would look as if it had written nothing for a long time.
+    /// `once_within`: a state on which no relay runs is healthy if `once` has caught up within this time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].
@@ -30,15 +30,15 @@ impl Status {
         let now = clock.relay_time();
         let live = Live::read(state.dir());
         let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
-        // A relay that runs now has not written a stop. So a file with a stop was written by a relay that ended before,
-        // and says nothing of the present relay.
+        // A running relay has not written that it stopped. So a file with `stopped_at` was written by an earlier relay,
+        // and does not describe the running relay.
         let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
         let view = StateView { state, spool: &*snapshot.spool, replicas: snapshot.replicas };
         Self::gather(view, now, running, live, once_within).map(Some)
     }
 
-    /// Reads the status of an opened state at `now` by the relay's time. `running`: whether a relay runs. `live`: the report that the
-    /// relay that runs, or ran last, wrote about itself. `once_within` as for [`Status::of`].
+    /// Reads the status of an opened state at `now` by the relay's time. `running`: whether a relay runs. `live`: the
+    /// report that the relay that runs, or ran last, wrote about itself. `once_within` as for [`Status::of`].
     pub(super) fn gather(
         StateView { state, spool, replicas }: StateView<'_>,
         now: UnixMs,
@@ -95,7 +95,7 @@ impl Status {
     }
 
     /// Adds the report that the relay that runs, or ran last, wrote about itself. If that relay does not run any more,
-    /// values that were true only at its last moment are left out.
+    /// values that hold only for a running relay are left out.
     pub(super) fn add(&mut self, mut live: Live) {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));

@@ -1,8 +1,8 @@
-//! Decides which conditions are unhealthy. Pure.
+//! Decides which conditions make a relay unhealthy. The functions are pure.
 //!
-//! A relay is healthy if it runs, reads the API, and each sink accepts messages or was paused by a person. Messages
-//! that have waited for a while, dead letters, and messages for a sink that is not configured any more are shown, but
-//! are not unhealthy.
+//! A relay is healthy if it runs, reads the API, and each sink accepts messages or was paused by a person. The status
+//! also shows messages that have waited for a while, dead letters, and messages for a sink that is not configured any
+//! more. They do not make the relay unhealthy.
 
 use std::time::Duration;
 
@@ -13,9 +13,8 @@ use super::status_file::RelayReport;
 use crate::domain::{PauseReason, UnixMs};
 use crate::ingest::Condition;
 
-/// How long the API may give no answer before this is a problem, unless five poll intervals are longer. If the API's
-/// limit makes the time between two polls longer than the interval, the API may give no answer for the additional time
-/// as well.
+/// How long the API may give no answer before this is a problem. If five poll intervals are longer, they are the limit.
+/// If the API's limit makes the time between two polls longer than the interval, the additional time is added.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a sink, or the list of numbers, may fail before this is a problem.
@@ -31,7 +30,7 @@ pub struct HealthProblem {
     /// The kind of the problem.
     #[serde(rename = "reason")]
     pub kind: ProblemKind,
-    /// The name of the sink, if the problem is one of a sink.
+    /// The name of the sink, if the problem concerns a sink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
     /// The problem as one short sentence.
@@ -48,7 +47,7 @@ pub enum ProblemKind {
     Starting,
     /// The relay is stopping.
     Stopping,
-    /// A loop of the relay does not turn.
+    /// A loop of the relay is stuck, or the relay does not write its status any more.
     StandsStill,
     /// The API accepts no key.
     NoKey,
@@ -67,7 +66,7 @@ pub enum ProblemKind {
 }
 
 impl HealthProblem {
-    /// Makes a problem that is not one of a sink.
+    /// Makes a problem that does not concern a sink.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, sink: None, detail: detail.into() }
     }
@@ -78,7 +77,7 @@ impl HealthProblem {
 }
 
 /// Returns why the relay is not ready: why polling does not work, and which sinks are paused although no person paused
-/// them. Empty: the relay is ready. A sink whose receiver fails does not make the relay unready.
+/// them. The list is empty if the relay is ready. A sink whose receiver fails does not make the relay unready.
 pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
     let mut found = problems(status, None);
     found.retain(|problem| !matches!(problem.kind, ProblemKind::SinkFailing | ProblemKind::NumbersUnreadable));
@@ -98,14 +97,14 @@ pub fn stands_by(status: &Status) -> bool {
     status.relay.report.as_ref().is_some_and(|report| report.stands_by)
 }
 
-/// Whether the relay does its work now: it has polled the API, and nothing is wrong. A relay that stands by is not at
-/// work.
+/// Returns whether the relay does its work now: it has polled the API, and there are no problems. A relay that stands
+/// by is not at work.
 pub fn is_at_work(status: &Status) -> bool {
     !stands_by(status) && problems(status, None).is_empty() && readiness_problems(status).is_empty()
 }
 
-/// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy if
-/// `once` has caught up within this time.
+/// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy
+/// if `once` has caught up within this time.
 pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthProblem> {
     if !status.relay.running {
         let found = status
@@ -158,7 +157,7 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
 
 const NOT_RUNNING: &str = "no relay runs on this state";
 
-/// Returns what is wrong on a state on which no relay runs; `None`: `once` has caught up within `once_within`.
+/// Returns what is wrong on a state on which no relay runs; `None` if `once` has caught up within `once_within`.
 fn not_running(last: &RelayReport, now: UnixMs, once_within: Option<Duration>) -> Option<String> {
     let why = last.failure.as_deref().unwrap_or("it did not end as it should");
     if last.damaged {

@@ -1,4 +1,4 @@
-//! Whether the loops of this process turn, for those who watch the process from outside.
+//! Whether the loops of this process turn, for the watchdog, the heartbeat, and the probes of the admin endpoint.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::time::{Clock, Instant};
 /// The time without a turn after which a loop counts as stuck. Each loop turns at least every 5 seconds.
 pub const STANDSTILL: Duration = Duration::from_secs(20);
 
-/// The progress of the loops, as the daemon's own loop last noted it.
+/// The progress of the loops, as the daemon's own loop last recorded it.
 #[derive(Clone, Copy, Debug)]
 struct NotedProgress {
-    /// How long ago the slowest loop had turned.
+    /// How long before `at` the slowest loop had last turned.
     slowest: Duration,
     at: Instant,
     is_stopping: bool,
@@ -43,7 +43,7 @@ impl LoopProgress {
         self.noted.send_modify(|noted| noted.is_stopping = true);
     }
 
-    /// Whether the relay stops.
+    /// Returns whether the relay stops.
     pub fn is_stopping(&self) -> bool {
         self.noted.borrow().is_stopping
     }
@@ -55,7 +55,7 @@ impl LoopProgress {
     }
 
     /// Returns how long a loop has not turned, if this is so long that the loop counts as stuck. While the relay stops,
-    /// loops end, so none counts as stuck.
+    /// its loops end, so no loop counts as stuck.
     pub fn standstill(&self) -> Option<Duration> {
         Some(self.longest_stall()).filter(|stall| *stall > STANDSTILL && !self.is_stopping())
     }

@@ -10,16 +10,16 @@ use crate::domain::UnixMs;
 pub struct ReloadReport {
     /// When a configuration last took effect by SIGHUP.
     pub reloaded_at: Option<UnixMs>,
-    /// When the last reload failed. `None` if no reload has failed since the last that took effect.
+    /// When the last reload failed. `None` if no reload has failed since the last one that took effect.
     pub reload_failed_at: Option<UnixMs>,
     /// Why the last reload failed.
     pub reload_error: Option<String>,
-    /// Whether the failure is that of files with secrets alone, which ends when the files can be used.
+    /// Whether the failure concerns only files with secrets. Such a failure ends when the files can be used.
     #[serde(skip)]
     is_of_secrets: bool,
 }
 
-/// The most characters of an error of a reload that the status shows.
+/// The most characters that the status shows of a reload's error.
 const LONGEST_ERROR: usize = 300;
 
 impl ReloadReport {
@@ -33,7 +33,8 @@ impl ReloadReport {
         self.note_failure(now, why, false);
     }
 
-    /// Notes that files with secrets have changed and cannot be used. An earlier failure of a reload counts more.
+    /// Notes that files with secrets have changed and cannot be used. If a reload by SIGHUP has failed before, its
+    /// error stays.
     pub fn secrets_failed(&mut self, now: UnixMs, why: &str) {
         if self.reload_failed_at.is_none() || self.is_of_secrets {
             self.note_failure(now, why, true);

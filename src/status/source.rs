@@ -1,7 +1,7 @@
-//! The status of this process's own relay, for the parts that show it to others while it runs.
+//! The status of this process's own relay, for the parts of the relay that show the status to others.
 //!
 //! Invariants: the state is read with a separate connection, at most once a second, and by one thread at a time, even
-//! if many callers ask. So neither many requests nor requests while the disk hangs hold up the relay.
+//! if many callers ask. So the relay does not have to wait, even if there are many requests, or if the disk hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::domain::UnixMs;
 use crate::store::{self, DeadLetterReason, Spool, StateLocation};
 use crate::time::{Clock, Instant};
 
-/// How old a status may be that is shown again.
+/// The age up to which a status is returned again, instead of being read anew.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A status, with numbers that only the admin endpoint shows.
@@ -64,14 +64,14 @@ impl StatusSource {
     /// Returns the status, which is at most a second old.
     ///
     /// # Errors
-    /// [`StatusUnreadable`] says why there is none.
+    /// [`StatusUnreadable`] says why the status cannot be read.
     pub async fn read(&self) -> Result<Arc<StatusReading>, StatusUnreadable> {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         if let Some(last) = last.as_ref().filter(|last| self.clock.monotonic() - last.at < FRESH) {
             return last.reading.clone();
         }
-        // The task keeps the lock until the state was read, also if the caller gives up meanwhile. So there is never a
-        // second thread that waits for the disk.
+        // The task keeps the lock until the state was read, even if the caller gives up before. So no second thread
+        // waits for the disk.
         let source = self.clone();
         let task = tokio::spawn(async move {
             let reader = source.clone();
@@ -83,7 +83,7 @@ impl StatusSource {
         task.await.unwrap_or(Err(StatusUnreadable::Ending))
     }
 
-    /// Returns the relay's time. A relay that stands by goes by the time that the active relay left in the state.
+    /// Returns the relay's time. A relay that stands by uses the time that the active relay recorded in the state.
     fn now(&self, spool: &Spool, stands_by: bool) -> Result<UnixMs, store::Error> {
         if stands_by {
             let (left, runs) = spool.clock_beside()?;
@@ -97,7 +97,7 @@ impl StatusSource {
         let gone = || StatusUnreadable::Store("the state is gone".to_owned());
         let snapshot = store::open_snapshot(&self.state).map_err(unreadable)?.ok_or_else(gone)?;
         let live = self.live.borrow().clone();
-        // Before the first report the relay has nothing to say about itself.
+        // Before the first report, `live` holds nothing about the relay.
         let live = Some(live).filter(|live| live.relay.pid.is_some());
         let dead_letters = snapshot.spool.dead_letter_reasons().map_err(unreadable)?;
         let last_released = snapshot.spool.last_released().map_err(unreadable)?;

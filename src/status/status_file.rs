@@ -1,13 +1,14 @@
-//! The file `relay.status` beside the state, in which a running relay writes about itself.
+//! The file `relay.status` beside the state, into which a running relay writes a report about itself.
 //!
 //! The file holds values that need not survive a power cut, and that would cost a flush for each poll if they were in
-//! the state: when the API last answered, what is wrong, what the API states of its limit, what each sink is doing. The
-//! relay writes the file in place, at most once a second, and never flushes it. Nothing is lost if the file is lost.
+//! the state: when the API last answered, what is wrong, what the API states about its limit, and what each sink is
+//! doing. The relay writes the file in place, at most once a second, and never flushes it. If the file is lost, only
+//! these values are missing until the next writing.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
-//! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that counts up with each writing, and
-//! the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. Of
-//! the intact slots the one with the higher number counts, so a reader never sees half of a writing. Mode 0600.
+//! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that grows by one with each writing,
+//! and the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. A
+//! reader uses the intact slot with the higher number, so it never sees a report that is only half written. Mode 0600.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -33,15 +34,16 @@ pub struct Live {
     pub relay: RelayReport,
     /// `poll.interval`, in milliseconds.
     pub interval_ms: u64,
-    /// The time between two polls that the API's limit allows, in milliseconds; zero if the limit asks for none.
+    /// The shortest time between two polls that the API's limit allows, in milliseconds; zero if the limit does not
+    /// matter.
     pub spacing_ms: u64,
     /// How the API is polled.
     pub polling: PollReport,
-    /// The values that the API states of its request limit.
+    /// The values that the API states about its request limit.
     pub budget: ApiBudget,
     /// The disk on which the state lies.
     pub storage: StorageReport,
-    /// The values that the API states of its feed.
+    /// The values that the API states about its feed.
     pub feed: FeedReport,
     /// How the reading of older messages goes; `None` while there are no older messages to read.
     pub catch_up: Option<CatchUp>,
@@ -59,7 +61,7 @@ pub struct RelayReport {
     pub pid: Option<u32>,
     /// When the relay started.
     pub started_at: UnixMs,
-    /// When the relay last wrote about itself.
+    /// When the relay last wrote this report.
     pub last_heard_at: UnixMs,
     /// When the relay ended. `None` while it runs, and after a kill.
     pub stopped_at: Option<UnixMs>,
@@ -67,7 +69,7 @@ pub struct RelayReport {
     pub stands_by: bool,
     /// Whether the process is or was the command `once`.
     pub once: bool,
-    /// When `once` ended and had read everything and delivered what was due.
+    /// When `once` ended, if it had read everything and delivered what was due.
     pub caught_up_at: Option<UnixMs>,
     /// Why the relay ended, if neither a signal nor the end of its work was the reason.
     pub failure: Option<String>,
@@ -78,7 +80,7 @@ pub struct RelayReport {
     pub reload: ReloadReport,
 }
 
-/// The open file `relay.status`, as the relay that writes it holds it.
+/// The file `relay.status`, opened by the relay that writes it.
 #[derive(Debug)]
 pub struct LiveFile {
     file: File,
@@ -155,7 +157,7 @@ fn slot_size(sinks: usize) -> u64 {
 fn clear(file: &File, sinks: usize) -> io::Result<u64> {
     let slot = slot_size(sinks);
     file.set_len(0)?;
-    // The file grows only with the number of sinks, so a disk that fills up later does not prevent writing.
+    // The file gets its whole length now, so a disk that fills up later does not prevent writing.
     let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
     file.write_all_at(&empty, 0)?;
     Ok(slot)
@@ -178,8 +180,8 @@ fn check(json: &[u8]) -> String {
 }
 
 impl Live {
-    /// Reads the report that the relay on the state in `dir` last wrote about itself. `None`: no relay wrote a report,
-    /// or the report is not in the format of this version.
+    /// Reads the report that the relay on the state in `dir` last wrote about itself. `None` if no relay wrote a
+    /// report, or if the report is not in the format of this version.
     pub fn read(dir: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         files::open_to_read(&dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
@@ -188,7 +190,8 @@ impl Live {
         Some(newest)
     }
 
-    /// Returns why the relay on the state in `dir` can write no report: something that is no file is in its place.
+    /// Returns why the relay on the state in `dir` cannot write a report, if something that is not a file is in the
+    /// place of `relay.status`.
     pub fn obstacle(dir: &Path) -> Option<String> {
         let path = dir.join(NAME);
         let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;
@@ -199,7 +202,7 @@ impl Live {
         ))
     }
 
-    /// Whether the relay wrote in the last 15 seconds, which suggests that it runs.
+    /// Returns whether the relay wrote in the last 15 seconds, which suggests that it runs.
     pub fn is_recent(&self, now: UnixMs) -> bool {
         self.relay.stopped_at.is_none() && now.0.saturating_sub(self.relay.last_heard_at.0) < 15_000
     }
@@ -271,7 +274,7 @@ mod tests {
         let after = fs::read(&path).unwrap();
         assert_eq!(before.len(), after.len());
         let changed: Vec<usize> = (0..after.len()).filter(|&at| before[at] != after[at]).collect();
-        // The writing is cut off at every changed byte, and every changed byte is damaged in turn.
+        // Writing is cut off at each changed byte in turn, and each changed byte is damaged in turn.
         for &cut in &changed {
             let torn = [&after[..cut], &before[cut..]].concat();
             fs::write(&path, torn).unwrap();

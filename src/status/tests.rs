@@ -1,5 +1,5 @@
-//! Compares the JSON of `status`, and of the commands beside it, with `tests/fixtures/status.json`, on which scripts
-//! rely, and docs/status.md with the JSON.
+//! Compares the JSON of `status` and of related commands with `tests/fixtures/status.json`, which has the fields that
+//! scripts rely on. Also compares docs/status.md with the JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -246,7 +246,7 @@ fn fields<'v>(value: &'v Value, path: &str, found: &mut BTreeMap<String, Vec<&'v
     }
 }
 
-/// Whether a value has a type that docs/status.md names.
+/// Returns whether a value has one of the types that docs/status.md names.
 fn is_of(value: &Value, types: &str) -> bool {
     types.split(" or ").any(|kind| match kind {
         "text" => value.is_string(),

@@ -10,7 +10,7 @@ pub struct Account {
     pub api_url: Option<String>,
     /// The fingerprints of the keys that the API accepted.
     pub key_fingerprints: Vec<String>,
-    /// `poll.start` at the first page, as people read it; `None` before the first page.
+    /// The value of `poll.start` when the first page was read, in a form for people; `None` before the first page.
     pub start: Option<String>,
 }
 
@@ -41,19 +41,19 @@ pub trait AccountTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn record_reported_foreign_requests(&mut self, requests: u32) -> Result<(), Error>;
 
-    /// Returns whether the state knows any of these ids of numbers.
+    /// Returns whether the state has a number with one of these ids.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn knows_number(&self, ids: &[&str]) -> Result<bool, Error>;
 
-    /// Returns whether the state knows a message of this number.
+    /// Returns whether the state has messages of this number.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn has_messages_of(&self, number: &str) -> Result<bool, Error>;
 
-    /// Returns whether the state knows any number.
+    /// Returns whether the state has any numbers.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

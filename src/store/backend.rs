@@ -1,7 +1,7 @@
 //! The contract of a backend: which transactions a database has to offer to a relay, and what they promise.
 //!
-//! Two backends keep the contract: [`super::sqlite`], and `postgres` with the feature `replicas`. The tests in
-//! `store/tests` try the contract on every backend.
+//! Two backends fulfil the contract: [`super::sqlite`], and `postgres` with the feature `replicas`. The tests in
+//! `store/tests` run on every backend.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ use super::replay::ReplayTransactions;
 use super::retention::RetentionTransactions;
 use super::views::ViewTransactions;
 
-/// An opened state: all transactions of a relay and of its commands, one trait for each group of them. Each trait
-/// stands beside the values that it takes and returns.
+/// An opened state: all transactions of a relay and of its commands, one trait for each group of them. Each trait is in
+/// the same file as the values that it takes and returns.
 ///
 /// Every method promises this, unless its own documentation says otherwise:
 ///
@@ -33,7 +33,7 @@ use super::views::ViewTransactions;
 ///   write the same state. So what a caller has read may have changed before the caller writes, and a method checks the
 ///   state again in its own transaction.
 /// - **Short.** No transaction is open when a method returns, and none is open during a request over the network. A
-///   method that could have much to do does one portion and returns where the next portion begins.
+///   method with much work does one portion of it, and returns where the next portion begins.
 /// - **Without a clock.** A backend reads no clock. It stores the instants that it is given, in milliseconds.
 /// - **Blocking.** A method blocks its thread until it is done. [`super::Store`] calls it from threads that may block;
 ///   a backend with an asynchronous client waits there for its answer.

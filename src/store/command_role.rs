@@ -1,4 +1,4 @@
-//! The role of the relay while a command works on a state: no relay works on the state meanwhile.
+//! A command takes the role of the relay, so that no relay works on the state at the same time.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::location::StateLocation;
 use super::open::join_replicas;
 use super::role::RoleLock;
 
-/// How long a command may take at most on a state in a database. If the command dies, no relay works for this time.
+/// How long the role lasts on a state in a database, unless it is renewed. If the command dies, no relay can start
+/// during this time.
 const VALID: Duration = Duration::from_secs(60);
 
 /// Proof that no relay works on a state. Dropping this value gives the role up.
@@ -19,7 +20,7 @@ pub struct CommandRole {
 }
 
 impl CommandRole {
-    /// Takes the role. On a state in a database the role lasts a minute at most.
+    /// Takes the role. On a state in a database the role ends after a minute, unless [`Self::keep`] is called.
     ///
     /// # Errors
     /// [`Error::InUse`] and [`Error::HasActiveRelay`]: a relay works on the state. Otherwise the errors of
@@ -54,7 +55,7 @@ impl CommandRole {
 
 impl Drop for CommandRole {
     fn drop(&mut self) {
-        // If this fails, the lease ends by itself.
+        // If giving the lease back fails, the lease ends by itself.
         drop(self.lease.as_mut().map(|(replica, _)| replica.leave()));
     }
 }

@@ -1,4 +1,4 @@
-//! The copy of a whole state: opens both places, and moves the records table by table.
+//! Copies a whole state: opens the old and the new place, and copies the records table by table.
 
 use super::command_role::CommandRole;
 use super::copying::{CopiedRecord, CopiedTable, CopiedValue, TABLES};
@@ -25,7 +25,8 @@ pub enum CopyEnd {
     NotEmpty,
 }
 
-/// Copies the state at `from` to the empty place `to`. No relay works on either of them meanwhile.
+/// Copies the state at `from` to the empty place `to`. Takes the role on both, so that no relay works on them during
+/// the copy.
 ///
 /// # Errors
 /// [`Error::InUse`] and [`Error::HasActiveRelay`]: a relay works on one of the states. Otherwise the errors of
@@ -54,7 +55,7 @@ pub fn copy_state(from: &StateLocation, to: &StateLocation) -> Result<CopyEnd, E
     Ok(if filled { CopyEnd::Copied { messages, deliveries } } else { CopyEnd::NotEmpty })
 }
 
-/// How far a state is copied.
+/// How far the copy of a state has come.
 #[derive(Debug, Default)]
 struct CopyPlace {
     table: usize,
@@ -62,7 +63,7 @@ struct CopyPlace {
 }
 
 impl CopyPlace {
-    /// Returns the next records that `read` finds, table by table; `None`: there are no more.
+    /// Returns the next records that `read` finds, table by table; `None` if there are no more.
     fn next(
         &mut self,
         mut read: impl FnMut(&'static CopiedTable, Option<&[CopiedValue]>) -> Result<Vec<CopiedRecord>, Error>,

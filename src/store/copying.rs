@@ -1,10 +1,10 @@
 //! Copying a whole state into another place, for example from a file into a database.
 //!
-//! Both backends have the same tables, with the same columns and meanings, with some exceptions: checksums, the number
-//! of transactions, and the lease with its relays and requests. The exceptions are not copied, because they belong to
-//! the place and not to the state.
+//! Both backends have the same tables, with the same columns and meanings, with some exceptions: the checksums, the
+//! number of transactions, the lease, and the lists of replicas and of their requests. The exceptions are not copied,
+//! because they do not belong to the state, but to the place where it is kept.
 //!
-//! Invariant: a copy is one transaction, so there is either the whole copy or none.
+//! Invariant: a copy is one transaction, so the new place gets either the whole state or nothing.
 
 use super::error::Error;
 
@@ -13,7 +13,7 @@ use super::error::Error;
 pub struct CopiedTable {
     /// The name of the table.
     pub(super) name: &'static str,
-    /// The columns. The first ones are the key, by which the records are ordered.
+    /// The columns. The first [`Self::key`] columns are the key, by which the records are ordered.
     pub(super) columns: &'static [CopiedColumn],
     /// The number of columns that are the key.
     pub(super) key: usize,
@@ -54,12 +54,13 @@ pub enum CopiedValue {
 /// A record: a value for each column.
 pub type CopiedRecord = Vec<CopiedValue>;
 
-/// The next records to be copied, and their table; `None`: everything was copied.
+/// A function that returns the next records to be copied, and their table; `None` if everything was copied.
 pub type NextRecords<'n> = dyn FnMut() -> Result<Option<(&'static CopiedTable, Vec<CopiedRecord>)>, Error> + 'n;
 
 /// Transactions that copy whole states.
 pub trait CopyTransactions {
-    /// Reads records in the order of their key: the next ones after the key `after`, or the first ones.
+    /// Reads records in the order of their key: the next ones after the key `after`, or the first ones if `after` is
+    /// `None`.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -143,7 +144,7 @@ impl CopiedTable {
         self.columns[..self.key].iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the place of a column.
+    /// Returns the index of a column in a record.
     pub(super) fn place_of(&self, column: &str) -> usize {
         self.columns.iter().position(|found| found.name == column).unwrap_or(0)
     }

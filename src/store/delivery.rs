@@ -1,6 +1,6 @@
 //! The transactions of delivery: claiming messages that wait, and settling attempts.
 //!
-//! A claim exists only in the memory of the one relay. Nothing is written when an attempt begins, so after a crash each
+//! A claim exists only in the memory of the relay. Nothing is written when an attempt begins, so after a crash each
 //! delivery is as its last settled attempt left it.
 //!
 //! A sink with `order = "number"` has one queue for each number, and only the first message of each queue is claimed.
@@ -68,13 +68,13 @@ pub struct ClaimLimits {
 pub struct FirstClaims {
     /// At most one claim for each queue of a number: the first message of the queue, if it is due. The claims form
     /// three groups: live messages that were never attempted, backfill messages that were never attempted, and retries.
-    /// The limits hold for each group, so that no group keeps another group from its turn, however many numbers wait in
-    /// it. The first two groups are in the order of release. Retries begin with the longest overdue, so that a message
-    /// which is refused again and again does not keep other numbers waiting.
+    /// The limits apply to each group separately, so that a long group does not crowd out the other groups. The first
+    /// two groups are in the order of release. Retries begin with the longest overdue, so that a message which is
+    /// refused again and again does not keep other numbers waiting.
     pub claims: Vec<Claim>,
     /// Whether more deliveries could have been claimed.
     pub more: bool,
-    /// When the earliest of the first messages that are not due yet falls due; `None` if there is no such message.
+    /// The earliest due time of the queues whose first message is not due yet; `None` if there is no such queue.
     pub next_due: Option<UnixMs>,
 }
 
@@ -118,8 +118,8 @@ pub struct WaitingCounts {
 /// Transactions on deliveries that wait.
 pub trait DeliveryTransactions {
     /// Claims deliveries of one class that were never attempted, in the order of release. Leaves out messages for which
-    /// `skip` returns `true`: these are in flight. Each call begins with the first delivery that waits, so that no
-    /// delivery can be passed over.
+    /// `skip` returns `true`: these are in flight. Each call begins again with the first delivery that waits, so no
+    /// delivery is skipped.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

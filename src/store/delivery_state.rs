@@ -25,7 +25,7 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
-    /// Every state, in the order of a delivery's life.
+    /// Every state, in the order in which a delivery can pass through them.
     pub const ALL: [Self; 6] = [Self::Undecided, Self::Fresh, Self::Retry, Self::Delivered, Self::Dead, Self::Dropped];
 
     /// The states of a delivery that still waits. A dead letter waits for an operator only, and is not among them.

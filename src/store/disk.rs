@@ -4,8 +4,7 @@ use super::error::Error;
 
 /// The disk space that a state takes, in bytes.
 ///
-/// A backend whose disk is not the relay's own reports the size of the state as `used`, the largest `u64` as `free`,
-/// and 0 in the other fields.
+/// A backend whose disk is not the relay's own reports the largest `u64` as `free`, and 0 as `journal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// The bytes in use. At most [`USUAL_JOURNAL_BYTES`] bytes of the journal are counted.
@@ -18,24 +17,24 @@ pub struct DiskUsage {
     pub journal: u64,
 }
 
-/// How many bytes of the journal count as used at most: twice the length that SQLite leaves to an emptied journal.
-/// Further bytes are on their way into the file, or stay because another program reads. They are not needed for
-/// messages.
+/// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal.
+/// SQLite moves further bytes into the file soon, at the latest when no other program reads the state. They are not
+/// needed for messages.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.
 pub trait DiskMaintenance {
     /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
-    /// settles the last delivery of the message. Until then the text is stored so that it can be overwritten
+    /// settles the last delivery of the message. The text is stored in a way that allows it to be overwritten
     /// completely.
     fn erase_on_delivery(&mut self);
 
     /// While `keep` is true, texts are not removed when the last delivery of their message is settled, because another
-    /// process waits to read them. Retention removes them then. Has an effect after
-    /// [`DiskMaintenance::erase_on_delivery`] only.
+    /// process waits to read them. Retention removes these texts later. This method has an effect only after
+    /// [`DiskMaintenance::erase_on_delivery`].
     fn keep_for_readers(&mut self, keep: bool);
 
-    /// Overwrites the traces on disk, also in the journal, of texts that were removed since the last call. The first
+    /// Overwrites the traces of texts that were removed since the last call, in the file and in the journal. The first
     /// call after the state was opened always does this work. Returns `false` if another program that reads the state
     /// prevented it: then the method has to be called again.
     ///
@@ -55,8 +54,9 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.
     fn disk_usage(&self) -> Result<DiskUsage, Error>;
 
-    /// Gives unused room of the file back to the file system. Without `short` this happens only if there is much unused
-    /// room; with `short` any unused room is given back. Returns whether more could be given back.
+    /// Gives unused room of the file back to the file system. `short` says whether the disk is short of room: if it is,
+    /// any unused room is given back; if not, unused room is given back only if there is much of it. Returns whether
+    /// more could be given back.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

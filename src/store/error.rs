@@ -8,7 +8,7 @@ use crate::domain::shell_word;
 /// Why the store failed to do what its caller asked for. The state was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process is the relay on this state.
+    /// Another process has the role of the relay on this state.
     #[error(
         "the state in {dir} is in use by another joltsms-relay: stop that relay (`joltsms-relay status --state-dir {}` \
          shows it), or give this one a state directory of its own (state.dir, --state-dir)",
@@ -104,7 +104,7 @@ pub enum Error {
     /// The database that keeps the state cannot be reached, or the connection to it broke.
     #[error("the database of the state cannot be reached: {0}")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Another relay is the active one, and goes on.
+    /// Another relay is the active one on this state, and keeps the lease.
     #[error("another joltsms-relay is the active one on the state in the schema {namespace}: {holder}")]
     HasActiveRelay {
         /// The name of the schema.
@@ -115,12 +115,12 @@ pub enum Error {
     /// Another relay is the active one, or the lease ended before this relay renewed it. Nothing was changed.
     #[error("this relay is not the active one: another relay took over, or its lease has ended")]
     RoleLost,
-    /// The connection broke while a change was being committed, and the database does not say what became of the
-    /// change. The opened state cannot be used any more; whoever opens it again reads what is recorded.
+    /// The connection broke while a change was being committed, and the database does not tell whether the change is
+    /// recorded. The opened state cannot be used any more. After the state is opened again, it shows what is recorded.
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
-    /// The database has fewer changes of the state than this relay made or saw: it was restored to an earlier moment. The
-    /// opened state cannot be used any more; whoever opens it again goes on from that moment.
+    /// The database has fewer changes of the state than this relay made or saw: it was restored to an earlier moment.
+    /// The opened state cannot be used any more. A relay that opens the state again goes on from the earlier moment.
     #[error("the database of the state was restored to an earlier moment")]
     WentBack,
     /// The operating system refused to do something with a file.

@@ -1,9 +1,9 @@
-//! The lease: the role of the relay for a time, if several relays share a state in a database.
+//! The lease: the role of the relay for some seconds, if several relays share a state in a database.
 //!
-//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work a
-//! second earlier, counted from the moment at which it *began* to ask, by a clock that nobody sets. So neither a slow
-//! answer nor a wrong clock lets a relay work while another one has the lease. A failure to renew changes nothing: the
-//! work still stops at that time.
+//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work one
+//! second before that. It counts from the moment at which it *began* to ask for the lease, by a clock that cannot be
+//! set. So neither a slow answer nor a wrong clock lets a relay work while another one has the lease. If a renewal
+//! fails, the work still stops at that time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// How long a lease is valid after it was taken or renewed, by the clock of the database.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// How long a relay works on after it began to ask for the lease. The rest of [`LEASE`] is for clocks that run at
+/// How long a relay may work after it began to ask for the lease. The rest of [`LEASE`] is for clocks that run at
 /// different speeds, and for stopping.
 const WORK: Duration = Duration::from_secs(5);
 
@@ -25,9 +25,10 @@ const RENEWAL: Duration = Duration::from_millis(1_500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     epoch: i64,
-    /// When the relay began to ask for what the database granted last.
+    /// When the relay began the request that the database granted last.
     asked: Instant,
-    /// The time by the database's clock when the database granted the lease, and an instant right before that.
+    /// The time by the database's clock when the database granted the lease, and an instant of the relay's own clock
+    /// right before that.
     granted_at: (UnixMs, Instant),
 }
 
@@ -71,7 +72,7 @@ impl Lease {
     }
 }
 
-/// What the database answers a relay that asks for the lease.
+/// The database's answer to a relay that asks for the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOffer {
     /// The relay has the lease now.
@@ -85,7 +86,7 @@ pub enum LeaseOffer {
     Held(LeaseView),
 }
 
-/// The lease as everybody sees it.
+/// The lease as every process can read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseView {
     /// The epoch of the last relay that took the lease; 0 if none ever did.
@@ -103,7 +104,7 @@ pub struct ReplicaView {
     pub name: String,
     /// How long ago the relay joined.
     pub joined: Duration,
-    /// How long ago the relay was last there.
+    /// How long ago the relay last recorded that it runs.
     pub seen: Duration,
 }
 
@@ -112,14 +113,14 @@ pub struct ReplicaView {
 pub struct ReplicaGroup {
     /// The lease.
     pub lease: LeaseView,
-    /// The relays that were there in the last minutes, by name.
+    /// The relays that ran in the last minutes, in the order of their names.
     pub replicas: Vec<ReplicaView>,
 }
 
 /// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
 pub trait LeaseTransactions: Send {
-    /// Asks for the lease for the time `valid`. The database grants the lease if nobody has it, and only after the last
-    /// transaction of the relay that had it before has ended. Also records that this relay is there.
+    /// Asks for the lease for the time `valid`. The database grants the lease if no relay has it, and only after the
+    /// last transaction of the relay that had it before has ended. Also records that this relay runs.
     ///
     /// # Errors
     /// [`Error::Database`]: the lease was not taken, as far as this relay knows.
@@ -131,13 +132,14 @@ pub trait LeaseTransactions: Send {
     /// [`Error::Database`]: it is unknown whether the lease was renewed.
     fn renew(&mut self, epoch: i64, valid: Duration) -> Result<bool, Error>;
 
-    /// Gives the lease of `epoch` back, so that another relay can take it at once. Without that lease, changes nothing.
+    /// Gives the lease of `epoch` back, so that another relay can take it at once. Changes nothing if this relay does
+    /// not have that lease.
     ///
     /// # Errors
-    /// [`Error::Database`]: the lease ends by itself.
+    /// [`Error::Database`]: if the lease was not given back, it ends by itself.
     fn hand_over(&mut self, epoch: i64) -> Result<(), Error>;
 
-    /// Records that this relay leaves the others, and gives the lease back if this relay has it.
+    /// Records that this relay no longer shares the state, and gives the lease back if this relay has it.
     ///
     /// # Errors
     /// [`Error::Database`]: the lease ends by itself, and the relay is shown for some minutes more.
@@ -150,14 +152,14 @@ pub trait RequestTransactions: Send {
     /// this method returns `Ok`.
     ///
     /// # Errors
-    /// [`Error::RoleLost`]: this relay does not have the lease of `epoch`. After every other error, too, the request may
-    /// not leave.
+    /// [`Error::RoleLost`]: this relay does not have the lease of `epoch`. After every other error, too, the request
+    /// may not leave.
     fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error>;
 
-    /// Records that a request was answered: its slot is free again one window after now.
+    /// Records that a request was answered now. One window later its slot is free again.
     ///
     /// # Errors
-    /// [`Error::Database`]: the request counts as being under way.
+    /// [`Error::Database`]: the request still counts as being under way.
     fn record_answer(&mut self, request: RequestId) -> Result<(), Error>;
 
     /// Reads how long ago each recorded request of the last minutes was answered, oldest first; `None` if it was not
@@ -174,7 +176,7 @@ pub struct RequestId(pub(super) i64);
 
 #[cfg(test)]
 impl RequestId {
-    /// Makes the id of a request that a double records.
+    /// Makes the id of a request that a test double records.
     pub(crate) fn of(id: i64) -> Self {
         Self(id)
     }
@@ -192,7 +194,7 @@ mod tests {
         assert!(lease.work_ends() < asked + LEASE);
         assert!(lease.next_renewal() + RENEWAL * 2 < lease.work_ends(), "two renewals may fail");
         assert!(lease.allows_work(asked + WORK - Duration::from_millis(1)) && !lease.allows_work(asked + WORK));
-        // The answer took three seconds; only the beginning counts.
+        // The time counts from the beginning of the request, however long the answer takes.
         lease.renewed(asked + Duration::from_secs(1));
         assert_eq!(lease.work_ends(), asked + Duration::from_secs(1) + WORK);
         // The answer to an earlier request comes late.

@@ -15,8 +15,8 @@ pub struct StateLocation {
 
 impl StateLocation {
     /// Makes the location of a state. Without a database, the state is a file in the directory `dir`. With a database,
-    /// `dir` holds only what belongs to the relay of this machine: its lock, its report about itself, its request
-    /// budget, and the readers that it serves.
+    /// `dir` holds only what belongs to the relay of this machine: its lock, its status file, its request budget, and
+    /// the readers that it serves.
     pub fn new(dir: &Path, database: Option<Database>) -> Self {
         Self { dir: dir.into(), database }
     }
@@ -31,7 +31,7 @@ impl StateLocation {
         self.database.as_ref()
     }
 
-    /// Whether several relays may share the state.
+    /// Returns whether several relays may share the state.
     pub fn is_shared(&self) -> bool {
         self.database.is_some()
     }
@@ -57,7 +57,7 @@ impl From<&Self> for StateLocation {
     }
 }
 
-/// Displays as words that follow "in".
+/// Displays the location as words that can follow "in".
 impl fmt::Display for StateLocation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.database {

@@ -44,8 +44,8 @@ impl MessageSelection {
     }
 }
 
-/// Makes the details of a number that a filter may see, from whether the API was asked for the number, and from the
-/// JSON text of the row that the API sent.
+/// Makes the details of a number for a filter. `asked`: whether the API was asked for the number. `row`: the JSON text
+/// of the number's row, if the API sent it.
 pub(super) fn details(asked: bool, row: Option<&str>) -> Details<'_> {
     match row {
         Some(row) => Details::Known(row),

@@ -2,18 +2,18 @@
 //!
 //! - The files of this folder hold the values, the states, the errors, and the contract ([`Backend`]): what each
 //!   transaction does and promises.
-//! - `sqlite/` and `postgres/` fulfil the contract, with SQLite and with PostgreSQL. These folders have every SQL
-//!   statement of the project.
-//! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state, which lies
-//!   at a [`StateLocation`].
+//! - `sqlite/` and `postgres/` fulfil the contract, with SQLite and with PostgreSQL. All SQL statements of the project
+//!   are in these folders.
+//! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state, which
+//!   lies at a [`StateLocation`].
 //!
 //! Invariants:
-//! - A change is on disk when its transaction returns; a transaction that was interrupted never happened.
-//! - One relay works on a state ([`RoleLock`]; in a database the relay with the [`Lease`]), and writes with one
-//!   connection. Commands may write small transactions at the same time.
+//! - A change is on disk when its transaction returns. An interrupted transaction changes nothing.
+//! - At most one relay works on a state: the relay that has the [`RoleLock`], or for a state in a database the
+//!   [`Lease`]. It writes with one connection. Commands may write small transactions at the same time.
 //! - No transaction is open during a request over the network.
-//! - The store knows a sink by its name and by which messages the sink wants. The store makes the deliveries of a
-//!   message for all sinks in the transaction that releases the message.
+//! - The store does not know how a sink sends messages. It knows the name of the sink, and which messages the sink
+//!   wants. The store makes the deliveries of a message for all sinks in the transaction that releases the message.
 
 mod account;
 mod backend;

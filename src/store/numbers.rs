@@ -9,7 +9,8 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The key of the number that was the newest at some moment, for [`NumberTransactions::complete_number_list`].
+/// The key of the number that was the newest when [`NumberTransactions::newest_number`] was called, for
+/// [`NumberTransactions::complete_number_list`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberKey(pub(super) i64);
 
@@ -40,14 +41,15 @@ pub struct DecidedUpTo {
     pub(super) seq: Seq,
 }
 
-/// How many deliveries are decided in one transaction, so that nobody waits long for the writer.
+/// How many deliveries are decided in one transaction. The number is limited so that other transactions do not wait
+/// long.
 pub(super) const DECIDE_BATCH: i64 = 500;
 
-/// The most numbers that are kept although no message came to them. There is a limit because a list of numbers may have
-/// no end.
+/// The most numbers that are kept although no message came to them. The limit is there in case the API's list of
+/// numbers never ends.
 pub(super) const MAX_UNUSED_NUMBERS: i64 = 20_000;
 
-/// The answer that is recorded for a delivery that waited for details in vain.
+/// The answer that is recorded for a delivery that became a dead letter because the details were never known.
 pub(super) const NO_DETAILS: &str =
     "the details of its number could not be read, so nobody knows whether the sink wants it";
 

@@ -32,8 +32,8 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
 }
 
 /// Opens the state in a database for the relay that has the lease of `epoch`: twice, for writing and for reading. Every
-/// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and one of an earlier format is
-/// brought to the present format.
+/// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and a schema of an earlier
+/// format is brought to the present format.
 pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
     postgres::open_under_lease(database, epoch)
 }
@@ -52,8 +52,8 @@ pub fn open_for_command(at: impl Into<StateLocation>) -> Result<Option<Box<Spool
     }
 }
 
-/// Opens the state for a command that has the role of the relay. A missing state is made, and one of an earlier format is
-/// brought to the present format.
+/// Opens the state for a command that has the role of the relay. A missing state is made, and a state of an earlier
+/// format is brought to the present format.
 pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     match at.database() {
         Some(database) => postgres::open_or_make(database),
@@ -61,11 +61,11 @@ pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     }
 }
 
-/// Opens an existing state for reading again and again beside the relay that writes it; `None` if there is none. Unlike a
+/// Opens an existing state for repeated reading while a relay may write the state; `None` if there is none. Unlike a
 /// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
 ///
 /// # Errors
-/// As for [`open_for_command`].
+/// Returns the errors of [`open_for_command`].
 pub fn open_reader(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, Error> {
     let at = at.into();
     match at.database() {
@@ -77,7 +77,7 @@ pub fn open_reader(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, E
 /// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
 ///
 /// # Errors
-/// As for [`open_for_command`].
+/// Returns the errors of [`open_for_command`].
 pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, Error> {
     let at = at.into();
     let Some(database) = at.database() else { return sqlite::open_snapshot(at.dir()) };
@@ -99,7 +99,7 @@ pub fn is_running(at: impl Into<StateLocation>) -> Result<Option<bool>, Error> {
     }
 }
 
-/// Returns the size of the state in bytes, as far as it can be told. `spool` is the opened state.
+/// Returns the size of the state in bytes; 0 if the size cannot be measured. `spool` is the opened state.
 pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
     let at = at.into();
     match at.database() {
@@ -109,7 +109,7 @@ pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
 }
 
 /// Joins the relays that share the state in a database. `name` is a name that no other relay has. A missing schema is
-/// made, and one of an earlier format is brought to the present format.
+/// made, and a schema of an earlier format is brought to the present format.
 ///
 /// # Errors
 /// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Unreachable`] and
@@ -124,10 +124,10 @@ pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
 }
 
 /// Removes the texts of messages that every sink has, and overwrites them on the disk. This is for the last reader of a
-/// state whose relay ended while it kept these texts for readers. Nothing happens if there is no state.
+/// state whose relay ended while the relay kept these texts for readers. Nothing happens if there is no state.
 ///
 /// # Errors
-/// As for [`open_for_command`].
+/// Returns the errors of [`open_for_command`].
 pub fn erase_delivered(at: impl Into<StateLocation>) -> Result<(), Error> {
     let Some(mut spool) = open_for_command(at)? else { return Ok(()) };
     let delivered = RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None };

@@ -79,7 +79,8 @@ pub struct ResolvedUpTo {
 /// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropPermission {
-    /// The sink may be removed although it was configured at the last start, because no relay runs and none can begin.
+    /// The sink may be removed although it was configured at the last start, because no relay runs and none can start
+    /// meanwhile.
     pub configured: bool,
     /// Messages that wait for the sink, and its dead letters, may be removed.
     pub messages: bool,
@@ -98,7 +99,8 @@ pub enum DropProgress {
     SinkHasMessages,
 }
 
-/// How many dead letters are settled in one transaction, so that the relay does not wait long for the writer.
+/// How many dead letters are settled in one transaction. The number is limited so that the relay does not wait long to
+/// write.
 pub(super) const RESOLVE_BATCH: i64 = 1000;
 
 /// How many deliveries of a dropped sink are removed in one transaction.
@@ -139,8 +141,8 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error>;
 
-    /// Ends those pauses of `sinks` that have the reason `closed`: such a pause began because nobody read the output,
-    /// and after a start the output is another one. Returns the pause that each sink has now.
+    /// Ends the pauses of `sinks` that have the reason `closed`. Such a pause began because nothing read the sink's
+    /// standard output any more. A new process has a new standard output. Returns the pause that each sink has now.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -148,8 +150,9 @@ pub trait OperatorTransactions {
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
     /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
-    /// was neither a pause nor a silence, returns `None` and changes nothing but the count of
-    /// [`resume_count`](Self::resume_count), which makes a running relay forget what it has learnt of the receiver.
+    /// was neither a pause nor a silence, returns `None` and changes only the count of
+    /// [`resume_count`](Self::resume_count). A new count makes a running relay discard what it has learnt about the
+    /// receiver.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -184,8 +187,8 @@ pub trait OperatorTransactions {
     fn rename_sink(&mut self, sink: SinkId, name: &SinkName) -> Result<bool, Error>;
 
     /// Removes some deliveries of a sink, those behind the message `after`; the sink itself is removed together with
-    /// its last delivery. Each call checks whether the sink may be removed, because since the call before a relay may
-    /// have started, or a command may have sent a message again. The id of a dropped sink is never given to another
+    /// its last delivery. Each call checks whether the sink may be removed, because a relay may have started since the
+    /// previous call, or a command may have sent a message again. The id of a dropped sink is never given to another
     /// sink.
     ///
     /// # Errors

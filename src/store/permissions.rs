@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The most symbolic links that are followed, as in the kernel.
+/// How many symbolic links are followed at most. The kernel has the same limit.
 const LINKS: usize = 40;
 
-/// Returns the end of an error about `path`: the user whom this process runs as, and the owner and mode of the file. The
-/// text is empty unless `why` is a missing permission.
+/// Returns the end of an error about `path`: the user whom this process runs as, and the owner and mode of the file.
+/// The text is empty unless `why` is a missing permission.
 pub(super) fn hint(path: &Path, why: ErrorKind) -> String {
     if why != ErrorKind::PermissionDenied {
         return String::new();
@@ -24,8 +24,9 @@ pub(super) fn hint(path: &Path, why: ErrorKind) -> String {
     )
 }
 
-/// Returns the file, or, if it is missing or hidden, the lowest directory above it that can be seen: whether the file can be
-/// used depends on this directory. A symbolic link counts as the path that it names; at most `links` are followed.
+/// Returns the file at `path`. If the file is missing or hidden, returns the nearest directory above it that can be
+/// seen, because access to the file depends on this directory. A symbolic link counts as the path that it names; at
+/// most `links` are followed.
 fn nearest(path: &Path, links: usize) -> Option<(PathBuf, Metadata)> {
     path.ancestors().find_map(|path| match fs::metadata(path) {
         Ok(found) => Some((path.to_owned(), found)),

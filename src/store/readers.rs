@@ -1,8 +1,9 @@
 //! The readers of a state: commands that wait for messages beside the relay (`wait`, `tail`).
 //!
-//! A reader registers itself by a file in the directory `readers` of the state. The file is locked as long as the reader
-//! lives, so the registration of a killed reader ends with its process. The relay looks at the directory often. It
-//! polls faster while a reader waits, and keeps texts a moment longer while a reader is registered.
+//! A reader registers itself by a file in the directory `readers` of the state. The file is locked as long as the
+//! reader runs, so the registration of a killed reader ends with its process. The relay looks at the directory often.
+//! It polls faster while a reader waits. While a reader is registered, the relay keeps texts of delivered messages a
+//! little longer.
 //!
 //! Format of a file: one line with the number of milliseconds for which the reader wants fast polls. The relay adds one
 //! byte when it has noticed the reader.
@@ -27,11 +28,11 @@ const MAX_BYTES: u64 = 64;
 pub struct ReaderRegistration {
     file: File,
     path: PathBuf,
-    /// The length of the file before the relay has noticed it, in bytes.
+    /// The length of the file before the relay has noticed the reader, in bytes.
     length: u64,
 }
 
-/// A reader that is registered and lives.
+/// A registered reader that is still running.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RegisteredReader {
     /// The name of the reader's file.
@@ -50,7 +51,8 @@ impl ReaderRegistration {
         let random = RandomState::new().build_hasher().finish();
         let path = readers.join(format!("{}-{random:016x}", std::process::id()));
         let mut file = files::make(&path)?;
-        // An empty file counts as one that is not locked yet, so the lock comes first.
+        // The relay takes an empty file for one that is not locked yet. So the file is locked before anything is
+        // written.
         file.lock()?;
         let line = format!("{}\n", fast_for.as_millis());
         file.write_all(line.as_bytes())?;
@@ -82,8 +84,8 @@ pub fn make_readers_directory(dir: &Path) -> io::Result<PathBuf> {
     Ok(readers)
 }
 
-/// Returns the readers of the state in `dir` that live, in the order of their names. Removes the files of readers that
-/// were killed.
+/// Returns the readers of the state in `dir` that are still running, in the order of their names. Removes the files of
+/// readers that were killed.
 ///
 /// # Errors
 /// Errors of the file system.
@@ -103,7 +105,7 @@ pub fn registered_readers(dir: &Path) -> io::Result<Vec<RegisteredReader>> {
     Ok(found)
 }
 
-/// Returns how long the reader with this file wants fast polls; `None` if it does not live.
+/// Returns how long the reader with this file wants fast polls; `None` if the reader is not running.
 fn look_at(path: &Path) -> io::Result<Option<Duration>> {
     let file = match files::open_to_read(path) {
         Ok(file) => file,
@@ -117,7 +119,7 @@ fn look_at(path: &Path) -> io::Result<Option<Duration>> {
             let milliseconds = text.lines().next().and_then(|line| line.parse().ok());
             Ok(milliseconds.map(Duration::from_millis))
         }
-        // The reader has made its file and not locked it yet.
+        // The reader has made its file, but has not locked it yet.
         Ok(()) if text.is_empty() => Ok(None),
         Ok(()) => {
             files::remove(path)?;
@@ -127,7 +129,7 @@ fn look_at(path: &Path) -> io::Result<Option<Duration>> {
     }
 }
 
-/// Tells the reader with this name that the relay has noticed it. A reader that has ended is no error.
+/// Tells the reader with this name that the relay has noticed it. Does nothing if the reader has ended.
 ///
 /// # Errors
 /// Errors of the file system.

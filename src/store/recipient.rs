@@ -18,8 +18,8 @@ pub(super) struct Recipient {
 }
 
 impl Recipient {
-    /// Decides whether the sink wants a message or an event. No filter decides about an event, since filters ask for
-    /// the sender and the text of an SMS.
+    /// Decides whether the sink wants a message or an event. The filter is not applied to an event, because filters are
+    /// about the sender and the text of an SMS.
     pub(super) fn decide(&self, is_event: bool, facts: &Facts<'_>) -> FilterVerdict {
         match is_event {
             true if self.events => FilterVerdict::Wanted,

@@ -40,8 +40,8 @@ impl SinkSetup {
         }
     }
 
-    /// Returns the time at which stored messages must have been received, or later, to belong to a new sink; `None` if
-    /// no stored messages do. `now` is the instant of the registration.
+    /// Returns a time: a new sink gets the stored messages that were received at this time or later. `None` if the sink
+    /// gets no stored messages. `now` is the instant of the registration.
     pub(super) fn stored_since(&self, now: UnixMs) -> Option<UnixMs> {
         match self.start {
             Start::Now => None,
@@ -82,19 +82,19 @@ pub struct BackfillPortion {
 
 /// Transactions at a start of the relay.
 pub trait RegistrationTransactions {
-    /// Records which sinks the configuration has now. Messages that are released from now on go to those of these sinks
-    /// that want them. Deliveries of other sinks stay as they are. A due time later than `latest_due` was written by a
-    /// clock that was ahead, and becomes `now`.
+    /// Records which sinks the configuration has now. A message that is released from now on goes to each of these
+    /// sinks that wants it. Existing deliveries of other sinks stay as they are. A due time later than `latest_due` was
+    /// written by a clock that was ahead, and becomes `now`.
     ///
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
     /// receives. On a first run `poll.start` has decided this for all sinks.
     ///
-    /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if this sink is
-    /// among `setups`: the fallback gets a delivery of the message in the same transaction, whatever its filter says,
-    /// unless it has a delivery of the message already.
+    /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if this sink
+    /// is among `setups`: the fallback gets a delivery of the message in the same transaction, whatever its filter
+    /// says, unless it has a delivery of the message already.
     ///
-    /// Events ([`crate::domain::RowStanding::Event`]) go to the sinks with `events`, and to no others. Filters do not
-    /// decide about events.
+    /// Events ([`crate::domain::RowStanding::Event`]) go only to the sinks with `events`. Filters are not applied to
+    /// events.
     ///
     /// Returns the state's knowledge of each sink, in the order of `setups`.
     ///

@@ -1,9 +1,9 @@
-//! The transactions of the relay's time: what one process passes to the next about this time, and how stored instants
-//! are changed when this time is put right.
+//! The transactions of the relay's time: what one process passes to the next process about this time, and how stored
+//! instants are moved when this time is corrected.
 //!
-//! Invariants: an instant in the past stays, or moves by as much as the relay's time was put right. Afterwards the only
-//! stored instants ahead of now are the ends of waits, which keep their length. These transactions end and remove
-//! nothing.
+//! Invariants: a correction leaves an instant in the past as it is, or moves it by as much as the relay's time. After a
+//! correction the only stored instants later than now are the ends of waits, and each wait keeps its length. A
+//! correction ends no delivery and removes no record.
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
@@ -37,16 +37,18 @@ pub trait RelayTimeTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn newest_instant(&self) -> Result<UnixMs, Error>;
 
-    /// Returns whether the state holds an instant later than `now` that only a clock that was ahead can have written.
+    /// Returns whether a stored time at which something happened lies after `now`. Only a clock that was ahead can have
+    /// written such a time.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn is_ahead_of(&self, now: UnixMs) -> Result<bool, Error>;
 
-    /// Moves stored instants in the way in which the relay's time was put right (`correction`). `now` is the corrected
-    /// time. One call moves the instants of some thousand messages behind the message `after`. The first call has
+    /// Moves stored instants after the relay's time was corrected by `correction`. `now` is the corrected time. One
+    /// call moves the instants of some thousand messages behind the message `after`. The first call has
     /// `Seq(i64::MIN)`; this call moves the instants of sinks and of open walks too. Returns where the next call goes
     /// on; `None` if all instants have been moved.
+    ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn apply_correction(&mut self, correction: ClockCorrection, now: UnixMs, after: Seq) -> Result<Option<Seq>, Error>;

@@ -1,9 +1,9 @@
 //! The transactions of `replay`: finding stored messages, and sending them again.
 //!
 //! Invariants: only a message whose text is kept is sent again. A message that came too late to be delivered is sent
-//! only if the operator names its id. A delivery that waits already stays as it is, so a replay that is asked for twice
-//! sends once. If a sink never had a message, the filter of the sink decides. The relay knows the filter and the
-//! command does not, so such a delivery is undecided until the relay notices the replay
+//! only if the operator names its id. If a delivery waits already, it stays as it is. So if a replay is asked for
+//! twice, the messages are sent only once. If a sink never had a message, the filter of the sink decides. The relay
+//! knows the filter and the command does not, so such a delivery is undecided until the relay notices the replay
 //! ([`ReplayTransactions::replay_count`]).
 
 use super::delivery_state::DeliveryState;
@@ -27,8 +27,8 @@ pub struct ReplaySelection {
     pub until: UnixMs,
     /// Only messages that this filter wants. The filter needs no details of numbers.
     pub filter: Option<Filter>,
-    /// Whether only dead letters are selected, including those that an operator gave up. Of the deliveries that wait,
-    /// only those that failed before are then counted.
+    /// Whether only dead letters are selected, including those that an operator gave up. A delivery that waits is then
+    /// selected only if it has failed before.
     pub failed: bool,
 }
 
@@ -111,7 +111,7 @@ pub trait ReplayTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn last_released(&self) -> Result<i64, Error>;
 
-    /// Finds deliveries that a selection means, among some hundred messages behind the place `after` in the order of
+    /// Finds the deliveries of a selection among some hundred messages behind the place `after` in the order of
     /// release, up to the place `last`. The first call has 0 as `after`.
     ///
     /// # Errors

@@ -1,15 +1,16 @@
 //! The transactions that remove what is no longer kept: texts of messages that every sink has, old dead letters, and
 //! ids that cannot appear again as new.
 //!
-//! Invariants: nothing is removed that still waits. An id is removed only below the watermark and after its text; the
-//! ids that are newest by time stay, whatever their age. The id of an event stays until the event cannot be made again.
+//! Invariants: a message or delivery that still waits is not removed. An id is removed only below the watermark and
+//! after its text; the ids that are newest by time stay, whatever their age. The id of an event stays until the event
+//! cannot be made again.
 
 use std::time::Duration;
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
 
-/// The instants before which settled deliveries are removed.
+/// Deliveries that were settled before these instants are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionCutoffs {
     /// The instant for messages that every sink has; `None` if none of them are removed.
@@ -55,7 +56,8 @@ impl ForgottenUpTo {
 /// expires, and can be made again until then.
 pub(super) const EVENTS_KNOWN: Duration = Duration::from_secs(400 * 86_400);
 
-/// How many messages are looked at in one transaction, so that delivery gets its turn in between.
+/// How many messages are looked at in one transaction. The number is limited so that deliveries can be settled in
+/// between.
 pub(super) const REMOVAL_BATCH: i64 = 500;
 
 /// Transactions that remove what is no longer kept.
@@ -69,8 +71,8 @@ pub trait RetentionTransactions {
     fn remove_settled(&mut self, cutoffs: RetentionCutoffs, after: Seq) -> Result<RemovedMessages, Error>;
 
     /// Looks at some hundred messages behind `after`, in the order of times, and forgets the ids of messages that were
-    /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids of messages stay, and
-    /// so do ids of events that are less than 400 days older than the watermark.
+    /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids of messages stay,
+    /// and so do ids of events that are less than 400 days older than the watermark.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

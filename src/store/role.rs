@@ -1,9 +1,10 @@
 //! The role of the relay on a state directory. At most one process has the role.
 //!
-//! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The file is needed
-//! because any user may look at it, and because earlier versions know only the file. The directory is needed because a
-//! file can be removed: a process that then made the file again would have the role a second time. The directory cannot
-//! be removed without the state. (systemd-tmpfiles leaves a locked directory alone.)
+//! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The lock on the file
+//! is needed because any user may look at the file, and because earlier versions use only this lock. The lock on the
+//! directory is needed because the file can be removed: a process that then makes the file again could take the role
+//! while another process still has it. The directory cannot be removed without the state. (systemd-tmpfiles leaves a
+//! locked directory alone.)
 //!
 //! The operating system releases both locks when the process ends, however it ends.
 
@@ -24,7 +25,7 @@ pub struct RoleLock {
     directory: File,
 }
 
-/// What [`RoleLock::ensure_held`] found out about a role that was taken.
+/// What [`RoleLock::ensure_held`] found out about the lock file of a role that is still held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFileState {
     /// Nothing has changed: the role is held.
@@ -40,7 +41,8 @@ pub(super) struct SharedRoleLock {
     _held: Vec<File>,
 }
 
-/// How often [`RoleLock::take`] tries while another relay has the role, because that relay may be ending.
+/// How often [`RoleLock::take`] tries while another relay has the role. It does not give up at once, because that relay
+/// may be ending.
 const MAX_TRIES: u32 = 20;
 
 /// How often [`RoleLock::take`] tries while commands read the state. Most commands take a moment, but `state export`
@@ -66,7 +68,8 @@ impl RoleLock {
             if lock(&file, &path)? && lock_directory(&directory) {
                 return Ok(Self { dir: dir.to_owned(), file, directory });
             }
-            // Two processes that begin at the same moment must not each keep one lock and wait for the other.
+            // If two processes begin at the same moment, each may get one of the two locks. So a process keeps no lock
+            // while it waits.
             file.unlock().map_err(io("unlock", &path))?;
             let is_looked_at = matches!(take_shared(dir)?, (Some(false), _));
             if tried == MAX_TRIES && is_looked_at {
@@ -107,7 +110,7 @@ impl RoleLock {
         }
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: self.dir.clone() }),
-            // A command locked the file, shared, at this very moment.
+            // A command holds a shared lock on the file at this moment.
             _ => Ok(LockFileState::Intact),
         }
     }
@@ -122,7 +125,8 @@ pub(super) fn make_state_dir(dir: &Path) -> Result<(), Error> {
     })
 }
 
-/// Returns whether a process has the role on the state directory `dir`; `None` if this user has no permission to find out.
+/// Returns whether a process has the role on the state directory `dir`; `None` if this user has no permission to find
+/// out.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked.
@@ -145,7 +149,7 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, None)),
         Err(source) => return Err(io("open", &path)(source)),
     }
-    // If the directory cannot be opened or locked, the file alone counts.
+    // If the directory cannot be opened or locked, only the lock on the file counts.
     if let Ok(directory) = File::open(dir) {
         match directory.try_lock_shared() {
             Ok(()) => held.push(directory),
@@ -166,8 +170,8 @@ fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Locks the directory; returns `false` if another process has locked it. On a file system that locks no directories
-/// (NFS) the lock on the file decides alone.
+/// Locks the directory; returns `false` if another process has locked it. On a file system that cannot lock
+/// directories, such as NFS, only the lock on the file counts.
 fn lock_directory(directory: &File) -> bool {
     !matches!(directory.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -53,7 +53,7 @@ pub struct SalvageReport {
     pub messages: u64,
     /// How many of the saved messages differ from what was stored.
     pub altered: u64,
-    /// How many rows of the state could not be read.
+    /// How many records of the state could not be read.
     pub unreadable: u64,
     /// What is wrong with the state; `None` if it is whole and everything was saved.
     pub wrong: Option<Error>,

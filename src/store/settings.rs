@@ -79,8 +79,8 @@ impl Settings {
         &self.dir
     }
 
-    /// Returns the options of a state whose directory is `dir`; `None` if the database is wrong. Errors are added to the
-    /// report.
+    /// Returns the options of a state whose directory is `dir`; `None` if the settings of the database are wrong.
+    /// Errors are added to the report.
     pub fn resolve(self, dir: PathBuf, at: &mut Reader<'_>) -> Option<Options> {
         if let Some(written) = self.namespace.as_ref().filter(|written| !is_schema_name(written.bare())) {
             let help = "write up to 63 lower-case letters, digits and _, such as \"joltsms_relay\"";
@@ -116,7 +116,7 @@ fn database(at: &mut Reader<'_>, url: &WrittenText, namespace: &str) -> Option<D
     }
 }
 
-/// Returns whether PostgreSQL takes this name for a schema without quotes, and does not keep it for itself.
+/// Returns whether PostgreSQL accepts this name of a schema without quotes, and does not reserve it for itself.
 fn is_schema_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     (1..=LONGEST_NAMESPACE).contains(&name.len()) && name.bytes().all(is_plain) && !name.starts_with("pg_")

@@ -4,8 +4,8 @@ use super::backend::Spool;
 use super::lease::ReplicaGroup;
 use super::role::SharedRoleLock;
 
-/// A state as it was at one moment. Everything that is read from the snapshot of a file is of that moment; in a database
-/// each read is of its own moment. Nothing can be written.
+/// A state that was opened for reading only. All reads of a state in a file show the state as it was at one moment. In
+/// a database each read shows the state at the time of that read.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The opened state; only its methods that read can be used.
@@ -14,6 +14,6 @@ pub struct Snapshot {
     pub running: Option<bool>,
     /// The relays that share the state; `None` if the state is a file.
     pub replicas: Option<ReplicaGroup>,
-    /// The shared role, if reading relies on it. It keeps a relay from starting.
+    /// The shared lock on the role, if reading needs it. While it is held, no relay can start.
     pub(super) _role: Option<SharedRoleLock>,
 }

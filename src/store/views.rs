@@ -30,10 +30,10 @@ pub struct SinkView {
     /// When the oldest of the waiting messages was read from the API; `None` if no message waits.
     #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
-    /// The ids of the waiting messages that are next, at most [`SinkView::WAITING_IDS`]: first those that have failed
-    /// before, the one that is due first in front.
+    /// The ids of the waiting messages that are sent next, at most [`SinkView::WAITING_IDS`]: first the messages that
+    /// have failed before, in the order of their due times.
     pub waiting_ids: Vec<String>,
-    /// When the first of the messages that have failed before is due again; `None` if there is no such message.
+    /// The earliest due time of the messages that have failed before; `None` if there is no such message.
     #[serde(skip)]
     pub next_retry: Option<UnixMs>,
 }
@@ -107,7 +107,7 @@ pub struct Trace {
     /// When the message was received, by the API's clock.
     #[serde(rename = "received_at")]
     pub received: UnixMs,
-    /// When the API had the message, by the API's clock.
+    /// When the API took in the message, by the API's clock (`ingestedAt`).
     #[serde(rename = "ingested_at")]
     pub ingested: Option<UnixMs>,
     /// When the relay first read the message.
@@ -168,8 +168,8 @@ pub struct TracedDelivery {
     pub answer: Option<String>,
     /// How often an operator sent the message again.
     pub replays: u32,
-    /// The name of the sink whose dead letter the message was when this sink got it as the fallback; `None` if the sink
-    /// got the message by itself, or if the other sink was dropped.
+    /// The name of the other sink that handed the message over to this sink as its fallback; `None` if no other sink
+    /// did, or if that sink was dropped.
     pub handed_over_by: Option<String>,
 }
 
@@ -198,15 +198,15 @@ pub trait ViewTransactions {
     fn sinks(&self) -> Result<Vec<SinkView>, Error>;
 
     /// Reads the values that an estimate of a walk's remaining length needs. `total` is the number of rows in the feed
-    /// that the API reports. The cost does not depend on the length of the walk, but grows with the known rows in the
-    /// part that a sweep has left to read.
+    /// that the API reports. The cost does not depend on the length of the walk, but grows with the number of known
+    /// rows in the part that a sweep still has to read.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error>;
 
-    /// Lists dead letters of a selection in the order of sinks' names, the oldest message of each sink first. Returns
-    /// at most `at_most` dead letters, those behind `after`; `None` begins with the first.
+    /// Lists the dead letters of a selection: sink by sink in the order of their names, and for each sink the oldest
+    /// message first. Returns at most `at_most` dead letters, those behind `after`; `None` begins with the first.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -229,15 +229,15 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
-    /// Reads the messages behind the place `after` in the order of release, in this order; at most `at_most`. Messages
+    /// Reads the next messages behind the place `after` in the order of release, at most `at_most` messages. Messages
     /// that were there before a first run, or that came later than the lookback allows, are left out.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
 
-    /// Reads the same messages as [`arrivals`](Self::arrivals) backwards: those before the place `before`, the newest
-    /// first; at most `at_most`.
+    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but backwards from the place `before`: the
+    /// newest first, at most `at_most` messages.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -1,8 +1,8 @@
-//! The messages that `wait --claim` gave out: a file beside the state, so that no two waiters get the same message.
+//! The file that lists the messages that `wait --claim` has given out, so that no two waiters get the same message.
 //!
-//! Format of `wait.claims`: 16 bytes for each claimed message, the beginning of the SHA-256 of its id. A process locks the
-//! file while it looks for an id and adds it. The file is flushed before the message is given out, so a claim survives
-//! a power cut. When the file has [`MOST`] records, the older half is removed.
+//! Format of `wait.claims`: 16 bytes for each claimed message, the beginning of the SHA-256 of its id. A process locks
+//! the file while it looks for an id and adds it. The file is flushed before the message is given out, so a claim
+//! survives a power cut. When the file has [`MOST`] records, the older half is removed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -22,8 +22,8 @@ const RECORD: usize = 16;
 /// The most claims that are remembered.
 const MOST: usize = 100_000;
 
-/// Claims the message with this id, whose state is in `dir`. Returns `false` if the message is claimed already. Waits
-/// while another process claims a message.
+/// Claims the message with this id. `dir` is the state directory. Returns `false` if the message is claimed already.
+/// Waits while another process claims a message.
 ///
 /// # Errors
 /// Errors of the file system.
@@ -43,7 +43,8 @@ fn claim(dir: &Path, id: &str, most: usize) -> io::Result<bool> {
     }
     let mut records = known.len() / RECORD;
     if records >= most {
-        // The newer half is copied to the front first. So a crash between the two steps only leaves records twice.
+        // The newer half is copied to the front before the file is cut off. So after a crash between the two steps,
+        // some records are only there twice.
         let kept = known.get(records / 2 * RECORD..records * RECORD).unwrap_or_default();
         file.write_all_at(kept, 0)?;
         file.set_len(bytes(kept.len()))?;

@@ -1,4 +1,5 @@
-//! What takes the place of the backend for PostgreSQL in a build without the feature `replicas`: there is no database.
+//! Takes the place of the backend for PostgreSQL in a build without the feature `replicas`. Such a build cannot keep a
+//! state in a database.
 
 use std::convert::Infallible;
 
@@ -7,7 +8,7 @@ use super::error::Error;
 use super::lease::{LeaseTransactions, ReplicaGroup, RequestTransactions};
 use crate::secret::Secret;
 
-/// A database that keeps a state. This build knows none.
+/// The type of a database that keeps a state. In this build the type has no values.
 #[derive(Clone, Debug)]
 pub struct NoDatabase(Infallible);
 
@@ -17,7 +18,7 @@ impl NoDatabase {
     /// Refuses every address.
     ///
     /// # Errors
-    /// Says in each case that this build lacks the feature.
+    /// Always returns an error, which says that this build lacks the feature.
     pub fn new(_url: &Secret, _namespace: &str) -> Result<Self, String> {
         Err("needs a build with the feature `replicas`".to_owned())
     }

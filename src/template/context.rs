@@ -9,8 +9,8 @@ use minijinja::{Value, context};
 use crate::codes::CodeFinder;
 use crate::domain::surrogates;
 
-/// The fields that `message` always has in a template. A field that the message lacks is none. Other fields exist only
-/// if the message has them.
+/// The fields that `message` always has in a template. If the message lacks such a field, the value of the field is
+/// none. Other fields exist only if the message has them.
 const MESSAGE: [&str; 10] =
     ["id", "numberId", "from", "to", "body", "parsedCode", "encrypted", "isRead", "receivedAt", "ingestedAt"];
 
@@ -38,7 +38,7 @@ const NUMBER: [&str; 16] = [
 const OF_THE_MESSAGE: [(&str, &str); 2] = [("id", "numberId"), ("phoneNumber", "to")];
 
 /// The samples with which every template is tried, each with a description, a message and a number. The code begins
-/// with a zero, which JSON does not accept as a number. The text contains characters that break out of places where the
+/// with a zero, which JSON does not accept as a number. The text contains characters that break the output if the
 /// template does not escape values.
 pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     (
@@ -51,11 +51,13 @@ pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
 ];
 
-/// The name of the code in a message: the code that the API found, or else the code that the operator's pattern finds.
+/// The name of the attribute of `message` with the code: the code that the API found, otherwise the code that the
+/// operator's pattern finds.
 const CODE: &str = "code";
 
-/// The value of `message`: the fields of the message as the API sent them. The code is an attribute beside the fields, so
-/// that `message | tojson` is the API's object. A field of this name that the API sends comes first.
+/// The value of `message`: the fields of the message as the API sent them. The code is an attribute beside the fields,
+/// so that `message | tojson` is the API's object. If the API sends a field of this name, the field takes precedence
+/// over the attribute.
 #[derive(Debug)]
 struct TemplateMessage {
     fields: BTreeMap<String, Value>,
@@ -103,7 +105,8 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFin
     Some(context! { message, number => Value::from(details), account })
 }
 
-/// Whether a variable of a template, such as `number.tags`, is more than the message itself says about its number.
+/// Whether a variable of a template, such as `number.tags`, is a detail of the number that the message itself does not
+/// contain.
 pub(super) fn is_detail(variable: &str) -> bool {
     let (name, field) = variable.split_once('.').unwrap_or((variable, ""));
     let field = field.split('.').next().unwrap_or_default();

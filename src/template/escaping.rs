@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// The characters that are escaped in the value of a form's field: all but letters, digits and `-._~`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The kind of text that a value is written into.
+/// The kind of text into which a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escaping {
     /// The value is inside a JSON string.
@@ -16,13 +16,13 @@ pub enum Escaping {
     Markup,
     /// The value is the value of a form's field.
     Form,
-    /// The value is in one line for people: it must stay on its line, and must not control a terminal.
+    /// The value is in a line for people. It must not contain line breaks, and must not control a terminal.
     Line,
-    /// The value is one part of an address whose parts stand between separators. The characters of this text, white space
-    /// and control characters become `_`. A `+` at the beginning of the value, as phone numbers have, is left out if it is
-    /// one of the characters. An empty value becomes `_`, too, so that no part is empty.
+    /// The value is one part of an address whose parts stand between separators. The characters of this text, white
+    /// space and control characters become `_`. A `+` at the beginning of the value, as phone numbers have, is left out
+    /// if it is one of the characters. An empty value becomes `_`, too, so that no part is empty.
     Part(&'static str),
-    /// The value is in a text that no program takes apart: nothing is escaped.
+    /// The value is in a text that no program parses, so nothing is escaped.
     None,
 }
 
@@ -48,7 +48,7 @@ impl Escaping {
         }
     }
 
-    /// Returns the text that stands for a value that a message does not have.
+    /// Returns the text that is written in the place of a missing value.
     pub(super) fn of_nothing(self) -> &'static str {
         if let Self::Part(_) = self { "_" } else { "" }
     }
@@ -91,8 +91,8 @@ fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Turns line breaks into spaces, so that a text stays on one line. Characters that a terminal would obey, or that turn
-/// the direction of writing, become U+FFFD.
+/// Turns line breaks into spaces, so that a text stays on one line. Characters that would control a terminal, or that
+/// turn the direction of writing, become U+FFFD.
 fn on_one_line(next: char) -> char {
     match next {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',

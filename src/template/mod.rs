@@ -1,11 +1,11 @@
-//! Templates: texts with placeholders such as `{{ message.body }}`, in the language of Jinja. The format `template` makes
-//! payloads with them, and some sinks make addresses and subjects.
+//! Templates: texts with placeholders such as `{{ message.body }}`, in the language of Jinja. The format `template`
+//! makes payloads with templates, and some sinks make addresses and subjects with them.
 //!
 //! Invariants:
 //!
-//! - A name that does not exist is a mistake, not an empty text.
-//! - Values are escaped for the media type, so that a message cannot leave the place in the template where it stands.
-//! - The work and the memory of one rendering are bounded (fuel).
+//! - A name that does not exist is a mistake. It does not become an empty text.
+//! - Values are escaped for the media type, so that a part of a message cannot change the rest of the output.
+//! - The work and the memory of one rendering are limited (`FUEL`).
 //! - No error repeats any part of a message.
 
 mod context;
@@ -21,18 +21,18 @@ use serde::de::IgnoredAny;
 pub use self::escaping::Escaping;
 use crate::codes::CodeFinder;
 
-/// The most steps of one rendering, roughly. A rendering takes at most 64 times as many bytes. Ordinary templates take
-/// a few hundred steps.
+/// About the most steps of one rendering. The memory of a rendering, in bytes, is at most 64 times this number.
+/// Ordinary templates take a few hundred steps.
 const FUEL: u64 = 250_000;
 
-/// The words for an undefined value that no name in the template stands for.
+/// The words for an undefined value that has no name in the template.
 const NO_RESULT: &str = "a filter or a function on this line has no result, such as `last` of an empty list; \
                          `| default(\"…\")` names another value";
 
-/// The words for an operation whose own words may contain a value.
+/// The words for a failed operation, if minijinja's own words may contain a value.
 const UNFIT_VALUE: &str = "a filter, a function or an operator on this line cannot use the value that it gets";
 
-/// The beginnings of minijinja's words for operations that name types and operators, and no value.
+/// The beginnings of those of minijinja's error texts that name types and operators only, and contain no value.
 const NAME_NO_VALUE: [&str; 6] = [
     "tried to use ",
     "value of type ",
@@ -63,13 +63,13 @@ pub struct Mistake {
     pub line: Option<usize>,
     /// The mistake, in words that follow the name of the key.
     pub wrong: String,
-    /// Whether the output should be JSON and is none.
+    /// Whether the output should be JSON, but is not.
     pub is_no_json: bool,
 }
 
 impl Template {
-    /// Reads a template whose output has this media type. `as_line`: the output goes to a stream of lines, so values in
-    /// plain text get no line breaks or other control characters.
+    /// Reads a template whose output has this media type. `as_line` says that the output goes to a stream of lines, so
+    /// values in plain text get no line breaks or other control characters.
     ///
     /// # Errors
     /// A mistake in the syntax, or in the output for one of two sample messages: a message that has everything, and a
@@ -78,8 +78,8 @@ impl Template {
         Self::with_escaping(source, content_type, account, Escaping::of(content_type, as_line))
     }
 
-    /// Reads a template that makes an address or a subject, in which values are escaped with `escaping`. The template can
-    /// show the message, but no details of its number.
+    /// Reads a template that makes an address or a subject, in which values are escaped with `escaping`. The template
+    /// can show the message, but no details of its number.
     ///
     /// # Errors
     /// The errors of [`Template::new`], and a mistake if the template shows details of the number or the account.
@@ -144,7 +144,7 @@ impl Template {
         self.escaping == Escaping::Json
     }
 
-    /// Whether the template shows more of the number than the message itself says.
+    /// Whether the template shows details of the number that the message itself does not contain.
     pub fn needs_number(&self) -> bool {
         self.needs_number
     }
@@ -154,15 +154,15 @@ impl Template {
         context::SAMPLES.iter().filter_map(|(_, raw, number)| self.render(raw, *number).ok()).collect()
     }
 
-    /// Whether details of the number stand anywhere in the template, whatever the template's conditions decide. The
-    /// name `number` as a whole counts as details.
+    /// Whether the template names details of the number anywhere, whatever the template's conditions decide. The name
+    /// `number` as a whole counts as details.
     fn names_details(&self) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))
     }
 
-    /// Whether details make a difference to the output. This finds details even behind the template's own variable that
-    /// is called `number`.
+    /// Whether details of the number change the output. This finds details even if the template has a variable of its
+    /// own with the name `number`.
     fn shows_details(&self) -> bool {
         context::SAMPLES.iter().any(|(_, raw, number)| self.render(raw, *number) != self.render(raw, None))
     }
@@ -175,7 +175,7 @@ impl Template {
     /// Makes the output for a message, from its JSON text and from the row of its number, if that row is known.
     ///
     /// # Errors
-    /// A mistake of the template that only this message brings to light.
+    /// A mistake of the template that shows only with this message.
     pub fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
         let context = context::of(raw, number, &self.account, &self.codes).ok_or_else(|| Mistake {
             line: None,
@@ -216,7 +216,7 @@ impl Template {
 
 impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
-        // The details of other errors may contain a value that the template was given.
+        // The details of other errors may contain a value of the message.
         let names_no_value = |detail: &&str| NAME_NO_VALUE.iter().any(|beginning| detail.starts_with(beginning));
         let told = match error.kind() {
             // An undefined value that has no name is the result of a filter or a function.

@@ -1,8 +1,8 @@
-//! The waits before the next attempt: exponential, bounded, with jitter of our own.
+//! The waits before the next attempt: exponential, bounded, with jitter.
 //!
-//! The `backoff` crate computes one delay from the count of failures. Its own jitter draws from a global generator and
-//! goes past the maximum, so it is switched off. Its limit on the total time is switched off too, because the caller
-//! decides when to give up.
+//! The `backoff` crate computes one delay from the count of failures. The crate's own jitter uses a global random
+//! generator and goes past the maximum, so it is switched off. The crate's limit on the total time is switched off,
+//! too, because the caller decides when to give up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 
-/// The shape of a back-off.
+/// The parameters of a back-off.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// The wait after the first failure.
     pub initial: Duration,
-    /// The factor by which each wait is longer than the wait before.
+    /// The factor by which each wait is longer than the previous wait.
     pub factor: f64,
     /// The longest wait.
     pub max: Duration,
@@ -36,7 +36,7 @@ impl Schedule {
         };
         let mut delay = self.initial.min(self.max);
         // A schedule that grows slowly needs many steps, and a flat schedule never reaches its maximum. So the steps
-        // are limited: the wait after a thousand failures counts for any more failures.
+        // are limited: after more than a thousand failures, the wait is the same as after a thousand.
         for _ in 0..failures.clamp(1, 1000) {
             delay = exponential.next_backoff().unwrap_or(self.max).min(self.max);
             if delay == self.max {

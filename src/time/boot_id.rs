@@ -2,10 +2,10 @@
 //! process to the next.
 //!
 //! The kernel makes the id. If the process may not read the id from the kernel, as in a service with `ProcSubset=pid`,
-//! the service manager may pass the id instead. Both spell the same 128 bits, with dashes or without.
+//! the service manager may pass the id instead. Both write the same 128 bits, one with dashes and the other without.
 
-/// Returns the id of the present boot: the kernel's, or `told` if the kernel's cannot be read. `told` is the id that
-/// was passed to the process at its start. `None` if neither is a valid id.
+/// Returns the id of the present boot: the kernel's id, or `told` if the kernel's id cannot be read. `told` is the id
+/// that was passed to the process at its start. Returns `None` if neither is a valid id.
 pub(super) fn read(told: Option<String>) -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     first_valid([kernel, told])

@@ -2,12 +2,12 @@
 //!
 //! - [`Clock::monotonic`] is for waits.
 //! - [`Clock::machine_time`] is this machine's clock as it is at this moment; it goes back when the machine's clock
-//!   does. It is only for times that other machines compare with theirs: signatures and dates.
+//!   goes back. It is only for times that other machines compare with their clocks: signatures and dates.
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
-//! Invariants: the relay's time passes as fast as time does, whatever is done to the machine's clock; the sleep of a
-//! suspended machine counts. The relay's time is put right at most once in a process, by [`Clock::synchronize`]. Until
-//! [`Clock::confirm`] was called, nobody may end or remove anything because time has passed.
+//! Invariants: changes of the machine's clock do not change the relay's time, and the sleep of a suspended machine
+//! counts in it. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Until
+//! [`Clock::confirm`] was called, no code may end a delivery or remove anything because time has passed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,29 +32,29 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum TimeSource {
     System,
-    /// The clock of another machine, which told its time when this clock was made.
+    /// The clock of another machine, whose reading was passed in when this clock was made.
     Told,
     /// Tokio's clock alone, so that paused time drives all readings.
     Tokio,
 }
 
-/// The relay's time, and the knowledge about it. Its instants are stored as the readings that they had when elapsed
-/// time was 0.
+/// The relay's time, and the knowledge about it. Each clock is stored as the reading that it had, or would have had,
+/// when elapsed time was 0.
 #[derive(Debug)]
 struct RelayTime {
     base: i64,
-    /// The instant at which this process began, by the relay's time as it was then.
+    /// The instant at which this process began, by the relay's time before any correction.
     began: UnixMs,
     state: Trust,
-    /// By how many milliseconds the relay's time was put right in this process.
+    /// By how many milliseconds the relay's time was corrected in this process.
     corrected_by: i64,
     /// Whether the API has confirmed the relay's time.
     by_api: bool,
     jump_watch: JumpWatch,
     newest: UnixMs,
-    /// The newest instant that the state held from a process that knew the time from the API.
+    /// The newest stored instant from a process whose relay's time the API had confirmed.
     proven: UnixMs,
-    /// The knowledge of an earlier process.
+    /// The knowledge about the time that an earlier process left.
     before: ClockMemory,
     /// The API's clock, by the last `Date` that was believed.
     api: Option<i64>,
@@ -74,7 +74,7 @@ struct RelayTime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
     Unconfirmed,
-    /// The relay's time was put right, and the stored times still have to follow.
+    /// The relay's time was corrected, and the stored times still have to be corrected.
     Corrected,
     Confirmed,
 }
@@ -100,14 +100,15 @@ pub struct ClockMemory {
     pub messages_ahead_ms: Option<i64>,
 }
 
-/// A correction of the relay's time. Times that were stored by the wrong relay's time have to follow.
+/// A correction of the relay's time. Times that were stored by the wrong relay's time have to be corrected, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockCorrection {
-    /// The relay's time at the moment of the correction, as it was before.
+    /// The wrong relay's time at the moment of the correction.
     pub was: UnixMs,
     /// The right relay's time at the same moment.
     pub now: UnixMs,
-    /// Stored instants from here on up to `was` move by the difference. Stored instants later than `was` become now.
+    /// Stored instants from this instant up to `was` move by the difference. Stored instants later than `was` become
+    /// the present time.
     pub from: UnixMs,
     /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API was not heard.
     pub machine_ahead_ms: Option<i64>,
@@ -123,8 +124,8 @@ pub struct MachineJump {
 }
 
 impl RelayTime {
-    /// Returns the clock of the messages as the API last stated it, if that was believed. If the API has stated no
-    /// time, and the relay's time is confirmed, returns the clock as an earlier process left it.
+    /// Returns the clock of the messages by the last statement of the API that was believed. If there is no such
+    /// statement, and the relay's time is confirmed, returns this clock as an earlier process left it.
     fn known_messages(&self) -> Option<i64> {
         let heard = self.messages.or(self.messages_least);
         heard.or_else(|| (self.state == Trust::Confirmed).then(|| self.remembered_messages()))
@@ -150,7 +151,7 @@ impl RelayTime {
 }
 
 impl ClockCorrection {
-    /// Returns by how many milliseconds the relay's time was put ahead.
+    /// Returns by how many milliseconds the relay's time was moved ahead.
     pub fn shift(&self) -> i64 {
         self.now.0.saturating_sub(self.was.0)
     }
@@ -168,9 +169,9 @@ impl Clock {
         Self::new(TimeSource::System, system_wall(), Trust::Unconfirmed)
     }
 
-    /// Makes a clock that takes the clock of another machine, where it is `now`, for this machine's clock. So relays on
-    /// machines whose clocks differ have the same time. Jumps of either machine's clock after now are not seen. The
-    /// relay's time is not confirmed.
+    /// Makes a clock that uses the clock of another machine, which now shows `now`, in the place of this machine's
+    /// clock. So relays on machines whose clocks differ have the same time. Later jumps of the two machines' clocks
+    /// have no effect. The relay's time is not confirmed.
     pub fn told(now: UnixMs) -> Self {
         Self::new(TimeSource::Told, now, Trust::Unconfirmed)
     }
@@ -183,7 +184,7 @@ impl Clock {
         clock
     }
 
-    /// Makes a clock of paused time as at the start of a process: nobody knows whether its time is right.
+    /// Makes a clock of paused time as at the start of a process, when it is not known whether its time is right.
     #[cfg(test)]
     pub(crate) fn unconfirmed_at(start: UnixMs) -> Self {
         Self::new(TimeSource::Tokio, start, Trust::Unconfirmed)
@@ -228,8 +229,8 @@ impl Clock {
         clock
     }
 
-    /// Takes the id of the machine's present boot from whoever started the process. This id counts if the process may
-    /// not read the id from the kernel.
+    /// Takes the id of the machine's present boot that was passed to the process at its start. This id counts if the
+    /// process may not read the id from the kernel.
     #[must_use]
     pub fn with_boot_id(mut self, told: Option<String>) -> Self {
         self.boot = boot_id::read(told).map(Into::into);
@@ -267,21 +268,21 @@ impl Clock {
         self.lock().state == Trust::Confirmed
     }
 
-    /// Returns by how many milliseconds the relay's time was put right in this process so far.
+    /// Returns by how many milliseconds the relay's time was corrected in this process so far.
     pub fn corrected_by(&self) -> i64 {
         self.lock().corrected_by
     }
 
-    /// Returns the time by the clock that dates the messages; `None` if nobody knows it yet. While the API states a
-    /// time that is not believed, this is the earlier of the two times, so that a message is too old only if it is too
-    /// old by both.
+    /// Returns the time by the clock that dates the messages; `None` if it is not known yet. While the API states a
+    /// time that is not believed, this is the earlier one of that time and the expected time, so that a message is too
+    /// old only if it is too old by both.
     pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
     }
 
-    /// Returns [`Self::message_time`] or, while nobody knows that time, the likely time by the memory of an earlier
-    /// process.
+    /// Returns [`Self::message_time`] or, while that time is not known, the likely time by the [`ClockMemory`] of an
+    /// earlier process.
     pub fn likely_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
@@ -296,8 +297,8 @@ impl Clock {
         UnixMs(relay.known_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// Returns the latest time that the clock that dates the messages may show while nobody knows that time: a message
-    /// that is not too old by this time is not too old.
+    /// Returns the latest time that the clock that dates the messages may show now. If a message is not too old by this
+    /// time, it is certainly not too old.
     pub fn latest_message_time(&self) -> UnixMs {
         let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
         let relay = self.lock();
@@ -305,14 +306,13 @@ impl Clock {
         doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
     }
 
-    /// Records that by the API it is `now` on the clock that dates the messages, but that this time is not believed
-    /// yet.
+    /// Records that, by the API, the clock that dates the messages shows `now`, but that this time is not believed yet.
     pub fn doubt_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// Records that by the API it is `now` on the clock that dates the messages.
+    /// Records that, by the API, the clock that dates the messages shows `now`.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -322,16 +322,16 @@ impl Clock {
 
     /// Records that the API was read and stated no time, and that the clock that dates the messages shows `least` or
     /// later. `least` plus the time that passes stays a lower bound. This lower bound counts as the time of that clock
-    /// until the API states a time. Other processes do not learn of this lower bound.
+    /// until the API states a time. It is not passed on to other processes.
     pub fn hear_messages_since(&self, least: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
         relay.messages_least = relay.messages_least.max(Some(least.0.saturating_sub(elapsed)));
     }
 
-    /// Begins the relay's time where the process before this one ended, by the memory that it left and by the newest
-    /// instant that is stored. Within one boot of the machine the time of that process goes on exactly. Otherwise the
-    /// machine's clock counts, but never a time before the newest stored instant.
+    /// Lets the relay's time go on from the previous process, by the memory that this process left (`before`) and by
+    /// the newest instant that is stored. Within one boot of the machine the previous process's time goes on exactly.
+    /// Otherwise the machine's clock counts, but never a time before the newest stored instant.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
         self.go_on(before, newest, false);
     }
@@ -345,7 +345,7 @@ impl Clock {
         let is_left = before.is_some();
         let mut before = before.unwrap_or_default();
         if !same_boot && !before.confirmed {
-            // This difference was measured beside a relay's time that was only a guess.
+            // This difference is relative to a relay's time that was only a guess.
             before.messages_ahead_ms = None;
         }
         let mut relay = self.lock();
@@ -379,7 +379,7 @@ impl Clock {
         self.go_on(left, UnixMs::MIN, runs);
     }
 
-    /// Returns the memory that is to be left to other processes.
+    /// Returns the memory to leave to other processes.
     pub fn memory(&self) -> ClockMemory {
         let written_at = self.relay_time();
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
@@ -401,12 +401,13 @@ impl Clock {
     }
 
     /// Checks whether the right time is known by now. `api` is the `Date` of an answer of the API. Returns the
-    /// correction of the relay's time once the right time is known; the correction may be zero. The caller lets the
-    /// stored times follow and then calls [`Clock::confirm`]. No correction is returned twice.
+    /// correction of the relay's time once the right time is known; the correction may be zero. The caller corrects the
+    /// stored times and then calls [`Clock::confirm`]. No correction is returned twice.
     pub fn synchronize(&self, api: Option<UnixMs>) -> Option<ClockCorrection> {
         let (elapsed, machine, at) = (self.elapsed(), self.machine_time(), self.monotonic());
         let mut relay = self.lock();
-        // Until the time is confirmed, a jump of the API's clock is not doubted but begins the watch again.
+        // Until the time is confirmed, a jump of the API's clock is not doubted; it begins the watch over the clocks
+        // again.
         let expected = relay.api.filter(|_| relay.state != Trust::Unconfirmed);
         let expected = expected.map(|base| UnixMs(base.saturating_add(elapsed)));
         let heard = api.filter(|api| {
@@ -417,7 +418,7 @@ impl Clock {
         if relay.state != Trust::Unconfirmed {
             return None;
         }
-        // Between answers the API's clock is carried on.
+        // Between answers, the time that has passed is added to the API's clock.
         let api = relay.api.map(|base| UnixMs(base.saturating_add(elapsed)));
         let steady = relay.jump_watch.observe(elapsed, machine, api, heard.is_some());
         let was = UnixMs(relay.base.saturating_add(elapsed));
@@ -457,7 +458,7 @@ impl Clock {
         Some(MachineJump { by_ms, ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
-    /// Records that the stored times have followed a correction: the relay's time is confirmed.
+    /// Records that the stored times were corrected, so that the relay's time is confirmed.
     pub fn confirm(&self) {
         self.lock().state = Trust::Confirmed;
     }
@@ -623,7 +624,7 @@ mod tests {
         assert_eq!(clock.expected_message_time(), START);
         clock.hear_messages(START);
         assert_eq!(clock.message_time(), Some(START));
-        // At the start nobody knows whether the machine's clock is right.
+        // At the start it is not known whether the machine's clock is right.
         let clock = Clock::unconfirmed_at(START);
         clock.doubt_messages(START.after(DAY));
         assert_eq!((clock.message_time(), clock.latest_message_time()), (None, START.after(DAY)));
@@ -673,7 +674,7 @@ mod tests {
         after.resume(Some(reboot.clone()), UnixMs::MIN);
         assert!(after.relay_time() >= UnixMs(reboot.written_at), "the machine's clock is behind what is stored");
         assert!(!after.is_confirmed());
-        // Instants prove nothing if a process wrote them by a clock that was ahead and that nobody confirmed.
+        // Instants prove nothing if a process wrote them by a clock that was ahead and was not confirmed.
         let day = 86_400_000;
         let (proven, guess) = (memory.written_at - day, memory.written_at + 8 * day);
         let guessed = ClockMemory { boot: None, written_at: guess, confirmed_at: Some(proven), ..memory.clone() };
@@ -685,8 +686,8 @@ mod tests {
         assert_eq!(after.lock().proven, UnixMs(guess));
         after.resume(None, UnixMs(guess));
         assert_eq!(after.lock().proven, UnixMs(guess), "nobody left anything");
-        // The name of the start was kept by mistake: the machine cannot have been running for less time than at the
-        // writing.
+        // The boot id stayed the same by mistake: within one boot, the machine cannot have been running for less time
+        // than when the memory was written.
         let kept = ClockMemory { booted_at: memory.booted_at - 86_400_000, confirmed: true, ..memory };
         let after = Clock::system();
         after.resume(Some(kept), UnixMs::MIN);

@@ -1,4 +1,4 @@
-//! Shows whether the loops still turn. The relay feeds systemd's watchdog from this.
+//! Shows whether the loops still go round. While they do, the relay sends signs of life to systemd's watchdog.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +11,20 @@ pub const MAX_TURN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The time at which one loop last turned. Clones share this time.
 ///
-/// A loop goes on turning while it waits for a receiver, or for somebody to read stdout: such a wait is back-pressure
-/// and not a hang. A loop that waits for the store does not turn, so a store that hangs is noticed.
+/// A loop goes on turning while it waits for a receiver, or for a program to read stdout, because such a wait is no
+/// hang. A loop that waits for the store does not turn, so a store that hangs is noticed.
 #[derive(Clone, Debug)]
 pub struct Liveness {
     clock: Clock,
     start: Instant,
-    /// The milliseconds from `start` to the last turn; [`RESTING`] while the loop has nothing that it could do.
+    /// The milliseconds from `start` to the last turn; [`RESTING`] while the loop has nothing to do.
     last: Arc<AtomicU64>,
 }
 
 const RESTING: u64 = u64::MAX;
 
 impl Liveness {
-    /// Makes the value of a loop that turns now for the first time.
+    /// Makes the liveness of a loop that turns now for the first time.
     pub fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), start: clock.monotonic(), last: Arc::default() }
     }
@@ -34,7 +34,7 @@ impl Liveness {
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Records that the loop has nothing to do until it is given something.
+    /// Records that the loop has nothing to do until it gets new work.
     pub fn rest(&self) {
         self.last.store(RESTING, Ordering::Relaxed);
     }

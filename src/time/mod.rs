@@ -1,4 +1,4 @@
-//! The only reader of clocks, the decision which clock is believed, and the waits of a back-off.
+//! The only code that reads clocks, the decision which clock is right, and the waits of a back-off.
 
 pub mod backoff;
 mod boot_id;

@@ -1,16 +1,15 @@
 //! The decision which clock is believed, at the start of a process and when a clock jumps. Pure.
 //!
-//! The relay's time begins as the best guess of this machine. The machine's clock may be days off until somebody sets
-//! it right. The answers of the API show the time elsewhere. Invariants:
+//! At the start of a process the relay's time is a guess. The machine's clock may be days off until somebody sets it
+//! right. The answers of the API show the time by the API's clock. Invariants:
 //!
 //! - If both clocks agree, their time is right.
-//! - If they differ, neither is believed before they have differed by the same amount for a while, because the
-//!   machine's clock may be about to be set right. Then the API is believed, with one exception: the state holds
-//!   instants that are later than the API's time, from a process whose time was confirmed, and the machine's clock does
-//!   not contradict these instants.
-//! - Time that only one of the two clocks saw pass does not count for stored times.
-//! - If the API is not heard at all, the machine's clock is believed after it has run for a longer while without a
-//!   jump.
+//! - If they differ, neither is believed until they have differed by the same amount for a while, because the machine's
+//!   clock may be about to be set right. Then the API is believed, with one exception: the state holds instants that
+//!   are later than the API's time, from a process whose time was confirmed, and the machine's clock does not
+//!   contradict these instants.
+//! - If time has passed by only one of the two clocks, this time does not make stored times older.
+//! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
 //! - A clock that suddenly reads something far from the expected time is not believed at once ([`ClockDoubt`]).
 
 use std::time::Duration;
@@ -18,21 +17,20 @@ use std::time::Duration;
 use super::Instant;
 use crate::domain::{UnixMs, whole_ms};
 
-/// The most by which two clocks differ that agree.
+/// Two clocks agree if they differ by at most this much.
 pub(super) const MAX_AGREEING_DIFFERENCE: Duration = Duration::from_secs(5 * 60);
 
 /// The most by which a plausible reading differs from the expected time. A reading that differs by more is doubted.
 const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 
-/// How long two clocks must differ by the same amount until the relay takes both for running clocks of which one is
-/// simply wrong.
+/// If two clocks have differed by the same amount for this long, both are running, and one of them is simply wrong.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// The least time between the first and the last answer of the API that show this difference. A time that the API
-/// stated only for a moment is not believed.
+/// The least time between the first and the last answer of the API by which the difference of the clocks was measured.
+/// A time that the API stated only for a moment is not believed.
 const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
-/// How long the machine's clock must run without a jump until it is believed without the API.
+/// Without the API, the machine's clock is believed after it has run for this long without a jump.
 pub(super) const SETTLING_TIME_WITHOUT_API: Duration = Duration::from_secs(3600);
 
 /// The smallest correction that is worth making.
@@ -49,7 +47,7 @@ pub(super) struct ClockEvidence {
     pub(super) api: Option<UnixMs>,
     /// The newest instant that the state held when this process began.
     pub(super) newest: UnixMs,
-    /// The newest stored instant from a process that knew the time from the API.
+    /// The newest stored instant from a process whose time the API had confirmed.
     pub(super) proven: UnixMs,
     /// How long neither of the clocks has jumped.
     pub(super) steady: Duration,
@@ -57,7 +55,7 @@ pub(super) struct ClockEvidence {
     pub(super) told: Duration,
     /// By how many milliseconds an earlier process found the machine's clock ahead of the API's.
     pub(super) known_apart: Option<i64>,
-    /// Whether that earlier process knew the time from the API.
+    /// Whether the API had confirmed the time of that earlier process.
     pub(super) known_confirmed: bool,
 }
 
@@ -66,18 +64,18 @@ pub(super) struct ClockEvidence {
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether a step ahead of the relay's time must not make stored times older, because only one of the clocks saw
-    /// that time pass.
+    /// Whether a step ahead of the relay's time must not make stored times older, because this time has passed by only
+    /// one of the clocks.
     pub(super) uncounted: bool,
     /// Whether the API was heard and took part in this verdict.
     pub(super) by_api: bool,
 }
 
-/// Decides what time it is; `None` if nobody knows yet.
+/// Decides what time it is; `None` if this cannot be decided yet.
 pub(super) fn judge(witnesses: &ClockEvidence) -> Option<ClockVerdict> {
     let ClockEvidence { relay, machine, api, newest, proven, steady, told, known_apart, known_confirmed } = *witnesses;
     let Some(api) = api else {
-        // A machine whose clock counts from 1970, or from its last shutdown, knows less than the state.
+        // If the machine's clock counts from 1970, or from the last shutdown, the state is a better source.
         let now = if machine > newest { machine } else { relay };
         return (steady >= SETTLING_TIME_WITHOUT_API).then_some(ClockVerdict { now, uncounted: false, by_api: false });
     };
@@ -129,7 +127,7 @@ struct DoubtedJump {
 
 impl ClockDoubt {
     /// Records that the clock read `told` at the instant `at`, when `expected` was the expected time. `vouched` says
-    /// that another clock, which is independent of this one, reads the same. Returns whether `told` is believed.
+    /// that another, independent clock shows the same time. Returns whether `told` is believed.
     pub fn believes(&mut self, told: UnixMs, expected: UnixMs, vouched: bool, at: Instant) -> bool {
         if vouched || is_plausible(told, expected) {
             self.0 = None;
@@ -152,7 +150,7 @@ impl ClockDoubt {
     }
 }
 
-/// The watch over how long two clocks have run without a jump.
+/// Measures how long two clocks have run without a jump.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JumpWatch(Option<ClockOffsets>);
 
@@ -166,14 +164,14 @@ struct ClockOffsets {
     heard: i64,
 }
 
-/// The most by which a clock may be off from its expected reading without having jumped. A `Date` has whole seconds and
-/// may have been on its way for long.
+/// The most by which a clock may be off from its expected reading without having jumped. A `Date` has whole seconds,
+/// and its answer may have been on its way for long.
 const JUMP: Duration = Duration::from_secs(60);
 
 impl JumpWatch {
     /// Records the readings of the clocks at `elapsed` milliseconds of a clock that never jumps. Returns for how long
-    /// the readings have been as expected. `heard` says that the API has just stated its time; if not, its clock is
-    /// carried on.
+    /// the readings have been as expected. `heard` says that the API has just stated its time; if not, `api` is its
+    /// last time plus the time that has passed since.
     pub(super) fn observe(&mut self, elapsed: i64, machine: UnixMs, api: Option<UnixMs>, heard: bool) -> Duration {
         let offset = |clock: UnixMs| clock.0.saturating_sub(elapsed);
         let (machine, api) = (offset(machine), api.map(offset));
@@ -237,8 +235,8 @@ mod tests {
         assert_eq!(judge(&witnesses()), taken(TRUTH));
         // The relay's time started eight days ahead, and the machine's clock was set right since.
         assert_eq!(judge(&ClockEvidence { relay: off(8 * DAY), ..witnesses() }), taken(TRUTH));
-        // The machine began at the time of its last shutdown and was set right since: the time during which it was off
-        // has passed.
+        // The machine's clock began at the time of the last shutdown and was set right since. So the time during which
+        // the machine was off counts.
         assert_eq!(
             judge(&ClockEvidence { relay: off(-10 * DAY), newest: off(-10 * DAY), ..witnesses() }),
             taken(TRUTH)
@@ -275,7 +273,7 @@ mod tests {
         // If the state contradicts both clocks, the state holds instants of a clock that was ahead.
         let both = ClockEvidence { machine: off(-2 * DAY), ..behind };
         assert_eq!(judge(&both), taken(off(-3 * DAY)));
-        // Instants that processes wrote before anybody confirmed the time contradict no clock.
+        // Instants that processes wrote before their time was confirmed contradict no clock.
         let ahead = ClockEvidence { machine: off(8 * DAY), newest: off(8 * DAY), steady: SETTLING_TIME, ..witnesses() };
         assert_eq!(judge(&ahead), taken(TRUTH));
     }
@@ -286,7 +284,7 @@ mod tests {
         assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME_WITHOUT_API - Duration::from_secs(1), ..alone }), None);
         let by_machine = |now| Some(ClockVerdict { now, uncounted: false, by_api: false });
         assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME_WITHOUT_API, ..alone }), by_machine(TRUTH));
-        // The machine's clock has no battery, so the state knows better.
+        // The machine's clock has no battery, so the state is a better source.
         let dead = ClockEvidence {
             machine: UnixMs(3_600_000),
             relay: off(-DAY + 1),
@@ -339,8 +337,8 @@ mod tests {
     }
 
     proptest! {
-        /// One clock is right and the other is anywhere: the time that is taken is one of the two, and never later than
-        /// both. If only one of the clocks saw time pass, that time is not counted.
+        /// One clock is right and the other shows any time. The verdict is the time of one of the two, and never later
+        /// than both. Time that has passed by only one of the clocks is not counted.
         #[test]
         fn no_verdict_counts_time_that_only_one_clock_saw(
             wrong in -400 * DAY..400 * DAY,

@@ -39,7 +39,8 @@ impl Subscription {
         if self.ended { "canceled" } else { "active" }
     }
 
-    /// Returns the fields of the subscription as `/v1/billing/subscriptions` shows them. `number` is the id of the number.
+    /// Returns the fields of the subscription as `/v1/billing/subscriptions` shows them. `number` is the id of the
+    /// number.
     pub(crate) fn json(&self, number: Option<&str>) -> Value {
         let time = |time: Timestamp| format!("{time:.3}");
         json!({
@@ -92,8 +93,8 @@ impl Billing {
         self.subscriptions.push(Subscription { number: Some(number), ..subscription });
     }
 
-    /// Begins a subscription whose number is provisioned after a while. A request with a known idempotency key begins
-    /// nothing. Returns the id of the subscription.
+    /// Begins a subscription whose number is provisioned after a while. If the idempotency key `request` is known
+    /// already, no new subscription begins. Returns the id of the subscription.
     pub(crate) fn rent(&mut self, request: Option<&str>, area: Option<String>, wait: Duration, now: Now) -> String {
         if let Some(&known) = request.and_then(|request| self.by_request.get(request)) {
             return self.subscriptions[known].id.clone();
@@ -132,7 +133,7 @@ impl Billing {
         true
     }
 
-    /// Returns a subscription whose number is due and has to be given to `assign`.
+    /// Returns a subscription whose number is due: its place, for `assign`, and its area code.
     pub(crate) fn due(&self, now: Now) -> Option<(usize, Option<String>)> {
         let waiting =
             |known: &Subscription| known.number.is_none() && !known.ended && known.provisioned_at <= now.elapsed;

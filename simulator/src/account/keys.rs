@@ -1,8 +1,9 @@
-//! The API keys of the account, which are made, listed, revoked and expire. A key is accepted a little longer than it
-//! should be.
+//! The API keys of the account, which are made, listed, revoked and expire. A revoked or expired key is still accepted
+//! for a short time.
 //!
-//! Invariants: the API shows a secret once, when its key is made. Only the simulator's web page shows a secret again. An accepted key is
-//! accepted without another check until its cache time is over, so a revocation takes effect late, never early.
+//! Invariants: the API shows a secret once, when its key is made. Only the simulator's web page shows a secret again.
+//! An accepted key is accepted without another check until its cache time is over, so a revocation takes effect late,
+//! never early.
 
 use std::time::Duration;
 

@@ -58,7 +58,7 @@ struct Window {
 }
 
 impl Window {
-    /// Forgets the requests that no longer belong to the present window.
+    /// Removes the requests that no longer belong to the present window.
     fn settle(&mut self, now: Duration, switches: &Switches) {
         let length = switches.window;
         match switches.window_kind {
@@ -95,7 +95,7 @@ impl Window {
         Verdict { remaining: verdict.remaining.saturating_sub(1), reset: self.reset(now, switches), ..verdict }
     }
 
-    /// Returns the decision about a request that would come now, with the requests that are left before it.
+    /// Returns the decision about a request that would come now, without counting the request.
     fn left(&mut self, now: Duration, switches: &Switches) -> Verdict {
         self.settle(now, switches);
         let limit = switches.limit;
@@ -124,8 +124,8 @@ impl Limiter {
         self.window(key, switches).spend(now, switches)
     }
 
-    /// Returns what is left for this key, without counting a request. Requests of the other program that became due since
-    /// the last counted request are not in it yet.
+    /// Returns what is left for this key, without counting a request. The result does not yet include requests of the
+    /// other program that became due since the last counted request.
     pub(crate) fn left(&self, key: &str, now: Duration, switches: &Switches) -> Verdict {
         let window = self.windows.get(window_name(key, switches)).cloned();
         window.unwrap_or_default().left(now, switches)
@@ -166,7 +166,7 @@ impl Limiter {
     fn catch_up(&mut self, now: Duration, switches: &Switches) {
         let mut due: Vec<(Duration, String)> = Vec::new();
         for (key, foreign) in &mut self.foreign {
-            // Requests from more than two windows before matter only for the time when the present window began.
+            // Requests that are older than two windows matter only because they decide when the present window began.
             let oldest = now.saturating_sub(switches.window * 2);
             if foreign.next < oldest {
                 let skipped = (oldest - foreign.next).as_nanos() / foreign.every.as_nanos();

@@ -1,8 +1,8 @@
 //! The fault script: decides which rule acts on a request.
 //!
 //! Invariants: every rule counts every request that the rule matches, whichever rule acts. If a rule's effects need a
-//! page, only requests for a list that pass authentication and the limit count; if they need a cursor, only requests with
-//! a cursor. Once a rule has acted `times` times, it does not act again.
+//! page, only requests for a list that pass authentication and the limit count; if they need a cursor, only requests
+//! with a cursor. Once a rule has acted `times` times, it does not act again.
 
 use crate::account::keys::{Caller, Keys};
 use crate::faults::effect::Effect;

@@ -1,7 +1,7 @@
 //! Answers requests about money: renting a number, the subscriptions, and their renewal.
 //!
-//! Invariant: paths and fields are those of the vendor's client. Statuses, texts and limits are made up, because nothing
-//! of this is documented.
+//! Invariant: paths and fields are those of the vendor's client. Statuses, texts and limits are made up, because
+//! nothing of this is documented.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! The handle of a test, which changes the simulated account from any thread. (`observe` has the methods that only
-//! look.)
+//! observe.)
 //!
 //! Invariant: every call sees the state of the present moment, and its change is complete when the call returns.
 

@@ -1,7 +1,7 @@
 //! The observations of a test: the log of requests, the totals of the log, and waiting for a condition.
 //!
-//! Invariant: a waiting call checks its condition after every request and every change by a handle, and always has a time
-//! limit. A message of the stream that becomes due wakes no waiting call.
+//! Invariant: a waiting call checks its condition after every request and every change by a handle, and always has a
+//! time limit. A message of the stream that becomes due wakes no waiting call.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -40,8 +40,8 @@ impl Handle {
         self.shared.look(|state, _| state.log.counters.clone())
     }
 
-    /// Returns the greatest number of logged requests that arrived within one stretch of this length. The end of a stretch
-    /// does not belong to it: if two requests are exactly this length apart, no stretch contains both.
+    /// Returns the greatest number of logged requests that arrived within one stretch of this length. The end of a
+    /// stretch does not belong to it: if two requests are exactly this length apart, no stretch contains both.
     pub fn max_requests_in_any(&self, length: Duration) -> usize {
         self.shared.look(|state, _| state.log.most_within(length))
     }

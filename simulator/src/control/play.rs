@@ -1,5 +1,5 @@
-//! The methods of the handle with which a person plays: test messages, numbers that are shared and withdrawn, and what is
-//! left of the request budget.
+//! The methods of the handle with which a person plays: test messages, numbers that are shared and withdrawn, and what
+//! is left of the request budget.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Budget {
     pub limit: u32,
     /// How many requests are left in the present window.
     pub remaining: u32,
-    /// The time until the window resets, in seconds, as `X-RateLimit-Reset` would say it.
+    /// The time until the window resets, in seconds, as `X-RateLimit-Reset` would state it.
     pub reset: u64,
 }
 
@@ -35,8 +35,9 @@ impl Handle {
         })
     }
 
-    /// Gives the account access to a number, by id or phone number, together with a history of `count` messages that goes
-    /// back this far. A number that was withdrawn comes back with all its messages. A number that does not exist is made.
+    /// Gives the account access to a number, by id or phone number, together with a history of `count` messages that
+    /// goes back this far. A number that was withdrawn comes back with all its messages. A number that does not exist
+    /// is made.
     pub fn share_number(&self, id_or_phone: &str, count: usize, history: Duration) -> Number {
         self.shared.with(|state, now| {
             let number = state.share(id_or_phone, count, history, now);
@@ -44,8 +45,8 @@ impl Handle {
         })
     }
 
-    /// Takes the access to a number away: the number and all its messages leave the lists. Returns whether the account had
-    /// access to such a number.
+    /// Takes the access to a number away: the number and all its messages leave the lists. Returns whether the account
+    /// had access to such a number.
     pub fn withdraw_number(&self, id_or_phone: &str) -> bool {
         self.shared
             .with(|state, _| state.numbers.find(id_or_phone).is_some_and(|number| state.feed.withdraw(number, true)))
@@ -57,7 +58,8 @@ impl Handle {
             .look(|state, _| state.numbers.find(id_or_phone).is_some_and(|number| state.feed.is_withdrawn(number)))
     }
 
-    /// Returns what is left of the request budget of each key that is not revoked. Asking costs nothing.
+    /// Returns what is left of the request budget of each key that is not revoked. This call is not counted as a
+    /// request.
     pub fn budgets(&self) -> Vec<Budget> {
         self.shared.look(|state, now| {
             let active = state.keys.all().filter(|key| key.revoked_at.is_none());

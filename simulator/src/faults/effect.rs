@@ -95,8 +95,8 @@ pub enum Effect {
     Vanish(Vec<String>),
     /// Before the request is answered, this many of the first messages of the list vanish.
     VanishNewest(usize),
-    /// Before the request is answered, of this many messages at the head of the list the first one becomes the last
-    /// one, permanently.
+    /// Before the request is answered, the order of the list changes permanently: among this many messages at the head,
+    /// the first one becomes the last one.
     Reorder(usize),
 }
 

@@ -87,7 +87,7 @@ impl Entries {
         &self.entry(slot).message
     }
 
-    /// Whether a message is not in the list, by itself or with its number.
+    /// Returns whether a message is not in the list, because it has vanished, or because its number was withdrawn.
     pub(crate) fn vanished(&self, slot: u32) -> bool {
         let entry = self.entry(slot);
         entry.vanished || self.is_withdrawn(entry.message.number)
@@ -264,8 +264,8 @@ impl Feed {
         self.entries.is_withdrawn(number)
     }
 
-    /// Takes all messages of a number out of the list, or puts them back. A message that has vanished by itself does not
-    /// come back. Returns whether this changes anything.
+    /// Takes all messages of a number out of the list, or puts them back. A message that has vanished by itself does
+    /// not come back. Returns whether this changes anything.
     pub(crate) fn withdraw(&mut self, number: usize, withdrawn: bool) -> bool {
         let changed = self.is_withdrawn(number) != withdrawn;
         if changed {
@@ -281,7 +281,8 @@ impl Feed {
         Some(self.read(slot))
     }
 
-    /// Marks all messages in the list as read, or all messages of one number. Returns how many of the messages were unread.
+    /// Marks all messages in the list as read, or all messages of one number. Returns how many of the messages were
+    /// unread.
     pub(crate) fn mark_all_read(&mut self, number: Option<usize>) -> usize {
         let order = number.map_or(Some(&self.order), |number| self.of_number.get(number));
         let slots: Vec<u32> = order.map(|order| order.iter().collect()).unwrap_or_default();

@@ -50,7 +50,7 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// Makes a message all of whose parts are made up.
+    /// Makes a message whose parts are all made up.
     pub fn new() -> Self {
         Self::default()
     }

@@ -155,7 +155,8 @@ impl Numbers {
     }
 }
 
-/// Returns a phone number of an area. 555-01xx is reserved for fiction in every area, so nobody is ever called by mistake.
+/// Returns a phone number of an area. 555-01xx is reserved for fiction in every area, so nobody is ever called by
+/// mistake.
 fn fictional(area: impl std::fmt::Display, line: u32) -> String {
     format!("+1{area}55501{line:02}")
 }
@@ -168,7 +169,7 @@ impl Number {
         let time = |value: Option<Timestamp>| value.map(|time| format!("{time:.3}"));
         let keep = |value: Option<Option<String>>| value.filter(|value| value.is_some() || empty == Missing::Null);
         let created = crate::http::json::time_text(self.created_ms);
-        // A date or id that was given with the number goes before the one that follows from the subscription.
+        // A date or id that was given with the number takes precedence over the date or id of the subscription.
         let period_end = |renews: bool| paid.filter(|paid| paid.auto_renew == renews).map(|paid| paid.period_end);
         let expires_at = details.expires_at.or_else(|| period_end(false));
         let next_billing_date = details.next_billing_date.or_else(|| period_end(true));

@@ -50,7 +50,7 @@ impl Feed {
         found(slots, search.limit, total)
     }
 
-    /// Walks along two orders at once, one step each, until the first walk has found the page. One walk goes down the
+    /// Walks along two orders at once, one step each, until one of the walks has found the page. One walk goes down the
     /// list and skips messages that are too old. The other goes down the messages that are recent enough. The second
     /// walk is short if few messages are recent; the first is short if most messages are recent.
     fn search_since(&self, search: &Search, least: i64) -> Found {

@@ -19,11 +19,11 @@ pub struct Sms {
     /// The receiving number, by id or phone number. If there is no such number, it is rented. If this is missing, the
     /// first number of the account receives the message.
     pub to: Option<String>,
-    /// The text; made up if missing. `{n}` becomes the number of the message within its burst, and `{code}` a random code
-    /// of six digits.
+    /// The text; made up if missing. `{n}` becomes the number of the message within its burst, and `{code}` a random
+    /// code of six digits.
     pub body: Option<String>,
-    /// The one-time code that the vendor finds in the text. If this is missing, the code is what `{code}` became, or the
-    /// first group of four to eight digits in the text.
+    /// The one-time code that the vendor finds in the text. If this is missing, the code is what `{code}` became, or
+    /// the first group of four to eight digits in the text.
     pub code: Option<String>,
     /// How long the message was on its way: it shows up now, behind newer messages.
     #[serde(with = "optional_duration_text")]

@@ -1,7 +1,8 @@
 //! Makes believable messages: the texts of services, and an endless stream of messages.
 //!
 //! Invariants: everything is drawn from the seed, so the same seed gives the same stream. No task makes the messages:
-//! each message has a time at which it is due, and the first access to the state after that time adds the messages that are due. So a manual clock governs the stream, too.
+//! each message has a time at which it is due, and the first access to the state after that time adds the messages that
+//! are due. So a manual clock governs the stream, too.
 
 use std::time::Duration;
 

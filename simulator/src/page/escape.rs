@@ -18,8 +18,8 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Writes a time of the present day as a clock time, and any other time as a date with a clock time. The whole time is
-/// behind it.
+/// Writes a time of the present day as a clock time, and any other time as a date with a clock time. The attributes of
+/// the element have the full time.
 pub(crate) fn time(time: Timestamp, now: Timestamp) -> String {
     let whole = format!("{time:.3}");
     let (date, clock) = whole.split_once('T').unwrap_or((&whole, ""));

@@ -152,7 +152,7 @@ pub(crate) fn carry_out(handle: &Handle, form: &Form) -> Result<&'static str, St
         "switch" => {
             let (name, value) = (form.required("name")?, form.required("value")?);
             let set = |value| change_switches(handle, &[(name.to_owned(), value)].into_iter().collect());
-            // `null` is no value for one switch, and one of the words for another.
+            // For some switches the text `null` is a JSON value, for other switches it is a word.
             let text = Value::from(value);
             let done = match serde_json::from_str(value) {
                 Ok(json) => set(json).or_else(|error| set(text).map_err(|_| error)),

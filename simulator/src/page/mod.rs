@@ -1,7 +1,7 @@
 //! The web page of the simulator at `/`: what the account looks like, and forms that change it.
 //!
-//! Invariants: the page needs no script, loads nothing from elsewhere, and contains no inline script and no inline style.
-//! Its requests are not counted, not logged, and have no faults. A form of another website is refused.
+//! Invariants: the page needs no script, loads nothing from elsewhere, and contains no inline script and no inline
+//! style. Its requests are not counted, not logged, and have no faults. A form of another website is refused.
 
 mod escape;
 mod forms;

@@ -1,4 +1,4 @@
-// Keeps the status page up to date. Everything else works without this script.
+// Keeps the status page up to date. The page also works without this script, but does not stay up to date.
 "use strict";
 
 (() => {
@@ -37,7 +37,7 @@
     return selection && !selection.isCollapsed && main.contains(selection.anchorNode);
   };
 
-  // What the page says about itself.
+  // The line that says whether the page is live.
   let connection = "wait";
   const say = () => {
     let state = connection;
@@ -111,7 +111,7 @@
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     } catch {
-      // The stream says when the relay is back.
+      // The stream of events reports when the relay is back.
     } finally {
       running = false;
     }
@@ -135,7 +135,7 @@
     fold();
   }
 
-  // Copying: the code is fetched when it is asked for, so it need not be shown.
+  // Copying: the code is fetched when the button is clicked, so the page need not show it.
   const writeClipboard = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
     const field = document.createElement("textarea");

@@ -10,10 +10,10 @@ use crate::humanize::{grouped, span};
 /// The height of the highest bar, in units of the SVG.
 const HEIGHT: f64 = 56.0;
 
-/// The least height of a bar that is not zero, so that it can be seen.
+/// The least height of a bar whose value is not zero, so that the bar can be seen.
 const LEAST: f64 = 2.0;
 
-/// The distance of two bars, in units of the SVG.
+/// The distance between two bars, in units of the SVG.
 const STEP: usize = 5;
 
 /// A plot with a bar for each minute.
@@ -28,7 +28,7 @@ pub(super) struct Plot {
 #[derive(Debug, PartialEq, Serialize)]
 struct PlotBar {
     x: usize,
-    /// The upper end and the height, with one digit behind the point.
+    /// The upper end and the height of the bar, with one digit after the decimal point.
     y: String,
     height: String,
     title: String,

@@ -8,7 +8,7 @@ pub(in crate::admin) const NAMES: [&str; 6] = ["to", "from", "since", "limit", "
 /// The parameters that select messages.
 const FILTERS: [&str; 4] = ["to", "from", "since", "limit"];
 
-/// The parameters that select messages, whatever number of them is listed.
+/// The parameters that select messages, without the one for their number.
 const SELECTORS: [&str; 3] = ["to", "from", "since"];
 
 /// The parameter with the id of a notice, which does not stay in the address.
@@ -56,12 +56,12 @@ impl PageQuery {
         !self.0.query(&FILTERS).is_empty()
     }
 
-    /// Whether the filter says which messages are listed. A filter that says only how many does not do so.
+    /// Whether the filter selects messages. A filter with only a `limit` does not.
     pub(super) fn selects_messages(&self) -> bool {
         !self.0.query(&SELECTORS).is_empty()
     }
 
-    /// Returns the parameters that select messages, whatever number of them is listed.
+    /// Returns the parameters that select messages, without the one for their number.
     pub(super) fn selectors(&self) -> Vec<(String, String)> {
         let pairs =
             SELECTORS.iter().flat_map(|name| self.0.all(name).into_iter().map(|value| ((*name).to_owned(), value)));
@@ -73,7 +73,7 @@ impl PageQuery {
         self.0.query(&NAMES)
     }
 
-    /// Returns the query of the page that shows this message, or with `None` all messages.
+    /// Returns the query of the page that shows the code and the text of this message; `None`: of all listed messages.
     pub(super) fn showing(&self, id: Option<&str>) -> String {
         let mut shown = form_urlencoded::Serializer::new(String::new());
         shown.append_pair("show", id.unwrap_or(ALL));
@@ -85,7 +85,7 @@ impl PageQuery {
         self.0.query(&["to", "from", "since", "limit", "dead"])
     }
 
-    /// Returns the query of the page that lists the dead letters of this sink, or with `None` of all sinks.
+    /// Returns the query of the page that lists the dead letters of this sink; `None`: of all sinks.
     pub(super) fn with_dead_of(&self, sink: Option<&str>) -> String {
         let rest = self.0.query(&["to", "from", "since", "limit", "show"]);
         let mut chosen = form_urlencoded::Serializer::new(String::new());

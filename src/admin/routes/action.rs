@@ -96,7 +96,7 @@ impl FromRequest<Endpoint> for ActionRequest {
 }
 
 impl ActionRequest {
-    /// Returns the parameters of the action. Only those with these names are allowed.
+    /// Returns the parameters of the action. Parameters with other names than `names` and [`BACK`] are refused.
     pub(super) fn parameters(&self, names: &[&str]) -> Result<Parameters, ActionFailure> {
         let parameters = self.parameters.clone()?;
         parameters.only(&[names, &[BACK]].concat())?;
@@ -115,7 +115,7 @@ impl ActionRequest {
             Ok(result) => ActionNotice { text: result.message, is_refusal: false },
             Err(ActionFailure(_, detail)) => ActionNotice { text: detail, is_refusal: true },
         };
-        // Only the parameters of the page are taken over, so nothing leads anywhere else.
+        // Only the known parameters of the page are copied, so the browser cannot be led to another page.
         let back = self.parameters.as_ref().ok().and_then(|parameters| parameters.get(BACK)).unwrap_or_default();
         let query = Parameters::of_form(back.as_bytes()).query(&page::NAMES);
         let id = self.endpoint.notices.keep(notice);

@@ -1,6 +1,7 @@
 //! `/api/v1/events`: a stream of events (SSE). An event `status` comes at the beginning and when something changes. An
-//! event `message` comes for each message that is handed on to the sinks, with the fields of `/api/v1/messages`. Its id
-//! is a place in the order of these messages: a client that sends the last one as `Last-Event-ID` misses none.
+//! event `message` comes for each message that is released, with the fields of `/api/v1/messages`. The id of this event
+//! is the message's place in the order of release. A client that sends the last id as `Last-Event-ID` misses no
+//! message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ struct EventStream {
     status: String,
     /// The place of the last message that was sent.
     after: i64,
-    /// The last place that is known to be there.
+    /// The last place in the order of release, as far as it is known.
     released: i64,
     _permit: OwnedSemaphorePermit,
 }
@@ -47,7 +48,7 @@ pub(in crate::admin) async fn answer(
     let Ok(permit) = Arc::clone(&endpoint.streams).try_acquire_owned() else {
         return Err(unavailable("too many streams of events are open".to_owned()));
     };
-    // The receiver is made first, so that the watcher misses nothing that comes after the first look.
+    // The receiver is made before the first look, so that no later change is missed.
     let observed = endpoint.observed.subscribe();
     let first = watcher::look(&endpoint).await.map_err(unavailable)?;
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
@@ -64,15 +65,15 @@ pub(in crate::admin) async fn answer(
     });
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        // nginx would otherwise hold the stream back.
+        // Without this header nginx would hold the stream back.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((headers, Body::from_stream(rest)).into_response())
 }
 
 impl EventStream {
-    /// Waits for the next events. Returns their text. Messages come in portions, so that a client that missed many does
-    /// not fill the memory.
+    /// Waits for the next events. Returns their text. Messages come in portions, so that the messages for a client that
+    /// missed many do not fill the memory.
     async fn next(&mut self) -> String {
         loop {
             if self.released > self.after

@@ -1,5 +1,5 @@
-//! `/healthz`: whether the process is alive. 200 while every loop turns, 503 otherwise. Neither the API, nor a receiver,
-//! nor the disk decides about the answer, so whoever restarts the relay on a 503 restarts a relay that is stuck.
+//! `/healthz`: whether the process is alive. 200 while every loop turns, 503 otherwise. The answer does not depend on
+//! the API, the receivers or the disk. So a 503 means that the relay is stuck, and that a restart may help.
 
 use axum::extract::State;
 use axum::response::Response;

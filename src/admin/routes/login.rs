@@ -44,7 +44,8 @@ pub(in crate::admin) async fn end(State(endpoint): State<Endpoint>, headers: Hea
     with_cookie(see_other(&format!("{}/login", options.base_path)), options, &headers, "", "; Max-Age=0")
 }
 
-/// Adds the cookie of the session. No script can read the cookie, and no page of another site sends it.
+/// Adds the cookie of the session. Scripts cannot read the cookie, and browsers do not send it with requests that come
+/// from other sites.
 fn with_cookie(mut answer: Response, options: &Options, headers: &HeaderMap, value: &str, ends: &str) -> Response {
     let is_https =
         |name: &str, scheme: &[u8]| headers.get(name).is_some_and(|text| text.as_bytes().starts_with(scheme));

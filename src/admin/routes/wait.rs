@@ -1,7 +1,7 @@
 //! `/api/v1/wait`: a long poll for the next message, as `joltsms-relay wait` waits for it.
 //!
-//! Invariant: the reader works on a thread of its own that may block, so that a disk that hangs holds up no other
-//! answer. It ends when the client goes away.
+//! Invariant: the reader works on a thread of its own that may block, so a disk that hangs does not hold up other
+//! answers. The reader ends when the client goes away.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 /// What a request asks for.
 struct WaitRequest {
     filter: Option<Filter>,
-    /// From which time on older messages count, too.
+    /// Messages from this time on match, too, although they came before the request.
     since: Option<Since>,
     timeout: Duration,
     claim: bool,

@@ -55,11 +55,12 @@ impl CommandBudget {
         Ok(Self { file, ring: dir.join("budget.ring"), limit: u64::from(limit) })
     }
 
-    /// Records that a request leaves at `now`, the relay's time. If no request may leave yet, nothing is recorded, and
-    /// the time is returned after which to ask again. `beside_relay`: whether a relay runs on the state.
+    /// Records that a request leaves at `now`, the relay's time. If no request may leave yet, records nothing, and
+    /// returns how long the command has to wait before it asks again. `beside_relay` says whether a relay runs on the
+    /// state.
     ///
     /// # Errors
-    /// Errors of the file system. The request must not leave then.
+    /// Errors of the file system. After an error the request must not leave.
     pub fn reserve(&self, now: UnixMs, beside_relay: bool) -> io::Result<Result<CommandTicket, Duration>> {
         // Two commands at once must not take the same slot.
         self.file.lock()?;
@@ -97,8 +98,8 @@ impl CommandBudget {
     }
 }
 
-/// Decides how long a command has to wait for a slot; `None`: it need not wait. `own` and `relay`: how long each slot
-/// that is in use stays in use.
+/// Returns how long a command has to wait for a slot; `None` if it need not wait. `own` and `relay` say how long each
+/// used slot of the commands and of the relay stays in use.
 fn wait(limit: u64, own: &[Duration], relay: &[Duration], beside_relay: bool) -> Option<Duration> {
     let count = |slots: &[Duration]| u64::try_from(slots.len()).unwrap_or(u64::MAX);
     let (most, share) = if beside_relay { (limit - limit / KEPT_FREE, limit.div_ceil(2)) } else { (limit, limit) };
@@ -112,8 +113,8 @@ fn wait(limit: u64, own: &[Duration], relay: &[Duration], beside_relay: bool) ->
     until_below(&mut all, most).max(until_below(&mut own.to_vec(), share))
 }
 
-/// How long the request of a slot still counts at `now`; `None`: the slot is free. A request without an answer counts as
-/// answered [`SLACK`] after its sending.
+/// Returns how long the request of a slot still counts at `now`; `None` if the slot is free. A request without an
+/// answer counts as answered [`SLACK`] after its sending.
 fn left(slot: i64, now: UnixMs) -> Option<Duration> {
     let answered = match slot {
         0 => return None,
@@ -139,7 +140,7 @@ fn slots_of(bytes: &[u8]) -> Vec<i64> {
     bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes)).collect()
 }
 
-/// The relay's view of the requests of commands: which of them it has counted.
+/// The requests of commands that the relay has counted.
 #[derive(Debug)]
 pub(super) struct CommandRequests {
     path: PathBuf,
@@ -173,10 +174,10 @@ impl CommandRequests {
     }
 }
 
-/// Whether a slot holds a request that the relay has not counted. `before` is what the slot held at the last count, and
-/// `slot` is what it holds now. A request that was counted before its answer came is not counted again, with one
-/// exception: if the answer came more than [`SLACK`] after the request was sent, the API may have counted the request
-/// only then.
+/// Whether a slot holds a request that the relay has not counted. `before` is the content of the slot at the last
+/// count, and `slot` is its present content. A request that was counted before its answer came is not counted again,
+/// with one exception: if the answer came more than [`SLACK`] after the request was sent, the API may have counted the
+/// request as late as that.
 fn is_new(before: i64, slot: i64) -> bool {
     match (before, slot) {
         (_, 0) => false,

@@ -17,7 +17,7 @@ pub struct RateHeaders {
     /// `X-RateLimit-Reset`: the time until the window ends, at least a second and at most a day. The header gives this
     /// time in seconds, or gives the instant at which the window ends, as seconds or milliseconds since 1970.
     pub reset: Option<Duration>,
-    /// Whether `X-RateLimit-Reset` gave an instant. The documentation knows seconds only.
+    /// Whether `X-RateLimit-Reset` gave an instant. The documentation mentions seconds only.
     pub reset_is_instant: bool,
     /// Whether `X-RateLimit-Reset` gave a number that makes sense neither as seconds (more than a day) nor as an
     /// instant (too far from the answer's `Date`). Then the end of the window is not known, but the relay still has to
@@ -35,8 +35,8 @@ const LATE: f64 = 2.0;
 
 impl RateHeaders {
     /// Reads the headers of an answer whose `Date` was `date`. An instant in `X-RateLimit-Reset` is taken relative to
-    /// `date`, because both come from the API's clock. A date in `Retry-After` is taken relative to `date`, or else to
-    /// `now`.
+    /// `date`, because both come from the API's clock. A date in `Retry-After` is taken relative to `date`, or to `now`
+    /// if there is no `date`.
     pub fn read(headers: &HeaderMap, date: Option<UnixMs>, now: UnixMs) -> Self {
         let number = |name: &str| -> Option<f64> {
             let value: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;

@@ -1,11 +1,11 @@
-//! The request budget: never more than the limit in any 60 seconds, restarts and kills included.
+//! The request budget: in any 60 seconds there are never more requests than the limit, even over restarts and kills.
 //!
 //! Invariants:
 //! - A request is recorded in the [`ring`](Ring) before it leaves. The slot of the request is free again 60 seconds
 //!   after the *answer*. If the 60 seconds counted from the sending, jitter on the network could put one request too
-//!   many into the server's minute.
-//! - The server's headers can only tighten the budget, never widen it. The length of the server's windows is learned.
-//! - If no answer states a limit, 429s teach a pace, which only tightens the budget, too.
+//!   many into the API's minute.
+//! - The API's headers can only tighten the budget, never widen it. The length of the API's windows is learned.
+//! - If no answer states a limit, the relay learns a pace from 429s. This pace can only tighten the budget, too.
 //! - Polls of the newest page never starve the reading of older messages, and the reading never starves the polls.
 //!
 //! The decisions are pure, in [`Window`]. [`Budget`] adds the clock and the file.
@@ -36,7 +36,7 @@ use crate::time::Instant;
 /// The length of the window of the documented limit.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// A [`Window`] whose requests outlive the process.
+/// A [`Window`] whose requests are also recorded in a file, for the next process.
 #[derive(Debug)]
 pub struct Budget {
     window: Window,
@@ -64,9 +64,9 @@ impl Budget {
         Ok(Self { window, ring: Some(ring), commands: Some(commands) })
     }
 
-    /// Opens a budget within `limits` for a relay that shares its state with others. Of requests that relays made with
-    /// the same key, those count whose answers are listed: how long ago each was answered; `None` if it was not answered.
-    /// The requests that commands recorded in `dir` count, too.
+    /// Opens a budget within `limits` for a relay that shares its state with other relays. The budget counts the
+    /// requests in `answered`, which these relays made with the same key: for each request, the time since its answer,
+    /// or `None` if it was not answered. The requests that commands recorded in `dir` count, too.
     ///
     /// # Errors
     /// As for [`Budget::open`].
@@ -77,7 +77,7 @@ impl Budget {
         now: Instant,
         wall: UnixMs,
     ) -> std::io::Result<Self> {
-        // The file says of this relay's earlier requests only what the list says as well.
+        // The requests in the file are not counted, because `answered` contains them, too.
         let (ring, _) = Ring::open(&dir.join("budget.ring"), limits.requests)?;
         let (commands, ages) = CommandRequests::open(dir, wall);
         let mut budget = Self { window: Window::new(limits), ring: Some(ring), commands: Some(commands) };
@@ -91,7 +91,7 @@ impl Budget {
         Self { window: Window::new(limits), ring: None, commands: None }
     }
 
-    /// Counts requests that were made before: how long ago each of them was answered; `None` if it was not answered.
+    /// Counts earlier requests: for each, the time since its answer, or `None` if it was not answered.
     fn remember(&mut self, answered: impl IntoIterator<Item = Option<Duration>>, now: Instant) {
         for answered in answered {
             match answered {
@@ -108,7 +108,7 @@ impl Budget {
         self.window.admit(lane, now)
     }
 
-    /// Follows new limits. The file gets as many slots as the new limit allows, and keeps the requests that still count.
+    /// Sets new limits. The file gets as many slots as the new limit allows, and keeps the requests that still count.
     pub fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
         self.window.set_limits(limits);
         let Some(ring) = self.ring.as_mut().filter(|ring| ring.requests() != limits.requests) else { return };

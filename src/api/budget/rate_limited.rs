@@ -1,4 +1,4 @@
-//! What a 429 of the API does: silence, and when it ends. Pure; the time is passed in.
+//! The silence after a 429 of the API, and when it ends. Pure; the time is passed in.
 //!
 //! Invariants: each further 429 in a row lengthens the silence, whatever the API says. If the API asks for a silence
 //! longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask whether the
@@ -11,8 +11,8 @@ use super::server_limit::LONGEST_SILENCE;
 use crate::time::Instant;
 use crate::time::backoff::Schedule;
 
-/// The silences if the API names a time that is too long to wait for, or that is no duration. After each of them the
-/// API is asked once.
+/// The lengths of the silences if the API names a time that is too long to wait for, or that is no duration. After each
+/// of these silences one request is sent.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
 /// The silence after 429s.
@@ -27,9 +27,9 @@ pub(super) struct RateLimited {
 
 impl RateLimited {
     /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for the
-    /// time that `fallback` gives for the number of 429s in a row. The documentation knows no reset that is an instant,
-    /// so `Retry-After` takes precedence over such a reset. A time that is no duration or more than 15 minutes is not
-    /// obeyed: the API is asked after a minute, and then less and less often.
+    /// time that `fallback` gives for the number of 429s in a row. The documentation mentions no reset that is an
+    /// instant, so `Retry-After` takes precedence over such a reset. A time that is no duration, or that is longer than
+    /// 15 minutes, is not obeyed: the relay sends a request after a minute, and then less and less often.
     pub(super) fn refused(
         &mut self,
         headers: &RateHeaders,
@@ -59,7 +59,7 @@ impl RateLimited {
         self.in_a_row = 0;
     }
 
-    /// When the last 429 came; `None`: there was none.
+    /// When the last 429 came; `None` if no 429 has come.
     pub(super) fn last_refused_at(&self) -> Option<Instant> {
         self.last
     }
@@ -69,7 +69,7 @@ impl RateLimited {
         self.in_a_row
     }
 
-    /// The end of the silence; `None` if there is none now.
+    /// The end of the silence; `None` if there is no silence now.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         self.silent_until.filter(|until| *until > now)
     }

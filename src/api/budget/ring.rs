@@ -1,9 +1,10 @@
 //! The ring: a file that keeps the requests of the last minute through a kill.
 //!
 //! Format: one slot of 8 bytes for each request that the limit allows. The slot of request `n` is `n` modulo the number
-//! of slots. A slot holds milliseconds since the Unix epoch, big-endian: the time of the answer, or, negated, the time
-//! at which a request without an answer was sent; 0 = never used. The file is never flushed: the page cache survives a
-//! SIGKILL, and after a power cut the server's headers bound the budget.
+//! of slots. A slot holds a time in milliseconds since the Unix epoch, as a big-endian integer. If the request was
+//! answered, this is the time of the answer; if not, it is the time at which the request was sent, negated. 0 means
+//! that the slot was never used. The file is never flushed: the page cache survives a SIGKILL, and after a power cut
+//! the API's headers limit the budget.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -110,8 +111,8 @@ impl Ring {
         }
     }
 
-    /// Returns for each request that still counts how long it counts, for commands. A request without an answer counts
-    /// from its sending.
+    /// Returns how long each request that still counts will count. Commands use this function. A request without an
+    /// answer counts from its sending.
     ///
     /// # Errors
     /// Errors of the file system.

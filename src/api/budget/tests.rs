@@ -103,7 +103,7 @@ fn another_program_on_the_key_is_yielded_to() {
     }
 }
 
-/// The number of requests left for the relay is the relay's own limit, or the part of the server's limit that another
+/// The number of requests left for the relay is the relay's own limit, or the part of the API's limit that another
 /// program leaves, whichever is less.
 #[test]
 fn room_is_left_once() {

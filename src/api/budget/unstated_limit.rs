@@ -1,6 +1,6 @@
 //! The limit of an API whose answers state no limit. The relay learns the limit from 429s. Pure: the time is passed in.
 //!
-//! Nobody states the length of the API's windows, so the relay learns a pace and spaces its requests evenly. Evenly
+//! No answer states the length of the API's windows, so the relay learns a pace and spaces its requests evenly. Evenly
 //! spaced requests fit into windows of any length.
 //!
 //! - The first 429 begins a series of 429s, and the next accepted request ends the series. By then a window has passed.
@@ -8,7 +8,7 @@
 //!   series, are a pace that the API accepts. The relay begins a little below this pace.
 //! - While no 429 comes, the pace rises step by step, up to a little below the pace that was refused last. There it
 //!   stays for an hour. Then it rises further, because the API's limit may have changed. After each such rise it stays
-//!   twice as long.
+//!   for twice as long as before.
 //!
 //! Invariant: the pace is never higher than the configured limit.
 
@@ -38,7 +38,7 @@ const LONGEST_STAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The factor by which the highest pace rises after such a time.
 const FURTHER: f64 = 1.25;
 
-/// What the 429s have taught so far.
+/// The limit as far as 429s have shown it.
 #[derive(Debug)]
 pub(super) struct UnstatedLimit {
     /// The configured limit, in requests a second, and the length of its window.
@@ -79,13 +79,13 @@ fn pace_of(requests: u32, window: Duration) -> f64 {
 }
 
 impl UnstatedLimit {
-    /// Makes a limit that nothing is known of. `requests` in a `window` are configured.
+    /// Makes a limit about which nothing is known. The configured limit is `requests` in a `window`.
     pub(super) fn new(requests: u32, window: Duration) -> Self {
         let configured = pace_of(requests, window);
         Self { configured, window, accepted: VecDeque::new(), series: None, taught: None }
     }
 
-    /// Follows a new configured limit. A pace that was learned stays, unless the new limit is lower.
+    /// Sets a new configured limit. A pace that was learned stays, unless the new limit is lower.
     pub(super) fn set_configured(&mut self, requests: u32) {
         self.configured = pace_of(requests, self.window);
         if let Some(taught) = &mut self.taught {
@@ -136,7 +136,7 @@ impl UnstatedLimit {
         self.taught = Some(TaughtPace { pace, refused, since: ended, changed: ended, stay });
     }
 
-    /// Returns the pace that was learned, as a number of requests in a window of about the configured length. `None`:
+    /// Returns the pace that was learned, as a number of requests in a window of about the configured length; `None` if
     /// no pace was learned.
     pub(super) fn share(&self) -> Option<Share> {
         let taught = self.taught?;
@@ -147,7 +147,7 @@ impl UnstatedLimit {
         Some(Share { requests, window, since: Some(taught.since) })
     }
 
-    /// Returns the least time between two requests; `None`: no pace was learned.
+    /// Returns the least time between two requests; `None` if no pace was learned.
     pub(super) fn spacing(&self) -> Option<Duration> {
         self.taught.map(|taught| Duration::from_secs_f64(1.0 / taught.pace))
     }

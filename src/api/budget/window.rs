@@ -57,7 +57,7 @@ pub enum Permission {
     WaitForAnswer,
 }
 
-/// The requests of the last minute, and the limit that the server's headers state.
+/// The requests of the last minute, and the limit that the API's headers state.
 #[derive(Debug)]
 pub struct Window {
     limits: BudgetLimits,
@@ -66,7 +66,7 @@ pub struct Window {
     server: ServerLimit,
     rate_limited: RateLimited,
     unstated: UnstatedLimit,
-    /// Whether this process had an answer. Until then nothing is known of the server, and one request at a time is
+    /// Whether this process had an answer. Until then nothing is known of the API, and one request at a time is
     /// sent.
     answered: bool,
     last_poll: Option<Instant>,
@@ -98,7 +98,8 @@ impl Slot {
     }
 }
 
-/// After a window that was used up, one request leaves alone. Other requests wait for its answer at most this long.
+/// After a window that was used up, a single request leaves first. Other requests wait for its answer at most this
+/// long.
 const ALONE: Duration = Duration::from_secs(5);
 
 /// The error of an age that was computed from two instants in whole milliseconds.
@@ -147,8 +148,8 @@ impl Window {
         self.remember_at(now, Some(now + SLACK));
     }
 
-    /// The purpose of such a request is not known. It counts as a poll: so it counts in the limit, but does not delay
-    /// the reading of older messages.
+    /// Adds an earlier request. Its purpose is not known, so it counts as a poll: it counts in the limit, but does not
+    /// delay the reading of older messages.
     fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane: RequestPurpose::Head, sent, answered });
@@ -202,7 +203,8 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
-            // Whatever the headers say of the limit, only another request can show more.
+            // The headers delay a request until this time at most, because only a further answer can show that they are
+            // wrong.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -263,7 +265,7 @@ impl Window {
     ///
     /// This time is the poll interval at least. While other work waits, polls are spaced evenly at the pace of their
     /// share. (If the polls of the last minute were counted instead, no poll could leave for a while after quick
-    /// polls.) While no other work waits, polls are slowed down just enough that the free slots last until further
+    /// polls.) While no other work waits, polls are slowed down just enough for the free slots to suffice until further
     /// slots become free. The requests that the API's own window has left are spread evenly until its end.
     pub fn head_spacing(&self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
         let share = self.share();
@@ -273,7 +275,7 @@ impl Window {
             Demand::Nothing => self.even_spacing(self.head_limit(now), began, now),
             Demand::Sweeps | Demand::Walks => self.spacing_beside(demand, requests),
         };
-        // A server's limit that is tighter than the configured one must not cause an endless silence.
+        // A limit of the API that is tighter than the configured one must not cause an endless silence.
         if share.window > self.limits.window {
             pace = pace.min(LONGEST_SILENCE);
         }
@@ -290,8 +292,8 @@ impl Window {
         }
     }
 
-    /// The time from a poll that began at `began` to the next poll, at the fastest pace at which the free slots last
-    /// until further slots become free. The slots that sweeps may need are not used.
+    /// The time from a poll that began at `began` to the next poll, at the fastest pace for which the free slots
+    /// suffice until further slots become free. The slots that sweeps may need are not used.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);
@@ -305,7 +307,8 @@ impl Window {
         self.limits.head_interval
     }
 
-    /// If slots are scarce, sweeps are spaced, so that a poll finds a slot whenever it is due.
+    /// If slots are scarce, there is a least time between requests of sweeps, so that a poll finds a slot whenever it
+    /// is due.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
         let in_use = self.slots.iter().filter(|slot| slot.counts_in(share, now));
@@ -356,8 +359,8 @@ impl Window {
         self.server.heard(HeardAnswer { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// Records a 429, and returns the length of the silence that follows. `fallback` gives the silence if the API asks
-    /// for none, by the number of 429s in a row.
+    /// Records a 429, and returns the length of the silence that follows. If the API asks for no silence, `fallback`
+    /// returns the silence for the number of 429s in a row.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.server.refused(headers, now);
         if !headers.state_limit() {
@@ -366,8 +369,8 @@ impl Window {
         self.rate_limited.refused(headers, fallback, now)
     }
 
-    /// Records that a request was answered, and not with a 429. A request that left before the last 429 came says
-    /// nothing about the time after this 429.
+    /// Records that a request was answered, but not with a 429. An answer to a request that left before the last 429
+    /// came shows nothing about the time after this 429.
     pub fn not_refused(&mut self, ticket: Ticket) {
         let Some(slot) = self.slots.iter().find(|slot| slot.ticket == ticket) else { return };
         if self.rate_limited.last_refused_at().is_none_or(|refused| slot.sent >= refused) {
@@ -381,8 +384,8 @@ impl Window {
         self.rate_limited.in_a_row()
     }
 
-    /// The number of requests in the server's current or last window that are not available to the relay: the requests
-    /// of other programs, and at the start those that an earlier process may have sent without a record.
+    /// The number of requests in the API's current or last window that are not available to the relay: the requests of
+    /// other programs, and at the start also requests that an earlier process may have sent without a record.
     pub fn foreign(&self) -> u32 {
         self.server.unavailable()
     }
@@ -404,7 +407,7 @@ impl Window {
         f64::from(left) * super::WINDOW.as_secs_f64() / share.window.as_secs_f64()
     }
 
-    /// The server's current window by its headers: the limit, the requests that are left, and the time until its end.
+    /// The API's current window by its headers: the limit, the requests that are left, and the time until its end.
     pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         self.server.shown(now)
     }
@@ -415,7 +418,8 @@ fn evenly(until: Instant, requests: usize, from: Instant) -> Duration {
     until.saturating_duration_since(from) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
-/// The time between two requests if `requests` are spread evenly over a window. With one slot, both lanes take turns.
+/// The time between two requests if `requests` are spread evenly over a window. If there is only one slot, both lanes
+/// take turns.
 fn pace(window: Duration, requests: usize) -> Duration {
     match u32::try_from(requests) {
         Ok(0) => window * 2,
@@ -423,7 +427,8 @@ fn pace(window: Duration, requests: usize) -> Duration {
     }
 }
 
-/// Sweeps are never urgent: a slow sweep loses nothing.
+/// Returns how many of the allowed requests sweeps may use. Sweeps are never urgent, because a slow sweep loses no
+/// message.
 fn sweep_share(allowed: usize) -> usize {
     (allowed / 5).max(1).min(allowed)
 }

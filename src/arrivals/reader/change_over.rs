@@ -7,21 +7,22 @@ use super::{ArrivalReader, OVERLAP, OpenState, ReadingProgress, StateKind};
 use crate::domain::UnixMs;
 use crate::store::{Spool, is_running};
 
-/// The time between two looks for a relay that has started or ended.
+/// The time between two checks whether a relay has started or ended.
 const CHECK: Duration = Duration::from_millis(100);
 
 /// How long a relay may be away, for a restart, before the reader polls without it.
 const RESTART: Duration = Duration::from_secs(3);
 
 impl ArrivalReader {
-    /// Looks for a relay that has started or ended, and changes over.
+    /// Checks whether a relay has started or ended, and changes over if so.
     pub(super) async fn check(&mut self) -> Result<(), ArrivalError> {
         let now = self.clock.monotonic();
         if now < self.check_at {
             return Ok(());
         }
-        // A user who may not find this out may still be able to read the relay's state.
-        // If several relays share a state, one of them will poll. A reader that polled, too, would use their budget.
+        // If this user has no permission to find out whether a relay runs, a relay is assumed to run: the user may
+        // still be able to read its state. If several relays share a state, one of them will poll. A reader that
+        // polled, too, would use their budget.
         let runs = self.options.state.is_shared() || is_running(&self.options.state)? != Some(false);
         match self.state.as_ref().map(|state| state.kind) {
             None if runs => {
@@ -62,7 +63,7 @@ impl ArrivalReader {
                 let newest = marks.map_or(UnixMs::MIN, |marks| marks.frontier.max(marks.anchor));
                 self.known.extend(state.spool.ids_since(newest.before(OVERLAP))?);
                 self.in_relay = Some(state.progress);
-                // If this fails, it is tried again when reading ends.
+                // If the texts cannot be erased now, this is tried again when reading ends.
                 self.erase_kept_texts().ok();
             }
             StateKind::Scratch => {

@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The time between two looks for new messages in a database.
 const LOOK_IN_DATABASE: Duration = Duration::from_millis(100);
 
-/// When the reader leaves the relay's state, it remembers the ids of the messages of the last 20 minutes, so that the
-/// next state does not return them again.
+/// When the reader leaves the relay's state, it remembers the ids of the messages of the last 20 minutes. So it does
+/// not return these messages again when it finds them in the next state.
 const OVERLAP: Duration = Duration::from_secs(20 * 60);
 
 /// How many messages are read in one portion.
@@ -49,13 +49,13 @@ pub struct ReaderOptions {
 /// Which state is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StateKind {
-    /// The relay's.
+    /// The relay's state.
     Relay,
     /// The scratch state of commands without a relay.
     Scratch,
 }
 
-/// A state that is read, and how far it is read.
+/// A state that is read, and how far it was read.
 struct OpenState {
     kind: StateKind,
     spool: Box<Spool>,
@@ -64,14 +64,14 @@ struct OpenState {
     is_read: bool,
 }
 
-/// How far a state is read.
+/// How far a state was read.
 #[derive(Clone)]
 struct ReadingProgress {
     /// The last place in the order of release that was read.
     place: i64,
     baseline: Baseline,
-    /// Messages that were received before this time are old, because the scratch state before this state did not count
-    /// them as new.
+    /// Messages that were received before this time are old, because they were not new in the scratch state that was
+    /// read before.
     floor: UnixMs,
 }
 
@@ -85,22 +85,22 @@ pub struct ArrivalReader {
     state: Option<OpenState>,
     poller: Option<ScratchPoller>,
     readers: watch::Sender<WaitingReaders>,
-    /// Which messages were new in the first state. The baselines of later states follow from it.
+    /// The border between old and new messages in the first state. The borders in later states follow from it.
     baseline: Option<Baseline>,
     /// How far the relay's state was read before the reader left it.
     in_relay: Option<ReadingProgress>,
     /// Ids that were read in another state.
     known: HashSet<String>,
-    /// The watermark of the last scratch state, which counted no earlier message as new.
+    /// The watermark of the last scratch state: in that state no earlier message was new.
     scratch_floor: UnixMs,
     check_at: Instant,
-    /// Since when the relay is away.
+    /// Since when no relay has been running; `None` while one runs.
     away_since: Option<Instant>,
 }
 
 impl ArrivalReader {
     /// Registers a reader. `load_polling` reads the configuration that is needed to poll without a relay; it is called
-    /// only then. A state directory in which no file can be made only makes the reader slower.
+    /// only then. If no file can be made in the state directory, the reader works, but more slowly.
     pub fn begin(
         options: ReaderOptions,
         load_polling: impl Fn() -> Result<PollingOptions, String> + Send + 'static,
@@ -174,13 +174,13 @@ impl ArrivalReader {
         self.poller.as_ref().and_then(ScratchPoller::trouble)
     }
 
-    /// Ends reading. If no other command uses the scratch state, its texts are erased. The same happens to the texts that
-    /// a relay kept for readers and could not erase before it ended.
+    /// Ends reading. If no other command uses the scratch state, its texts are erased. The same happens to the texts
+    /// that a relay kept for readers and could not erase before it ended.
     ///
     /// # Errors
     /// [`ArrivalError::Store`] if the texts cannot be erased.
     pub async fn end(mut self) -> Result<(), ArrivalError> {
-        // Without a registration no text was kept for this reader, whose user may not be allowed to write.
+        // Without a registration, no text was kept for this reader. Its user may not even have the permission to write.
         let was_registered = self.registration.take().is_some();
         self.state = None;
         let erased = if was_registered { self.erase_kept_texts() } else { Ok(()) };
@@ -220,7 +220,7 @@ impl ArrivalReader {
             return Ok(Vec::new());
         }
         state.is_read = false;
-        // Coverage is read first. So a gap that ends between the two reads still counts as open.
+        // Coverage is read before the messages. So a gap that ends between the two reads still counts as open.
         let Some(coverage) = passing(state.spool.load_coverage())? else { return Ok(Vec::new()) };
         if let Some(coverage) = &coverage {
             state.progress.baseline.note(coverage);

@@ -10,8 +10,8 @@ use crate::status::Live;
 use crate::store::{self, Spool, open_reader};
 use crate::time::Clock;
 
-/// The longest time that the reader waits until the relay has noticed it. The reader waits only if the relay would
-/// erase texts at once without readers.
+/// The longest time that the reader waits until the relay has noticed it. The reader waits only if the relay erases
+/// texts at once while it knows of no reader.
 const NOTICE: Duration = Duration::from_secs(2);
 
 impl ArrivalReader {
@@ -37,7 +37,8 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Waits until the relay keeps texts for this reader. A relay that does not look at readers is not waited for long.
+    /// Waits until the relay keeps texts for this reader, but no longer than [`NOTICE`], because the relay may not
+    /// react.
     async fn wait_until_noticed(&self) {
         let Some(registration) = self.registration.as_ref().filter(|_| self.options.erases_at_once) else { return };
         let until = self.clock.monotonic() + NOTICE;

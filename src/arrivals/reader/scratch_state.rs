@@ -45,7 +45,8 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Makes the clock of this process go on with the relay's time, by which `budget.ring` is dated.
+    /// Sets the clock of this process to the relay's time, because the requests in `budget.ring` are dated by this
+    /// time.
     fn adopt_clock(&self) -> Result<(), ArrivalError> {
         if let Some(snapshot) = store::open_snapshot(&self.options.state)? {
             self.clock.resume(snapshot.spool.clock_memory()?, snapshot.spool.newest_instant()?);
@@ -53,7 +54,7 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Returns how far back messages are wanted.
+    /// Returns how far back the feed has to be read for this reader.
     fn back(&self) -> Duration {
         match self.options.since {
             None => Duration::ZERO,
@@ -62,8 +63,8 @@ impl ArrivalReader {
         }
     }
 
-    /// Decides where the new messages begin in the scratch state. The messages that its first poll found are old, so
-    /// the rule about a time without polls is not needed.
+    /// Decides where the new messages begin in the scratch state. The messages that the first poll found are old, so
+    /// the rule about the time since the last poll is not needed.
     fn begin_in_scratch_state(&self, spool: &Spool, coverage: &Coverage) -> Result<ReadingProgress, store::Error> {
         let clock = match &self.poller {
             Some(poller) => poller.clock().clone(),

@@ -10,8 +10,8 @@ use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::RetentionPeriod;
 
-/// A value other than the default for a key, in TOML and in a variable. `None` for keys that have an effect only beside
-/// others; they have tests of their own.
+/// A value other than the default for a key, in TOML and in a variable. `None` for keys that have an effect only
+/// together with other keys; they have tests of their own.
 fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     let same = |text: &str| (text.to_owned(), text.to_owned());
     let quoted = |text: &str| (format!("\"{text}\""), text.to_owned());
@@ -50,7 +50,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     })
 }
 
-/// Whether the key has an effect only beside others.
+/// Whether the key has an effect only together with other keys.
 fn of_others(key: &str) -> bool {
     let alone = [
         "type",
@@ -106,7 +106,7 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
             }
             let (kind, own) = if section.name == "sinks" { (type_with(declared), key) } else { ("http", "") };
             let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, !allows_plain));
-            // Events need both keys, or a warning names the place of the one that is there.
+            // Events need both keys. If only one of them is set, a warning names its place.
             let (events, takes_events) = match (section.name, key) {
                 ("sinks", "events") => ("[events]\nnumber_expiring = \"7d\"\n", ""),
                 ("events", _) => ("", "events = true\n"),
@@ -234,7 +234,7 @@ fn a_found_file_that_cannot_be_used_is_not_passed_over() {
     let machine = Machine::with_file("");
     let path = machine.path("home/.config/joltsms-relay/config.toml");
     fs::remove_file(&path).unwrap();
-    // Nobody writes into the pipe, so whoever waits for it waits for ever.
+    // Nothing is ever written to the pipe, so reading it would never end.
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let refused = machine.refused();
     assert!(refused.starts_with("config.toml: cannot be read: it is a pipe or a device"), "{refused}");
@@ -247,7 +247,7 @@ fn a_found_file_that_cannot_be_used_is_not_passed_over() {
 
 #[test]
 fn a_place_of_the_system_that_cannot_be_looked_at_is_not_passed_over() {
-    // A link to itself fails for everybody, as a closed directory fails for all but root.
+    // A link to itself cannot be opened by anybody. A closed directory would not do here, because root can open it.
     let around = |machine: &Machine, place: &str| {
         fs::create_dir_all(machine.path(place).parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("joltsms-relay", machine.path(place)).unwrap();
@@ -313,7 +313,7 @@ fn variables_find_the_sink_of_the_file() {
     let machine = Machine::with_file(file).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2");
     let sinks = machine.load().sinks;
     assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [2]);
-    // The sink with the exact name wins over one whose name is only alike.
+    // The sink with the exact name wins over a sink whose name is only similar.
     let both = format!("{file}{}", file.replace("my-crm", "my_crm"));
     let sinks = Machine::with_file(&both).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2").load().sinks;
     assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [8, 2]);
@@ -324,7 +324,7 @@ fn variables_find_the_sink_of_the_file() {
 
 #[test]
 fn variables_alone_make_a_sink() {
-    // The name holds `__`, and a part that could be a key.
+    // The name of the sink contains `__`, and its second part could be the name of a key.
     let machine = Machine::new()
         .set("JOLTSMS_RELAY_SINKS__MY__TLS__TYPE", "http")
         .set("JOLTSMS_RELAY_SINKS__MY__TLS__URL", "https://u:hunter2@a.example/x")

@@ -255,7 +255,7 @@ fn each_mistake_in_a_file_has_its_message() {
         } else {
             machine
         };
-        // A short variable would win over the file.
+        // The variable JOLTSMS_API_KEY would set the key that the file sets.
         let named = file.contains("JOLTSMS_API_KEY");
         let machine = if file.contains("key = ") && !named { machine.unset("JOLTSMS_API_KEY") } else { machine };
         let refused = machine.refused();

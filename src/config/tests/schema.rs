@@ -73,7 +73,7 @@ fn every_key_of_a_section_is_explained() {
         for key in keys(section).map(|key| &key.name) {
             let pointer = format!("/properties/{name}/properties/{}", key.replace('.', "/properties/"));
             let found = schema.pointer(&pointer).unwrap_or_else(|| panic!("{key}"));
-            // Keys of files have no default; the documentation of their table explains them.
+            // Keys that name files have no default; the documentation of their table explains them.
             if key.starts_with("tls.") {
                 let table = &schema["properties"][name]["properties"]["tls"];
                 assert!(table["description"].is_string(), "{key}: {table}");
@@ -99,8 +99,8 @@ fn the_example_is_valid_as_it_is_and_with_everything_switched_on() {
     }
 }
 
-/// Tries many values for every key: each value that the relay accepts, the schema accepts, and both refuse a value of
-/// the wrong kind.
+/// Tries many values for every key. The schema must accept each value that the relay accepts, and both must refuse a
+/// value of the wrong kind.
 #[test]
 fn for_every_key_the_schema_takes_what_the_relay_takes() {
     let validator = validator();

@@ -273,7 +273,8 @@ fn a_line_of_an_environment_file_is_no_key() {
     }
 }
 
-/// A random change to a text: where it is (as a share of the length), how many characters go, and which text comes.
+/// A random change to a text: where it is (as a share of the length), how many characters are removed, and which text
+/// is inserted.
 fn damage() -> impl Strategy<Value = (f64, usize, &'static str)> {
     let inserts =
         ["", "\n", "\"", "'", "=", "#", "[", "]", "{", "}", ",", ".", "\\", "\"\"\"", " ", "\n[", "\nx = ", "\r", "é"];

@@ -1,13 +1,15 @@
 //! The log's file of the present day in UTC.
 //!
-//! The file appender of `tracing-appender` is not used: at a start it counts the file of today, which may be there
-//! already, as one more file and removes one too many; and it goes on writing to a file that was removed.
+//! The file appender of `tracing-appender` is not used, for two reasons. At a start it counts today's file twice if the
+//! file exists already, and so removes one file too many. And it goes on writing to a file that was removed.
 //!
 //! Invariants:
 //! - Each line goes to the file that has today's name. A file that was removed or renamed gets no further line, and a
 //!   directory that was removed is made again.
-//! - Of the files that have a date in their name, today's and the newest ones before it stay. No other file is removed.
-//! - If the file cannot be opened, stderr gets one line with the reason until the file can be opened again.
+//! - Of the files that have a date in their name, today's file and the newest of the others stay; the older ones are
+//!   removed. Files without a date in their name are never removed.
+//! - When the file cannot be opened, stderr gets one line with the reason. There is no further line on stderr until the
+//!   file was opened again.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,7 +25,7 @@ pub(super) struct DailyFile<D> {
     keep_files: usize,
     today: D,
     open: Option<FileOfDay>,
-    /// Whether stderr says that the file cannot be opened.
+    /// Whether stderr already has the line that the file cannot be opened.
     is_failure_reported: bool,
 }
 
@@ -36,7 +38,7 @@ impl<D: Fn() -> String> DailyFile<D> {
     /// Opens the file of today, and removes old files.
     ///
     /// # Errors
-    /// The errors of the file system, and one for a link or anything that is no regular file.
+    /// The errors of the file system, and an error if there is a link or anything else than a regular file at the path.
     pub(super) fn open(dir: &Path, keep_files: usize, today: D) -> io::Result<Self> {
         let mut opened = Self { dir: dir.to_owned(), keep_files, today, open: None, is_failure_reported: false };
         opened.file()?;
@@ -87,14 +89,14 @@ fn name_of(date: &str) -> String {
     format!("{PREFIX}.{date}.log")
 }
 
-/// Removes the oldest files of other days, so that `keep_files` files stay with `today`. A file that cannot be removed
-/// is tried again with the next day.
+/// Removes the oldest files of other days, so that `keep_files` files stay, `today` included. If a file cannot be
+/// removed, the relay tries again on the next day.
 fn remove_old_files(dir: &Path, today: &Path, keep_files: usize) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let others = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()) && entry.path() != today);
     let mut names: Vec<String> = others.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| is_of_a_day(name));
-    // The order of such names is that of their dates.
+    // Names sort like their dates. The newest comes first.
     names.sort_unstable_by(|one, other| other.cmp(one));
     for name in names.into_iter().skip(keep_files.saturating_sub(1)) {
         files::remove(&dir.join(name)).ok();

@@ -1,7 +1,7 @@
 //! Formats an event as a line of the log.
 //!
-//! Invariants: an event is one line, whatever its values contain. Control characters are spelled out. No value
-//! from outside is longer than 1,000 characters, since ids and answers may have megabytes.
+//! Invariants: an event is one line, whatever its values contain. Control characters are escaped. Values from outside
+//! are cut to 1,000 characters, because ids and answers may have megabytes.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -160,7 +160,7 @@ impl LoggedEvent {
     }
 
     fn add(&mut self, field: &Field, value: LoggedValue) {
-        // The bridge to the `log` crate adds fields about the place in the source.
+        // The bridge to the `log` crate adds fields about the place in the source. The log does not need them.
         if !field.name().starts_with("log.") {
             self.fields.push((field.name(), value));
         }
@@ -195,7 +195,7 @@ impl Visit for LoggedEvent {
     }
 }
 
-/// The visitor's text, cut to a length.
+/// A text that is cut to a number of characters.
 struct Cut {
     text: String,
     left: usize,

@@ -84,7 +84,7 @@ fn today() -> String {
     now
 }
 
-/// Returns a text of one or several lines as the journal takes it: each line begins with the priority of an error.
+/// Returns a text of one or several lines in the form for the journal: each line begins with the priority of an error.
 pub fn with_error_priority(text: &str) -> String {
     let priority = line::priority(Level::ERROR);
     text.lines().map(|line| format!("<{priority}>{line}")).collect::<Vec<_>>().join("\n")
@@ -104,8 +104,8 @@ fn init(
     Ok((LogGuard { _repetitions: limit_guard, _lines: lines_guard }, LogLevel([of_notice, of_lines])))
 }
 
-/// Writes the lines that `say` logs to stderr, as JSON, for the time before [`start`]. `journal` says that stderr is
-/// systemd's journal.
+/// Calls `say`, and writes to stderr, as JSON, the lines that `say` logs. For errors before [`start`]. `journal` says
+/// that stderr is systemd's journal.
 pub fn before_start(journal: bool, say: impl FnOnce()) {
     let stream = if journal { LogStream::Journal } else { LogStream::Plain };
     let lines = Arc::<Mutex<Vec<u8>>>::default();
@@ -137,8 +137,8 @@ fn targets(level: Level) -> Targets {
     Targets::new().with_default(others).with_target("joltsms_relay", ours)
 }
 
-/// Builds the layers between an event and the bytes of its line. Returns the handle of the level, too. Without a limit
-/// all lines are written, however often they repeat.
+/// Builds the layers between an event and the bytes of its line. Also returns the handle that changes the level.
+/// Without a limit all lines are written, however often they repeat.
 fn dispatch<W>(
     log: &Log,
     color: bool,
@@ -150,7 +150,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (targets, handle) = reload::Layer::new(targets(log.level));
-    // Otherwise the library would write its own errors to stderr, and block if nobody reads stderr.
+    // With `log_internal_errors` the library would write its own errors to stderr, and block if nobody reads stderr.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).log_internal_errors(false);
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
     let registry = tracing_subscriber::registry().with(targets).with(once).with(limit);
@@ -161,8 +161,8 @@ where
     (dispatch, handle)
 }
 
-/// Makes the line that says how many lines are missing. The line has the same format as all lines, but does not pass
-/// through the queue.
+/// Makes the function for the line that reports how many lines are missing. This line has the same format as all lines,
+/// but does not pass through the queue. Also returns the handle that changes the level.
 fn notice(log: &Log, color: bool, stream: LogStream) -> (Notice, reload::Handle<Targets, Registry>) {
     let line = Arc::<Mutex<Vec<u8>>>::default();
     let (dispatch, level) = dispatch(log, color, stream, Lines(Arc::clone(&line)), None);

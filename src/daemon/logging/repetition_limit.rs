@@ -64,7 +64,7 @@ impl SharedRepetitions {
 pub(super) fn start(clock: Clock) -> (RepetitionLimit, RepetitionGuard) {
     let shared = Arc::<SharedRepetitions>::default();
     let (seen, with) = (Arc::clone(&shared), clock.clone());
-    // Without the thread everything is reported at the end of the process.
+    // If the thread cannot be started, all reports come at the end of the process.
     thread::Builder::new().name("log-limit".to_owned()).spawn(move || report_all(&seen, &with)).ok();
     (RepetitionLimit { shared: Arc::clone(&shared), clock }, RepetitionGuard(shared))
 }
@@ -72,7 +72,7 @@ pub(super) fn start(clock: Clock) -> (RepetitionLimit, RepetitionGuard) {
 impl<S: Subscriber> Layer<S> for RepetitionLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let level = *event.metadata().level();
-        // A report has this target. It must not be left out, and its message can be anything.
+        // The reports of this module have this target. They must never be left out.
         if level > Level::INFO || event.metadata().target() == module_path!() {
             return true;
         }
@@ -94,8 +94,8 @@ impl Drop for RepetitionGuard {
     }
 }
 
-/// The work of the thread. It looks for lines that were left out at least once in a window, so that a line is reported
-/// at most two windows after it was left out.
+/// The work of the thread: logs the reports that are due. The thread looks for them at least once in a window, so a
+/// line is reported at most two windows after it was left out.
 fn report_all(shared: &SharedRepetitions, clock: &Clock) {
     let mut state = shared.lock();
     while !state.is_over {

@@ -6,7 +6,7 @@ use crate::delivery::log_sentences::{MESSAGE_IS_DEAD, SINK_FAILS};
 /// The text of `docs/logging.md`.
 const DOCUMENT: &str = include_str!("../../../docs/logging.md");
 
-/// Returns the lines of these events.
+/// Returns the lines that the log writes for `events`.
 fn log_of(format: LogFormat, stream: LogStream, events: impl FnOnce(), limit: Option<RepetitionLimit>) -> String {
     let lines = Lines(Arc::default());
     let log = Log { level: Level::TRACE, format, dir: None, keep_files: 0 };
@@ -26,7 +26,7 @@ fn examples() {
     );
 }
 
-/// Logs this many lines of each kind.
+/// Logs `lines` lines of each of three kinds.
 fn repeat(lines: usize) {
     for _ in 0..lines {
         tracing::debug!(sink.name = "crm", "delivered");

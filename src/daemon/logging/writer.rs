@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Code that logs never waits for the log's reader: a line for which the buffer has no room is dropped and counted.
-//! - When the stream accepts lines again, a line at the place of the gap says how many lines are missing.
+//! - When the stream accepts lines again, a line at the place of the missing lines says how many are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
 use std::io::{self, Write};
@@ -20,7 +20,8 @@ pub(super) const BUFFERED_LINES: usize = 1024;
 /// The longest time that the end of the process waits until all lines are written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Makes the line that says how many lines are missing. The line is empty if the log's level leaves warnings out.
+/// A function that makes the line that reports how many lines are missing. The line is empty if the log's level leaves
+/// warnings out.
 pub(super) type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
 
 /// Accepts lines for the log. Clones share one queue.
@@ -47,9 +48,9 @@ struct Counts {
     taken: u64,
     /// How many of the accepted lines have left the queue.
     handled: u64,
-    /// How many lines had left the queue when it was last empty and there was no loss left to report.
+    /// The value of `handled` when the queue was last empty, after the attempt to report the lines that were lost.
     settled: u64,
-    /// How many lines were dropped and not reported yet.
+    /// How many lines are missing and not reported yet.
     lost: u64,
     /// How many lines the queue had accepted before the first dropped line.
     lost_after: u64,
@@ -86,7 +87,7 @@ pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Log
 impl Write for LogLines {
     /// Queues one line; each call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The lock is held while the line is queued, which never blocks. So the counters show whether this line was
+        // The lock is held while the line is queued; queueing never blocks. So the counters show whether this line was
         // accepted.
         let mut counts = self.tally.lock();
         let dropped = self.queue.error_counter().dropped_lines();
@@ -144,7 +145,7 @@ impl<W: Write> Write for Writer<W> {
         Ok(line.len())
     }
 
-    /// Called by the library when the queue is empty: writes how many lines are missing.
+    /// The library calls this when the queue is empty. Writes how many lines are missing.
     fn flush(&mut self) -> io::Result<()> {
         self.tell_of_lost_ones();
         let mut counts = self.tally.lock();
@@ -285,7 +286,7 @@ mod tests {
             // Two bytes of the first line fit, then there is no more room.
             Ok(2),
             Err(ErrorKind::StorageFull),
-            // The end of the first line is tried again before the notice, and before the second line.
+            // The line break after the torn line is tried twice: before the notice, and before the second line.
             Err(ErrorKind::StorageFull),
             Err(ErrorKind::StorageFull),
         ] {

@@ -1,8 +1,8 @@
 //! Compares two configurations: which sinks were added, changed and removed, which settings take effect while the relay
 //! runs, and which need a restart. Pure.
 //!
-//! Invariant: no section takes effect by halves. If the address of the API has changed, nothing of `[api]` takes effect:
-//! a new key would otherwise be sent to the old address.
+//! Invariant: no section takes effect by halves. If the address of the API has changed, no setting of `[api]` on which
+//! requests depend takes effect: otherwise a new key would be sent to the old address.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub(super) struct ConfigDiff {
     pub(super) added: BTreeSet<String>,
     /// The names of sinks that are gone.
     pub(super) removed: BTreeSet<String>,
-    /// The keys of sinks that are there before and after, and the settings of other sections, that take effect now.
+    /// The keys whose new values take effect now, without the keys of sinks that were added or removed.
     pub(super) changed: BTreeSet<String>,
     /// The keys whose new values need a restart.
     pub(super) needs_restart: BTreeSet<String>,
@@ -30,7 +30,7 @@ enum Effect {
     AtStart,
 }
 
-/// The keys of a sink that say nothing about who the receiver is. Every other key counts as a key of the receiver.
+/// The keys of a sink that do not identify its receiver. Every other key counts as identifying the receiver.
 const NOT_OF_RECEIVER: [&str; 19] = [
     "filter",
     "format",
@@ -79,7 +79,7 @@ impl ConfigDiff {
         diff
     }
 
-    /// Whether nothing takes effect now.
+    /// Whether no change takes effect now.
     pub(super) fn takes_no_effect(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -100,8 +100,8 @@ impl ConfigDiff {
         any || !self.added.is_empty() || !self.removed.is_empty()
     }
 
-    /// How a sink of the new configuration compares with the sink of the same name before. A new sink has another
-    /// receiver than any sink before.
+    /// Compares a sink of the new configuration with the sink of the same name in the old one. For a sink that was
+    /// added, the result is that the receiver has changed.
     pub(super) fn sink(&self, name: &str) -> SinkChange {
         self.sinks.iter().find(|(sink, _)| sink == name).map_or(SinkChange::Same, |(_, change)| *change)
     }
@@ -125,7 +125,7 @@ impl ConfigDiff {
 
 fn effect(key: &str, holds_api_back: bool, erasing_changes: bool) -> Effect {
     match key.split_once('.') {
-        // A label that formats show; requests do not depend on it.
+        // The name of the account is only shown by formats. Requests do not depend on this name.
         _ if key == "api.account" => Effect::Now,
         Some(("api", _)) if holds_api_back => Effect::AtStart,
         Some(("state", "dir" | "url" | "namespace")) => Effect::AtStart,
@@ -145,7 +145,7 @@ fn sink_of(key: &str) -> Option<&str> {
     key.strip_prefix("sinks.").and_then(|rest| rest.split('.').next())
 }
 
-/// Whether a key of a sink says who the receiver is, or by which credentials messages go there.
+/// Whether a key of a sink identifies the receiver, or has credentials for the receiver.
 fn concerns_receiver(key: &str) -> bool {
     let first = key.split('.').next().unwrap_or(key);
     !NOT_OF_RECEIVER.contains(&first)

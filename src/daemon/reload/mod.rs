@@ -1,9 +1,10 @@
-//! Reading the configuration again while the relay runs: at SIGHUP all of it, and the secrets alone when one of their
-//! files has changed or when the API refuses the last key.
+//! Reads the configuration again while the relay runs. SIGHUP asks for the whole configuration. Only the secrets are
+//! read again if a file with a secret has changed, or if the API refuses the last key.
 //!
 //! Invariants:
-//! - One reading at a time. It is prepared beside the relay, which goes on meanwhile; then it takes effect as a whole.
-//! - If anything about a new configuration fails, nothing has changed.
+//! - Only one reading is under way at a time. The new configuration is prepared while the relay goes on, and then takes
+//!   effect as a whole.
+//! - If any part of a new configuration cannot be used, nothing changes.
 //! - The log says once what has changed, or what is wrong.
 
 mod diff;
@@ -41,11 +42,12 @@ use crate::time::Clock;
 pub enum ReadAgain {
     /// The configuration file, and everything that it names.
     Everything,
-    /// The files with secrets. The text of the configuration file counts as it was read before.
+    /// Only the files with secrets. The configuration file itself is not read: its earlier text is used.
     Secrets,
 }
 
-/// Reads the configuration again, with the flags and the environment of the start. It gets the configuration in effect.
+/// Reads the configuration again, with the flags and the environment of the start. The argument is the configuration in
+/// effect.
 pub type ReadConfig = Arc<dyn Fn(&Config, ReadAgain) -> Result<Config, Errors> + Send + Sync>;
 
 /// What a relay needs to read its configuration again.
@@ -59,7 +61,7 @@ pub struct Reloading {
     pub signals: watch::Receiver<u64>,
 }
 
-/// The parts of a relay that a reload changes, beside delivery.
+/// The parts of a relay that a reload changes, except delivery.
 pub(super) struct Reloader {
     reloading: Reloading,
     control: PollerControl<RelayFeed>,
@@ -74,13 +76,13 @@ pub(super) struct Reloader {
     wanted: Wanted,
     running: Option<Running>,
     report: ReloadReport,
-    /// What the log has said of secrets that cannot be used.
+    /// The reason that the log last gave why the secrets cannot be used; `None` while they can be used.
     told: Option<String>,
-    /// The settings of which the log has said that they keep their old values.
+    /// The keys that keep their old values, as the log has already reported.
     told_restart: BTreeSet<String>,
 }
 
-/// What is to be read again as soon as nothing is being read.
+/// What is to be read again as soon as no reading is under way.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wanted {
     everything: bool,
@@ -93,11 +95,11 @@ struct Running {
     task: JoinHandle<(Look, Result<Prepared, NotReloaded>)>,
 }
 
-/// What has happened to a reload.
+/// An event that concerns reloads.
 pub(super) enum ReloadEvent {
     /// SIGHUP asks for a reload.
     Asked,
-    /// There may be something to read.
+    /// A reading may have to begin.
     Due,
     /// A reading has ended.
     Ended(Box<Reading>),
@@ -154,7 +156,7 @@ impl Reloader {
         self.wanted.everything || self.running.as_ref().is_some_and(|running| running.what == ReadAgain::Everything)
     }
 
-    /// Waits for the next event. Dropping the future loses nothing.
+    /// Waits for the next event. Dropping the future loses no event.
     pub(super) async fn next(&mut self) -> ReloadEvent {
         let Self { reloading, control, looks, looking, running, files, wanted, .. } = self;
         tokio::select! {
@@ -188,7 +190,7 @@ impl Reloader {
         }
     }
 
-    /// Begins to read what is wanted, unless something is being read.
+    /// Begins the reading that is wanted, unless a reading is under way.
     pub(super) fn begin(&mut self, delivery: &Delivery) {
         let what = match self.wanted {
             _ if self.running.is_some() => return,
@@ -208,7 +210,7 @@ impl Reloader {
         self.running = Some(Running { what, task: tokio::spawn(preparation.run()) });
     }
 
-    /// Lets a reading take effect, or says why it does not. Returns whether sinks have changed.
+    /// Lets a reading take effect, or reports why it cannot. Returns whether sinks have changed.
     pub(super) fn end(&mut self, reading: Reading, delivery: &mut Delivery) -> bool {
         let Reading { what, ended } = reading;
         let now = self.clock.relay_time();
@@ -285,7 +287,7 @@ impl Reloader {
     }
 }
 
-/// Waits for the end of a reading. Without one the future never ends.
+/// Waits for the end of the reading under way. Without a reading the future never ends.
 async fn end_of(
     running: &mut Option<Running>,
 ) -> (ReadAgain, Result<(Look, Result<Prepared, NotReloaded>), JoinError>) {
@@ -295,7 +297,7 @@ async fn end_of(
     }
 }
 
-/// Waits for the end of a look at files. Without one the future never ends.
+/// Waits for the end of the look at files under way. Without a look the future never ends.
 async fn found_by(looking: &mut Option<JoinHandle<Look>>) -> Result<Look, JoinError> {
     match looking {
         Some(looking) => looking.await,
@@ -318,8 +320,8 @@ fn poll_settings(config: &Config, feed: Option<RelayFeed>) -> PollSettings<Relay
     }
 }
 
-/// Logs what has changed, in one line, and what needs a restart. Settings of `told_restart` are named again only at a reload
-/// that somebody asked for.
+/// Logs what has changed, in one line, and what needs a restart. The log has named the settings of `told_restart`
+/// before, and names them again only after SIGHUP.
 fn tell(what: ReadAgain, diff: &ConfigDiff, told_restart: &BTreeSet<String>) {
     let list = |names: &BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! Reads a configuration again, and prepares everything that it needs. Everything that can fail happens here.
 //!
-//! Invariant: until the last step, the registration of the sinks in the store, nothing has changed. The registration is
-//! one transaction. What follows from it cannot fail.
+//! Invariant: nothing changes before the last step, which registers the sinks in the store in one transaction. After
+//! this step nothing can fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,8 @@ pub(super) struct Prepared {
     pub(super) sinks: Option<NewSinks>,
     /// The sinks that were removed although messages wait for them, with the number of messages.
     pub(super) stranded: Vec<(String, u64)>,
-    /// The look at the files with secrets before they were read, if it covered all of them.
+    /// The look that was taken before the files with secrets were read; `None` if the look did not cover all these
+    /// files.
     pub(super) look: Option<Look>,
 }
 
@@ -50,7 +51,7 @@ pub(super) enum NotReloaded {
     Stuck,
 }
 
-/// The parts with which a configuration is prepared beside the relay that runs.
+/// The parts with which a configuration is prepared while the relay runs.
 pub(super) struct Preparation {
     pub(super) read: ReadConfig,
     pub(super) what: ReadAgain,
@@ -61,7 +62,8 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Reads and prepares the configuration. Returns the look at the files with secrets in any case.
+    /// Reads and prepares the configuration. Also returns the look at the files with secrets that was taken before the
+    /// reading.
     pub(super) async fn run(self) -> (Look, Result<Prepared, NotReloaded>) {
         let (read, before, what) = (Arc::clone(&self.read), Arc::clone(&self.config), self.what);
         let reading = spawn_blocking(move || {
@@ -107,8 +109,7 @@ impl Preparation {
     }
 }
 
-/// Returns the configuration as it takes effect beside the configuration before: settings that need a restart keep their
-/// values.
+/// Returns `config` as it takes effect after `before`: settings that need a restart keep the values of `before`.
 pub(super) fn in_effect(config: Config, before: &Config, diff: &ConfigDiff) -> Config {
     let mut in_effect = config;
     for key in &diff.needs_restart {

@@ -1,5 +1,5 @@
-//! Reading the configuration again while the relay stands by. Nothing uses the configuration then, so there is nothing to
-//! prepare.
+//! Reads the configuration again while the relay stands by. No part of the relay uses the configuration at that time,
+//! so no part has to be prepared.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Notices that a file with a secret has changed. Files are looked at every few seconds; only their metadata is read.
 //!
-//! A change counts when two looks in a row have found the same, so that a file is not read while somebody writes it. A
-//! symbolic link is followed, so the swap of a directory (as Kubernetes swaps `..data`) is a change, too.
+//! A change counts when two looks in a row have found the same metadata, so that a file is not read while somebody
+//! writes it. A symbolic link is followed, so the swap of a directory (as Kubernetes swaps `..data`) is a change, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,7 +53,8 @@ pub(super) fn look(files: &BTreeSet<PathBuf>) -> Look {
 }
 
 impl WatchedFiles {
-    /// Watches these files. `read` is a look that was taken before they were read, if it covered all of them.
+    /// Watches these files. `read`: the look that was taken before the files were read; `None` if that look did not
+    /// cover all of them.
     pub(super) fn new(files: BTreeSet<PathBuf>, read: Option<Look>) -> Self {
         Self { files, read, last: None }
     }
@@ -71,7 +72,7 @@ impl WatchedFiles {
         is_at_rest && is_news
     }
 
-    /// Records that the files were read, or could not be used. `look` was taken before.
+    /// Records that the files were read, or could not be used. `look` was taken before the reading.
     pub(super) fn note_read(&mut self, look: Look) {
         self.read = Some(look);
     }

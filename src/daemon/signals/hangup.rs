@@ -1,5 +1,5 @@
-//! Decides what SIGHUP means. A service manager sends SIGHUP to ask for a reload, and a terminal sends it when the
-//! terminal is closed.
+//! Decides what SIGHUP means. A service manager sends SIGHUP to ask for a reload. The kernel sends SIGHUP when the
+//! terminal of the process is closed.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal as _, stderr, stdin, stdout};
@@ -11,7 +11,7 @@ pub struct Surroundings {
     pub has_file: bool,
     /// Whether messages go to a terminal on stdout, and nowhere else.
     pub only_terminal: bool,
-    /// Whether the process was started with SIGHUP ignored, as `nohup` does.
+    /// Whether the process was started with SIGHUP ignored, for example by `nohup`.
     pub shielded: bool,
 }
 
@@ -29,7 +29,8 @@ pub(super) enum Meaning {
 }
 
 impl Surroundings {
-    /// Decides what SIGHUP means. `terminal_gone` says whether a terminal of the start is closed now.
+    /// Decides what SIGHUP means. `terminal_gone` says whether a terminal that the process had at its start is closed
+    /// now.
     pub(super) fn hangup(self, terminal_gone: bool) -> Meaning {
         let Self { has_file, only_terminal, shielded } = self;
         match (terminal_gone, has_file, shielded) {
@@ -56,10 +57,10 @@ fn ignores(status: &str, signal: u32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Which streams of this process were terminals at the start.
+/// The terminals that this process had at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terminals {
-    /// Whether standard input, output and error, and the controlling terminal, were terminals.
+    /// Whether standard input, output and error were terminals, and whether there was a controlling terminal.
     streams: [bool; 4],
 }
 
@@ -69,7 +70,8 @@ impl Terminals {
         Self { streams: [stdin().is_terminal(), stdout().is_terminal(), stderr().is_terminal(), controlling] }
     }
 
-    /// Whether a terminal of the start is closed now. The kernel closes a terminal before it sends SIGHUP.
+    /// Whether a terminal that the process had at its start is closed now. The kernel closes a terminal before it sends
+    /// SIGHUP.
     pub(super) fn are_gone(self) -> bool {
         let now = Self::now();
         self.streams.into_iter().zip(now.streams).any(|(before, now)| before && !now)

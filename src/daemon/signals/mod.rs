@@ -57,17 +57,17 @@ pub struct SignalReceivers {
     pub reloads: watch::Receiver<u64>,
 }
 
-/// The time within which the same signal twice counts once, because `timeout` sends a signal to the process and to its
-/// group.
+/// If the same signal comes twice within this time, it counts once. The program `timeout` sends each signal to the
+/// process and to its group, so the process gets the signal twice.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// The time after the order to end at once after which a relay that has not ended counts as stuck, for example on a
+/// If the relay has not ended within this time after the order to end at once, it counts as stuck, for example on a
 /// disk that does not answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP means.
 ///
-/// `overdue` is called if the process has not ended although it was asked to end at once.
+/// `overdue` is called if the process has still not ended some seconds after it was asked to end at once.
 ///
 /// SIGXFSZ is caught, too. So a write beyond the limit on file sizes (`ulimit -f`) is an error, as on a full disk, and
 /// does not end the process.
@@ -103,7 +103,8 @@ pub fn on_signals(
     Ok(SignalReceivers { stop, reloads })
 }
 
-/// Passes stops on, until an end at once is asked for.
+/// Passes on each stop that a signal asks for. Returns the first signal that asks for an end at once; `None` if the
+/// signals end before.
 fn listen(
     signals: impl Iterator<Item = StopSignal>,
     sender: &watch::Sender<Stop>,

@@ -1,6 +1,7 @@
 //! Beginning attempts: which may begin now, and which message is sent next.
 //!
-//! Invariant: no attempt begins while the sink is paused, while its receiver wants silence, or before the pace allows it.
+//! Invariant: no attempt begins while the sink is paused, while its receiver wants silence, or before the pace allows
+//! it.
 
 use super::Supervisor;
 use crate::delivery::breaker::Admission;
@@ -41,10 +42,11 @@ impl Supervisor {
         }
     }
 
-    /// Returns which attempts may begin now; `None`: none until somebody resumes the sink, or until the store has all
-    /// rows of the sink.
+    /// Returns which attempts may begin now. `None`: no attempt may begin while the sink is retired or paused, or while
+    /// its queues are incomplete.
     pub(super) fn admission(&self) -> Option<Admission> {
-        // If the order of each number is kept, no message may overtake a message whose row has no number yet.
+        // If the sink keeps the order of each number, a message must not overtake an older one that is not in the queue
+        // of its number yet.
         let is_incomplete = self.context.is_ordered() && (self.backfill.is_under_way() || self.has_unordered_in_flight);
         if self.is_retired || self.pauses.reason().is_some() || is_incomplete {
             return None;
@@ -88,7 +90,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether the pace that the receiver sets, and `requests_per_minute`, allow an attempt to begin.
+    /// Returns when an attempt may begin, by the pace that the receiver sets and by `requests_per_minute`.
     pub(super) fn gate(&self) -> Gate {
         let now = self.context.monotonic();
         match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {

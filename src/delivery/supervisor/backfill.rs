@@ -1,8 +1,8 @@
-//! The work that is left in the store before the sink is as the configuration wants it: the rows of a sink that keeps
-//! an order are put into the queues of their numbers, and a new sink gets the stored messages that it begins with.
+//! Brings the deliveries in the store in line with a new configuration. If a sink keeps the order of each number, its
+//! deliveries are put into the queues of their numbers. A new sink gets the stored messages with which it begins.
 //!
-//! Each step is one small transaction beside everything else. The store records which work is left, so a restart goes
-//! on with it.
+//! Each step is one small transaction, so that other writes do not wait long. The store records which work is left, so
+//! the work goes on after a restart.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -10,15 +10,15 @@ use crate::delivery::log_sentences::NEW_SINK_IS_FILLED;
 use crate::domain::Seq;
 use crate::store::{BackfillPortion, RegisteredSink, Spool};
 
-/// The number of rows that one transaction handles. It is small enough that nobody waits long for the writer.
+/// The number of deliveries that one transaction handles. The number is so small that other writes do not wait long.
 const AT_ONCE: usize = 2000;
 
 /// The work that is left for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backfill {
-    /// All rows up to this one are in the queues of their numbers; `None`: all rows are.
+    /// The deliveries of all messages up to this one are in the queues of their numbers; `None`: all deliveries are.
     numbered_to: Option<Seq>,
-    /// How many messages the new sink has got so far; `None`: the sink has got all of them.
+    /// How many stored messages the new sink has got so far; `None`: the sink needs no more of them.
     filled: Option<u64>,
 }
 

@@ -9,7 +9,7 @@ use crate::delivery::context::SinkContext;
 use crate::domain::UnixMs;
 use crate::store::Spool;
 
-/// The number of retries that one transaction makes due. It is small enough that nobody waits long for the writer.
+/// The number of retries that one transaction makes due. The number is so small that other writes do not wait long.
 const AT_ONCE: usize = 1000;
 
 /// When the outage began, and which retries of an earlier outage are still to be made due. All times are the relay's.

@@ -74,7 +74,7 @@ impl Dispatch {
         }
     }
 
-    /// Follows new options. Deliveries under way go on, also if there are more of them than workers now.
+    /// Follows new options. Deliveries under way go on, even if there are now more of them than workers.
     pub(super) fn follow(&mut self, options: &Options, now: Instant) {
         self.workers = options.concurrency.max(1);
         if std::mem::replace(&mut self.requests_per_minute, options.requests_per_minute) != options.requests_per_minute
@@ -184,7 +184,7 @@ impl Dispatch {
         })
     }
 
-    /// Cuts off the deliveries that no receiver has answered yet. Returns how many there were.
+    /// Cuts off the deliveries that no receiver has answered yet. Returns their number.
     pub(super) fn cut_off_unanswered(&self) -> usize {
         let unanswered = self.in_flight.values().filter(|delivery| !delivery.answered.load(Ordering::Relaxed));
         unanswered.map(|delivery| delivery.abort.abort()).count()
@@ -210,8 +210,8 @@ fn prepare(
     let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)
         .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
-    // A template is code that the operator wrote, and it runs on the sink's own loop, so a panic in the template must
-    // cost no more than this message.
+    // The operator wrote the template, and the template runs in the loop of the sink. So a panic in the template must
+    // not concern any other message.
     let make = || outgoing(format, mask.as_ref(), id.clone(), raw, details.as_deref(), sink.takes_lines());
     let outgoing = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())));
     let task = AttemptTask {

@@ -1,7 +1,7 @@
 //! Turns messages that are too old into dead letters, whatever the receiver does.
 //!
-//! Invariants: a message that looks too old is not sent. The message is given up only once it is known how old messages
-//! are. Until then such messages are set aside in memory, no more than [`AT_ONCE`] of them.
+//! Invariants: a message that looks too old is not sent. It is given up only when the relay knows how old messages are.
+//! Until then at most [`AT_ONCE`] such messages are set aside in memory.
 
 use super::known_time::KnownTime;
 use super::store_retry::StoreRetry;
@@ -65,20 +65,21 @@ impl Expiry {
         time.message_ages() && !self.set_aside.is_empty()
     }
 
-    /// Whether the next check of the store should come at once, because the last one did not reach its end.
+    /// Whether the next check of the store should come at once, because the last check did not reach its end.
     pub(super) fn is_unfinished(&self) -> bool {
         self.checks.as_ref().is_some_and(AgeChecks::is_unfinished)
     }
 
-    /// Whether so many messages are set aside that no more may be looked at before it is known how old messages are.
+    /// Whether so many messages are set aside that no further message may be looked at until the relay knows how old
+    /// messages are.
     pub(super) fn is_full(&self, time: KnownTime) -> bool {
         !time.message_ages() && self.set_aside.len() >= AT_ONCE
     }
 
     /// Makes dead letters of the messages that are set aside, and looks for more messages in the store that are too
-    /// old. `is_under_way` says which messages are being sent: such a message ends as its attempt ends, and is not
-    /// tried again after a failure. Returns whether messages were given up, so that other messages may now be the first
-    /// of their queue.
+    /// old. `is_under_way` says which messages are being sent. They are left to their attempts; if such an attempt
+    /// fails, the message is not tried again. Returns whether messages were given up, so that other messages may now be
+    /// the first of their queue.
     pub(super) async fn step(
         &mut self,
         store: &mut StoreRetry,

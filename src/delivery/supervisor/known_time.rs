@@ -1,7 +1,8 @@
 //! What a sink's loop knows of the time, and when the loop learns more.
 //!
 //! Invariants: while the time is not known, no message becomes a dead letter because time has passed, and a message
-//! that looks too old is neither sent nor given up. When more becomes known, all claims are looked at again.
+//! that looks too old is neither sent nor given up. When the loop learns more of the time, it looks at all claims
+//! again.
 
 use crate::time::Clock;
 
@@ -12,7 +13,7 @@ pub(super) struct KnownTime {
     message_ages: bool,
 }
 
-/// The news that more is known of the time than before.
+/// Says that the loop has learned more of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeLearned {
     /// By how many milliseconds the relay's time was corrected; 0: it was not corrected.
@@ -24,7 +25,7 @@ impl KnownTime {
         Self { relay_time: clock.is_confirmed(), message_ages: clock.message_time().is_some() }
     }
 
-    /// Replaces the knowledge by `known`. Returns what changed, if anything did. `corrected_by` is
+    /// Replaces the value by `known`. Returns what the loop learned; `None`: nothing changed. `corrected_by` is
     /// [`Clock::corrected_by`].
     pub(super) fn update(&mut self, known: Self, corrected_by: i64) -> Option<TimeLearned> {
         let before = std::mem::replace(self, known);

@@ -8,22 +8,24 @@
 //! | [`wakeups`] | when to look into the store |
 //! | [`store_retry`] | how long to leave a failing store alone |
 //! | [`pauses`] | whether the sink is paused, and what people changed in the store |
-//! | [`known_time`] | what is known of the time |
-//! | [`backfill`] | which rows still have to be made before the sink is complete |
+//! | [`known_time`] | what is known of the time and of the ages of messages |
+//! | [`backfill`] | which deliveries still have to be made or put into queues |
 //! | [`expiry`] | which messages are too old |
 //! | [`outage`] | what the log and `status` say of failures |
 //! | [`bring_forward`] | which retries become due when an outage is over |
 //! | [`dispatch`] | which delivery begins next, and which are under way |
 //!
-//! The loop itself is in this file: what it notices, and the work on the store. Its other steps have files of their own:
-//! [`admission`] begins attempts, [`outcome`] handles their ends, [`next_turn`] says when the loop turns again,
-//! [`publication`] shows the state of the sink, [`orders`] follows a reload, and [`shutdown`] ends the loop.
+//! This file has the loop itself and two of its steps: to notice changes, and to work on the store. The other steps
+//! have files of their own: [`admission`] begins attempts, [`outcome`] handles their ends, [`next_turn`] says when the
+//! loop turns again, [`publication`] shows the state of the sink, [`orders`] follows a reload, and [`shutdown`] ends
+//! the loop.
 //!
 //! Invariants:
 //! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages
 //!   are sent twice than there are workers.
-//! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No
-//!   reason puts off another: the slow poll comes every five seconds, however often the other reasons come.
+//! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. A
+//!   reason that comes often does not put off another reason: the slow poll of the store comes every five seconds in
+//!   any case.
 
 mod admission;
 mod backfill;
@@ -87,8 +89,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Makes the loop. `pause` is the pause that the store holds at the start. The receiver shows the values that the
-    /// loop publishes after each turn.
+    /// Makes the loop. `pause` is the pause that the store holds at the start. The `watch::Receiver` shows the values
+    /// that the loop publishes after each turn.
     pub(super) fn new(
         shared: Shared,
         identity: Identity,
@@ -191,7 +193,8 @@ impl Supervisor {
         self.queues.expect_claims_everywhere();
     }
 
-    /// Does the work of the parts on the store. Claims are made elsewhere, since a claim needs a free worker.
+    /// Lets each part do its work on the store. Claims are not made here but in `begin_attempts`, because a claim needs
+    /// a free worker.
     async fn work_on_store(&mut self) {
         let Self { context, store, queues, expiry, dispatch, .. } = self;
         let requests = self.pauses.step(store, context).await;
@@ -202,7 +205,7 @@ impl Supervisor {
         if requests.is_resumed {
             // Whoever resumes the sink expects the sink to work. So everything learned of the receiver is forgotten,
             // and messages that failed are due now. Claims from before the pause are given back, because they do not
-            // hold the length of the pause.
+            // include the length of the pause.
             *context.health.lock() = SinkHealth::restored(HealthRecord::default(), context.now());
             self.outage.resumed();
             self.bring_forward.resumed();

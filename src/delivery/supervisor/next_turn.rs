@@ -1,4 +1,4 @@
-//! When the loop turns next, if nothing happens before.
+//! Decides when the loop turns next, if nothing wakes it up before.
 
 use super::Supervisor;
 use super::wakeups::SLOW_POLL;
@@ -9,7 +9,7 @@ use crate::domain::UnixMs;
 use crate::time::Instant;
 
 impl Supervisor {
-    /// When the loop turns next, if nothing else happens before.
+    /// Returns when the loop turns next, if nothing wakes it up before.
     pub(super) fn next_turn(&self) -> Instant {
         let ClockReading { monotonic: now, relay_time } = self.context.now();
         let next = self.wakeups.poll_at();
@@ -38,7 +38,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether there is work on the store that only has to wait until the store may be asked.
+    /// Whether there is work on the store that can be done as soon as the store may be asked.
     pub(super) fn has_store_work(&self) -> bool {
         self.bring_forward.pending(&self.context).is_some()
             || self.expiry.has_dead_letters(self.time)

@@ -1,9 +1,10 @@
-//! Orders to the loop of one sink, which a reload of the configuration gives.
+//! Orders that a reload of the configuration gives to the loop of one sink.
 //!
 //! Invariants:
-//! - An order never touches a delivery under way: the delivery ends with the settings with which it began. Until then its
-//!   message stays excluded from claims, so no message is ever attempted twice at once.
-//! - A loop ends by [`SinkOrder::End`] only, so an order is never lost to a loop that is about to end.
+//! - An order never touches a delivery under way: the delivery ends with the settings with which it began. Until then
+//!   its message stays excluded from claims, so no message is ever attempted twice at once.
+//! - Until the relay stops, only [`SinkOrder::End`] ends the loop. The loop never ends by itself, so it misses no
+//!   order.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::store::{Pause, RegisteredSink};
 pub(in crate::delivery) enum SinkOrder {
     /// The sink has new settings, or is in the configuration again.
     Follow(Box<NewSettings>),
-    /// The sink is no longer in the configuration: no delivery begins any more, and those under way end.
+    /// The sink is no longer in the configuration: no delivery begins any more, and the deliveries under way end.
     Retire,
     /// The loop of a retired sink without deliveries under way ends.
     End,
@@ -40,7 +41,7 @@ pub(in crate::delivery) struct NewSettings {
     pub(in crate::delivery) mask: Option<CodeMask>,
     pub(in crate::delivery) sink: Arc<dyn Sink>,
     pub(in crate::delivery) metrics: SinkMetrics,
-    /// Whether messages go to another receiver, or by other credentials, from now on.
+    /// Whether the messages go to another receiver from now on, or are sent with other credentials.
     pub(in crate::delivery) is_other_receiver: bool,
 }
 
@@ -69,7 +70,7 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    /// Goes on with new settings, as a start would with the state of the store.
+    /// Goes on with new settings. The loop takes what the store holds of the sink, as it does at a start.
     fn take_settings(&mut self, settings: NewSettings) {
         let NewSettings { registered, pause, name, options, format, mask, sink, metrics, is_other_receiver } = settings;
         let was_ordered = self.context.is_ordered();
@@ -78,7 +79,7 @@ impl Supervisor {
         (identity.options, identity.format, identity.mask, identity.sink) = (options, format, mask, sink);
         let now = self.context.now();
         if is_other_receiver {
-            // An operator who puts an address or a secret right expects the relay to send the waiting messages now.
+            // An operator who corrects an address or a secret expects the relay to send the waiting messages now.
             self.context.health.lock().forget_receiver(now);
             self.outage.resumed();
             self.bring_forward.resumed();

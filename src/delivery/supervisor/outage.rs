@@ -30,14 +30,15 @@ impl Outage {
         self.notice.failed(reason, now)
     }
 
-    /// Notes that a receiver that limits the pace refused an attempt with `reason`, which is no failure.
+    /// Notes that the receiver refused an attempt with `reason` because it limits the pace. Such a refusal is no
+    /// failure.
     pub(super) fn attempt_refused(&mut self, reason: &str, ended: UnixMs) {
         self.failing_since.get_or_insert(ended);
         self.last_failure = Some(reason.to_owned());
     }
 
-    /// Notes that the receiver begins to limit the pace. Returns whether to log this, which is done once in ten minutes
-    /// at most.
+    /// Notes that the receiver begins to limit the pace. Returns whether to log this; it is logged at most once in ten
+    /// minutes.
     pub(super) fn reports_silence(&mut self, now: Instant) -> bool {
         let tells = self.silence_reported_at.is_none_or(|told| now >= told + FORGOTTEN_AFTER);
         if tells {
@@ -52,8 +53,8 @@ impl Outage {
         self.is_recovery_unreported |= self.notice.worked();
     }
 
-    /// Notes that somebody resumed the sink: failures before that do not count any more, and the log gets the reason of
-    /// the next failure.
+    /// Notes that somebody resumed the sink: earlier failures do not count any more, and the next failure is logged
+    /// with its reason.
     pub(super) fn resumed(&mut self) {
         (self.failing_since, self.last_failure) = (None, None);
         self.notice.resumed();
@@ -64,13 +65,12 @@ impl Outage {
         self.failing_since = self.failing_since.map(|since| UnixMs(since.0.saturating_add(by)));
     }
 
-    /// Returns the reason of a failure that goes on and is to be logged now, because it came too early to be logged at
-    /// once.
+    /// Returns the reason of a failure whose log line was put off and is due now, if the sink still fails.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
         self.notice.overdue(now)
     }
 
-    /// The instant at which a failure that goes on is to be logged.
+    /// The instant at which a failure whose log line was put off is to be logged.
     pub(super) fn report_at(&self) -> Option<Instant> {
         self.notice.report_at()
     }

@@ -23,7 +23,7 @@ impl Supervisor {
             DeliveryEnd::Panicked(start) => {
                 let mut health = self.context.health.lock();
                 health.ended_without_signal(*start);
-                // Nothing is recorded of the attempt, so without a wait the message would be claimed again at once.
+                // The attempt is not recorded, so without a wait the message would be claimed again at once.
                 health.begin_silence(self.context.now(), MAX_PROBE_INTERVAL);
                 tracing::error!(sink.name = self.context.name(), "a delivery ended in a panic: please report it");
             }

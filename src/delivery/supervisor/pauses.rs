@@ -1,11 +1,11 @@
-//! Pauses of a sink: pauses that the sink begins by itself, and pauses that operators begin and end in the store. The
-//! name of the sink, which operators may change in the store, is read together with the pauses.
+//! The pauses of a sink: some begin because of a receiver's answer, others are begun and ended in the store by
+//! operators. The name of the sink, which operators may change in the store, is read together with the pauses.
 //!
 //! Invariants:
 //! - The store is asked at each slow poll, so a command takes effect within seconds.
-//! - A pause that began in this process holds at once, and is written to the store as soon as the disk can be written.
-//!   Until then the state of the store does not end the pause.
-//! - A sink that the configuration switches off stays off, however operators pause and resume it.
+//! - A pause that began in this process holds at once, and is written to the store as soon as the disk accepts writes.
+//!   Until the pause is written, the state of the store does not end it.
+//! - A sink that the configuration switches off stays off, even if an operator resumes it.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -13,7 +13,7 @@ use crate::delivery::log_sentences as log;
 use crate::domain::PauseReason;
 use crate::store::{Pause, ResumeCount, Spool};
 
-/// Whether a sink is paused, as far as this process knows.
+/// Whether and why a sink is paused, as far as this process knows.
 #[derive(Debug)]
 pub(super) struct Pauses {
     /// Whether the configuration lets the sink run.
@@ -27,28 +27,28 @@ pub(super) struct Pauses {
     resumes: ResumeCount,
 }
 
-/// The changes by operators that the store knew of and this process did not.
+/// The changes by operators that this process has just read from the store.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OperatorRequests {
     /// The new name of the sink.
     pub(super) renamed: Option<String>,
-    /// Whether somebody resumed the sink, and nothing holds the sink any more.
+    /// Whether somebody resumed the sink and no pause is left.
     pub(super) is_resumed: bool,
 }
 
-/// What follows from the state of the store.
+/// What follows from the pause that the store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PauseChange {
     Unchanged,
     Paused,
     Resumed,
-    /// Somebody resumed a sink that is switched off. The sink stays switched off, and this is to be written to the
-    /// store.
+    /// Somebody resumed a sink that is switched off. The sink stays switched off, and its pause is to be written to the
+    /// store again.
     StaysSwitchedOff,
 }
 
 impl Pauses {
-    /// Makes the value from `pause` and the number of resumes, which the store holds at the start. Logs the pause.
+    /// Makes the value at the start, with the pause and the number of resumes that the store holds. Logs the pause.
     pub(super) fn at_start(context: &SinkContext, pause: Option<Pause>) -> Self {
         match pause {
             Some(Pause { reason: PauseReason::Disabled, .. }) => log::sink_is_switched_off(context.name()),
@@ -65,12 +65,12 @@ impl Pauses {
         Self { enabled, pause, unwritten: None, asks: false, resumes }
     }
 
-    /// Why nothing is sent until somebody changes that; `None`: the sink is not paused.
+    /// Why the sink is paused; `None`: the sink is not paused.
     pub(super) fn reason(&self) -> Option<PauseReason> {
         if self.enabled { self.pause } else { Some(PauseReason::Disabled) }
     }
 
-    /// Notes that the sink has a reason of its own to stop sending. Returns whether nothing held the sink before.
+    /// Notes that the sink pauses because of an answer of its receiver. Returns whether the sink was not paused before.
     pub(super) fn begin(&mut self, reason: PauseReason) -> bool {
         let is_new = self.pause.is_none();
         if is_new {
@@ -80,8 +80,8 @@ impl Pauses {
         is_new
     }
 
-    /// Notes that the relay's only output is closed. The relay ends with that, so nothing is written. Returns whether
-    /// this is new.
+    /// Notes that the output of the only sink is closed. The relay then ends, so the pause is not written to the store.
+    /// Returns whether the output was open before.
     pub(super) fn output_closed(&mut self) -> bool {
         self.pause.replace(PauseReason::Closed) != Some(PauseReason::Closed)
     }
@@ -91,7 +91,8 @@ impl Pauses {
         self.asks = true;
     }
 
-    /// Writes a pause that began in this process. If there is none, asks the store for the changes that operators made.
+    /// Writes a pause that began in this process. If there is no such pause, asks the store for the changes that
+    /// operators made.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> OperatorRequests {
         let mut requests = OperatorRequests::default();
         let sink = context.id();
@@ -100,7 +101,7 @@ impl Pauses {
             let written = store.write(context, move |spool: &mut Spool| spool.pause(sink, reason, now)).await;
             self.unwritten.take_if(|_| written.is_some());
         }
-        // The only output of a relay that is about to end is not paused in the store.
+        // If the output of the only sink is closed, the relay is about to end, and the store is not asked any more.
         let ends = context.is_alone() && self.pause == Some(PauseReason::Closed);
         if !self.asks || self.unwritten.is_some() || ends {
             return requests;
@@ -120,13 +121,13 @@ impl Pauses {
         requests
     }
 
-    /// Follows the state of the store. `was_resumed`: somebody resumed the sink since the store was asked last. The
-    /// resume may have ended a silence of the receiver, or a pause that began since then and that this process never
-    /// noticed.
+    /// Follows the state of the store. `was_resumed`: somebody resumed the sink since the store was asked last. Such a
+    /// resume counts even if this process saw no pause: it may have ended a silence, or a pause that began after the
+    /// store was asked last.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // A sink that an operator paused stays paused when the sink is switched on. The end of such a pause begins
-            // nothing.
+            // The store may hold an operator's pause: it lasts even when the sink is switched on again. If the store
+            // holds no pause any more, it gets a new one, because the sink is still switched off.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }

@@ -20,7 +20,7 @@ impl Supervisor {
         let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
             && !self.expiry.is_full(self.time)
             && (self.queues.needs_claims() || self.queues.waiting() != PerLane::default());
-        // A command that delivers the due messages and then ends waits for a short silence, too.
+        // The command `once` delivers the due messages and then ends. It waits for the end of a short silence, too.
         let is_silent_for_a_moment =
             pause.is_none() && silence_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
         let is_idle =

@@ -1,4 +1,5 @@
-//! The end of the loop: deliveries under way get the time that is left of the grace, which begins in `daemon/drain.rs`.
+//! The end of the loop. Deliveries under way may use what is left of the grace period, which begins in
+//! `daemon/drain.rs`.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use super::Supervisor;
 use crate::delivery::status::Drained;
 use crate::time::Instant;
 
-/// After the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much more
-/// time to be recorded.
+/// If a receiver has answered but the result is not on the disk when the grace period is over, the recording gets this
+/// much more time.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
 
 impl Supervisor {

@@ -1,7 +1,7 @@
-//! Asks the store for a sink's loop, and leaves the store alone for a while after an error.
+//! Runs the reads and writes that a sink's loop asks of the store, and waits for a while after an error.
 //!
-//! Invariants: after an error the store is not asked anything until the wait is over; the waits grow with each error in
-//! a row. After a failed write only a successful write ends the row of errors, because reads still work on a full disk.
+//! Invariants: after an error the store is not asked until the wait is over; the waits grow with each error in a row.
+//! After a failed write only a successful write ends the row of errors: on a full disk reads still succeed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +68,8 @@ impl StoreRetry {
         self.note(context, Access::Read, result)
     }
 
-    /// Notes the result of an access to the store, and logs the first error and the first success after errors. Damage
-    /// is reported to the owner of all sinks.
+    /// Notes the result of an access to the store, and logs the first error and the first success after errors. If the
+    /// state is damaged, the error goes to `Shared::damage`, and the process ends.
     fn note<T>(&mut self, context: &SinkContext, access: Access, result: Result<T, Error>) -> Option<T> {
         let (now, name) = (context.monotonic(), context.name());
         match result {

@@ -1,5 +1,5 @@
-//! Decides when a sink's loop looks into the store: after each wake-up, and every five seconds in case a wake-up was
-//! lost.
+//! Decides when a sink's loop looks into the store: after each wake-up, and every five seconds (the *slow poll*) in
+//! case a wake-up was lost.
 //!
 //! Invariant: wake-ups never put off the slow poll, because only the slow poll notices what commands have changed in
 //! the store.

@@ -75,7 +75,7 @@ async fn on_a_first_run_it_says_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
     let world = World::with_history(World::on_a_file(), 10).await;
-    // There are more messages than one step handles, and two of three are forgotten.
+    // There are more messages than one step handles, and two of three are removed from the store.
     for _ in 0..7 {
         world.release(1_000, DeliveryClass::Backfill).await;
     }

@@ -14,7 +14,7 @@ async fn what_dies_at_one_sink_is_sent_by_the_other_at_once() {
     let sinks: Vec<(&str, Options, Arc<dyn Sink>)> =
         vec![("crm", with_fallback, rejecting.clone()), ("ops", options(2), accepting.clone())];
     let delivery = world.start(sinks).await;
-    // The fallback has message 1 already when it dies at the other sink.
+    // The fallback has message 1 already when the other sink gives this message up.
     let ids = world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     delivery.until_idle().await.unwrap();

@@ -84,7 +84,7 @@ async fn a_dead_sink_does_not_slow_a_healthy_one() {
     assert!(delivery.status()[0].failing && !delivery.status()[1].failing);
     let dead = world.waiting("dead").await;
     assert_eq!((dead.fresh + dead.retry, dead.dead), (300, 0), "its messages are kept");
-    // Complaint 20: a message that failed at one sink is not sent again to the other.
+    // A message that failed at one sink is not sent again to the other sink.
     sleep(HOUR).await;
     assert_eq!(healthy.attempts(), 300);
 }

@@ -42,9 +42,9 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// A second subscriber that lives for ever. While there is only one subscriber, tracing asks only the thread that first
-/// reaches a log statement whether anybody wants the line, and the threads of other tests do not want it. With a second
-/// subscriber, tracing asks all subscribers.
+/// A second subscriber that exists until the process ends. While there is only one subscriber, tracing decides once for
+/// each log statement whether the line is wanted, on the thread that reaches the statement first. That may be the
+/// thread of another test, which does not want the line. With a second subscriber, tracing asks all subscribers.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(subscriber(Log::default())));
 
 fn subscriber(log: Log) -> impl tracing::Subscriber + Send + Sync {

@@ -119,7 +119,7 @@ impl World {
         (first..first + count).map(|seq| format!("m{seq}")).collect()
     }
 
-    /// Brings the state to where the poller brings it with the first page.
+    /// Brings the state to the point at which the poller has stored the first page.
     async fn begin(&self) {
         let (now, begun) = (self.clock.relay_time(), UnixMs(0));
         let marks = Marks {

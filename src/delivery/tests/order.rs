@@ -251,7 +251,7 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     until("some are delivered without an order", MINUTE, async || receiver.accepted() > 500).await;
     delivery.drain(Duration::ZERO).await;
     let strict = Strict::new(&world, receiver.clone());
-    // A process that ends at once leaves the rest of the work to the next one.
+    // The first process ends at once and leaves the rest of the work to the next process.
     world.start(vec![("crm", ordered(4), strict.clone())]).await.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", ordered(4), strict)]).await;
     world.release_of(&[Some("num_1".to_owned()), None], DeliveryClass::Live).await;
@@ -261,8 +261,8 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     let unnumbered = "SELECT count(*) FROM delivery WHERE number IS NULL";
     let count = |sql: &str| world.second_connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (0, 2));
-    // The order is switched off again: new rows get no number. These rows get their number when the order is switched
-    // on once more.
+    // The order is switched off again, and new deliveries are not put into queues of numbers. They are put there when
+    // the order is switched on once more.
     let delivery = world.start(vec![("crm", Options { enabled: false, ..options(4) }, receiver.clone())]).await;
     world.release_of(&[Some("num_1".to_owned())], DeliveryClass::Live).await;
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (1, 0));
@@ -354,7 +354,7 @@ async fn a_day_without_one_receiver() {
     }
 }
 
-/// While nothing gets through, one message at a time is tried: numbers that were never attempted and numbers that
+/// While nothing gets through, one message at a time is tried. Messages that were never attempted and messages that
 /// failed take turns, however many new numbers come.
 #[tokio::test(start_paused = true)]
 async fn a_probe_is_as_often_a_retry_as_it_is_new() {

@@ -114,7 +114,7 @@ async fn a_wait_asked_for_one_message_is_for_that_message_alone() {
     assert!(at.since(START) >= HOUR && at.since(START) < HOUR + Duration::from_secs(1));
 }
 
-/// Complaints 13 and 22: a receiver that answers 503 for a day while thousands wait.
+/// The receiver answers 503 for a day while thousands of messages wait.
 #[tokio::test(start_paused = true)]
 async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() {
     const WAITING: i64 = 5_000;

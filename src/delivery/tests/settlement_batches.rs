@@ -31,7 +31,8 @@ async fn answers_that_come_together_share_a_transaction() {
     let under_way = settler.expect_settlement();
     let first = settler.settle(settlement(&world, 1));
     for _ in 0..100 {
-        // These turns are enough for a writer that does not wait to write. A writer that waits sees no time pass.
+        // The settler's task gets turns here, but no time passes. If it did not wait for the attempt under way, it
+        // would write now.
         yield_now().await;
     }
     drop(under_way);

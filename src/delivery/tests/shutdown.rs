@@ -38,7 +38,7 @@ async fn an_idle_relay_drains_at_once() {
     assert_eq!(world.clock.relay_time(), before);
 }
 
-/// Complaint 23: a stop while retrying.
+/// The stop comes while the relay waits for the next retry.
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_retries_drains_at_once() {
     let world = World::new();

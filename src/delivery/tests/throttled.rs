@@ -81,8 +81,8 @@ async fn a_restart_does_not_begin_with_a_burst() {
     assert!(receiver.attempts() < 60 + 8 + 25, "{}", receiver.attempts());
 }
 
-/// Ten refusals in a row do not open the breaker. The first failure after the refusals is followed by the first wait of
-/// the schedule, also if the process was restarted meanwhile.
+/// Ten refusals in a row do not open the breaker. After the refusals, the first failure is followed by the first wait
+/// of the schedule, even if the process was restarted meanwhile.
 #[tokio::test(start_paused = true)]
 async fn refusals_are_no_steps_of_the_schedule() {
     for restarts in [false, true] {
@@ -134,8 +134,8 @@ async fn give_up_after_counts_while_a_receiver_refuses_everything() {
     assert_eq!(attempts_of(&world), [(1, 3)], "the last attempt counts");
 }
 
-/// A command that delivers the due messages and ends waits for the short silences of a receiver that sets the pace, and
-/// does not wait for long silences.
+/// The command `once` delivers the due messages and ends. It waits for the end of a short silence, but not of a long
+/// one.
 #[tokio::test(start_paused = true)]
 async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     let world = World::new();
@@ -156,7 +156,7 @@ async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     assert!(took < MINUTE, "{took:?}");
 }
 
-/// While the receiver sets the pace, there are always free workers, and no lane keeps another lane from its turn.
+/// While the receiver sets the pace, workers are always free, and the lanes take turns.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     let world = World::new();

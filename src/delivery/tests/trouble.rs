@@ -10,7 +10,7 @@ async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
     world.register(&["crm"]).await;
     world.release(10, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
-    // A trigger fails only the transaction that settles, as a full disk would. Reads go on to work.
+    // A trigger fails only the transaction that settles, as a full disk would. Reads still succeed.
     world
         .second_connection()
         .execute_batch(

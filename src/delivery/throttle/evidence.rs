@@ -1,13 +1,15 @@
 //! Decides whether the refusals of a receiver have anything to do with the pace at which messages are sent.
 //!
-//! A receiver that limits the pace accepts every message that comes clearly more slowly than it has accepted messages
-//! before. A receiver that refuses at any pace (one of four servers is out of order, say) refuses such messages too:
-//! slowing down for this receiver costs time and gains nothing. [`PaceEvidence`] recognises a receiver that refuses at
-//! any pace by refusals at a slow pace. [`Excess`] watches whether such a receiver still accepts messages afterwards.
+//! A receiver that limits the pace accepted messages at some pace before. If messages now come clearly more slowly,
+//! this receiver accepts all of them. But a receiver may also refuse at any pace, for example because one of its four
+//! servers is out of order. Slowing down for such a receiver costs time and gains nothing. [`PaceEvidence`] recognises
+//! such a receiver by refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages
+//! afterwards.
 //!
-//! A receiver that limits the pace refuses new messages and refused ones alike. A receiver that refuses certain messages
-//! for ever accepts most new messages, and never a refused one. [`PaceEvidence`] recognises such a receiver when refused
-//! messages are refused again, clearly more often than new messages are refused, and none of them is accepted.
+//! A receiver that limits the pace refuses new messages and refused ones alike. A receiver that refuses certain
+//! messages for ever accepts most new messages, and never a refused one. [`PaceEvidence`] recognises such a receiver
+//! when messages that were refused are refused again clearly more often than new messages, and none of them is
+//! accepted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,29 +22,27 @@ const REMEMBERED: usize = 48;
 /// A pace counts as slow below this share of the pace that the receiver has sustained.
 const SLOW: f64 = 0.7;
 
-/// The number of refusals at a slow pace that shows that the pace does not matter. The number doubles each time this
-/// conclusion turns out to be wrong.
+/// This many refusals at a slow pace show that the pace does not matter. The number doubles each time this conclusion
+/// turns out to be wrong.
 const ENOUGH: u32 = 3;
 
-/// The number of repeated refusals that the first refusal of a message makes up for.
+/// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
-/// The number of attempts in the time of one silence at which each attempt comes after twice the silence that the
-/// receiver asked for.
+/// Half an attempt in the length of one silence: each attempt comes after twice that length.
 const AS_ASKED: f64 = 0.5;
 
 /// The number of silences that are remembered, to find out how long a silence must be.
 const SILENCES: usize = 4;
 
-/// The number of messages accepted between two refusals that shows that the pace does matter.
+/// If this many messages are accepted between two refusals, the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
-/// The number of refusals that an accepted message makes up for while the pace does not matter. So a receiver may
-/// refuse four of five messages by chance without being taken for a receiver that limits the pace.
+/// While the pace does not matter, each accepted message cancels this many refusals. So if a receiver refuses four of
+/// five messages by chance, it is not taken for a receiver that limits the pace.
 const MADE_UP_FOR: u32 = 4;
 
-/// The number by which refusals must exceed what accepted messages make up for to show that the receiver refuses most
-/// messages.
+/// If this many refusals are left that accepted messages have not cancelled, the receiver refuses most messages.
 const MOST_ARE_REFUSED: u32 = 32;
 
 /// Collects the evidence that the receiver does not limit the pace.
@@ -56,8 +56,8 @@ pub(super) struct PaceEvidence {
     /// The lengths of the last silences, each up to the moment when the receiver accepted a message again.
     silences: VecDeque<Duration>,
     refused_though_slow: u32,
-    /// The excess of repeated refusals over the number that first refusals make up for, since the receiver last
-    /// accepted a refused message (a CUSUM test).
+    /// The number of repeated refusals that first refusals have not cancelled, since the receiver last accepted a
+    /// refused message (a CUSUM test).
     refused_again: u32,
     enough: u32,
 }
@@ -120,12 +120,12 @@ impl PaceEvidence {
     /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
-        // The refusal counts if each attempt began after twice the longest silence that the receiver has ever asked
-        // for. The longest one is taken because a receiver that states the time until the next message exactly asks for
-        // very little at times.
+        // The refusal counts if the attempts were twice as far apart as the longest silence that the receiver has ever
+        // asked for. The longest one is taken because a receiver that states exactly when it accepts the next message
+        // sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
-        // A measured silence includes the time until the answer, so only a silence that is much longer than the
-        // receiver asks for shows something else.
+        // A measured silence includes the time until the answer. So it counts only if it is much longer than the
+        // receiver asked for.
         let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
         let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {
@@ -159,8 +159,8 @@ impl PaceEvidence {
         self.enough = self.enough.saturating_mul(2);
     }
 
-    /// Returns a pace that the receiver has surely sustained: the second highest pace, since unused capacity of a quiet
-    /// hour may have made the highest possible.
+    /// Returns a pace that the receiver has surely sustained: the second highest pace. The highest may have been
+    /// possible only because of unused capacity after a quiet hour.
     fn proven(&self) -> f64 {
         let (_, second) = self.sustained.iter().fold((0.0_f64, 0.0_f64), |(highest, second), pace| match *pace {
             pace if pace > highest => (pace, highest),
@@ -170,8 +170,8 @@ impl PaceEvidence {
     }
 }
 
-/// The excess of refusals over the number that accepted messages make up for (a CUSUM test). The number stays near 0
-/// unless the receiver refuses more than four of five messages.
+/// The number of refusals that accepted messages have not cancelled (a CUSUM test). The number stays near 0 unless the
+/// receiver refuses more than four of five messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Excess(u32);
 
@@ -212,7 +212,7 @@ mod tests {
             (&[15.0, 0.5, 0.5], &[SLOW; 20], false),
             // The refused pace is not clearly slower.
             (&[1.2, 1.1], &[SLOW; 20], false),
-            // A receiver that refuses the second message has a limit that was lowered.
+            // If a receiver refuses the second message already, its limit was lowered.
             (&[50.0, 48.0], &[at(1.0, 1); 20], false),
             // A receiver that accepts 48 messages is content with the pace.
             (&[3.0, 2.9], &[SLOW, SLOW, at(1.0, 48), SLOW, SLOW], false),

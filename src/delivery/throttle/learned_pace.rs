@@ -1,7 +1,7 @@
 //! The pace of attempts after a silence, and how this pace grows while the receiver refuses nothing.
 //!
-//! The pace begins below a ceiling and grows as CUBIC does it for TCP: quickly at first, slowly near the ceiling, and
-//! then more and more quickly. Without a ceiling each accepted message raises the pace by the same factor.
+//! The pace begins below a ceiling and grows like the window of TCP's CUBIC: quickly at first, slowly near the ceiling,
+//! and then more and more quickly. Without a ceiling each accepted message raises the pace by the same factor.
 
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ const BELOW_REFUSED: f64 = 0.97;
 /// The first pace after a silence, as a share of the ceiling.
 const BELOW_CEILING: f64 = 0.85;
 
-/// The least number of attempts in the time of one silence that the receiver asks for. With one attempt in that time, a
-/// receiver that states exactly how long to wait would be asked right at its limit, and would refuse again and again.
+/// The slowest pace: this many attempts in the length of the silence that the receiver asks for. With one attempt in
+/// that time, attempts would come right at the limit of a receiver that states exactly how long to wait, and would be
+/// refused again and again.
 const AT_LEAST: f64 = 0.5;
 
 /// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.
@@ -36,10 +37,10 @@ const SURE: f64 = 12.0;
 /// The share of the time above which a refusal counts as costing much.
 const COSTS_MUCH: f64 = 0.3;
 
-/// The longest time that a silence counts for in the growth of the pace, in seconds.
+/// The longest silence, in seconds, by which the growth of the pace is measured. A longer silence counts as this one.
 const COUNTED_SILENCE: f64 = 15.0;
 
-/// The most by which an attempt may begin late without delaying the attempts after it, because timers are coarse.
+/// An attempt that begins late by at most this time does not delay the attempts after it, because timers are coarse.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// A pace that was learned from refusals, in attempts a second.
@@ -67,8 +68,8 @@ pub(super) struct PaceBounds {
 }
 
 impl LearnedPace {
-    /// Returns the pace after a silence of length `silence`, of which the receiver had asked for `asked`. `began` is
-    /// when the first accepted attempt began, `now` is when that attempt ended.
+    /// Returns the pace after a silence of length `silence`. The receiver had asked for a silence of length `asked`.
+    /// `began` is when the first accepted attempt began, `now` is when that attempt ended.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,

@@ -1,10 +1,10 @@
-//! The pace that a receiver sets by refusing requests ("429 Too Many Requests", or an answer that asks for silence). Pure: the
-//! time is passed in.
+//! The pace that a receiver sets by refusing requests ("429 Too Many Requests", or an answer that asks for silence).
+//! Pure: the time is passed in.
 //!
 //! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
 //! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the first of
-//! these attempts is refused, the next ones send messages that were not refused yet, if such messages wait, because a
-//! message may be refused for ever. From then on attempts are spaced out:
+//! these attempts is refused, the next attempts prefer messages that were not refused yet, because the receiver may
+//! refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
 //! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
 //!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
 //!   both, so a wrong first guess is corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has
@@ -12,13 +12,13 @@
 //! - The more a refusal costs (the longer its silence), the more rarely the sink risks one.
 //! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
 //!   enough.
-//! - If a pace clearly above the ceiling is not refused, the limit is gone. From there on the pace doubles every few
+//! - If a pace clearly above the ceiling is not refused, the limit is gone. From then on the pace doubles every few
 //!   messages, until it limits nothing.
-//! - A receiver that keeps refusing although messages come much more slowly than it has accepted them does not limit
-//!   the pace: the receiver refuses a share of all messages, at any pace. A receiver that refuses certain messages for
-//!   ever, and accepts the others, does not limit the pace either. From there on nothing is limited, and each refused
-//!   message waits by itself, until the receiver refuses more than four of five messages. [`PaceEvidence`] has the
-//!   details.
+//! - Two kinds of receivers refuse messages but do not limit the pace. The first kind refuses a share of all messages,
+//!   even if they come much more slowly than messages that it accepted before. The second kind refuses certain messages
+//!   for ever, and accepts the others. When such a receiver is recognised, nothing is limited any more, and each
+//!   refused message waits by itself, until the receiver refuses more than four of five messages. [`PaceEvidence`] has
+//!   the details.
 //!
 //! Invariants: a refusal of an attempt that began before the silence teaches nothing new; while nothing is accepted,
 //! silences grow to a minute, or to the silence that the receiver asks for; after ten minutes without a refusal
@@ -50,7 +50,8 @@ const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
 /// The time without a refusal after which the receiver counts as a receiver that never refused.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-/// A quicker pace, in attempts a minute, is not shown by `status`: nobody would notice that it slows the sink down.
+/// The quickest pace that `status` shows, in attempts a minute: nobody would notice that a quicker pace slows the sink
+/// down.
 const WORTH_SHOWING: u64 = 6_000;
 
 /// The number of accepted attempts that are remembered.
@@ -67,7 +68,8 @@ pub(super) enum Gate {
     Open,
     /// No attempt may begin before this instant.
     At(Instant),
-    /// No attempt may begin until the attempt has ended that tests whether the silence was long enough.
+    /// An attempt is under way that tests whether the silence was long enough. No other attempt may begin before its
+    /// end.
     AfterTrial,
 }
 
@@ -97,7 +99,8 @@ pub(super) enum Recurrence {
 }
 
 impl Recurrence {
-    /// `in_vain` and `times` are those of [`RefusalCause::Receiver`](super::refused_alone::RefusalCause::Receiver).
+    /// Returns the value for the fields `in_vain` and `times` of
+    /// [`RefusalCause::Receiver`](super::refused_alone::RefusalCause::Receiver).
     pub(super) fn of(in_vain: u32, times: u32) -> Self {
         match (in_vain, times) {
             (0 | 1, 0 | 1) => Self::First,
@@ -256,8 +259,8 @@ impl Throttle {
                 }
             }
             Phase::Unpaced(excess) => {
-                // If few other messages come, a message that is refused for ever is tried again and again. So it counts
-                // only once.
+                // If few other messages come, a message that is refused for ever is tried again and again. So its
+                // second and third refusals in a row do not count.
                 if refusal.recurrence != Recurrence::SoonAgain {
                     *excess = excess.with_refusal();
                 }
@@ -322,9 +325,9 @@ impl Throttle {
         self.evidence.accepted_after_refusal();
     }
 
-    /// Returns how long a refused message is to wait at least. `in_vain` is the number of its refusals since the receiver
-    /// last accepted any message. While the sink keeps no silence, these waits grow, so that a receiver that refuses
-    /// everything is not asked by each message once a second.
+    /// Returns how long a refused message is to wait at least. `in_vain` is the number of its refusals since the
+    /// receiver last accepted any message. While the sink keeps no silence, these waits grow, so that a receiver that
+    /// refuses everything is not asked by each message once a second.
     pub(super) fn least_wait(&self, in_vain: u32) -> Duration {
         match self.phase {
             Phase::Unpaced(_) => FIRST_SILENCE.saturating_mul(in_vain).min(LONGEST_SILENCE),
@@ -341,7 +344,7 @@ impl Throttle {
         }
     }
 
-    /// Returns the pace after a silence. `began` is when the attempt began that ended the silence.
+    /// Returns the pace after a silence. `began` is the beginning of the attempt that ended the silence.
     fn pace_after(&mut self, trying: Trying, began: Instant, now: Instant) -> LearnedPace {
         let taken = self.accepted.pace_until(began).filter(|_| trying.pace.is_some() || trying.too_many);
         let bounds =
@@ -377,8 +380,8 @@ impl Accepted {
         newest.chain(self.sustained_until(until)).reduce(f64::max)
     }
 
-    /// Returns how many messages a second the receiver accepted over the whole time until `until`, if it accepted
-    /// several.
+    /// Returns how many messages a second the receiver accepted over the whole time until `until`; `None`: it accepted
+    /// at most one message.
     fn sustained_until(&self, until: Instant) -> Option<f64> {
         self.since.filter(|_| self.count > 1).map(|since| pace(self.count, since, until))
     }

@@ -142,7 +142,7 @@ pub(super) struct Run {
     /// How long each accepted message waited from its arrival to the answer, in seconds.
     pub(super) lags: Vec<f64>,
     pub(super) refused: usize,
-    /// The greatest number of requests at the same time after the first silence.
+    /// The greatest number of requests that were under way at the same time after the first silence.
     pub(super) most_after_silence: usize,
 }
 
@@ -152,7 +152,7 @@ impl Run {
         self.accepted.last().copied().unwrap_or_default()
     }
 
-    /// Returns the lag that so many percent of the accepted messages do not exceed, in seconds.
+    /// Returns the lag, in seconds, that `percent` percent of the accepted messages do not exceed.
     pub(super) fn lag(&self, percent: usize) -> f64 {
         let mut lags = self.lags.clone();
         lags.sort_by(f64::total_cmp);
@@ -187,7 +187,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let mut refused: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut failures: HashMap<usize, i32> = HashMap::new();
     let mut was_refused = false;
-    // The events: the time in nanoseconds, whether the event is the answer, and the request that it belongs to.
+    // Each event has its time in nanoseconds, whether it is the answer to a request, and the number of the request.
     let mut events: BinaryHeap<Reverse<(u64, bool, u64)>> = BinaryHeap::new();
     let mut under_way: HashMap<u64, UnderWay> = HashMap::new();
     let mut number = 0_u64;
@@ -199,8 +199,8 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         let has_fresh = next_fresh.is_some_and(|comes| comes <= now + 1e-9);
         let has_work = under_way.len() < load.workers && (is_due || has_fresh);
         if has_work && now >= silent && throttle.gate(instant(now)) == Gate::Open {
-            // Refused messages and new messages take turns. After a silence that was
-            // tried in vain, a new message goes first, and takes no turn.
+            // Refused messages and new messages take turns. If the last attempt after a silence was refused, a new
+            // message goes first, and this does not count as a turn.
             let new_first = has_fresh && throttle.tried_in_vain(instant(now));
             if !new_first {
                 was_refused = is_due && (!was_refused || !has_fresh);
@@ -225,7 +225,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
             Gate::At(at) => Some((at - start).as_secs_f64()),
             Gate::Open | Gate::AfterTrial => None,
         };
-        // A timer that has passed by less than a float can express fires a millisecond later.
+        // Rounding may place a timer slightly before the present time. Such a timer fires a millisecond later.
         let timer = timer.map(|at| ((at * 1000.0 - 1e-6).ceil() / 1000.0).max(now + 0.001));
         let event = events.peek().map(|Reverse((at, ..))| seconds(*at));
         if let Some(timer) = timer.filter(|timer| event.is_none_or(|event| *timer < event)) {

@@ -39,10 +39,10 @@ fn messages_take_as_long_as_the_receiver_makes_them() {
                     let case = format!("{name}: {messages} messages, {workers} workers, {latency} s");
                     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
                     let needed = messages as f64 / rate;
-                    // A fast receiver needs four seconds for all messages, so one silence of a second is a fourth of
-                    // that.
+                    // A fast receiver needs only a few seconds for all messages. So a single silence of one second is a
+                    // large share of the time, and is allowed on top.
                     assert!(run.took() <= 1.3 * needed + 1.0, "{case}: {} s instead of {needed}", run.took());
-                    // Requests that were under way at the first refusal could not know of the refusal.
+                    // Requests that were under way at the first refusal were sent before it, so they are not wasted.
                     let wasted = run.refused.saturating_sub(workers);
                     assert!(wasted * 5 <= messages + run.refused, "{case}: {wasted} requests were wasted");
                 }
@@ -93,7 +93,7 @@ fn a_daily_quota_is_used_up_each_day() {
     }
 }
 
-/// A sink that believed this receiver would ask ten times for each message.
+/// A sink that waited only as long as this receiver asks for would make ten attempts for each message.
 #[test]
 fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     let asks_for_a_second = |gap: f64| -> Receiver {
@@ -114,7 +114,7 @@ fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     }
 }
 
-/// `status` shows the pace of a slow receiver, and no pace that nobody would notice.
+/// `status` shows the pace of a slow receiver, but not a pace that is so quick that nobody would notice it.
 #[tokio::test]
 async fn only_a_pace_that_slows_a_sink_down_is_shown() {
     let start = start();
@@ -138,7 +138,8 @@ async fn only_a_pace_that_slows_a_sink_down_is_shown() {
 #[test]
 fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
     for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
-        // A receiver that states no time has not said how long a wait is long enough, so the conclusion takes longer.
+        // If a receiver states no time, the relay does not know which wait is long enough, so the conclusion takes
+        // longer.
         for (says, most) in [(Says::Nothing, 3.0 * most), (Says::Exactly, most)] {
             for workers in [1_u32, 8] {
                 for seed in 0..5 {
@@ -164,8 +165,8 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
     }
 }
 
-/// Every 51st or every 11th message belongs to a number whose messages are all refused, or is refused for a reason of
-/// its own.
+/// There are three cases. In the first, all messages of one number are refused, and every 11th message has this number.
+/// In the second, only every 51st message has it. In the third, a single message is refused.
 #[test]
 fn what_is_always_refused_holds_back_no_other() {
     let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
@@ -184,15 +185,15 @@ fn what_is_always_refused_holds_back_no_other() {
     }
 }
 
-/// Returns a number without a pattern for the place of a message.
+/// Turns the place of a message into a number that looks random.
 fn scattered(message: usize) -> u64 {
     let mixed = (message as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ (mixed >> 29)) >> 8
 }
 
-/// The receiver refuses one message in eight for ever, by its content. The other messages are held back for a few minutes
-/// at most, until the relay knows that the pace does not matter. From then on they are delivered at once.
+/// The receiver refuses one message in eight for ever, by its content. The other messages are held back for a few
+/// minutes at most, until the relay knows that the pace does not matter. From then on they are delivered at once.
 #[test]
 fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     let is_refused = |message: usize| scattered(message).is_multiple_of(8);
@@ -212,8 +213,8 @@ fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     }
 }
 
-/// The receiver refuses two messages that follow each other, again and again. Refused messages
-/// and new ones take turns, so at first a refusal follows each acceptance.
+/// The receiver refuses two messages that follow each other, again and again. Refused messages and new messages take
+/// turns, so at first a refusal follows each acceptance.
 #[test]
 fn refused_messages_that_follow_each_other_slow_no_other_down() {
     let is_refused = |message: usize| matches!(message % 16, 1 | 2);
@@ -337,12 +338,13 @@ proptest! {
         let receiver = if kind == 0 { bucket(f64::from(burst), per, says) } else { window(burst, per, says) };
         let messages = 400;
         let run = deliver(receiver, Load::new(messages, workers, latency), seed);
-        // A receiver that states no time, or too long a time, costs a silence each time, but the whole never takes many
-        // times as long.
+        // If a receiver states no time, or too long a time, each refusal costs a silence. But the whole delivery does
+        // not take many times as long.
         let needed = 400.0 / rate;
         prop_assert!(run.took() <= 1.6 * needed + 60.0, "{} s instead of {needed}", run.took());
         let wasted = run.refused.saturating_sub(workers);
-        // At one message in two to five seconds, silences of 1 s and 2 s may be tried in vain for each message.
+        // If the receiver accepts one message in two to five seconds, the attempts after silences of 1 s and 2 s may be
+        // refused for each message.
         let most = if rate < 0.5 { 2 * messages } else { (messages + run.refused) / 4 };
         prop_assert!(wasted <= most, "{wasted} wasted");
         if matches!(says, Says::Nothing) && workers == 1 {

@@ -12,7 +12,8 @@ use crate::domain::surrogates::mended;
 pub enum Details<'a> {
     /// The API was not asked for the number yet.
     Unknown,
-    /// The API was asked and does not list the number, or the message names none: it has no service and no tags.
+    /// The API's list does not contain the number, or the message names no number. So there is no service and there are
+    /// no tags.
     Absent,
     /// The JSON object as it came.
     Known(&'a str),
@@ -25,7 +26,7 @@ pub struct Facts<'a> {
     to: Option<Cow<'a, str>>,
     body: Option<Cow<'a, str>>,
     has_parsed_code: bool,
-    /// `None`: the details of the number are not known.
+    /// `None` if the details of the number are not known.
     number: Option<NumberFields<'a>>,
 }
 
@@ -82,7 +83,7 @@ impl<'a> Facts<'a> {
             from: text(message.from),
             to: text(message.to).or_else(phone),
             body: text(message.body),
-            // Null and an empty text are no code.
+            // `null`, an empty text and `false` are no code.
             has_parsed_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
             number,
         }
@@ -113,12 +114,12 @@ impl<'a> Facts<'a> {
         self.has_parsed_code
     }
 
-    /// `None`: not known. `Some(None)`: the number has no service.
+    /// The service of the number. `None` if it is not known; `Some(None)` if the number has no service.
     pub(super) fn service(&self) -> Option<Option<&str>> {
         self.number.as_ref().map(|number| number.service.as_deref())
     }
 
-    /// `None`: not known.
+    /// The tags of the number; `None` if they are not known.
     pub(super) fn tags(&self) -> Option<&[Cow<'a, str>]> {
         self.number.as_ref().map(|number| number.tags.as_slice())
     }

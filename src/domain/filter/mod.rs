@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //!
-//! - Patterns are compiled when the configuration is read. Deciding cannot fail, and takes time linear in the message.
-//! - A filter that asks for details of the number gives [`FilterVerdict::Unknown`] while they are not known, unless the
-//!   other conditions decide already. It never guesses.
+//! - Patterns are compiled when the configuration is read. A decision cannot fail, and its time is linear in the length
+//!   of the message.
+//! - A filter that asks for details of the number gives [`FilterVerdict::Unknown`] while the details are not known,
+//!   unless the other conditions decide already. A filter never guesses.
 //! - A field that a message does not have matches no pattern.
 
 mod facts;
@@ -22,11 +23,11 @@ use super::CodePattern;
 #[derive(Clone, Debug)]
 pub struct Filter {
     any_of: Vec<Clause>,
-    /// Finds the code of a message in which the API found none.
+    /// Finds the code of a message in which the API found no code.
     code_pattern: Option<CodePattern>,
 }
 
-/// Conditions that must all hold. A clause without conditions takes everything.
+/// Conditions that must all hold. A clause without conditions accepts every message.
 #[derive(Clone, Debug, Default)]
 pub struct Clause {
     /// The receiving phone number.
@@ -39,9 +40,9 @@ pub struct Clause {
     pub has_code: Option<bool>,
     /// The service that the number is rented for.
     pub service: Option<Globs>,
-    /// Any of the number's tags.
+    /// One of the number's tags must match.
     pub tags: Option<Globs>,
-    /// The clause takes no message that `exclude` takes.
+    /// The clause accepts no message that `exclude` accepts.
     pub exclude: Option<Box<Self>>,
 }
 
@@ -50,9 +51,10 @@ pub struct Clause {
 pub enum FilterVerdict {
     /// The sink wants the message.
     Wanted,
-    /// The sink does not want the message. Holds the key that decided.
+    /// The sink does not want the message. The text is the key that decided.
     Unwanted(&'static str),
-    /// The decision depends on details of the number that are not known yet. Holds the key that asks for them.
+    /// The decision depends on details of the number that are not known yet. The text is the key that asks for these
+    /// details.
     Unknown(&'static str),
 }
 
@@ -62,7 +64,7 @@ impl Filter {
         Self { any_of: clauses, code_pattern: None }
     }
 
-    /// Lets this pattern find the code of each message in which the API found none.
+    /// Lets this pattern find the code of each message in which the API found no code.
     pub fn with_code_pattern(self, code_pattern: Option<CodePattern>) -> Self {
         Self { code_pattern, ..self }
     }
@@ -76,7 +78,7 @@ impl Filter {
     /// Makes a filter of shell patterns for the receiving number and for the sender; `None` if there are no patterns.
     ///
     /// # Errors
-    /// The name of the condition with an invalid pattern, and what is wrong with it.
+    /// The name of the condition with an invalid pattern, and the mistake in the pattern.
     pub fn of_addresses(to: &[String], from: &[String]) -> Result<Option<Self>, (&'static str, InvalidPattern)> {
         let globs = |name, patterns: &[String]| match patterns {
             [] => Ok(None),
@@ -86,12 +88,12 @@ impl Filter {
         Ok(if clause.is_empty() { None } else { Some(Self::any_of(vec![clause])) })
     }
 
-    /// Whether the filter asks for details of numbers, which have to be fetched.
+    /// Whether the filter asks for details of numbers, so that the list of numbers has to be read.
     pub fn needs_details(&self) -> bool {
         self.any_of.iter().any(Clause::needs_details)
     }
 
-    /// Decides on one message. Of several clauses that do not take it, the first one's reason is given.
+    /// Decides on one message. If no clause accepts the message, the verdict gives the reason of the first clause.
     pub fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         let mut best = None;
         for clause in &self.any_of {
@@ -105,7 +107,7 @@ impl Filter {
         best.unwrap_or(FilterVerdict::Wanted)
     }
 
-    /// The clauses, any of which is enough.
+    /// The clauses. A message needs to satisfy only one of them.
     pub fn clauses(&self) -> &[Clause] {
         &self.any_of
     }
@@ -144,8 +146,9 @@ impl Clause {
             || self.exclude.as_ref().is_some_and(|clause| clause.needs_details())
     }
 
-    /// If conditions fail, the first of them decides. If none fails, the first condition that cannot be decided yet
-    /// decides. `finds_code`: whether the message has a code.
+    /// Decides on one message by this clause. If conditions fail, the verdict names the first of them. If no condition
+    /// fails, the verdict names the first condition that cannot be decided yet. `finds_code` says whether the message
+    /// has a code.
     fn decide(&self, facts: &Facts<'_>, finds_code: &dyn Fn() -> bool) -> FilterVerdict {
         let mut unknown = None;
         for (key, holds) in self.conditions(facts, finds_code) {

@@ -1,14 +1,15 @@
 //! Patterns, compiled: globs for short texts, regular expressions for the body.
 //!
 //! Texts are compared as people read them, because a message that a filter wrongly leaves out is lost. "Without regard
-//! to case" means Unicode's full case folding: `MÜLLER` equals `Müller`, `ПРОВЕРКА` equals `проверка`, `Σ` equals both of its
-//! small letters, `ß` equals `ss`, and the ligature `ﬁ` equals `fi`. Beyond that, the Turkish `ı` and `İ` equal `i`, because
-//! the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character, whether it came as
-//! one character or as a letter and an accent (NFC).
+//! to case" means Unicode's full case folding: `MÜLLER` equals `Müller`, `ПРОВЕРКА` equals `проверка`, `Σ` equals both
+//! of its small letters, `ß` equals `ss`, and the ligature `ﬁ` equals `fi`. Besides, the Turkish `ı` and `İ` equal `i`,
+//! because the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character,
+//! whether it came as one character or as a letter and an accent (NFC).
 //!
-//! A character that folds to several is still one character: `?` and `[ß]` match it. So each pattern is compared with the text
-//! as it came and with the folded text. A letter whose accents make no single character with it, such as a letter with two
-//! accents, is one character, too: each pattern is also compared with a text in which one character stands for that letter.
+//! A character that folds to several characters still counts as one: `?` and `[ß]` match it. So each pattern is
+//! compared with the text as it came and with the folded text. Some letters cannot be joined with their accents into
+//! one character, for example a letter with two accents. Such a letter counts as one character, too: each pattern is
+//! also compared with a text in which one character stands for the letter and its accents.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,8 +31,8 @@ const GLOB_BYTES: usize = 64 << 20;
 #[error("{0}")]
 pub struct InvalidPattern(String);
 
-/// Shell patterns, without regard to case: `*` is any text, `?` one character, `[0-9]` one of these, `{a,b}` either. As in
-/// shells, an alternative may be empty: `{,+}1*` matches `1650` and `+1650`.
+/// Shell patterns, without regard to case: `*` matches any text, `?` one character, `[0-9]` one of these characters,
+/// `{a,b}` either alternative. As in shells, an alternative may be empty: `{,+}1*` matches `1650` and `+1650`.
 #[derive(Clone)]
 pub struct Globs {
     expressions: RegexSet,
@@ -39,7 +40,8 @@ pub struct Globs {
     takes_folded: Vec<bool>,
 }
 
-/// Regular expressions in the syntax of the `regex` crate. It has no back-references, so matching takes linear time.
+/// Regular expressions in the syntax of the `regex` crate. This syntax has no back-references, so matching takes linear
+/// time.
 #[derive(Clone)]
 pub struct Regexes(RegexSet);
 
@@ -52,7 +54,7 @@ impl Globs {
         Self::new([pattern]).map(drop)
     }
 
-    /// Compiles patterns of which any may match.
+    /// Compiles patterns. A text matches if it matches one of the patterns.
     ///
     /// # Errors
     /// [`InvalidPattern`] says what is wrong with the first invalid pattern.
@@ -108,11 +110,12 @@ fn folded(text: &str) -> String {
     composed(&text.chars().flat_map(fold).collect::<String>()).into_owned()
 }
 
-/// Finds letters and digits with marks, such as accents, that make no single character with them.
+/// Finds letters and digits that are followed by marks, such as accents. (Marks that can be joined with their letter
+/// into one character were joined before.)
 static MARKED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}]\p{M}+").ok());
 
-/// Replaces each letter and its marks by one character, the same for every case of the letter; `None` if the text has no
-/// such letter.
+/// Replaces each letter and its marks by one character. The capital letter and the small letter get the same character.
+/// `None` if the text has no letter with marks.
 fn with_stand_ins(text: &str) -> Option<String> {
     let marked = MARKED.as_ref().filter(|_| !text.is_ascii())?;
     match marked.replace_all(text, |found: &Captures<'_>| stand_in(&found[0]).to_string()) {
@@ -121,8 +124,9 @@ fn with_stand_ins(text: &str) -> Option<String> {
     }
 }
 
-/// The character that stands for a letter with its marks: the folded letter if it is one character, or else a character of
-/// private use. Which one of these depends on a hash, so two letters have the same one in one of 65,534 cases.
+/// The character that stands for a letter with its marks: the folded letter if it is one character, otherwise one of
+/// 65,534 characters of private use. A hash chooses the character, so two different letters rarely get the same
+/// character.
 fn stand_in(letter: &str) -> char {
     const FIRST: u32 = 0xf_0000;
     const COUNT: u32 = 0xfffe;
@@ -136,13 +140,13 @@ fn stand_in(letter: &str) -> char {
     char::from_u32(FIRST + hash % COUNT).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The full case folding of a character, which may be several characters. A capital letter whose small letter has no capital
-/// of its own, such as `ẞ`, is folded by way of the small letter.
+/// The full case folding of a character, which may be several characters. Some capital letters, such as `ẞ`, have a
+/// small letter without a capital of its own. Such a letter is folded by way of the small letter.
 fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-/// Every character that folds to several characters, with these.
+/// Every character that folds to several characters, each with its folded text.
 static SEVERAL: LazyLock<Vec<(char, String)>> = LazyLock::new(|| {
     let folds = ('\u{80}'..='\u{ffff}').map(|letter| (letter, folded(letter.encode_utf8(&mut [0; 4]))));
     folds.filter(|(_, folded)| folded.chars().nth(1).is_some()).collect()
@@ -154,8 +158,8 @@ struct Expression {
     text: String,
     /// Literal characters that are not part of `text` yet.
     literal: String,
-    /// True if a class excludes a character that folds to several (`[!ß]`). In a folded text that character looks like
-    /// the several.
+    /// True if a class excludes a character that folds to several characters (`[!ß]`). In a folded text, the class
+    /// would not recognise this character.
     excludes_several: bool,
 }
 
@@ -201,7 +205,7 @@ impl Expression {
     /// Translates a class of characters, from behind its opening bracket; returns the rest of the glob.
     fn class<'a>(&mut self, mut rest: Chars<'a>) -> Chars<'a> {
         let mut class = String::new();
-        // Characters and the ends of ranges, to find those that fold to several.
+        // Characters and the ends of ranges, to find the characters that fold to several characters.
         let mut ranges: Vec<(char, char)> = Vec::new();
         let mut is_range = false;
         let is_negated = rest.as_str().starts_with(['!', '^']);
@@ -209,7 +213,7 @@ impl Expression {
             rest.next();
         }
         while let Some(next) = rest.next() {
-            // A name such as `[:digit:]` is the same in both languages.
+            // A name such as `[:digit:]` is the same in globs and in regular expressions.
             let name = rest.as_str().strip_prefix(':').and_then(|after| after.split_once(":]"));
             match (next, name) {
                 (']', _) if !class.is_empty() => break,
@@ -260,7 +264,7 @@ fn invalid(error: &regex::Error) -> InvalidPattern {
         regex::Error::CompiledTooBig(limit) => {
             InvalidPattern(format!("it would take more than {limit} bytes when compiled"))
         }
-        // The last line says what is wrong; the lines above quote the pattern, which may come from a secret.
+        // The last line names the mistake. The lines above quote the pattern, which may come from a secret.
         other => {
             let text = other.to_string();
             let last = text.lines().last().unwrap_or_default().trim();
@@ -278,7 +282,7 @@ impl Regexes {
         Self::new([pattern]).map(drop)
     }
 
-    /// Compiles expressions of which any may match.
+    /// Compiles expressions. A text matches if it matches one of the expressions.
     ///
     /// # Errors
     /// [`InvalidPattern`] says what is wrong with the first invalid expression, or that the expressions are too large.
@@ -435,8 +439,8 @@ mod tests {
     }
 
     proptest! {
-        /// For ASCII texts, a pattern matches the same texts as in other programs. The reference leaves out empty
-        /// alternatives unless it is told to keep them, as shells do.
+        /// For ASCII texts, a pattern matches the same texts as in other programs. `empty_alternates` makes the
+        /// reference accept empty alternatives, as shells do.
         #[test]
         fn ascii_is_as_everywhere(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
             prop_assume!(!pattern.contains("**"));

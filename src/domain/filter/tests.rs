@@ -1,4 +1,4 @@
-//! Filters by tables, and the laws of their logic by chance.
+//! Tests of filters: tables of examples, and property tests of the logic.
 
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
-//! The feed of the fuzz target: it does what the input says. It is an honest list with the troubles that coverage must
-//! get over, or a liar.
+//! The feed of the fuzz target, controlled by the input. It either lies, or it shows an honest list, with the troubles
+//! that coverage must overcome.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,20 @@ use crate::ingest::coverage::testbed::{
 /// A feed whose faults are read from the bytes.
 pub(super) struct FaultyFeed {
     pub(super) list: List,
-    /// How far the server's clock is ahead of the rows' clock.
+    /// How far the API's clock is ahead of the rows' clock.
     pub(super) skew: i64,
     /// True at the end of a run: the feed has no more troubles.
     pub(super) calm: bool,
-    /// True for a feed that answers anything. Then the test asks only for the promises that hold for every feed.
+    /// True for a feed that lies: it may give any answer. Then the test checks only the promises that hold for every
+    /// feed.
     pub(super) lies: bool,
-    /// How often in a row each asker got an empty page. The relay believes an empty page that comes often enough, so an
-    /// honest feed must not give it that often.
+    /// How often in a row each asker got an empty page. The relay believes an empty page if it comes often enough in a
+    /// row, so an honest feed must not give it so often.
     empty_in_a_row: HashMap<Asker, u8>,
 }
 
 impl FaultyFeed {
-    /// A feed without messages, of a kind that is chosen here.
+    /// A feed without messages. The choices decide how it behaves.
     pub(super) fn new(choices: &mut impl Choices) -> Self {
         let lies = choices.chance(1.0 / 4.0);
         let has_ingested = !choices.chance(1.0 / 8.0);
@@ -35,19 +36,19 @@ impl FaultyFeed {
         Self { list, skew: 0, calm: false, lies, empty_in_a_row: HashMap::new() }
     }
 
-    /// Adds a message of this time; messages are numbered as they come.
+    /// Adds a message of this time. Messages are numbered in the order in which they are added.
     pub(super) fn add(&mut self, time: i64, readable: bool) {
         let number = i64::try_from(self.list.entries.len()).unwrap_or(i64::MAX);
         self.list.add(number, time, readable, 0);
     }
 
-    /// Whether a row is dated ahead in a list that is not sorted by that date. Its place is then wrong by more than any
-    /// margin.
+    /// Whether a row is dated ahead in a list that is not sorted by `receivedAt`. The place of such a row is wrong by
+    /// more than the margin.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
         self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether some rows are dated ahead, but by no more than a clock may be wrong.
+    /// Whether some rows are dated ahead, but by so little that the clock of the rows could be ahead.
     pub(super) fn has_rows_ahead(&self) -> bool {
         self.list.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
     }
@@ -104,7 +105,7 @@ impl Feed for FaultyFeed {
     }
 }
 
-/// Any page at all.
+/// Returns an answer of a feed that lies: any page, a refusal or a failure.
 fn lie(choices: &mut impl Choices, now: i64) -> Answer {
     let count = match choices.below(10) {
         0 => return Answer::Refused,

@@ -1,9 +1,9 @@
 //! Fuzzes coverage, with any sequence of pages, refusals, failures, kills and waits.
 //!
-//! On a feed that lies, only the invariants must hold (see [`Coverage`](crate::domain::Coverage)): numbers are used
-//! once, marks only rise, an open gap holds each held row, and nothing is released twice. On an honest feed, whatever
-//! its troubles, every new message must arrive in the end. Messages that were there before the first run must not
-//! arrive.
+//! On a feed that lies, only the invariants must hold (see [`Coverage`](crate::domain::Coverage)): no sequence number
+//! is used twice, marks only rise, each held row is held by an open gap, and no row is released twice. On an honest
+//! feed, whatever its troubles, every new message must arrive in the end, and messages from before the first run must
+//! not arrive.
 
 mod feed;
 mod store;
@@ -49,7 +49,7 @@ pub fn coverage(bytes: &[u8]) {
         }
     }
     run.finish_walks(bytes);
-    // The sweep that ended just now was opened long ago. Rows that came late since then are for the next sweep.
+    // The sweep that ended just now was opened long ago. Rows that came late since then are found by the next sweep.
     for _ in 0..3 * SWEEP {
         run.feed.list.now += 1;
         run.head_poll(bytes, false);
@@ -58,7 +58,7 @@ pub fn coverage(bytes: &[u8]) {
     run.judge();
 }
 
-/// A relay on a feed, and what it released.
+/// A relay on a feed, and the messages that the relay has released.
 struct Run {
     start: Start,
     feed: FaultyFeed,
@@ -70,8 +70,8 @@ impl Run {
     fn new(choices: &mut impl Choices) -> Self {
         let mut feed = FaultyFeed::new(choices);
         let start = choices.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
-        // A first run that starts now compares the server's clock with the times of the rows, to find out which rows
-        // were there before. So in this case the two clocks must agree.
+        // A first run with `poll.start = "now"` compares the API's clock with the times of the rows, to find out which
+        // rows are older than the run. So in this case the two clocks must agree.
         feed.skew = if start == Start::Now { 0 } else { choices.pick(&[0, -3, 3, -100, 100]) };
         let hold_limit = choices.pick(&[10_000, 8, 25]);
         let relay = Relay::new(short_rules(start, hold_limit), true, MemoryStore::default());
@@ -119,20 +119,22 @@ impl Run {
         asked
     }
 
-    /// Checks that nothing is released twice. On a feed that lies, a forgotten row may come again with another time.
+    /// Checks that no row is released twice. On a feed that lies, a forgotten row may come again with another time.
     fn take_releases(&mut self) {
         for id in self.relay.take_releases().into_iter().flat_map(|release| release.queues).flatten() {
             assert!(self.released.insert(id.clone()) || self.feed.lies, "{id} was released twice");
         }
     }
 
-    /// The most requests that can pass before the last open walk ends, on a list without trouble that does not change.
+    /// The most requests that are needed until the last open walk ends, on a list that has no trouble and does not
+    /// change.
     ///
-    /// Rows and clock stand still, so a cursor that is given out from now on works, and leads to rows that come later
-    /// in the list. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk
-    /// closes at the end of the list. Before that, the walk has only its older cursors: its own and those of its trail.
-    /// Their answers do not change either. After two refusals or three empty answers the walk goes on to the cursor
-    /// before, and at last to the head. After at most six empty answers the relay believes that the list is empty.
+    /// Neither the rows nor the clock change, so every cursor that is given out from now on works, and leads to older
+    /// rows. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk closes at
+    /// the end of the list. Before it gets such a cursor, a walk has only older cursors: its own and those of its
+    /// trail. The answers to them do not change either. After two refusals or three empty answers the walk goes back to
+    /// its previous cursor, and at last to the head. After at most six empty answers the relay believes that the list
+    /// is empty.
     fn requests_left(&self) -> usize {
         let old_cursors = (1 + Walk::TRAIL) * 3;
         let each = old_cursors + self.feed.list.pages().max(6);
@@ -150,10 +152,10 @@ impl Run {
         let beginning = self.relay.beginning().expect("the relay never began");
         let feed = &self.feed;
         // A first run that starts at a certain time reads down to the first row that is older than this time. In an
-        // unsorted list further rows that are not older may lie below.
+        // unsorted list, newer rows may lie below that row.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // Coverage takes the difference that most rows show for the difference of the clocks. Here most rows may have
-        // wrong dates.
+        // Coverage assumes that the clocks differ by the difference that most rows show. Here most rows may have wrong
+        // dates.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());
@@ -165,10 +167,10 @@ impl Run {
             let there = !entry.gone && entry.readable;
             let unsure = timed && entry.ingested <= beginning.tick && feed.is_out_of_order(entry);
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
-            // A first run that starts now finds out by `ingestedAt` which rows were there before. Three kinds of old
-            // rows may be released nevertheless, because a repeated message is better than a lost one: a row that came
-            // late, after the newest row of the first page and before the page itself; a row without `ingestedAt`; and
-            // a row that is dated ahead and lies deeper in the list than the first run had to read.
+            // A first run with `poll.start = "now"` finds out by `ingestedAt` which rows are older than the run. Three
+            // kinds of old rows may be released nevertheless, because a repeated message is better than a lost one: a
+            // row that came late, after the newest row of the first page and before the page itself; a row without
+            // `ingestedAt`; and a row that is dated ahead and lies deeper in the list than the first run had to read.
             let told = feed.list.has_ingested
                 && UnixMs(entry.ingested) <= beginning.start_instant
                 && !feed.is_out_of_order(entry);

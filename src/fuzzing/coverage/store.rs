@@ -13,7 +13,7 @@ struct StoredRow {
     standing: RowStanding,
     held_by: Option<WalkId>,
     released: bool,
-    /// True if the body is not kept, or was removed.
+    /// True if the text of the row is not kept, or was removed.
     bare: bool,
     /// When the row was stored.
     at: UnixMs,
@@ -54,7 +54,7 @@ impl Store for MemoryStore {
         self.rows.values().filter(|row| row.held_by == Some(walk)).count() as u64
     }
 
-    /// A restart loses nothing in this store, so no choice is drawn.
+    /// This store loses nothing at a restart, so no choice is needed.
     fn restart<C: Choices>(&mut self, _: &mut C) {}
 
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {

@@ -1,14 +1,14 @@
-//! The comparison of the clock that dates the rows with the server's clock.
+//! The comparison of the clock that dates the rows with the API's clock.
 //!
 //! `Date` and the times of rows come from different clocks of the API, and nobody promises that these clocks agree: one
 //! of them may be off by minutes, or count in another time zone.
 //!
-//! - If the rows' clock is *behind*, a sweep that reads back from the server's time would end too early and lose rows
-//!   that came late. So a sweep reads deeper, by the time by which new rows usually are behind when they are first
-//!   seen.
+//! - If the rows' clock is *behind*, a sweep that reads back from the API's time would end too early and lose rows that
+//!   came late. So a sweep reads deeper by the lag: the time by which new rows usually are behind when the relay first
+//!   sees them.
 //! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would never
-//!   pass it. So the server's now is taken to be later if several rows of a page say that they were ingested later. A
-//!   single such row proves nothing.
+//!   pass it. So if several rows of a page were ingested after the API's present time, the time of their ingestion
+//!   counts as the present time. A single such row proves nothing.
 
 use std::time::Duration;
 
@@ -17,12 +17,13 @@ use super::rules::{Now, Rules};
 use super::{CoverageState, Draft};
 use crate::domain::{Coverage, Lags, UnixMs, whole_ms};
 
-/// How many rows of one page must say that they were ingested after the server's now, until the rows' clock counts as
+/// How many rows of one page must have an `ingestedAt` after the API's present time before the rows' clock counts as
 /// ahead.
 const CONVINCING: usize = 3;
 
 impl CoverageState {
-    /// Compares the times of a head page with the server's clock. Returns the server's now by the clock of the rows.
+    /// Compares the times of a head page with the API's clock. Returns the API's present time, or the present time by
+    /// the rows' clock if that clock is ahead.
     pub(super) fn compare_clocks(&mut self, rules: &Rules, page: &FeedPage, now: Now) -> UnixMs {
         self.memory.set_ingested_ahead(ingested_ahead(rules, page, now.server));
         if self.coverage.is_some() {
@@ -32,20 +33,21 @@ impl CoverageState {
         now.server.after(self.memory.rows_ahead(rules, &lags))
     }
 
-    /// Returns the server's now by the clock of the rows, as far as the relay knows that clock.
+    /// Returns the API's present time, or the present time by the rows' clock if that clock is known to be ahead.
     pub(super) fn rows_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let lags = self.coverage.as_ref().map(|coverage| &coverage.lags);
         now.server.after(lags.map_or(Duration::ZERO, |lags| self.memory.rows_ahead(rules, lags)))
     }
 
-    /// Returns the time that a message of this moment would have: now by the clock that dates messages, as far as the
-    /// relay knows that clock.
+    /// Returns the time that a message would have if it arrived now: the present time by the clock that dates messages,
+    /// as far as the relay knows that clock.
     pub fn messages_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
         UnixMs(self.rows_now(rules, now).0.saturating_sub(behind))
     }
 
-    /// Moves the local times in memory after the relay's time was put right and the stored times have followed.
+    /// Corrects the times in memory that are in the relay's time, after the relay's time and the stored times were
+    /// corrected.
     pub fn move_local_times(&mut self, moved: impl Fn(UnixMs) -> UnixMs) {
         for walk in self.coverage.iter_mut().flat_map(|coverage| &mut coverage.walks) {
             walk.progress.since = walk.progress.since.map(&moved);
@@ -54,18 +56,19 @@ impl CoverageState {
 }
 
 impl Draft<'_> {
-    /// Returns the server's now by the clock of the rows. The frontier may rise up to this time.
+    /// Returns the API's present time, or the present time by the rows' clock if that clock is ahead. The frontier may
+    /// rise up to this time.
     pub(super) fn rows_now(&self) -> UnixMs {
         self.now.server.after(self.memory.rows_ahead(self.rules, &self.coverage.lags))
     }
 
-    /// Returns whether the clock of the rows may be behind the server's clock. If it may be, the relay may not have
-    /// seen all rows up to the server's now.
+    /// Returns whether the clock of the rows may be behind the API's clock. If so, rows that are dated before the API's
+    /// present time may still appear.
     pub(super) fn may_be_behind(&self) -> bool {
         self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
     }
 
-    /// Records how far the new rows of a head page are behind the server's clock. On the very first page no row is
+    /// Records how far the new rows of a head page are behind the API's clock. On the very first page no row is
     /// known to be new.
     pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
@@ -74,9 +77,9 @@ impl Draft<'_> {
     }
 
     /// Completes a sweep and raises the anchor. The sweep has covered the list as it was at `opened_at`, by the
-    /// server's clock.
+    /// API's clock.
     ///
-    /// If the server's clock was set back, the anchor lies in the future and cannot rise. Then the lag of the anchor
+    /// If the API's clock was set back, the anchor lies in the future and cannot rise. Then the lag of the anchor
     /// shrinks instead, so that the next sweep reads no deeper than it must. A sweep that was opened before the clock
     /// was set back changes nothing, because its opening time has no meaning any more.
     pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
@@ -93,8 +96,8 @@ impl Draft<'_> {
     }
 }
 
-/// Returns how far ahead of the server's now several rows of a page were ingested; zero if that is within the margin,
-/// or more than clocks can be apart.
+/// Returns by how much the `ingestedAt` of several rows of a page is later than the API's present time; zero if the
+/// difference is within the margin, or greater than clocks can be apart.
 fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();
     ingested.sort_unstable_by(|left, right| right.cmp(left));
@@ -102,14 +105,14 @@ fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     if rules.margin < ahead && ahead <= rules.clocks_apart { ahead } else { Duration::ZERO }
 }
 
-/// Returns how far the new rows of a page are behind the server's clock, in milliseconds, the newest row last. A
+/// Returns how far the new rows of a page are behind the API's clock, in milliseconds, the newest row last. A
 /// negative number means that the row is ahead of the clock.
 ///
-/// - A row that the poll before (at `last_poll`) did not show, although its time is earlier by more than the margin, is
-///   behind.
-/// - A row that is dated ahead of now by more than the margin is ahead.
+/// - A row is behind if its time is more than the margin before the previous poll (`last_poll`), although that poll did
+///   not show the row.
+/// - A row is ahead if it is dated more than the margin after now.
 /// - A row that is dated now, within the margin, shows no skew: 0.
-/// - All other rows are ignored, and so is a row whose time is further off than clocks can be apart.
+/// - All other rows are ignored, also rows whose time is further off than clocks can be apart.
 fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, last_poll: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));
     let lag = |time: UnixMs| {

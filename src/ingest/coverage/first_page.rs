@@ -15,8 +15,8 @@ impl CoverageState {
             return Step::without_changes(NextAction::Follow(cursor));
         }
         page.prepend(self.memory.take_future_rows());
-        // A message that came after a poll with an empty answer came after the start, even if the empty answer was not
-        // believed then.
+        // If an earlier poll got an empty answer, all messages since then came after the start, even if the relay did
+        // not believe the empty answer at that time.
         let first_empty_poll = self.memory.take_first_empty_poll_at().unwrap_or(UnixMs::MAX);
         let mut coverage = begin(rules, &page, now, rows_now, first_empty_poll);
         let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);
@@ -25,7 +25,7 @@ impl CoverageState {
     }
 }
 
-/// Makes the coverage with which a first run begins. Its marks come from the page and from the server's clock, because
+/// Makes the coverage with which a first run begins. Its marks come from the page and from the API's clock, because
 /// the relay's own clock may differ from the server's, and would then lose or repeat rows.
 fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
@@ -35,7 +35,7 @@ fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty
         Start::Now if page.is_empty() => {
             frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
         }
-        // The newest row may have a wrong date; the row in the middle of the page hardly has.
+        // The newest row may have a wrong date. The median of the page's times is hardly wrong.
         Start::Now => frontier.min(first_empty_poll).min(page.middle_time()).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,
         Start::At(instant) => instant,

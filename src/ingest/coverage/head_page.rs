@@ -31,8 +31,8 @@ impl CoverageState {
         let Some(mut coverage) = self.coverage.take() else {
             return self.first_page(rules, page, now, rows_now);
         };
-        // The frontier never passed the server's now. So rows up to the frontier are not dated ahead, even if the
-        // server's clock was set back since.
+        // The frontier never passed the API's present time. So rows up to the frontier do not count as dated ahead,
+        // even if the API's clock was set back since.
         let ordinary = rows_now.max(coverage.marks.frontier);
         let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(ordinary), page.more()) {
             let reads_on = self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
@@ -45,7 +45,8 @@ impl CoverageState {
         step
     }
 
-    /// Lets the head poll go on behind a page without information, unless the poll has passed over too many pages.
+    /// Lets the head poll go on behind an empty page or a page of a block, unless the poll has passed over too many
+    /// pages.
     fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> NextAction {
         if self.memory.may_pass_over(rules) { NextAction::Follow(cursor) } else { NextAction::Idle }
     }
@@ -96,7 +97,7 @@ impl Draft<'_> {
             WalkKind::Sweep | WalkKind::Seed => true,
         });
         let (now, anchor) = (self.now.server, self.coverage.marks.anchor);
-        // If the server's clock was set back, it lies behind the anchor for a long time.
+        // After the API's clock was set back, the API's time is earlier than the anchor for a long time.
         !is_open && (now.since(anchor) >= self.rules.sweep_interval || anchor.since(now) > self.rules.margin)
     }
 }

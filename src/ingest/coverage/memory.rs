@@ -1,4 +1,4 @@
-//! The memory that helps coverage along while the process lives. Losing this memory costs requests, never rows.
+//! The values that coverage keeps in memory only. If they are lost, the relay sends more requests, but misses no row.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<SkippedBlock>,
-    /// If the head poll under way began behind a block of rows dated ahead: the time, by the server's clock, since when
-    /// rows above that block would not have been seen.
+    /// If the head poll under way began behind a block of rows dated ahead: the time, by the API's clock, since when
+    /// the relay has not looked for rows above that block.
     unseen_since: Option<UnixMs>,
     /// If the head poll under way only looks for new rows above the block: the time at which the block was found. Such
-    /// a poll does not read on behind a first page of the block, because the next poll begins there.
+    /// a poll ends at the first page of the block, because the next poll begins behind the block.
     peeks_since: Option<UnixMs>,
-    /// The time, by the server's clock, up to which the head poll under way has seen everything new in the list.
+    /// The time, by the API's clock, up to which the head poll under way has seen everything new in the list.
     this_poll_at: Option<UnixMs>,
     /// The time up to which the head poll before the one under way had seen everything new in the list.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
-    /// The rows dated ahead that came before the first page of a first run.
+    /// The rows dated ahead that a first run has passed over before the page with which coverage begins.
     future_rows: Vec<(Row, Option<Seq>)>,
     /// How many empty head pages came in a row.
     empty_heads: u32,
-    /// The time, by the server's clock, at which the API first answered with an empty list before coverage began.
+    /// The time, by the API's clock, at which the API first answered with an empty list before coverage began.
     first_empty_poll_at: Option<UnixMs>,
-    /// How far ahead of the server's clock several rows of the last head page were ingested.
+    /// By how much the `ingestedAt` of several rows of the last head page was later than the API's present time.
     ingested_ahead: Duration,
     walks: HashMap<WalkId, WalkMemory>,
 }
@@ -41,18 +41,18 @@ struct SkippedBlock {
     cursor: Cursor,
     /// The time of the block's last row. Once that time has come, the block counts as ordinary rows.
     until: UnixMs,
-    /// The time at which a reading from the head on, without a gap, found the block. The relay does not know rows that
-    /// appeared above the block since then.
+    /// The time at which a poll that began at the head found the block. The relay may not have seen rows that appeared
+    /// above the block since then.
     set_at: UnixMs,
     /// Whether the last head poll began behind the block.
     skipped_by_last_poll: bool,
 }
 
-/// The memory of one walk since it was opened, restarted or loaded. A *pass* is the reading of the walk since it last
-/// began at another place.
+/// The memory of one walk since it was opened, restarted or loaded. A *pass* is the part of the reading since the walk
+/// last jumped to another place: to an earlier cursor or to the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
-    /// The cursors that this pass has come by.
+    /// The cursors at which this pass has read.
     pub(super) seen: HashSet<Cursor>,
     /// How many pages in a row had nothing new and no older time.
     pub(super) idle_pages: u32,
@@ -70,7 +70,7 @@ impl Memory {
     }
 
     /// Begins a head poll. Returns the cursor behind a block of rows dated ahead, or `None` for the head. `rows_now` is
-    /// the server's now by the clock of the rows.
+    /// the API's present time, or the present time by the rows' clock if that clock is ahead.
     pub(super) fn begin_poll(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_passed_over = 0;
         (self.unseen_since, self.peeks_since) = (None, None);
@@ -81,7 +81,7 @@ impl Memory {
             self.skip = None;
             return None;
         }
-        // If the server's clock is behind, new rows are dated ahead too, and appear above the block. So every second
+        // If the API's clock is behind, new rows are dated ahead too, and appear above the block. So every second
         // poll looks above the block.
         if skip.skipped_by_last_poll && skip.until.since(rows_now) <= rules.clocks_apart {
             skip.skipped_by_last_poll = false;
@@ -167,7 +167,7 @@ impl Memory {
         self.ingested_ahead = ahead;
     }
 
-    /// Returns how far the clock of the rows is ahead of the server's clock: zero, unless most new rows are dated ahead
+    /// Returns how far the clock of the rows is ahead of the API's clock: zero, unless most new rows are dated ahead
     /// as well.
     pub(super) fn rows_ahead(&self, rules: &Rules, lags: &Lags) -> Duration {
         if rules.rows_are_ahead(lags) { self.ingested_ahead } else { Duration::ZERO }
@@ -191,7 +191,7 @@ impl Memory {
 }
 
 impl WalkMemory {
-    /// Begins a new pass, because the walk reads from another place. The memory of the pass before no longer counts.
+    /// Begins a new pass, because the walk reads from another place. The memory of the previous pass no longer counts.
     pub(super) fn begin_pass(&mut self) {
         self.seen.clear();
         self.idle_pages = 0;

@@ -1,23 +1,24 @@
 //! The rules by which the relay decides which rows of the feed are new. By these rules it misses no row. The feed is
 //! newest first. The rules are pure: no I/O, no clock.
 //!
-//! The feed only offers pages that walk into the past. Rows come late, share a time, are dated in the future and
-//! vanish; cursors are refused; the process can die between any two steps. So the relay remembers no "last message".
-//! Instead:
+//! The feed can only be read page by page, towards older rows. Rows come late, share a time, are dated in the future
+//! and vanish; cursors are refused; the process can die between any two steps. So the relay remembers no "last
+//! message". Instead:
 //!
 //! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
 //!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
 //!   arrives there.
 //! - A **sweep** reads the lookback again and again, since a row may show up behind newer ones. The **anchor** is the
 //!   time at which the last *completed* sweep was opened; the next one must reach `anchor - lookback - margin`.
-//! - A **seed** walk, on a first run that starts now, reads the messages that were there before, in order to know them.
-//! - The **watermark** is the time below which nothing is news. Only ids below the watermark may be forgotten.
+//! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before,
+//!   so that they become known.
+//! - Rows that are dated before the **watermark** are never news. Only their ids may be forgotten.
 //!
 //! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk
 //! and adds [`Memory`], which may be lost at any moment without harm. After a failed commit the caller throws the state
 //! away and loads it again.
 //!
-//! The invariants are listed at [`Coverage`]; the worlds of the property test check them after every step.
+//! The invariants are listed at [`Coverage`]; the property test (`worlds`) checks them after every step.
 
 mod clocks;
 mod first_page;
@@ -50,12 +51,12 @@ use crate::domain::{
     WalkId, WalkKind, WalkProgress,
 };
 
-/// Coverage as it is on disk, and the memory that helps for as long as the process lives.
+/// Coverage as it is on disk, and the values that are kept in memory only.
 #[derive(Clone, Debug, Default)]
 pub struct CoverageState {
     /// Coverage as it is on disk; `None` before the first page.
     pub coverage: Option<Coverage>,
-    /// The memory of the process. It may be lost.
+    /// The values that are kept in memory only. They may be lost.
     pub memory: Memory,
 }
 
@@ -75,12 +76,12 @@ pub enum NextAction {
     Idle,
     /// The head poll goes on behind this cursor: it found a block of rows dated ahead, or an empty page that leads on.
     Follow(Cursor),
-    /// The head page opened this gap; up to [`Rules::head_pages`] of it may be read at once in the head lane.
+    /// The head page opened this gap. The head lane may read up to [`Rules::head_pages`] pages of the gap at once.
     FollowWalk(WalkId),
     /// The answer is not believed yet, so the poller asks again.
     AskAgain,
-    /// This walk waits before its next page. The number is that of its failures in a row; the length of the wait
-    /// depends on this number.
+    /// This walk waits before its next page. The number counts the walk's failures in a row; the length of the wait
+    /// depends on it.
     Wait(WalkId, u32),
 }
 
@@ -108,7 +109,7 @@ impl Step {
         self.ops.iter().filter_map(counted).collect()
     }
 
-    /// A step that changes nothing, and after which nothing follows.
+    /// A step that changes nothing and needs no further action.
     const NOTHING: Self = Self::without_changes(NextAction::Idle);
 
     const fn without_changes(next: NextAction) -> Self {
@@ -190,8 +191,7 @@ impl<'a> Draft<'a> {
         Step { ops: self.ops, next }
     }
 
-    /// Returns how deep the next sweep must read: `A - L - m` by the clock of the rows, or the watermark if that is
-    /// higher.
+    /// Returns the time down to which the next sweep must read: `A - lag - L - m`, or the watermark if it is later.
     fn sweep_floor(&self) -> UnixMs {
         self.rules.sweep_depth(self.coverage).max(self.coverage.marks.watermark)
     }
@@ -283,8 +283,8 @@ impl<'a> Draft<'a> {
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }
 
-    /// Raises the frontier to the newest time of the page, but never past the server's now by the clock of the rows.
-    /// While that clock may be behind, rows that are dated ahead of now are ignored.
+    /// Raises the frontier to the newest time of the page, but never past the present time ([`Self::rows_now`]). While
+    /// the rows' clock may be behind, rows that are dated after the present time are ignored.
     fn raise_frontier(&mut self, page: &FeedPage) {
         let cap = self.rules.frontier_cap(self.rows_now());
         let newest = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };

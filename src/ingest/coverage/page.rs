@@ -1,4 +1,4 @@
-//! One page of the feed, together with which of its rows are stored.
+//! One page of the feed, and for each of its rows whether the row is stored.
 
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ impl FeedPage {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// Returns the newest time of a row that is not after `now`. It need not be the time of the first row.
+    /// Returns the newest of the rows' times that are not after `now`. The first row may have another time.
     pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
@@ -77,7 +77,7 @@ impl FeedPage {
 
     /// Returns the rows that are not stored, each id once.
     pub(super) fn into_unknown(self) -> Vec<Row> {
-        // This is a set because a page may be as long as the API likes.
+        // This is a set because the API may send pages of any length.
         let mut met = HashSet::new();
         let unknown = self.rows.into_iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row);
         unknown.filter(|row| met.insert(row.id.clone())).collect()
@@ -110,17 +110,18 @@ impl FeedPage {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }
 
-    /// Whether the page reaches down to `floor` in time. This alone does not show that everything above was read.
+    /// Whether the page reaches down to the time `floor`. This alone does not show that all newer rows were read.
     pub(super) fn reaches(&self, floor: UnixMs, now: UnixMs) -> bool {
         self.reach(now.max(floor)).is_some_and(|(last, _)| last.time <= floor)
     }
 
-    /// Whether the rows of the page show that everything at or above `floor` was read. There are two such cases: the
+    /// Whether the rows of the page show that all rows at or above `floor` were read. There are two such cases: the
     /// last row that shows how far the page reaches lies strictly below the floor and was stored before `opened`; or
     /// all rows lie below the floor.
     ///
-    /// In the first case an unknown last row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies
-    /// exactly at the floor is no evidence either, since the server alone decides how it orders rows of the same time.
+    /// In the first case an unknown last row is no evidence, wherever it lies: it may be late, out of order, or dated
+    /// wrongly. A row that lies exactly at the floor is no evidence either, because the API may order rows of the same
+    /// time in any way.
     pub(super) fn is_evidence_of(&self, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
         let is_below = |(row, _): &(Row, Option<Seq>)| row.time < floor;
         let last = self.reach(now.max(floor));

@@ -1,5 +1,5 @@
 //! The behaviour of gaps while the state may not grow. A gap that holds its rows until it arrives would wait for ever,
-//! because nothing more is read. So the gap releases the rows that it holds.
+//! because no further page is read. So the gap releases the rows that it holds.
 
 use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, NextAction, Step};

@@ -7,7 +7,7 @@ use crate::domain::{Start, UnixMs};
 /// The present time, as plain values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The time by the server's clock. It caps marks and places floors; it never decides which rows are new.
+    /// The time by the API's clock. It caps marks and places floors; it never decides which rows are new.
     pub server: UnixMs,
     /// The time by the relay's clock. It shows for how long a walk has been failing.
     pub local: UnixMs,
@@ -37,7 +37,7 @@ pub struct Rules {
     pub pages_ahead: u32,
     /// The most pages of a new gap that are read at once behind its head page.
     pub head_pages: u32,
-    /// A walk stands still after this many pages in a row with nothing new and no older time.
+    /// A walk counts as standing still after this many pages in a row without a new row and without an older time.
     pub idle_pages: u32,
     /// A walk is stalled after this many failures in a row.
     pub patience_failures: u32,
@@ -84,17 +84,17 @@ impl Rules {
     }
 }
 
-/// A safeguard that the worlds test leaves out, to prove that the test would notice. Each variant says what happens
-/// without the safeguard.
+/// A safeguard that the worlds test leaves out, to prove that the test then finds a fault. Each variant says what
+/// happens without the safeguard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Safeguard {
-    /// The frontier may pass the server's now.
+    /// The frontier may pass the API's present time.
     FrontierCap,
     /// Rows below the watermark are news.
     Watermark,
-    /// Sweeps go down from the frontier instead of from the last completed sweep.
+    /// The depth of a sweep is measured from the frontier instead of from the last completed sweep.
     Anchor,
-    /// The clock of the rows is taken to agree with the server's clock.
+    /// The clock of the rows is taken to agree with the API's clock.
     Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,

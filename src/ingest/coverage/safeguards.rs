@@ -1,8 +1,7 @@
 //! The eight safeguards of coverage. Without any one of them rows would be lost, delivered twice, or overtaken.
 //!
-//! Each safeguard is one function here; the other files of coverage call it and know nothing of tests. The worlds test
-//! leaves out one safeguard at a time ([`Safeguard`]) and must notice that. Only this file asks which safeguard is left
-//! out.
+//! Each safeguard is one function here, and the other files of coverage call it. The worlds test leaves out one
+//! safeguard at a time ([`Safeguard`]), and must then find a fault. Only this file asks which safeguard is left out.
 
 use std::time::Duration;
 
@@ -12,21 +11,21 @@ use super::setbacks::EMPTY_TRIES;
 use crate::domain::{Coverage, Lags, Marks, More, Seq, UnixMs, Walk, WalkKind, WalkProgress};
 
 impl Rules {
-    /// Returns the highest time that the frontier may take: `rows_now`, the server's present time or, if the rows'
-    /// clock is ahead, the present time by that clock. A frontier beyond now would make the relay ignore every row
-    /// until that time has come.
+    /// Returns the latest time that the frontier may take: `rows_now`, which is the API's present time, or the present
+    /// time by the rows' clock if that clock is ahead. With a frontier in the future, the relay would open no gap until
+    /// that time has come, and would miss rows.
     pub(super) fn frontier_cap(&self, rows_now: UnixMs) -> UnixMs {
         if self.leaves_out(Safeguard::FrontierCap) { UnixMs::MAX } else { rows_now }
     }
 
-    /// Whether a row dated `time` lies below the watermark and is therefore settled for good. Ids below the watermark
-    /// may have been forgotten, so an unknown row there may be a row that was delivered long ago.
+    /// Whether a row dated `time` lies below the watermark and is therefore never news. Ids below the watermark may
+    /// have been forgotten, so an unknown row there may be a row that was delivered long ago.
     pub(super) fn is_settled(&self, time: UnixMs, marks: &Marks) -> bool {
         time < marks.watermark && !self.leaves_out(Safeguard::Watermark)
     }
 
     /// Returns the time down to which the next sweep must read: `A - lag - L - m`. The lag says how far the rows' clock
-    /// is behind the server's clock. The present lag counts, or the lag when `A` was set, whichever is greater.
+    /// is behind the API's clock. The present lag counts, or the lag when `A` was set, whichever is greater.
     pub(super) fn sweep_depth(&self, coverage: &Coverage) -> UnixMs {
         let Coverage { marks, lags, .. } = coverage;
         let anchor_less = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
@@ -40,13 +39,13 @@ impl Rules {
         by_rows.before(self.lookback).before(self.margin)
     }
 
-    /// Whether most new rows are dated ahead of the server's clock by more than the margin.
+    /// Whether most new rows are dated ahead of the API's clock by more than the margin.
     pub(super) fn rows_are_ahead(&self, lags: &Lags) -> bool {
         let ahead = UnixMs(lags.ahead()).since(UnixMs(0));
         ahead > self.margin && !self.leaves_out(Safeguard::Clocks)
     }
 
-    /// Whether `page` shows that everything at or above `floor` was read: the feed ends with this page, or the page
+    /// Whether `page` shows that all rows at or above `floor` were read: the feed ends with this page, or the page
     /// itself is evidence ([`FeedPage::is_evidence_of`]). `opened` is the sequence number that the next stored row
     /// would have had when the reading began.
     pub(super) fn has_arrived(&self, page: &FeedPage, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
@@ -66,7 +65,7 @@ impl Rules {
         WalkKind::Gap { sweep_floor, streaming: self.leaves_out(Safeguard::Hold) }
     }
 
-    /// Whether one more empty answer to a walk's cursor proves that nothing follows. It does if the walk has begun
+    /// Whether one more empty answer to a walk's cursor proves that no rows follow. This is so if the walk has begun
     /// again at the head, and this answer completes the second or a later round of [`EMPTY_TRIES`] empty answers.
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;

@@ -1,8 +1,8 @@
 //! The handling of walks that make no progress. A walk in trouble is never given up, because rows that it did not read
 //! would not be covered.
 //!
-//! The walk tries the same cursor again, then the cursors of the pages before, then begins again at the head. It keeps
-//! its floor and the rows that it holds. Each failure in a row makes the wait longer. After
+//! The walk tries the same cursor again, then the cursors of earlier pages, then begins again at the head. It keeps its
+//! floor and the rows that it holds. Each failure in a row makes the wait longer. After
 //! [`Rules::patience_failures`](super::Rules::patience_failures) failures, or after
 //! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it releases the rows that it holds, and releases
 //! further rows as it reads them, so that rows that were read do not wait for rows that cannot be read.
@@ -21,14 +21,14 @@ pub enum Setback {
     EmptyPage,
     /// The page led to a cursor where this pass has been already, or promised more rows without a cursor.
     NoProgress,
-    /// Many pages had nothing new and no older time. The walk reads on, but slowly.
+    /// Many pages had no new row and no older time. The walk reads on, but slowly.
     StandingStill,
 }
 
 /// How often an empty page is asked for before the walk tries another way.
 pub(super) const EMPTY_TRIES: u32 = 3;
 
-/// How often a page that cannot be read is asked for before the walk tries another way. The server's trouble may pass.
+/// How often a page that cannot be read is asked for before the walk tries another way. The API's trouble may pass.
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {
@@ -76,7 +76,7 @@ impl Draft<'_> {
         NextAction::Wait(id, failures)
     }
 
-    /// Sends the walk back to the cursor before, or to the head if there is none.
+    /// Sends the walk back to its previous cursor, or to the head if there is none.
     fn step_back(&mut self, place: usize) {
         let walk = &mut self.coverage.walks[place];
         walk.cursor = walk.trail.pop();

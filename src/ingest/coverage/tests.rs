@@ -15,7 +15,7 @@ fn now(tick: i64) -> Now {
     Now { server: UnixMs(tick), local: UnixMs(tick) }
 }
 
-/// A list that is sorted by arrival, and the rows of it that are stored.
+/// A list that is sorted by arrival, and which of its rows are stored.
 struct List {
     /// The id and the time of each row, newest first.
     rows: Vec<(&'static str, i64)>,
@@ -216,7 +216,7 @@ fn timed(rows: &[(i64, i64)]) -> FeedPage {
     FeedPage::new(rows.iter().enumerate().map(row).collect(), vec![None; rows.len()], More::End)
 }
 
-/// Returns the frontier after a page of new rows, where the server says that the time is 1000.
+/// Returns the frontier after a page of new rows, when the API's time is 1000.
 fn frontier_after(rows: &[(i64, i64)]) -> i64 {
     let rules = Rules { clocks_apart: Duration::from_millis(500), ..rules() };
     let mut state = CoverageState::default();

@@ -7,8 +7,8 @@ use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
 use crate::domain::{Cursor, DeliveryClass, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
-    /// Handles the page with which a walk's request was answered. `at_once` says that the whole walk so far was read
-    /// right behind the head page that opened it. The rows of such a walk count as live, not as backfill.
+    /// Handles the page with which a walk's request was answered. `at_once` says that all pages of the walk so far were
+    /// read directly after the head page that opened the walk. The rows of such a walk count as live, not as backfill.
     pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: FeedPage, at_once: bool, now: Now) -> Step {
         self.with_walk(rules, walk, now, |draft, place| draft.walk_page(place, page, at_once))
     }
@@ -41,8 +41,8 @@ impl Draft<'_> {
         if !page.is_empty() {
             self.end_round_of_empty_answers(place);
         } else if *page.more() != More::Lost {
-            // This also holds for an empty page that leads on, because its cursor may lead past rows that belonged on
-            // the page.
+            // An empty page with a cursor is doubted, too, because its cursor may lead past rows that belonged on the
+            // page.
             if !self.rules.believes_empty_answer(&self.coverage.walks[place].progress) {
                 let next = self.set_back(place, Setback::EmptyPage);
                 return self.finish(next);
@@ -122,7 +122,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the cursor that the page leads to; `None` if there is none, or if this pass has been there already.
+    /// Returns the cursor of the next page; `None` if there is none, or if this pass has read at this cursor already.
     fn unseen_cursor(&mut self, id: WalkId, more: &More) -> Option<Cursor> {
         match more {
             More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => Some(cursor.clone()),

@@ -4,7 +4,7 @@
 //! - its id is not stored (callers ask only about such rows),
 //! - it is readable: JSON with a string id,
 //! - its time is not below the watermark,
-//! - a first run that starts now has finished reading what was there before, or the row was ingested after that start.
+//! - if the seed of a first run is still open: the row was not ingested before that run began.
 
 use super::rules::Rules;
 use crate::domain::{Coverage, Marks, Row, RowStanding, WalkKind};
@@ -16,7 +16,8 @@ pub(super) fn is_news(row: &Row, coverage: &Coverage, rules: &Rules) -> bool {
     row.readable && !was_there_before && !rules.is_settled(row.time, &coverage.marks)
 }
 
-/// Returns the standing of an unknown row on any page, except on the first page of a first run that starts now.
+/// Returns the standing of an unknown row. The first page of a first run with `poll.start = "now"` has a function of
+/// its own, [`standing_at_start`].
 pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStanding {
     if row.spoiled.is_some() || !row.readable {
         RowStanding::Unreadable
@@ -29,8 +30,8 @@ pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStan
     }
 }
 
-/// Returns the standing of a row on the first page of a first run that starts now. Only a row that was ingested after
-/// the start is new; the other rows were there before.
+/// Returns the standing of a row on the first page of a first run with `poll.start = "now"`. Only a row that was
+/// ingested after the start is new; the other rows were in the feed before.
 pub(super) fn standing_at_start(row: &Row, marks: &Marks) -> RowStanding {
     if !row.readable {
         RowStanding::Unreadable
@@ -97,7 +98,7 @@ mod tests {
             (WATERMARK - 1, Some(START + 1), None, RowStanding::BelowWatermark),
             (WATERMARK - 1, Some(START), None, RowStanding::Seed),
             (WATERMARK - 1, None, None, RowStanding::Seed),
-            // While the seed is read, a row that was ingested before the start counts as there before.
+            // While the seed is read, a row that was ingested before the start belongs to the seed.
             (WATERMARK, Some(START), seed, RowStanding::Seed),
             (WATERMARK, Some(START + 1), seed, RowStanding::News),
             (WATERMARK, None, seed, RowStanding::News),

@@ -1,4 +1,4 @@
-//! The link to the API: the feed with its keys, the request budget, and the server's clock.
+//! The link to the API: the feed with its keys, the request budget, and the API's clock.
 //!
 //! Invariant: a request leaves only through this file, and is recorded in the budget before it leaves.
 
@@ -15,14 +15,14 @@ use crate::ingest::waiting_readers::HeadPaces;
 use crate::metrics::IngestMetrics;
 use crate::time::Instant;
 
-/// The feed, the budget of requests to it, and the knowledge from its answers about time and about other programs.
+/// The feed, the budget of requests to it, and what its answers have shown about the time and about other programs.
 pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
     server_clock: ServerClock,
     /// How many keys were given up so far. The number also identifies the key in use.
     keys_given_up: u64,
-    /// Whether the keys came into use after the start.
+    /// Whether a reload has brought other keys.
     has_new_keys: bool,
     foreign_notice: ForeignNotice,
     metrics: IngestMetrics,
@@ -31,8 +31,8 @@ pub(super) struct ApiLink<F> {
 /// A request whose answer has not come yet.
 pub(super) struct InFlightRequest<A> {
     ticket: Ticket,
-    /// The key that the request was sent with, as the number of keys given up before. A refusal says nothing about keys
-    /// that came into use later.
+    /// The key with which the request was sent, as the number of keys that had been given up. A refusal concerns this
+    /// key only, and no key that came into use later.
     key: u64,
     answer: A,
 }
@@ -93,8 +93,8 @@ impl<F: Feed> ApiLink<F> {
         self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
-    /// Handles a 429 answer: no request leaves for the time that is returned. If the API does not say how long to
-    /// wait, `fallback` decides; it receives how many 429s came in a row.
+    /// Handles a 429 answer. Returns the time for which no request leaves. If the API does not say how long to wait,
+    /// `fallback` decides by the number of 429s in a row.
     pub(super) fn rate_limited(
         &mut self,
         headers: &RateHeaders,
@@ -104,7 +104,7 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refused(headers, fallback, now)
     }
 
-    /// Records that a request was answered, and not with a 429.
+    /// Records that a request was answered, but not with a 429.
     pub(super) fn not_rate_limited<A>(&mut self, request: &InFlightRequest<A>) {
         self.budget.window().not_refused(request.ticket);
     }
@@ -114,13 +114,13 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refusals()
     }
 
-    /// Returns until when the API wants silence; `None` if it wants none.
+    /// Returns until when the API wants silence; `None` if it wants no silence.
     pub(super) fn silent_until(&mut self, now: Instant) -> Option<Instant> {
         self.budget.window().silent_until(now)
     }
 
-    /// Returns the paces of head polls that the budget allows, by what is known now. The last head poll began at `began`
-    /// and took `requests` requests.
+    /// Returns the paces of head polls that the budget allows, as far as the budget is known now. The last head poll
+    /// began at `began` and took `requests` requests.
     pub(super) fn head_paces(&mut self, demand: Demand, requests: u32, began: Instant, now: Instant) -> HeadPaces {
         let window = self.budget.window();
         HeadPaces {
@@ -166,7 +166,7 @@ impl<F: Feed> ApiLink<F> {
         self.feed.keys() > 1
     }
 
-    /// Returns whether the keys came into use after the start.
+    /// Returns whether a reload has brought other keys.
     pub(super) fn has_new_keys(&self) -> bool {
         self.has_new_keys
     }
@@ -188,8 +188,8 @@ impl<F: Feed> ApiLink<F> {
         self.feed.key_ending()
     }
 
-    /// Asks `feed` from now on. Returns whether this means another key. Answers to requests under way still come from
-    /// the feed before.
+    /// Sends all further requests to `feed`. Returns whether the key or the address is another one than before. Answers
+    /// to requests under way still come from the previous feed.
     pub(super) fn replace_feed(&mut self, feed: F) -> bool {
         let before = self.feed.identity();
         self.feed = feed;
@@ -199,12 +199,12 @@ impl<F: Feed> ApiLink<F> {
         is_other_key
     }
 
-    /// Follows new limits of the budget. `wall` is the relay's time.
+    /// Sets new limits of the budget. `wall` is the relay's time.
     pub(super) fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
         self.budget.set_limits(limits, now, wall);
     }
 
-    /// Reads the server's clock from a page of messages: from its `Date`, or without a `Date` from the latest time at
+    /// Reads the API's clock from a page of messages: from its `Date`, or without a `Date` from the latest time at
     /// which one of its messages was ingested. `own` holds the readings of our own clocks when the page came.
     pub(super) fn read_clock(
         &mut self,
@@ -215,7 +215,7 @@ impl<F: Feed> ApiLink<F> {
         self.server_clock.read(date, newest_ingested, own)
     }
 
-    /// Returns the server's time; `None` before the first answer.
+    /// Returns the API's time; `None` before the first answer.
     pub(super) fn server_time(&self, now: Instant) -> Option<UnixMs> {
         self.server_clock.estimate(now)
     }

@@ -1,5 +1,5 @@
-//! Commits what a poll has found, and loads the state: at the start, and again after a failed commit. The changes that are
-//! written are listed in [`StoreOp`](crate::domain::StoreOp).
+//! Commits the changes that follow from a page, and loads the state: at the start, and again after a failed commit.
+//! [`StoreOp`](crate::domain::StoreOp) lists the kinds of changes.
 
 use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;
@@ -11,8 +11,7 @@ impl<F: Feed> Poller<F> {
     /// Loads the state, and decides the deliveries that earlier processes or a failed commit have left undecided.
     pub(super) async fn load(&mut self) -> Result<(), store::Error> {
         self.state = self.disk.load().await?;
-        // The count is read before the decision, so that a replay that a command asks for meanwhile is looked at next
-        // time.
+        // The count is read before the decision. So if a command asks for a replay meanwhile, the next look finds it.
         let replays = self.disk.store().read(Spool::replay_count).await?;
         self.replays.note_decided(replays);
         // The details of numbers that sinks ask for may have changed since deliveries were left undecided.
@@ -22,7 +21,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// Loads a stale state again, when its time has come.
+    /// Loads a stale state again, if the wait before loading is over.
     pub(super) async fn reload(&mut self) -> Result<Option<Ending>, PollError> {
         let now = self.clock.monotonic();
         if self.disk.reload_at().is_none_or(|at| at > now) {

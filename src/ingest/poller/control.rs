@@ -1,7 +1,7 @@
 //! The control of a poller that runs: new settings, and new keys when the API refuses the key in use.
 //!
 //! Invariants:
-//! - New settings never touch a request under way: its answer is handled as always.
+//! - New settings do not affect a request under way: its answer is handled as usual.
 //! - The budget is the same before and after: requests that were made count in the new limits.
 //! - The poller asks for new keys once for each refusal of the last key, and never waits longer than [`PATIENCE`] for
 //!   the answer.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The settings that a poller can change while it runs.
 pub struct PollSettings<F> {
-    /// The source of pages, if it is another one than before.
+    /// The new source of pages; `None` if the source stays the same.
     pub feed: Option<F>,
     /// The limits of the budget.
     pub limits: BudgetLimits,
@@ -33,14 +33,14 @@ pub struct PollSettings<F> {
     /// How large the state may be, and how long messages stay in it. The directory never changes in this way, and
     /// neither does the decision whether delivered messages are erased at once.
     pub state: store::Options,
-    /// For what the list of numbers is read.
+    /// The purposes for which the list of numbers is read.
     pub numbers: NumberUses,
 }
 
 /// A message to a poller.
 enum PollOrder<F> {
     Follow(Box<PollSettings<F>>),
-    /// There are no other keys than before.
+    /// The keys are the same as before.
     KeysAreUnchanged,
 }
 
@@ -51,13 +51,13 @@ pub struct PollerControl<F> {
 }
 
 impl<F> PollerControl<F> {
-    /// Makes the poller go on with new settings.
+    /// Gives the poller new settings.
     pub fn follow(&self, settings: PollSettings<F>) {
         // Sending fails only after the poller has ended.
         self.orders.send(PollOrder::Follow(Box::new(settings))).ok();
     }
 
-    /// Answers the poller's question for new keys: there are none.
+    /// Answers the poller's question for new keys: there are no new keys.
     pub fn keys_are_unchanged(&self) {
         self.orders.send(PollOrder::KeysAreUnchanged).ok();
     }
@@ -170,14 +170,15 @@ impl<F: Feed> Poller<F> {
         if self.expiry.follow(numbers.expiry_terms) {
             self.lanes.numbers.list_mut().read_again(now);
         }
-        // A rest between two polls asks the budget whenever requests may leave, so the rest follows by itself.
+        // The due time of the next poll is computed from the budget whenever requests may leave, so it needs no change
+        // here.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };
         if self.link.replace_feed(feed) {
             self.account.key_changed();
             self.orders.waiting = None;
         }
-        // The cause of failed requests may be mended by now.
+        // The cause of earlier failures may be gone by now.
         self.lanes.head.next_poll_from_head();
         self.lanes.head.wait_until(now);
     }

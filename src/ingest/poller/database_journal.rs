@@ -1,9 +1,9 @@
-//! The handling of SQLite's journal. Nobody can empty the journal while another program reads the state and does not
-//! end.
+//! The handling of SQLite's journal. The journal cannot be emptied while another program reads the state and does not
+//! end its transaction.
 //!
-//! The relay cannot end that program. It goes on, counts no more of such a journal than an ordinary journal has
-//! ([`crate::store::DiskUsage`]), and logs what is going on. A disk that gets short is noticed as usual
-//! (`state.min_free`).
+//! The relay cannot end that program. So the relay goes on, and logs the problem. Of a large journal, only as many
+//! bytes as an ordinary journal has count for `state.max_size` ([`crate::store::DiskUsage`]). If the disk gets full,
+//! `state.min_free` takes effect as usual.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::time::Instant;
 /// How often the relay tries to empty a journal that is larger than usual.
 const TRY: Duration = Duration::from_secs(10);
 
-/// After this time the log reports a reader that keeps the journal large. A command of the relay takes only moments.
+/// After this time the log reports a program that keeps the journal large. The relay's own commands take only moments.
 const TELL_LARGE: Duration = Duration::from_secs(10);
 
-/// After this time the log reports a reader that keeps erased texts in the journal.
+/// After this time the log reports a program that keeps erased texts in the journal.
 const TELL_TRACES: Duration = Duration::from_secs(60);
 
 /// Work that other programs may block, and whether it is blocked.
@@ -45,7 +45,8 @@ pub(super) struct Journal {
     /// The work of emptying a journal that may hold erased texts.
     erasing: BlockableWork,
     tried: Option<Instant>,
-    /// The journal's size in bytes, while another program holds the journal and the log has reported this.
+    /// The journal's size in bytes, while another program keeps the journal from being emptied and the log has reported
+    /// this.
     held: Option<u64>,
 }
 

@@ -15,7 +15,8 @@ use crate::ingest::coverage::CoverageState;
 use crate::store::{self, Spool, Store};
 use crate::time::Instant;
 
-/// How long the text of a delivered message is kept for readers, if texts are erased on delivery without readers.
+/// How long the text of a delivered message is kept while there are readers, if the configuration erases texts on
+/// delivery.
 const FOR_READERS: Duration = Duration::from_secs(5);
 
 /// The store of the state, and the times at which work on it is due.
@@ -121,8 +122,8 @@ impl Disk {
         !self.erasure.is_on_delivery()
     }
 
-    /// Records whether any reader waits for messages. If texts are erased on delivery, then while there are readers,
-    /// maintenance erases each text a moment later instead.
+    /// Records whether any reader waits for messages. If the configuration erases texts on delivery, then while there
+    /// are readers, maintenance erases each text a moment later instead.
     pub(super) fn note_readers(&mut self, present: bool, now: Instant) {
         if self.erasure.is_on_delivery() && self.has_readers != present {
             self.has_readers = present;
@@ -247,8 +248,8 @@ impl Disk {
         self.maintenance.fail(at);
     }
 
-    /// Erases removed texts, if it is time to. The poller does this because it lives as long as the relay, and because
-    /// its loop turns whether there is anything to poll or not. If nothing is kept, this function also checks whether a
+    /// Erases removed texts, if it is time to. The poller does this because it runs as long as the relay, and because
+    /// its loop goes round even if there is nothing to poll. If nothing is kept, this function also checks whether a
     /// command has removed something.
     pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
         if self.erasure.due() > now {

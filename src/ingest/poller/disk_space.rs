@@ -1,6 +1,5 @@
 //! The check whether there is space for further messages. While space is short, polling stops. Deliveries go on, and
-//! old messages are removed with them, so that the shortage ends by itself. The API keeps the messages that are not
-//! read.
+//! delivered messages are removed, so that the shortage ends by itself. The API keeps the messages that are not read.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,7 +40,7 @@ pub(super) enum Shortage {
 /// The changes that a measurement brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SpaceChange {
-    /// Whether delivered messages are removed before their time from now on.
+    /// Whether delivered messages are removed before the end of their retention from now on.
     pub(super) begins_shedding: bool,
     /// Whether space is short from now on.
     pub(super) begins_shortage: bool,
@@ -56,7 +55,7 @@ pub(super) struct DiskSpace {
     dir: PathBuf,
     measuring: Measuring,
     shortage: Option<Shortage>,
-    /// Whether delivered messages are removed before their time.
+    /// Whether delivered messages are removed before the end of their retention.
     sheds: bool,
     shedding_logged_at: Option<Instant>,
 }
@@ -90,8 +89,8 @@ impl SpaceLimits {
         }
     }
 
-    /// Whether delivered messages are removed before their time: this begins at nine tenths of the allowed size, and
-    /// ends at eight tenths.
+    /// Whether delivered messages are removed before the end of their retention: this begins at nine tenths of the
+    /// allowed size, and ends at eight tenths.
     fn sheds(self, space: DiskUsage, does: bool) -> bool {
         let tenth = self.max_size / 10;
         space.used > self.max_size - if does { 2 * tenth } else { tenth }
@@ -134,7 +133,7 @@ impl DiskSpace {
         self.shortage
     }
 
-    /// Returns whether delivered messages are removed before their time.
+    /// Returns whether delivered messages are removed before the end of their retention.
     pub(super) fn sheds(&self) -> bool {
         self.sheds
     }

@@ -13,7 +13,7 @@ const LATER: Duration = Duration::from_secs(60);
 /// The schedule of erasing.
 #[derive(Debug)]
 pub(super) struct Erasure {
-    /// Whether nothing that was delivered is kept, not even for a moment (`state.keep_delivered = "0s"`).
+    /// Whether texts are erased as soon as they are delivered (`state.keep_delivered = "0s"`).
     on_delivery: bool,
     due: Instant,
 }

@@ -1,4 +1,4 @@
-//! The handling of answers without a page, and of pages that the disk did not take. Every failure makes its lane wait.
+//! The handling of answers without a page, and of pages that could not be stored. Every failure makes its lane wait.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::ingest::report::Condition;
 use crate::store;
 use crate::time::Instant;
 
-/// The wait before keys that were all refused are tried again. One of them may have been put right since.
+/// If all keys were refused: the wait before they are tried again. One of them may be valid again by then.
 const KEY_RETRY: Duration = Duration::from_secs(60);
 
 /// How long pages stay small after a page was too large, or could not be read.
@@ -24,12 +24,12 @@ const SMALL_PAGES: Duration = Duration::from_secs(600);
 const UNREACHED_HINT: &str = "look at api.url, DNS, the proxy (api.proxy, HTTPS_PROXY) and the firewall; \
                               `joltsms-relay check --online` tries them";
 
-/// How often a whole page that cannot be read is asked for before smaller pages are tried. The server's trouble may
+/// How often a whole page that cannot be read is asked for before smaller pages are tried. The API's trouble may
 /// pass.
 const WHOLE_TRIES: u32 = 3;
 
 impl<F: Feed> Poller<F> {
-    /// Handles a page that the disk did not take: the state in memory is ahead of the disk.
+    /// Handles a page that could not be stored: the state in memory is ahead of the disk.
     pub(super) fn commit_failed(&mut self, is_head: bool, error: &store::Error, now: Instant) -> Option<Ending> {
         let lanes = &mut self.lanes;
         let failures = if is_head { lanes.head.count_failure() } else { lanes.background.count_failure() };

@@ -30,7 +30,7 @@ pub(super) struct HeadLane {
 /// The poll under way, or the last poll if none is under way.
 struct HeadPoll {
     began: Instant,
-    /// How many pages were asked for, without the pages of a gap: those pages count as the walk's.
+    /// How many pages were asked for, not counting the pages of a gap.
     requests: u32,
 }
 
@@ -39,8 +39,8 @@ struct HeadPoll {
 pub(super) enum HeadWait {
     /// An instant: the end of a back-off, or the present.
     Until(Instant),
-    /// The next poll. When it is due depends on the budget, which may change at any moment. So no instant is stored
-    /// here; [`HeadRest::due`] is asked whenever requests may leave.
+    /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here;
+    /// [`HeadRest::due`] is called whenever requests may leave.
     Rest(HeadRest),
 }
 
@@ -171,7 +171,7 @@ impl HeadLane {
         self.spacing = Duration::ZERO;
     }
 
-    /// Makes the next request begin a new poll, at the time that was due anyway.
+    /// Makes the next request begin a new poll. The time at which this request is due stays the same.
     pub(super) fn next_poll_from_head(&mut self) {
         self.next = PageKind::Head { cursor: None };
     }
@@ -215,7 +215,7 @@ impl HeadLane {
         self.last_poll
     }
 
-    /// Records that the relay's time was put right by `shift` milliseconds.
+    /// Records that the relay's time was corrected by `shift` milliseconds.
     pub(super) fn shift_times(&mut self, shift: i64) {
         self.last_poll = self.last_poll.map(|at| UnixMs(at.0.saturating_add(shift)));
     }

@@ -18,7 +18,7 @@ impl KeyInUse {
         }
     }
 
-    /// Records that the relay's time was put right by `shift` milliseconds.
+    /// Records that the relay's time was corrected by `shift` milliseconds.
     pub(super) fn rebase(&mut self, shift: i64) {
         self.since = self.since.map(|since| UnixMs(since.0.saturating_add(shift)));
     }

@@ -13,22 +13,22 @@ use crate::time::Instant;
 /// The time from the beginning of one round to the beginning of the next.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// The time from the start of the relay to the first round. It is short, so that a relay that does not live for a minute
-/// removes old messages, too.
+/// The time from the start of the relay to the first round. It is short, so that a relay that runs for less than a
+/// minute removes old messages, too.
 const FIRST_ROUND: Duration = Duration::from_secs(5);
 
-/// The time from the end of one round to the next while space is short, or while readers wait for texts: all messages
-/// that were delivered meanwhile can be removed.
+/// The time from the end of one round to the next while space is short, or while texts are kept for readers for a
+/// moment. Each round can remove the messages that were delivered since the last round.
 const URGENT_ROUND: Duration = Duration::from_secs(2);
 
 /// The pause between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The time from one whole round to the next, as a multiple of the time that a whole round takes. If the product lies
-/// outside of [`ROUND`] and [`WHOLE_ROUND`], the nearer of the two counts instead.
-///
 /// An ordinary round goes on where the last round ended. Now and then a round is *whole*: it begins at the oldest
 /// message again, to find messages that were settled late.
+///
+/// The time from one whole round to the next is this multiple of the time that a whole round takes, but at least
+/// [`ROUND`] and at most [`WHOLE_ROUND`].
 const WHOLE_ROUND_TAKES: u32 = 60;
 
 /// The longest time from one whole round to the next.
@@ -94,7 +94,8 @@ impl Retention {
 }
 
 impl Maintenance {
-    /// Makes a schedule whose first round begins after [`FIRST_ROUND`], or at once if delivered messages are erased at once.
+    /// Makes a schedule whose first round begins after [`FIRST_ROUND`], or at once if delivered messages are erased at
+    /// once.
     pub(super) fn new(state: &Options, erase_on_delivery: bool, now: Instant) -> Self {
         let first = if erase_on_delivery { now } else { now + FIRST_ROUND };
         Self {
@@ -187,8 +188,9 @@ impl Maintenance {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// Chooses when the next step comes, after a step that began at `at`. The time is `now`; `is_urgent` says
-    /// whether space is short, or whether readers wait for texts that are to be erased soon. Returns whether the round is over.
+    /// Chooses when the next step comes, after a step that began at `at`. The time is `now`; `is_urgent` says whether
+    /// space is short, or whether texts that are kept for readers must be erased soon. Returns whether the round is
+    /// over.
     pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_urgent: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;
@@ -257,7 +259,7 @@ mod tests {
         maintenance.end_step(false);
         assert!(maintenance.schedule_next(at(6), at(6), false), "the round is over");
         assert_eq!(maintenance.due(), at(65));
-        // A whole round that took a second comes again after a minute.
+        // After a whole round that took a second, the next whole round is due after a minute.
         assert!(maintenance.begin_step(at(65)));
         assert_eq!(maintenance.removes_after(), Some(Seq(0)), "for what was settled late");
     }

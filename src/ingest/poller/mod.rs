@@ -1,5 +1,5 @@
-//! The loop that keeps coverage moving. At any time it has at most one head poll, one page of a walk and one page of
-//! the list of numbers under way.
+//! The loop that reads the feed. At any time it has at most one request of a head poll, one of a walk and one for the
+//! list of numbers under way.
 //!
 //! The poller is made of parts, each in a file of its own, with private fields and tests: [`ApiLink`], [`Disk`],
 //! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here,
@@ -8,8 +8,8 @@
 //!
 //! Invariants:
 //! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded again.
-//! - No request is repeated at once after a failure: every failure makes the next request of its lane wait, longer each
-//!   time.
+//! - No request is repeated at once after a failure: every failure makes the next request of its lane wait, and each
+//!   further failure in a row makes the wait longer.
 //! - Only these end the loop: the stop signal, a state that is damaged, another account, and for [`Mode::Once`] the
 //!   policy of `once`.
 
@@ -129,11 +129,11 @@ pub struct Parts<F> {
     pub accept_account: bool,
     /// How the operator calls the program, for hints.
     pub invocation: Invocation,
-    /// For what the list of numbers is read.
+    /// The purposes for which the list of numbers is read.
     pub numbers: NumberUses,
-    /// Called after messages were released. The call carries no data: the receiver of the call looks into the state.
+    /// Called after messages were released. The call carries no data: delivery reads the state itself.
     pub released: Box<dyn Fn() + Send>,
-    /// The value that records every turn of the loop.
+    /// Records every turn of the loop.
     pub liveness: Liveness,
     /// Whether the log reports a long catch-up. It does not if the catch-up is shown in another way.
     pub tells_progress: bool,
@@ -143,7 +143,7 @@ pub struct Parts<F> {
     pub readers: watch::Receiver<WaitingReaders>,
 }
 
-/// What the loop has waited for.
+/// An event for which the loop waits.
 enum Event<F> {
     Order(PollMessage<F>),
     Answer(LaneResponse),
@@ -297,7 +297,7 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Returns the present time, for a moment at which no answer has come. The server's time is estimated from the last
+    /// Returns the present time, for a moment at which no answer has come. The API's time is estimated from the last
     /// answer. Before the first answer the frontier counts instead, or the relay's time if there is no frontier.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();

@@ -8,7 +8,7 @@ use crate::domain::{Marks, RowStanding, StoreOp, UnixMs, Walk, WalkKind};
 use crate::store::{self, Store};
 use crate::time::Instant;
 
-/// How long no further message of a number's history must come until the history counts as complete.
+/// The history of a number counts as complete when none of its messages has come for this long.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The fewest messages that make a history. A single older message may simply have come late.
@@ -27,7 +27,7 @@ struct NumberHistory {
 
 impl NumberHistories {
     /// Records the older news among the changes of a step, before these changes are stored. `before` holds the marks
-    /// before the step. `walk` is the walk whose page it was, as the walk was before the step.
+    /// before the step. `walk` is the walk whose page led to the step, as the walk was before the step.
     pub(super) async fn note_page(
         &mut self,
         store: &Store,
@@ -85,8 +85,8 @@ impl NumberHistories {
     }
 }
 
-/// Returns the number and the time of each new message of a step that is older than the part of the feed that had been
-/// read before. Messages that lie in the unread part of a gap are expected to be old, and are no history.
+/// Returns the new messages of a step that are older than the part of the feed that had been read before: the number
+/// and the time of each. Messages in the unread part of a gap are expected to be old, and belong to no history.
 fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margin: Duration) -> Vec<(String, UnixMs)> {
     let Some(marks) = before else { return Vec::new() };
     let read_down_to = match walk {

@@ -1,5 +1,5 @@
-//! The list of numbers: asking for its pages, storing them and the events that follow from them, and deciding deliveries
-//! that waited for the list.
+//! The list of numbers: requests for its pages, the storing of numbers and of the events that follow from them, and the
+//! decision on deliveries that waited for the list.
 
 use super::{Ending, PollError, Poller};
 use crate::api::budget::{Permission, RequestPurpose};
@@ -125,8 +125,8 @@ impl<F: Feed> Poller<F> {
         Ok(None)
     }
 
-    /// Stores the events that the state does not know, and releases them to the sinks that ask for events. Each event is
-    /// one transaction: after a crash the state has the event with its deliveries, or the event is found again.
+    /// Stores the events that the state does not know, and releases them to the sinks that ask for events. Each event
+    /// is one transaction: after a crash the state has the event with its deliveries, or the event is found again.
     async fn store_events(&mut self, events: Vec<Row>) -> Result<(), store::Error> {
         if events.is_empty() || self.disk.is_stale() {
             return Ok(());
@@ -244,7 +244,7 @@ impl<F: Feed> Poller<F> {
         self.check_undecided().await
     }
 
-    /// Handles a failure of the disk to take a part of the list that was read.
+    /// Handles a failure to store a part of the list.
     fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), PollError> {
         if !error.is_passing() {
             return Err(error.into());

@@ -31,7 +31,7 @@ const MAINTENANCE_STEPS: usize = 100;
 /// The shortest wait for the budget that is explained.
 const LONG_WAIT: Duration = Duration::from_secs(2);
 
-/// The shortest wait that looks as if the command hung, also to somebody who asked for warnings only.
+/// From this length on, a wait looks as if the command hung, so it is logged as a warning.
 const VERY_LONG_WAIT: Duration = Duration::from_secs(30);
 
 const BUDGET_WAIT: &str =
@@ -41,7 +41,7 @@ const BUDGET_WAIT: &str =
 #[derive(Debug)]
 pub(super) struct OncePolicy {
     mode: Mode,
-    /// The server's time at the first head poll of this process that was answered.
+    /// The API's time at the first head poll of this process that was answered.
     first_answer: Option<UnixMs>,
     budget_wait: BudgetWait,
 }
@@ -82,7 +82,7 @@ impl OncePolicy {
         }
     }
 
-    /// Records that a head poll was answered when the server's clock said `server_now`.
+    /// Records that a head poll was answered when the API's clock said `server_now`.
     pub(super) fn note_answer(&mut self, server_now: UnixMs) {
         self.first_answer.get_or_insert(server_now);
     }
@@ -99,7 +99,7 @@ impl OncePolicy {
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
     }
 
-    /// Gives up if a walk is stalled that has failed in this process, too. A walk that stalled in an earlier process is
+    /// Gives up if a walk is stalled and has failed in this process, too. A walk that stalled in an earlier process is
     /// tried again first.
     pub(super) fn gives_up_stalled_walk(&self, state: &CoverageState, rules: &Rules) -> Option<Ending> {
         let is_stalled = state
@@ -136,8 +136,8 @@ impl OncePolicy {
         if is_urgent || self.is_once() { RequestPurpose::Walk } else { RequestPurpose::Sweep }
     }
 
-    /// Returns the instant before which the next head poll must not leave, because its requests would be missing behind
-    /// the head.
+    /// Returns the instant before which the next head poll must not leave, because walks and the list of numbers need
+    /// the requests.
     pub(super) fn head_rests_until(&self, demand: Demand, now: Instant) -> Option<Instant> {
         (self.is_once() && demand != Demand::Nothing).then(|| now + HEAD_REST)
     }

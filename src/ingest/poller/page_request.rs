@@ -43,8 +43,8 @@ pub(super) async fn answer_of(in_flight: &mut Option<PageRequest>) -> Response {
     }
 }
 
-/// Returns how many rows are asked for after a page of `limit` rows could not be read: one row, then more, since a
-/// cursor that is spoiled belongs to the last row of its page.
+/// Returns how many rows are asked for after a page of `limit` rows could not be read: first one row, then one more
+/// each time. A page of another length may be readable, because a spoiled cursor belongs to the last row of its page.
 pub(super) fn next_smaller(limit: u32) -> u32 {
     if limit >= PAGE_ROWS { 1 } else { limit + 1 }
 }

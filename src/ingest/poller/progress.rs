@@ -55,7 +55,7 @@ impl CatchUpProgress {
         self.total
     }
 
-    /// Records how many messages a page says that there are. A page that does not say it changes nothing.
+    /// Records the total number of messages that a page states. A page without this number changes nothing.
     pub(super) fn note_total(&mut self, total: Option<u64>) {
         self.total = total.or(self.total);
     }
@@ -100,7 +100,7 @@ impl CatchUpProgress {
     }
 }
 
-/// Returns how many pages the walks have to read together; `None` if this is unknown for one of them.
+/// Returns how many pages all walks together have left to read; `None` if this is unknown for one of the walks.
 async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option<u64>) -> Option<u64> {
     let read = store.read(move |spool| {
         let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
@@ -137,8 +137,8 @@ impl UnderWay {
         Self { began: now, measured: now, told: now, pages: 0, messages: 0, samples, shown }
     }
 
-    /// Records an estimate. The pace does not count as quicker than `pace_limit`: the first pages use the rest of the
-    /// last minute's budget, so their pace cannot go on.
+    /// Records an estimate. The pace does not count as quicker than `pace_limit`: the first pages use requests that
+    /// were left over from the last minute, so their pace cannot go on.
     fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, pace_limit: f64) {
         self.measured = now;
         self.shown = CatchUp {

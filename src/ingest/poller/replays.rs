@@ -1,5 +1,5 @@
-//! The watch for commands that asked for messages that a sink never had. The poller decides whether the sink wants
-//! them, because the decision may need details of numbers.
+//! Notices when a command has asked for a replay of messages that a sink never had. The poller decides whether the sink
+//! wants these messages, because the decision may need details of numbers.
 
 use crate::store::ReplayCount;
 use crate::time::{Instant, MAX_TURN_INTERVAL};

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use crate::domain::{Coverage, UnixMs};
 use crate::ingest::report::{Condition, PollReport};
 
-/// The publisher of snapshots. Watchers are woken when a part of the snapshot that they show has changed.
+/// The publisher of snapshots. Watchers are woken only when a part of the snapshot that they show has changed.
 #[derive(Debug)]
 pub(super) struct PollReporter {
     sender: watch::Sender<PollReport>,
@@ -52,7 +52,7 @@ impl PollReporter {
         });
     }
 
-    /// Records that the relay's time was put right by `shift` milliseconds.
+    /// Records that the relay's time was corrected by `shift` milliseconds.
     pub(super) fn shift_times(&self, shift: i64) {
         let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
         self.sender.send_modify(|report| {

@@ -56,7 +56,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Returns when the next request of the head lane is due, by what is known of the budget and of other work now.
+    /// Returns when the next request of the head lane is due, by the present budget and the other work that is due.
     fn head_due(&mut self, now: Instant) -> Instant {
         let rest = match self.lanes.head.wait() {
             HeadWait::Until(at) => return at,
@@ -102,7 +102,7 @@ impl<F: Feed> Poller<F> {
         let turn = self.lanes.background.turn();
         let mut again = self.lanes.background.next_ready(now);
         // The walk whose turn it is comes first. If the budget has nothing left for the purpose of this walk, another
-        // walk may go.
+        // walk may be read instead.
         for turn in [turn, turn + 1] {
             let Some((id, purpose)) = self.pick_walk(now, turn) else { continue };
             match self.link.admit(purpose, now) {
@@ -191,7 +191,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Logs other programs that use the API key, and stores what was logged.
+    /// Logs other programs that use the API key, and stores the number that was logged.
     pub(super) async fn report_foreign_requests(&mut self) -> Result<(), store::Error> {
         let Some(told) = self.link.due_foreign_report() else { return Ok(()) };
         match self.disk.store().write(move |spool| spool.record_reported_foreign_requests(told)).await {

@@ -33,7 +33,7 @@ impl<F: Feed> Poller<F> {
             self.link.not_rate_limited(&flight.request);
         }
         let Response { date, rate, page } = response;
-        // The time comes first, so that messages which are released now are attempted when the time is known.
+        // The `Date` is handled first, so that the time is known when the messages of this page are attempted.
         self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
@@ -43,7 +43,7 @@ impl<F: Feed> Poller<F> {
         let is_of_key_in_use = self.link.was_sent_with_key_in_use(&flight.request);
         match page {
             Ok(_) if is_head && !is_of_key_in_use && !self.account.was_verified() => {
-                // The page came by a key that is no longer in use, and whose account is not known.
+                // The page came with a key that is no longer in use, and whose account is not known.
                 self.lanes.head.end_poll(now);
                 Ok(None)
             }
@@ -55,7 +55,7 @@ impl<F: Feed> Poller<F> {
                 Err(trouble) => Err(trouble),
             },
             Err(Error::RateLimited) => Ok(self.rate_limited(&rate, now)),
-            // The answer in the other lane has led to the next key already.
+            // An answer in the other lane has led to the next key already.
             Err(Error::KeyRefused(_)) if !is_of_key_in_use => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
             Err(error) => self.failed(is_head, &flight.kind, flight.limit, &error, now).await,
@@ -140,7 +140,7 @@ impl<F: Feed> Poller<F> {
     /// Checks whether a page of the newest messages belongs to the account of the state.
     ///
     /// # Errors
-    /// Returns [`PollError::OtherAccount`] if the page does not belong to it, and there is no other key.
+    /// Returns [`PollError::OtherAccount`] if the page does not belong to this account, and there is no other key.
     async fn verify(&mut self, page: &FeedPage) -> Result<AccountVerdict, PollError> {
         let (url, fingerprint) = self.link.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
@@ -170,8 +170,8 @@ impl<F: Feed> Poller<F> {
             AccountVerdict::Undecided => {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
-            // If there are several keys, another key may be right. A new key of a reload may be put right. Deliveries go
-            // on in any case.
+            // If there are several keys, another key may be right. If a reload brought the key, the operator may
+            // correct it. Deliveries go on in any case.
             AccountVerdict::Other if self.link.has_several_keys() || self.link.has_new_keys() => {}
             AccountVerdict::Other => return Err(PollError::OtherAccount),
         }
@@ -191,15 +191,15 @@ impl<F: Feed> Poller<F> {
 }
 
 /// Returns the sequence number under which each row is stored; `None` for a row that is not stored. A row that was
-/// stored while it was sound and is spoiled now is known by its own id.
+/// stored while it was sound, and that is spoiled now, is found by its own id.
 async fn look_up(store: &Store, rows: &[Row]) -> Result<Vec<Option<Seq>>, store::Error> {
     let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let sound_id = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());
     let (places, sound_ids): (Vec<usize>, Vec<String>) =
         rows.iter().enumerate().filter_map(|(place, row)| Some((place, sound_id(row)?))).unzip();
     ids.extend(sound_ids);
-    // The rows are looked up on the writer's connection, because it keeps in memory the pages beside which the rows
-    // will be stored. The reader's cache is void after each commit.
+    // The rows are looked up on the connection that writes, because its cache keeps the database pages in which the
+    // rows will be stored. The cache of the connection that reads becomes void at each commit.
     let look = move |spool: &mut store::Spool| spool.known(&ids.iter().map(String::as_str).collect::<Vec<_>>());
     let mut known = store.write(look).await?;
     for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {

@@ -2,7 +2,7 @@
 
 use crate::domain::{Coverage, Start};
 
-/// Logs that this is a first run, or where the process before left off. `begun_with` is the `poll.start` of the first
+/// Logs that this is a first run, or where the previous process left off. `begun_with` is the `poll.start` of the first
 /// run.
 pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();

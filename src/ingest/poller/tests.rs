@@ -1,5 +1,5 @@
-//! Tests of the loop on a feed in memory, with paused time: how often the loop asks when things go wrong, and what it
-//! hands on.
+//! Tests of the loop on a feed in memory, with paused time: how often the loop sends requests when things go wrong, and
+//! which messages it releases.
 
 mod account;
 mod clocks;
@@ -32,7 +32,7 @@ type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Se
 /// The headers about the limit, by the number of the request.
 type Rates = fn(usize) -> RateHeaders;
 
-/// A feed that answers each request, 50 ms later, as its script says.
+/// A feed that answers each request after 50 ms, as its script says.
 #[derive(Clone)]
 struct Double {
     clock: Clock,

@@ -1,7 +1,7 @@
-//! The poller's part in keeping time: it hears the API's clock and the clock of the messages, lets the state follow when
-//! the relay's time is put right, and logs jumps of the machine's clock.
+//! The poller's part in keeping time: it reads the API's clock and the clock of the messages from answers, corrects the
+//! stored times when the relay's time is corrected, and logs jumps of the machine's clock.
 //!
-//! Invariant: the relay's time is confirmed only when the state has followed.
+//! Invariant: the relay's time is confirmed only after the stored times were corrected.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::ingest::coverage::{CoverageState, Now};
 use crate::store::{self, Store};
 use crate::time::{Clock, ClockCorrection, ClockDoubt, Instant, Liveness, MachineJump, agree, is_plausible};
 
-/// How often the clock memory for other processes is stored. It is also stored when the relay's time or the messages'
-/// clock changes.
+/// How often the differences between the clocks are stored for other processes. They are also stored when the relay's
+/// time or the messages' clock changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
 /// The greatest difference between clocks that is not logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// The place where the state begins to follow: before the first message.
+/// The place where the correction of stored times begins: before the first message.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// If the previous poll was no longer ago than this, a message that it did not show was ingested only now: at about the
-/// time that the message states.
+/// If the previous poll is at most this long ago, a message that this poll did not show was ingested just now. So the
+/// `ingestedAt` of the message is about the present time.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
@@ -35,9 +35,11 @@ pub(super) struct Timing {
     /// When the newest messages were last read.
     looked_at: Option<Instant>,
     messages_doubt: ClockDoubt,
-    /// By how many milliseconds the clock of the messages was ahead when this difference was last stored.
+    /// By how many milliseconds the clock of the messages was ahead of the relay's time when this difference was last
+    /// stored.
     messages_told: Option<i64>,
-    /// A correction that the state still has to follow, with the message behind which this work goes on.
+    /// A correction of the relay's time that is not yet applied to all stored times, and the message behind which this
+    /// work goes on.
     following: Option<(ClockCorrection, Seq)>,
     remember_at: Instant,
 }
@@ -66,8 +68,9 @@ impl Timing {
         }
     }
 
-    /// Records the latest ingestion time of the messages that the poll before did not show. If no answer had a `Date`,
-    /// this time counts as the API's time. Older messages do not show what time it is, since an account may be quiet.
+    /// Records the latest ingestion time of the messages that the previous poll did not show. If no answer had a
+    /// `Date`, this time counts as the API's time. Older messages do not show what time it is, since an account may be
+    /// quiet.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -76,9 +79,9 @@ impl Timing {
         }
     }
 
-    /// Records the time of the newest message on a page without a `Date`: by the clock of the messages it is now that
-    /// time or later. The time counts only up to the machine's clock or the relay's time, whichever is later, since one
-    /// message with a wrong time must not make all other messages old. So a message of unknown age is not too old.
+    /// Records the time of the newest message on a page without a `Date`: the clock of the messages now shows this time
+    /// or a later one. The time counts only up to the machine's clock or the relay's time, whichever is later, because
+    /// one message with a wrong time must not make all other messages old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -86,11 +89,11 @@ impl Timing {
         }
     }
 
-    /// Handles a page with this `Date`, which shows the clock that dates the messages. `told` is the time by this
-    /// clock, which follows from [`page_time`] and the lag. `server` is the API's time by the page. Some seconds of
-    /// answers with a wrong `Date` must not make messages old. So a `Date` far from the expected one is doubted until
-    /// it was repeated for 15 minutes. It is believed at once if the machine's clock agrees with it, or if it is later
-    /// than expected and the newest message was ingested at about that time.
+    /// Reads the clock of the messages from a page with a `Date`. `told` is the time by this clock: [`page_time`],
+    /// corrected by the lag. `server` is the API's time by the page. If answers have a wrong `Date` for some seconds,
+    /// this must not make messages old. So a `Date` far from the expected one is doubted until it was repeated for 15
+    /// minutes. It is believed at once if the machine's clock agrees with it, or if it is later than expected and the
+    /// newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())
@@ -108,8 +111,8 @@ impl Timing {
         }
     }
 
-    /// Puts the relay's time right once the right time is known. Returns the shift in milliseconds, if the time was put
-    /// right; then the state has to [follow](Self::follow).
+    /// Corrects the relay's time once the right time is known. Returns the shift in milliseconds if the time was
+    /// corrected; then the stored times have to [follow](Self::follow).
     pub(super) fn put_right(&mut self) -> Option<i64> {
         let rebase = self.clock.synchronize(self.heard.take());
         if let Some(rebase) = rebase {
@@ -122,8 +125,8 @@ impl Timing {
         rebase.map(|rebase| rebase.shift())
     }
 
-    /// Lets the state follow after the relay's time was put right, and confirms the time when the state has followed.
-    /// Returns whether it has followed now.
+    /// Corrects the stored times after the relay's time was corrected, then confirms the relay's time. Returns whether
+    /// there was such work to do.
     pub(super) async fn follow(
         &mut self,
         store: &Store,
@@ -148,7 +151,8 @@ impl Timing {
         Ok(true)
     }
 
-    /// Stores the clock memory for other processes, if it is time to and the state has followed.
+    /// Stores the differences between the clocks for other processes, if it is time to and the stored times are
+    /// correct.
     pub(super) async fn remember_clock(&mut self, store: &Store) -> Result<(), store::Error> {
         let now = self.clock.monotonic();
         if self.following.is_some() || self.remember_at > now {
@@ -160,8 +164,8 @@ impl Timing {
     }
 }
 
-/// Returns the present time by a page with this `Date`. Coverage knows the time more exactly than a `Date` does, unless
-/// coverage doubts this `Date`.
+/// Returns the present time by a page with this `Date`. The time of coverage is more exact than a `Date`, so it counts,
+/// unless coverage doubts this `Date`.
 pub(super) fn page_time(now: Now, date: UnixMs) -> Now {
     Now { server: if is_plausible(date, now.server) { now.server } else { date }, ..now }
 }

@@ -9,7 +9,7 @@ use crate::store;
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
-    /// Puts the relay's time right once the right time is known, and lets everything that holds times follow.
+    /// Corrects the relay's time once the right time is known, and then all other times that are in the relay's time.
     pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
         if let Some(shift) = self.timing.put_right() {
             self.lanes.head.shift_times(shift);
@@ -19,8 +19,8 @@ impl<F: Feed> Poller<F> {
         match self.follow_clock().await {
             Ok(()) => Ok(()),
             Err(error) if error.is_passing() => {
-                // The next work that needs the disk will report the failure. Nothing ends or is removed by time until
-                // the state has followed.
+                // The next work that needs the disk will report the failure. Until the stored times are corrected, no
+                // delivery ends and nothing is removed because of its age.
                 tracing::debug!(%error, "the stored times cannot be corrected yet");
                 Ok(())
             }
@@ -31,7 +31,7 @@ impl<F: Feed> Poller<F> {
     async fn follow_clock(&mut self) -> Result<(), store::Error> {
         let store = self.disk.store();
         if self.timing.follow(store, &mut self.state, &self.liveness).await? {
-            // This call makes deliveries look again at the messages that they have claimed.
+            // This call makes delivery read the deliveries that it has claimed once more.
             (self.released)();
         }
         self.timing.remember_clock(store).await
@@ -109,7 +109,7 @@ impl<F: Feed> Poller<F> {
         let begins_round = self.disk.begin_maintenance_step(at);
         self.give_up_undecided().await?;
         let now = self.estimated_now(at);
-        // Before the first answer nobody knows the server's time.
+        // Before the first answer the API's time is not known.
         if begins_round && self.lanes.head.last_poll().is_some() {
             let step = self.state.raise_watermark(&self.rules, now);
             self.commit(step, now.local).await?;

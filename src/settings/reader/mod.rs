@@ -1,4 +1,5 @@
-//! Reads the values of one table of a [`Document`](super::Document): from what was written to what was meant.
+//! Reads the values of one table of a [`Document`](super::Document): it turns the written values into the values that
+//! components use.
 //!
 //! This file has the table that is read, the places of its keys, and the errors. `texts` reads texts, references and
 //! secrets; `values` reads durations, sizes, numbers, words and statuses.
@@ -50,12 +51,12 @@ impl<'r> Reader<'r> {
         Reader { path: self.path.clone(), group: self.group.clone(), table, env: self.env, report: self.report }
     }
 
-    /// The full name of a key; of the table itself for "".
+    /// The full name of a key. The key "" stands for the table itself.
     pub fn name(&self, key: &str) -> String {
         format!("{}.{}", self.path, self.key(key)).trim_end_matches('.').to_owned()
     }
 
-    /// The value that was written for a key. `None` also for a key that was only misspelt.
+    /// The value that was written for a key. `None`: the key was not written, or it was misspelt.
     pub fn written(&self, key: &str) -> Option<&'r WrittenEntry> {
         self.table.entries.get(&self.key(key))
     }
@@ -112,8 +113,8 @@ impl<'r> Reader<'r> {
         self.report.warn_once(origin, message, help);
     }
 
-    /// Reports that one of these keys is needed and none was written. Reports nothing if one of them was misspelt, or
-    /// may stand in a part of the file that could not be read.
+    /// Reports that one of these keys is missing. Does nothing if one of them was written or misspelt, or if a part of
+    /// the file could not be read, because a key may stand there.
     pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: &str) {
         let excused = |key: &&str| self.written(key).is_some() || self.table.misspelt.contains(&self.key(key));
         if self.report.is_complete() && !keys.iter().any(excused) {
@@ -137,7 +138,7 @@ impl<'r> Reader<'r> {
         format!("{}{name}", self.report.declared().prefix)
     }
 
-    /// Reports an error that several keys depend on; only the first report counts.
+    /// Reports an error that concerns several keys; only the first report counts.
     pub fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error_once(origin, message, help);
     }

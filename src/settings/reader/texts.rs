@@ -1,6 +1,7 @@
 //! Reads texts: a text is written out, or comes from a reference to a variable, a file or a credential.
 //!
-//! A text keeps its place and whether it was written out, so that an error text shows only what may be shown.
+//! Each text carries its place, and a flag that says whether it was written out. So an error text shows only texts that
+//! may be shown.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,7 @@ pub struct Texts {
 }
 
 impl WrittenText {
-    /// A text that stands for a missing one.
+    /// A text that is used because none was written.
     pub(in crate::settings) fn implied(text: &str) -> Self {
         Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
     }
@@ -55,13 +56,13 @@ impl WrittenText {
         self.written_out && matches!(self.origin, Origin::File(_))
     }
 
-    /// The text as one word: without the white space and the pair of quotes around it that files of variables may
-    /// leave.
+    /// The text as one word: without white space around it, and without the pair of quotes that a file of variables may
+    /// leave around it.
     pub fn bare(&self) -> &str {
         trimming::bare(self.as_str())
     }
 
-    /// The parts of the text, without the white space around them and without empty ones.
+    /// The parts of the text that are not empty, without the white space around them.
     pub(super) fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
         let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
         parts.map(|part| self.with(part))
@@ -93,8 +94,8 @@ impl Reader<'_> {
         self.text_of(key, entry, expected)
     }
 
-    /// Reads one text or several. A variable may hold an array of texts as in the file. `split`: a variable or a flag may
-    /// hold several, with commas between them.
+    /// Reads one text or several. A variable may hold an array of texts as in the file. `split`: a variable or a flag
+    /// may hold several texts, with commas between them.
     pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
         let WrittenEntry { origin, value } = self.written(key)?;
         let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
@@ -196,8 +197,8 @@ impl Reader<'_> {
         base.unwrap_or(Path::new("")).join(text.as_str())
     }
 
-    /// Takes off everything around a secret that certainly does not belong to it, with a warning. Refuses a secret if
-    /// something around it may belong to it.
+    /// Removes everything around a secret that certainly does not belong to the secret, and warns of it. Refuses a
+    /// secret if it is doubtful whether something around it belongs to it.
     pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: trimming::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
@@ -218,7 +219,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Like [`Self::tidy`], for one token, or for several with commas between them and perhaps quotes around all.
+    /// Returns the tokens in a text, each tidied as by [`Self::tidy`]. Commas separate several tokens, and quotes may
+    /// stand around the whole text.
     pub fn tokens(&mut self, key: &str, text: &WrittenText) -> Option<Vec<WrittenText>> {
         let parts = match text.as_str().contains(',') {
             true => text.with(text.bare()).split(',').collect(),
@@ -241,8 +243,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether an error text may repeat a text. A text that is long or has several lines is probably not what was
-    /// meant.
+    /// Whether an error text may repeat a text. A text that is long or has several lines is not repeated: it was
+    /// probably meant for another place.
     pub fn may_show(&self, text: &WrittenText) -> bool {
         let value = text.as_str();
         let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);

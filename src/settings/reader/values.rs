@@ -129,8 +129,8 @@ impl Reader<'_> {
         found
     }
 
-    /// Reads statuses within bounds, sorted. A text from outside the file has commas between them. `what` names the
-    /// kind of statuses.
+    /// Reads statuses within bounds, sorted. In a text from outside the file, commas separate the statuses. `what`
+    /// names the kind of statuses.
     pub fn statuses(&mut self, key: &str, what: &str, bounds: &RangeInclusive<u16>) -> Vec<u16> {
         let Some(entry) = self.written(key) else { return Vec::new() };
         let (least, most) = (bounds.start(), bounds.end());

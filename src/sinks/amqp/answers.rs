@@ -9,11 +9,11 @@ use crate::sinks::server::failed;
 pub(super) enum AmqpAnswer {
     /// The broker has the message.
     Confirmed,
-    /// The broker has given the message back, because it could not put it into any queue.
+    /// The broker has returned the message, because no queue takes it.
     Returned,
-    /// The broker could not take the message.
+    /// The broker could not accept the message.
     NotTaken,
-    /// The broker takes no messages at the moment, in its words. The message was not sent.
+    /// The broker accepts no messages at the moment, for the reason in this text. The message was not sent.
     Blocked(String),
 }
 
@@ -45,7 +45,7 @@ pub(super) fn login_refused(code: u16, reason: &str) -> Attempt {
 pub(super) fn closed(code: u16, reason: &str) -> String {
     match code {
         320 => format!("the broker closes the connection: {}", text(reason)),
-        // The reasons for errors of the protocol may repeat the message.
+        // The broker's texts for protocol errors may repeat the message, so they are not shown.
         code => format!("the broker closes the connection: error {code}"),
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn closed(code: u16, reason: &str) -> String {
 pub(super) const NOT_FOUND: u16 = 404;
 
 /// The words for a channel that the broker closes. The reasons of the broker may repeat the routing key, so they are left
-/// out. `place` names for people the exchange, or the queue, if the broker was asked for a queue.
+/// out. `place`: the words for the exchange, or for the queue if the broker was asked for a queue.
 pub(super) fn channel_closed(code: u16, place: &str) -> String {
     match code {
         403 => format!("the user may not publish to the {place}"),
@@ -63,7 +63,7 @@ pub(super) fn channel_closed(code: u16, place: &str) -> String {
     }
 }
 
-/// Returns words of the broker as they can be shown, without the code at their beginning.
+/// Removes the code at the beginning of words of the broker, and makes the words safe to show.
 fn text(words: &str) -> String {
     let words = words.split_once(" - ").map_or(words, |(_, words)| words);
     Sanitized::line(&words.chars().take(200).collect::<String>()).to_string()

@@ -11,8 +11,8 @@ use crate::sinks::server::{CheckedServer, Connector, MissingPlace, ServerClient,
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// Connects, logs in, asks whether the exchange exists, and publishes nothing. If messages go to a queue without an
-/// exchange, and all to the same queue, the check asks whether the queue exists.
+/// Connects, logs in, and asks whether the exchange exists. If no exchange is configured and all messages go to the
+/// same queue, asks whether this queue exists. Publishes nothing.
 pub(super) async fn check(target: &AmqpTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let done = "logged in to";
     let connect = async {

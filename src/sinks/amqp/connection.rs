@@ -1,4 +1,4 @@
-//! A connection to a broker on which messages can be awaited until they are confirmed.
+//! A connection to a broker. A caller publishes a message, and waits until the broker has confirmed it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,13 @@ use crate::secret::Secret;
 use crate::sinks::Attempt;
 use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, ServerLogin, ServerStream, failed, words};
 
-/// What a client says first.
+/// The bytes that a client sends first.
 const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
 /// After how many seconds of silence the broker may close the connection.
 const HEARTBEAT: u16 = 30;
 
-/// The smallest number of bytes of a frame that every broker takes.
+/// Every broker accepts frames of up to this many bytes.
 const LEAST_FRAME: u32 = 4096;
 
 /// An open connection with its channel.
@@ -32,7 +32,7 @@ pub(super) struct AmqpConnection {
     block: SharedBlock,
 }
 
-/// Why the broker takes no messages at the moment, in its words.
+/// The broker's reason why it accepts no messages at the moment; `None` while it accepts messages.
 type SharedBlock = Arc<Mutex<Option<String>>>;
 
 impl Reusable for AmqpConnection {
@@ -77,17 +77,17 @@ impl AmqpConnection {
         self.conversation.ask(message).await
     }
 
-    /// Returns the answer to all messages while the broker takes none; `None`: the broker takes messages.
+    /// Returns the answer to all messages while the broker accepts no messages; `None`: the broker accepts messages.
     pub(super) fn block(&self) -> Option<AmqpAnswer> {
         self.block.lock().unwrap_or_else(PoisonError::into_inner).clone().map(AmqpAnswer::Blocked)
     }
 }
 
-/// Logs in on a new stream, and asks whether the exchange exists, and the queue, if one is named. `place` names for people
-/// what is asked for.
+/// Logs in on a new stream, and asks whether the exchange exists. If `queue` is given, also asks whether this queue
+/// exists. `place`: the words for the exchange or the queue.
 ///
 /// # Errors
-/// The attempt that would end with the broker's answer.
+/// How an attempt would end with this answer of the broker.
 pub(super) async fn find_place(
     stream: ServerStream,
     target: &AmqpTarget,
@@ -107,7 +107,7 @@ pub(super) async fn find_place(
 struct Greeting {
     stream: ServerStream,
     read: BytesMut,
-    /// Names for people the exchange or the queue that the broker is asked for.
+    /// The words for the exchange or the queue that the broker is asked for.
     place: String,
 }
 
@@ -239,7 +239,7 @@ fn unexpected() -> Attempt {
 /// The protocol after the channel was opened.
 pub(super) struct AmqpProtocol {
     exchange: ShortString,
-    /// Names the exchange for people.
+    /// The words for the exchange.
     exchange_name: String,
     longest_frame: u32,
     /// The number of the last message.
@@ -259,7 +259,8 @@ struct Unconfirmed {
 }
 
 impl AmqpProtocol {
-    /// Answers the message with this number and, if `multiple`, all messages before it. 0 then means all messages.
+    /// Answers the message with this number and, if `multiple`, all messages before it. With `multiple`, the number 0
+    /// means all messages.
     fn settle(&mut self, tag: u64, multiple: bool, is_taken: bool) {
         let tags: Vec<u64> = match (multiple, tag) {
             (true, 0) => self.waiting.keys().copied().collect(),
@@ -277,7 +278,7 @@ impl AmqpProtocol {
         }
     }
 
-    /// Notes that the message with this id came back. The broker confirms the message after this.
+    /// Notes that the broker has returned the message with this id. The broker will confirm the message all the same.
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
@@ -434,8 +435,8 @@ mod tests {
         assert!(all.iter_mut().all(|answer| answer.try_recv() == Ok(AmqpAnswer::Confirmed)));
     }
 
-    /// The broker returns a message before it confirms it, and the confirm may stand for others, too. A message that came
-    /// back must never count as delivered, and no other message in its place.
+    /// The broker returns a message before it confirms the message, and one confirm may stand for several messages. A
+    /// returned message must never count as delivered, and no other message may count as returned in its place.
     #[test]
     fn a_returned_message_is_found_by_its_id() {
         for (of, body) in [(0, &[&b"hello"[..]][..]), (1, &[b"he", b"llo"]), (2, &[])] {

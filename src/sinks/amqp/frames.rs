@@ -1,4 +1,4 @@
-//! Frames of AMQP 0-9-1, as far as a publisher needs them. Pure.
+//! The frames of AMQP 0-9-1 that a publisher needs. Pure.
 //!
 //! Invariant: a frame that is not whole stays in the buffer, and no frame is longer than the broker and the relay agreed.
 
@@ -16,13 +16,13 @@ pub(super) const CHANNEL: u16 = 1;
 /// The longest frame that the relay agrees to, in bytes.
 pub(super) const LONGEST_FRAME: u32 = 128 << 10;
 
-/// The bytes of a frame that are not its content.
+/// How many bytes of a frame are not content.
 const FRAME_OVERHEAD: usize = 8;
 
 /// The number of the class `basic`.
 const BASIC: u16 = 60;
 
-/// The delivery mode by which a durable queue keeps a message over a restart.
+/// The delivery mode with which a durable queue keeps a message when the broker restarts.
 const PERSISTENT: u8 = 2;
 
 /// Takes the next frame from the buffer; `None`: the frame is not whole yet.

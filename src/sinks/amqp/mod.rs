@@ -1,6 +1,6 @@
 //! Sinks of type `amqp`: each message is published to a broker that speaks AMQP 0-9-1.
 //!
-//! Invariants, beside those of [`super::server`]:
+//! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when the broker has confirmed it and has not returned it. Every message is mandatory, so a
 //!   message for which there is no queue is returned.
@@ -90,7 +90,7 @@ impl AmqpTarget {
         Ok(AmqpMessage { routing_key, id: webhook_id(&outgoing.id), content_type, body: outgoing.body })
     }
 
-    /// Names the exchange for people.
+    /// Returns the words for the exchange.
     fn exchange_name(&self) -> String {
         match self.exchange.as_str() {
             "" => "default exchange".to_owned(),

@@ -51,7 +51,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<AmqpTarget> {
         let Self { url, exchange, routing_key, allow_plaintext, timeout, connect_timeout, tls } = self;
-        // The address of a sink of another type looks different.
+        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
         if !context.is_meant {
             return None;
         }

@@ -51,7 +51,7 @@ struct ExecTarget {
     timeout: Duration,
     /// The exit statuses by which the program rejects a message for good.
     reject: Vec<u16>,
-    /// Finds the code that the program is told.
+    /// Finds the code of a message, for the variable `JOLTSMS_MESSAGE_CODE`.
     codes: CodeFinder,
 }
 
@@ -144,7 +144,7 @@ fn message_variables(outgoing: &Outgoing, codes: &CodeFinder) -> Vec<(String, St
     let values =
         [("ID", Some(outgoing.id.as_str())), ("FROM", facts.from()), ("TO", facts.to()), ("CODE", code.as_deref())];
     let variable = |(name, value): (&str, Option<&str>)| {
-        // The system takes no NUL in a variable, and no variable of any length.
+        // A variable cannot contain NUL, and the system limits its length.
         let value = value.unwrap_or_default().chars().filter(|next| *next != '\0').take(LONGEST_VALUE).collect();
         (format!("{MESSAGE_VARIABLES}{name}"), value)
     };

@@ -1,6 +1,6 @@
 //! Runs a program in a process group of its own.
 //!
-//! Invariants: the program is reaped in every case; a run that is given up leaves no process of the group.
+//! Invariants: the program is reaped in every case; a run that is given up leaves no process of the group behind.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use super::exit::RunEnd;
 /// keep the output open.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
-/// How long a killed program is waited for. It ends at once, unless it waits for a disk; then it is reaped later.
+/// How long the relay waits for a killed program. The program ends at once, unless it waits for a disk; then it is
+/// reaped later.
 const KILLED: Duration = Duration::from_secs(1);
 
 /// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must have
@@ -60,7 +61,7 @@ pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> 
     }
 }
 
-/// Writes the input. A program that does not read its input closes it, which is no error.
+/// Writes the input. A program may close its input without reading all of it. This is no error.
 async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     if let Some(mut stdin) = stdin {
         stdin.write_all(input).await.ok();

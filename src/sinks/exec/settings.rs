@@ -10,7 +10,7 @@ use crate::http::settings as http;
 use crate::settings::{self, Member, Reader, Texts, settings};
 use crate::sinks::ReadContext;
 
-/// The exit statuses that `reject_exit` may contain: all but that of success.
+/// The exit statuses that `reject_exit` may contain: all except 0, which means success.
 const REJECTABLE: RangeInclusive<u16> = 1..=255;
 
 /// Variables of the relay's own environment that the program gets, too. All other variables may be secrets.

@@ -7,20 +7,20 @@ use crate::files;
 use crate::sinks::lines::{LineStart, LineStream};
 use crate::sinks::regular_file::{RegularFile, ends_within_a_line};
 
-/// A stream of lines to the file that has the name of the moment.
+/// A stream of lines to the file whose name belongs to the present moment.
 pub(super) struct DatedFile<N> {
-    /// Returns the name of the moment.
+    /// Returns the path of the file for the present moment.
     name: N,
     mode: u32,
     open: Option<OpenFile>,
-    /// Files that got lines since the last flush, and get no more.
+    /// Earlier files, which got lines since the last flush and will get no more lines.
     left: Vec<RegularFile>,
 }
 
 struct OpenFile {
     path: PathBuf,
     file: RegularFile,
-    /// The length that the file has, unless somebody else cuts it or writes to it.
+    /// The length that the file has, unless somebody else truncates it or writes to it.
     length: u64,
 }
 
@@ -47,8 +47,8 @@ impl<N: Fn() -> PathBuf + Send + 'static> LineStream for DatedFile<N> {
             });
         }
         if let Some(open) = self.open.take() {
-            // A torn line at the end of a file that gets no more lines would stay without an end. A full disk refuses
-            // this byte, too, and then nothing can be done.
+            // This file gets no more lines, so a torn line at its end gets a line break now. If a full disk refuses
+            // this byte, nothing can be done.
             if is_unfinished(&open.file) {
                 open.file.file().write_all(b"\n").ok();
             }

@@ -17,7 +17,7 @@ impl NamePattern {
     /// Takes the path as a pattern.
     ///
     /// # Errors
-    /// A description of the conversion that does not exist, or of a path that is not UTF-8.
+    /// The reason in words: a conversion does not exist, or the path is not UTF-8.
     pub(super) fn new(path: &Path) -> Result<Self, String> {
         let pattern = Self(path.to_str().ok_or("is not UTF-8")?.to_owned());
         match pattern.format(Timestamp::UNIX_EPOCH) {
@@ -29,7 +29,7 @@ impl NamePattern {
     /// Returns the path at this instant.
     pub(super) fn at(&self, now: UnixMs) -> PathBuf {
         let now = Timestamp::from_millisecond(now.0).unwrap_or_default();
-        // A pattern that has made one name makes a name at every instant.
+        // A pattern that was valid for one instant is valid for every instant.
         self.format(now).unwrap_or_else(|_| self.0.clone()).into()
     }
 

@@ -1,6 +1,6 @@
-//! Reads from the body of an answer what the status does not say. Pure.
+//! Finds in the body of an answer what its status does not say. Pure.
 //!
-//! Invariant: no text of the body is repeated, since it may repeat the message. All words come from this program.
+//! Invariant: no text of the body is shown, because the body may repeat the message. All words come from this program.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::sinks::Attempt;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// A service that says more in the bodies of its answers than in their statuses.
+/// How to read the answers of a service whose bodies say more than their statuses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect {
     /// Whether an answer 2xx may say that the service does not have the message.
@@ -39,8 +39,8 @@ pub(super) const SLACK: Dialect = Dialect { may_refuse_with_success: false, read
 /// Discord's webhooks: the body of a failure is a JSON object.
 pub(super) const DISCORD: Dialect = Dialect { may_refuse_with_success: false, read: discord };
 
-/// Changes the end of an attempt by what the body of the answer says. A status that the operator has listed in
-/// `reject_status` counts whatever the body says.
+/// Corrects the result of an attempt by what the body of the answer says. If the operator has listed the status in
+/// `reject_status`, the result stays as it is.
 pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     let with = |answer: &str, words: &str| format!("{answer}: {words}");
     match (attempt, body) {
@@ -61,7 +61,7 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
         (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
             Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
         }
-        // The body says what other services say by the status 429, so it counts as that status.
+        // Other services use the status 429 for this, so the answer counts as one with this status.
         (Attempt::Accepted { .. }, AnswerBody::Wait(wait)) => Attempt::Failed {
             status: Some(TOO_MANY_REQUESTS),
             retry_after: Some(wait.min(retry_after::CAP)),

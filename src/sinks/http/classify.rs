@@ -29,8 +29,8 @@ pub struct Statuses {
 }
 
 /// Decides what an answer means. Every 2xx and every status in `statuses.accept` is accepted. A status in
-/// `statuses.reject` is rejected, whatever the headers say. `sent_to` is the URL of the request. `now` counts as the
-/// time if the answer has no `Date`.
+/// `statuses.reject` is rejected, whatever the headers say. `sent_to` is the URL of the request. `now` is used as the
+/// time of the answer if the answer has no `Date`.
 pub(crate) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: UnixMs) -> Attempt {
     let code = head.status.as_u16();
     if head.status.is_success() || statuses.accept.contains(&code) {
@@ -70,8 +70,8 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
     }
 }
 
-/// Returns a `Location` that is safe to show: without user, path, query and fragment. Addresses of receivers contain
-/// keys in all of these parts, and servers repeat the address of the request.
+/// Returns a `Location` that is safe to show: without user, path, query and fragment. Addresses of receivers may
+/// contain keys in all of these parts, and servers may repeat the address of the request.
 fn shown(location: &str, sent_to: &Url) -> String {
     let Ok(mut target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
     // A relative address would take over the user information of `sent_to`, so the user information is removed. The

@@ -21,7 +21,7 @@ const OF_THE_CONNECTION: [&str; 11] = [
     "host",
 ];
 
-/// Words that show that a header with such a word in its name probably has a secret value.
+/// If the name of a header contains one of these words, its value is probably a secret.
 const SECRET_WORDS: [&str; 5] = ["key", "token", "secret", "password", "signature"];
 
 /// Headers whose value must not be written out in the configuration file.

@@ -42,8 +42,8 @@ pub struct Options {
     pub url: Url,
     /// The method of requests: POST, PUT or PATCH.
     pub method: Method,
-    /// The headers that the operator adds, including authentication, and no header that the relay sets itself. Values
-    /// that may be secrets are marked as sensitive.
+    /// The headers that the operator adds, including authentication, but without the headers that the relay sets
+    /// itself. Values that may be secrets are marked as sensitive.
     pub headers: HeaderMap,
     /// The longest time for one whole request, including the answer.
     pub timeout: Duration,
@@ -55,7 +55,7 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
-    /// How the bodies of answers are read, if the receiver is a service that says something there.
+    /// How the bodies of answers are read, if the receiver is a service whose bodies matter.
     pub(crate) dialect: Option<Dialect>,
 }
 
@@ -137,8 +137,8 @@ impl fmt::Debug for Options {
 /// The header with the id of the message. The id is the same on every attempt, so that a receiver can drop repeats.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// The most bytes of an answer's body that are read, so that the connection can be used again. The content of the body
-/// counts only if the receiver is a service that says something there.
+/// The most bytes of an answer's body that are read. The body is read so that the connection can be used again; its
+/// content matters only for receivers with a [`Dialect`].
 const ANSWER_CAP: usize = 64 << 10;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -177,7 +177,7 @@ impl HttpSink {
     }
 
     /// Returns the request for a message as it would leave now, without the headers that the client adds
-    /// ([`headers_on_the_wire`] has these, too).
+    /// ([`headers_on_the_wire`] includes them).
     ///
     /// # Errors
     /// An error if a part of the request cannot be sent.
@@ -242,12 +242,12 @@ impl Sink for HttpSink {
             let deadline = ANSWER_DEADLINE.min(left);
             let is_accepted = matches!(attempt, Attempt::Accepted { .. });
             let Some(dialect) = dialect.filter(|dialect| dialect.may_refuse_with_success || !is_accepted) else {
-                // The outcome is decided, and nothing that happens to the body changes it.
+                // The outcome is decided, whatever happens to the body.
                 body::discard(response, ANSWER_CAP, deadline).await;
                 return attempt;
             };
             let status = response.status().as_u16();
-            // A body that does not arrive whole says nothing.
+            // A body that does not arrive completely counts as empty.
             let body = timeout(deadline, body::read_capped(response, ANSWER_CAP)).await;
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
             answer::refine(attempt, (dialect.read)(status, &body))

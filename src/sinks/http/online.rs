@@ -8,7 +8,7 @@ use crate::http::client::{ClientOptions, KEEP_IDLE};
 use crate::http::connect;
 use crate::time::Clock;
 
-/// Tries the name, the connection and the signature of the sink `name`.
+/// Tries the host name, the connection and the signature of the sink `name`.
 pub(super) async fn check(options: &Options, name: &str, clock: &Clock) -> Vec<Finding> {
     let client_options = ClientOptions {
         timeout: options.timeout,

@@ -1,4 +1,4 @@
-//! Types of sinks that are an http sink with requests and answers of one service.
+//! Types of sinks that are http sinks for one service, with this service's form of requests and answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -81,8 +81,8 @@ impl Sink for PresetSink {
     }
 }
 
-/// Resolves the keys that say how a preset reaches its server: its address, which is `default` without the key `url`, and
-/// the transport. Errors are added to the report.
+/// Resolves the keys for the server of a preset: the address (`default` if there is no key `url`), and the transport.
+/// Errors are added to the report.
 pub(in crate::sinks) fn resolve_server(
     at: &mut Reader<'_>,
     url: Option<WrittenText>,

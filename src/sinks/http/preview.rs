@@ -49,7 +49,7 @@ fn extras(options: &Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.transport.tls.has_identity().then(|| "with a client certificate".to_owned());
-    // A proxy that a variable names is no setting of this sink.
+    // A proxy from an environment variable is no setting of this sink.
     let own_proxy = options.transport.proxy.address.is_some() && options.transport.proxy.variable.is_none();
     let proxy = own_proxy.then(|| options.transport.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)

@@ -15,7 +15,8 @@ use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
 /// The statuses that `accept_status` may contain. 1xx are no answers. Every 2xx is accepted anyway, and may be listed.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
-/// The statuses that `reject_status` may contain. No status that says that the receiver has the message is among them.
+/// The statuses that `reject_status` may contain. 2xx are not among them, because they say that the receiver has the
+/// message.
 const REJECTABLE: RangeInclusive<u16> = 300..=599;
 
 settings! {
@@ -86,7 +87,7 @@ impl Settings {
     }
 }
 
-/// The service whose answers the receiver gives, by the format or the host; `None`: only statuses count.
+/// Returns how the receiver's answers are read, by its host or by the format; `None`: only statuses count.
 fn dialect(format: Option<&str>, host: Option<&str>) -> Option<Dialect> {
     let format = format.unwrap_or_default();
     match host {

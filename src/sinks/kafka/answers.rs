@@ -6,10 +6,12 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::sinks::Attempt;
 
-/// Decides what it means that a message was not delivered. `last` is what the client last told about its connections.
+/// Decides what it means that a message was not delivered. `last`: the last error that the client reported about its
+/// connections.
 pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) -> Attempt {
     match (code, last) {
-        // The client tries for as long as it may, whatever the reason is.
+        // The client tries again until the time limit, whatever the reason is. So the last error of its connections
+        // says more.
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, Some(last)) => connection(last),
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, None) => {
             failed(&format!("no acknowledgement within {patience:?}"))

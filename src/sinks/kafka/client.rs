@@ -1,4 +1,4 @@
-//! The sink that produces, and what its attempts share.
+//! The sink that produces to Kafka, and the client that its attempts share.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::sinks::server::{CheckedServer, MissingPlace, check_online};
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::time::Clock;
 
-/// Connects, asks for the topic, and produces nothing.
+/// Connects, and asks for the topic. Produces nothing.
 pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let ask = async {
         let target = target.clone();
@@ -38,10 +38,10 @@ pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Ve
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// The attempt that would end with the same reason.
+/// How an attempt would end for the same reason.
 fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
-    // A question must not make the topic.
+    // This request must not make the topic.
     config.set("allow.auto.create.topics", "false");
     let notes = ConnectionNotes::default();
     let producer: Result<FutureProducer<ConnectionNotes>, _> = config.create_with_context(notes.clone());
@@ -61,7 +61,7 @@ fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
 /// Makes the configuration of the client.
 fn config(target: &KafkaTarget) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // A message is not held back for others, and brokers that are back are noticed soon.
+    // Messages are not held back to be sent together, and a broker that is back is noticed soon.
     config.set("linger.ms", "0").set("reconnect.backoff.max.ms", "1000");
     for (name, value) in &target.properties {
         config.set(name, value.expose());
@@ -69,7 +69,7 @@ fn config(target: &KafkaTarget) -> ClientConfig {
     config
         .set("bootstrap.servers", &target.brokers)
         .set("acks", "all")
-        // The client's own repeats reach the partition once.
+        // If the client itself sends a message again, the partition still gets the message once.
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", target.timeout.as_millis().to_string());
     config
@@ -83,7 +83,7 @@ fn wrong_properties(error: &KafkaError) -> String {
     }
 }
 
-/// What the client last told about its connections.
+/// The last error that the client reported about its connections.
 #[derive(Clone, Default)]
 struct ConnectionNotes(Arc<Mutex<Option<RDKafkaErrorCode>>>);
 
@@ -98,14 +98,14 @@ impl ConnectionNotes {
 }
 
 impl ClientContext for ConnectionNotes {
-    // The words about failed attempts say what the client would log.
+    // The client's log is not needed, because the words about failed attempts say the same.
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, _: &str) {
-        // The client reports the reason of a single broker before it reports that all brokers are down. The reason is
-        // kept, because it says more.
+        // The client reports the reason of a single broker before it reports that all brokers are down. The reason of
+        // the single broker is kept, because it says more.
         let code = error.rdkafka_error_code();
         if code != Some(RDKafkaErrorCode::AllBrokersDown) || self.last().is_none() {
             self.note(code);
@@ -131,7 +131,7 @@ struct KafkaClient {
 }
 
 impl KafkaSink {
-    /// Makes the sink, and the client, which looks for its brokers.
+    /// Makes the sink and its client, which begins to connect to the brokers.
     ///
     /// # Errors
     /// The reason why the client does not take the properties, in words.
@@ -158,7 +158,7 @@ impl Sink for KafkaSink {
 }
 
 impl KafkaClient {
-    /// Returns the client, which is made if there is none.
+    /// Returns the client. If there is no client, makes one.
     fn producer(&self) -> Result<OpenProducer, String> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = &*open {
@@ -194,8 +194,8 @@ impl KafkaClient {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                // The client repeats an error of a topic for minutes, and some errors for ever, without asking the brokers.
-                // Only lost connections are made anew by the client itself.
+                // After an error of a topic, the client returns this error for minutes without asking the brokers;
+                // after some other errors, for ever. By itself the client recovers only from lost connections.
                 if code != RDKafkaErrorCode::MessageTimedOut {
                     self.give_up(&open);
                 }

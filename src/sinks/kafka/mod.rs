@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! - A message is delivered when all in-sync replicas of its partition have it (`acks=all`).
-//! - The client keeps the connections and makes them anew. It gives a message up at the time limit of the attempt, and
-//!   the words about a failure hold nothing that a broker said.
+//! - The client keeps the connections, and makes lost ones anew. It gives a message up at the time limit of the
+//!   attempt. The words about a failure contain no text of a broker.
 
 #[cfg(feature = "sink-kafka")]
 mod answers;

@@ -13,7 +13,8 @@ use crate::sinks::ReadContext;
 use crate::sinks::server::settings::{require, template};
 use crate::template::{Escaping, Template};
 
-/// The key of a message if none is configured: its number, so that the messages of a number stay in their order.
+/// The key of a message, unless another key is configured: the receiving number, so that the messages of a number stay
+/// in their order.
 const USUAL_KEY: &str = "{{ message.to }}";
 
 /// The longest name of a topic.
@@ -60,7 +61,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<KafkaTarget> {
         let Self { brokers, topic, key, properties, allow_plaintext, timeout } = self;
-        // The topic of a sink of another type looks different.
+        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
         if !context.is_meant {
             return None;
         }
@@ -86,8 +87,8 @@ impl Settings {
     }
 }
 
-/// Returns the brokers with commas between them; `None`: an error was reported. `may_be_plain`: the connections are
-/// encrypted, or need not be, even to other machines.
+/// Returns the brokers with commas between them; `None`: an error was reported. `may_be_plain`: whether the connections
+/// are encrypted, or need no encryption even to other machines.
 fn own_brokers(at: &mut Reader<'_>, texts: Texts, may_be_plain: bool) -> Option<String> {
     let Texts { origin, texts, whole, .. } = texts;
     let mut brokers = Vec::new();
@@ -123,7 +124,7 @@ fn own_properties(at: &mut Reader<'_>, members: Vec<Member>) -> Vec<(String, Sec
     let mut properties = Vec::new();
     for Member { name, origin, entry } in members {
         let path = format!("properties.{name}");
-        // A variable cannot have a dot in its name.
+        // An environment variable cannot have a dot in its name, so `_` stands for `.`.
         let property = name.to_ascii_lowercase().replace('_', ".");
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
         if property.is_empty() || !property.bytes().all(is_name) {

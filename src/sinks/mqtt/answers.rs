@@ -5,12 +5,12 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode, PubAck
 use crate::sinks::Attempt;
 use crate::sinks::server::failed;
 
-/// How a broker took a message.
+/// How a broker accepted a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Acknowledgement {
     /// The broker has the message.
     Taken,
-    /// The broker has the message, and nobody to give it to.
+    /// The broker has the message, but no subscriber for it.
     WithoutSubscribers,
 }
 
@@ -19,16 +19,16 @@ pub(super) enum Acknowledgement {
 pub(super) enum BrokerAnswer {
     /// The answer of QoS 1.
     Acknowledged(PubAckReason),
-    /// The answer of QoS 2, which says whether the broker takes the message.
+    /// The answer of QoS 2, which says whether the broker accepts the message.
     Received(PubRecReason),
-    /// The message is longer than the broker takes, in bytes.
+    /// The message is longer than the `most` bytes that the broker accepts.
     TooLong { most: u32 },
 }
 
 /// Decides what an answer to a publication means.
 ///
 /// # Errors
-/// The attempt that ends with this answer, if the broker does not have the message.
+/// How the attempt ends, if the broker has not accepted the message.
 pub(super) fn acknowledgement(answer: &BrokerAnswer) -> Result<Acknowledgement, Attempt> {
     use {PubAckReason as Ack, PubRecReason as Rec};
     let refused = |words: &str| failed(format!("the broker refuses the message: {words}"));
@@ -69,7 +69,7 @@ pub(super) fn acknowledgement(answer: &BrokerAnswer) -> Result<Acknowledgement, 
 /// Decides what the answer to a login means.
 ///
 /// # Errors
-/// The attempt that ends with this answer, if the broker does not let the relay in.
+/// How the attempt ends, if the broker does not let the relay in.
 pub(super) fn login(code: ConnectReturnCode) -> Result<(), Attempt> {
     use ConnectReturnCode as Code;
     let words = |words: &str| format!("the broker refuses the login: {words}");

@@ -15,11 +15,12 @@ use crate::sinks::server::{CheckedServer, Connector, ServerClient, check_online,
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// Connects, logs in, and publishes nothing.
+/// Connects and logs in. Publishes nothing.
 pub(super) async fn check(target: &MqttTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let connect = async {
         let connector = target.server.connector().map_err(|error| failed(error.to_string()))?;
-        // A name of our own would end the connection of the running relay.
+        // The check has no client id: with the one of the sink, the broker would end the connection of the running
+        // relay.
         let login = LoginOptions { client_id: String::new(), login: target.login.clone() };
         let connection = connector.connect(|stream| BrokerConnection::open(stream, login)).await?;
         connection.check_qos(target.qos)?;
@@ -52,7 +53,7 @@ impl MqttPublisher {
         Ok(Self { target: target.clone(), connector, told_of_no_subscribers: AtomicBool::new(false) })
     }
 
-    /// Publishes a message, after what Home Assistant is told.
+    /// Publishes the sensor for Home Assistant, if there is one, and then the message.
     async fn publish_all(
         &self,
         message: MqttMessage,
@@ -74,7 +75,7 @@ impl MqttPublisher {
         publish(publication).await
     }
 
-    /// Tells once that the broker has nobody to give the messages to, until it has somebody.
+    /// Warns once that the broker has no subscriber for the messages, and again only after there was a subscriber.
     fn tell_of_no_subscribers(&self, acknowledgement: Acknowledgement) {
         if acknowledgement != Acknowledgement::WithoutSubscribers {
             self.told_of_no_subscribers.store(false, Ordering::Relaxed);

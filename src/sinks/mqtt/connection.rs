@@ -1,4 +1,4 @@
-//! A connection to an MQTT 5 broker on which publications can be awaited until they are acknowledged.
+//! A connection to an MQTT 5 broker. A caller publishes, and waits until the broker has acknowledged the publication.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -18,13 +18,13 @@ use super::publication::{Publication, WEBHOOK_ID};
 use crate::sinks::Attempt;
 use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, ServerLogin, ServerStream, failed, words};
 
-/// The longest silence of the client, unless the broker wants a shorter one.
+/// The longest silence of the client, unless the broker wants a shorter time.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The longest packet that is read. A broker has nothing long to say to a client that subscribes to nothing.
+/// The longest packet that is read. A broker sends only short packets to a client that has no subscriptions.
 const LONGEST_ANSWER: u32 = 256 << 10;
 
-/// Who logs in.
+/// The client id and the login.
 pub(super) struct LoginOptions {
     pub(super) client_id: String,
     pub(super) login: Option<ServerLogin>,
@@ -33,12 +33,12 @@ pub(super) struct LoginOptions {
 /// An open connection.
 pub(super) struct BrokerConnection {
     conversation: Conversation<MqttProtocol>,
-    /// The publications that may still be begun; brokers limit how many wait for an answer.
+    /// The permits for further publications: brokers limit how many publications may wait for an answer.
     window: Semaphore,
     longest_packet: Option<u32>,
     highest_qos: u8,
-    /// The numbers whose sensors Home Assistant was told of on this connection. The broker keeps what Home Assistant was
-    /// told, but another broker may stand at the address when the next connection is made.
+    /// The numbers whose sensors were announced to Home Assistant on this connection. The broker keeps the
+    /// announcements, but the next connection may lead to another broker at the same address.
     pub(super) announced: Mutex<BTreeSet<String>>,
 }
 
@@ -79,7 +79,7 @@ impl BrokerConnection {
         let properties = acknowledged.properties;
         let limit = |limit: fn(&ConnAckProperties) -> Option<u16>| properties.as_ref().and_then(limit);
         let window = limit(|limits| limits.receive_max).unwrap_or(u16::MAX);
-        // A broker that wants no pings says 0.
+        // With 0 the broker says that it needs no pings.
         let keep_alive = match limit(|limits| limits.server_keep_alive) {
             Some(seconds @ 1..) => KEEP_ALIVE.min(Duration::from_secs(seconds.into())),
             Some(0) | None => KEEP_ALIVE,
@@ -93,10 +93,10 @@ impl BrokerConnection {
         })
     }
 
-    /// Checks that the broker takes publications with this quality of service.
+    /// Checks that the broker accepts publications with this quality of service.
     ///
     /// # Errors
-    /// The attempt that ends with this.
+    /// How the attempt ends, if the broker does not accept them.
     pub(super) fn check_qos(&self, qos: u8) -> Result<(), Attempt> {
         let most = self.highest_qos;
         if qos <= most {
@@ -125,7 +125,7 @@ impl BrokerConnection {
             ..PublishProperties::default()
         };
         let publish = Publish { retain, ..Publish::new(topic, qos, Bytes::from(body), Some(properties)) };
-        // The packet gets its number, of two bytes, later.
+        // The number of the packet, which takes two bytes, is added later.
         if let Some(most) = self.longest_packet.filter(|most| publish.size() + 2 > *most as usize) {
             return Ok(BrokerAnswer::TooLong { most });
         }
@@ -182,7 +182,7 @@ impl RequestProtocol for MqttProtocol {
     type Answer = BrokerAnswer;
 
     fn write(&mut self, publish: Publish, reply: Reply<BrokerAnswer>, out: &mut BytesMut) -> Result<(), String> {
-        // The window is smaller than the count of numbers, so there is a free one.
+        // The window has no more places than there are numbers, so a number is free.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             if !self.begun.contains_key(&self.last_id) {
@@ -220,7 +220,7 @@ fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String> {
     match Packet::read(read, Some(LONGEST_ANSWER)) {
         Ok(packet) => Ok(Some(packet)),
         Err(PacketError::InsufficientBytes(_)) => Ok(None),
-        // A farewell without a reason has nothing but its first byte.
+        // A farewell of the broker without a reason has no payload.
         Err(PacketError::PayloadRequired) => Err("the broker closes the connection".to_owned()),
         Err(_) => Err("the answer is not MQTT 5".to_owned()),
     }
@@ -254,7 +254,7 @@ mod tests {
         answered
     }
 
-    /// Lets the protocol read packets, and returns what it writes.
+    /// Lets the protocol read packets, and returns the bytes that it writes.
     fn hear(protocol: &mut MqttProtocol, packets: &[Packet]) -> Result<BytesMut, String> {
         let (mut read, mut out) = (BytesMut::new(), BytesMut::new());
         packets.iter().for_each(|packet| write(packet, &mut read).unwrap());

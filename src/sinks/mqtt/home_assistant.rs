@@ -1,4 +1,4 @@
-//! What Home Assistant is told, so that it shows the last code of each number (MQTT discovery). Pure.
+//! The publications by which Home Assistant shows the last code of each number (MQTT discovery). Pure.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(super) fn sensor(outgoing: &Outgoing, codes: &CodeFinder) -> Option<Sensor> 
 }
 
 impl Sensor {
-    /// The publication by which Home Assistant learns of the sensor. The broker keeps it.
+    /// The publication by which Home Assistant learns of the sensor. The broker keeps this publication.
     pub(super) fn announcement(&self) -> Publication {
         let Self { number, .. } = self;
         let body = json!({
@@ -39,8 +39,8 @@ impl Sensor {
         self.publication(format!("homeassistant/sensor/joltsms_{number}/config"), "application/json", body.to_string())
     }
 
-    /// The publication that changes what the sensor shows. The broker keeps it, so that a restart of Home Assistant does not
-    /// empty the sensor.
+    /// The publication that changes what the sensor shows. The broker keeps this publication, so that a restart of Home
+    /// Assistant does not empty the sensor.
     pub(super) fn state(&self) -> Publication {
         self.publication(self.state_topic(), "text/plain", self.code.clone())
     }

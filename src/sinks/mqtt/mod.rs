@@ -1,9 +1,9 @@
 //! Sinks of type `mqtt`: each message is published to an MQTT 5 broker.
 //!
-//! Invariants, beside those of [`super::server`]:
+//! Invariants, in addition to those of [`super::server`]:
 //!
-//! - A message is delivered when the broker has acknowledged it. QoS 0, which has no acknowledgement, does not exist here.
-//! - The session is clean: after a lost connection nothing is sent again but by delivery.
+//! - A message is delivered when the broker has acknowledged it. QoS 0, which has no acknowledgement, is not supported.
+//! - The session is clean: after a lost connection, only delivery sends messages again.
 //! - No value of a message can add a level or a wildcard to the topic.
 
 #[cfg(feature = "sink-mqtt")]

@@ -61,7 +61,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<MqttTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, qos, retain, home_assistant, .. } = self;
-        // The address and the topic of a sink of another type look different.
+        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
         if !context.is_meant {
             return None;
         }

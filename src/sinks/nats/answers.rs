@@ -9,13 +9,13 @@ use crate::sinks::server::failed;
 /// The answer to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NatsAnswer {
-    /// Somebody answered, with this content.
+    /// An answer came, with this content.
     Content(Vec<u8>),
-    /// Nobody listens to the subject.
+    /// No program listens to the subject.
     NobodyListens,
     /// The user may not publish to the subject.
     NotAllowed,
-    /// The message is longer than the server takes, in bytes.
+    /// The message is longer than the `most` bytes that the server accepts.
     TooLong { most: u64 },
 }
 
@@ -62,7 +62,8 @@ fn refused(error: &JetStreamError) -> Attempt {
     let words = |why: &str| format!("JetStream refuses the message: {why}");
     let busy = |why: &str| Attempt::Busy { answer: words(why) };
     match err_code {
-        // The store of the stream refuses. Limits that a stream keeps by refusing have these words.
+        // The store of the stream refuses the message. If a limit of the stream is the reason, the description begins
+        // with this word.
         10_077 if description.starts_with("maximum ") => busy(&format!("the stream is full ({})", short(description))),
         10_077 => failed(words(&format!("the stream cannot store it ({})", short(description)))),
         10_023 => busy("insufficient resources"),
@@ -78,17 +79,17 @@ fn refused(error: &JetStreamError) -> Attempt {
 /// Whether a stream takes the subject of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StreamLookup {
-    /// The stream with this name takes it.
+    /// The stream with this name takes the subject.
     Found(String),
-    /// No stream takes it.
+    /// No stream takes the subject.
     NoStream,
     /// There are no streams, because JetStream is not enabled.
     NoJetStream,
-    /// Nobody knows, for this reason.
+    /// The relay could not find out, for this reason.
     Unknown(String),
 }
 
-/// JetStream's answer to the question for the names of streams, as far as the relay needs it.
+/// JetStream's answer to a request for the names of streams, as far as the relay needs it.
 #[derive(Deserialize)]
 struct StreamNames {
     #[serde(default)]
@@ -96,7 +97,7 @@ struct StreamNames {
     error: Option<JetStreamError>,
 }
 
-/// Decides what the answer to the question for the streams of a subject means.
+/// Decides what the answer to a request for the streams of a subject means.
 pub(super) fn stream_lookup(answer: &NatsAnswer) -> StreamLookup {
     let content = match answer {
         NatsAnswer::Content(content) => content,
@@ -129,7 +130,7 @@ pub(super) fn login_refused(words: &str) -> Attempt {
     }
 }
 
-/// The words for a connection that the server closes with these words.
+/// Describes that the server has closed the connection. `words`: the reason that the server gives.
 pub(super) fn closed(words: &str) -> String {
     format!("the server closes the connection: {}", short(&words.to_lowercase()))
 }
@@ -139,7 +140,7 @@ pub(super) fn forbidden_subject(words: &str) -> Option<&str> {
     words.strip_prefix("Permissions Violation for Publish to \"")?.split('"').next()
 }
 
-/// Returns words of the server as they can be shown.
+/// Shortens words of the server, and makes them safe to show.
 fn short(words: &str) -> String {
     Sanitized::line(&words.chars().take(100).collect::<String>()).to_string()
 }

@@ -13,7 +13,7 @@ use crate::sinks::server::{CheckedServer, Connector, MissingPlace, ServerClient,
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// Connects, logs in, asks whether a stream takes the subject, and publishes nothing.
+/// Connects, logs in, and asks whether a stream takes the subject. Publishes nothing.
 pub(super) async fn check(target: &NatsTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let connect = async {
         let client = NatsPublisher::new(target).map_err(|error| failed(error.to_string()))?;

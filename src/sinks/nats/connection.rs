@@ -1,4 +1,4 @@
-//! A connection to a NATS server on which messages can be awaited until they are answered.
+//! A connection to a NATS server. A caller publishes a message, and waits for its answer.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// An open connection.
 pub(super) type NatsConnection = Conversation<NatsProtocol>;
 
-/// What the client tells of itself, as JSON.
+/// What the client tells the server about itself, as JSON.
 #[derive(Default, Serialize)]
 #[serde(default)]
 struct Login<'l> {
@@ -94,7 +94,7 @@ pub(super) async fn log_in(
 /// Makes the login as the server wants it.
 ///
 /// # Errors
-/// The attempt that ends because the credentials cannot be used.
+/// How the attempt ends, if the credentials cannot be used.
 fn login(info: &ServerInfo, target: &NatsTarget) -> Result<String, Attempt> {
     let credentials = target.credentials.as_ref();
     let gone = |answer: &str| Attempt::Gone { status: None, answer: answer.to_owned() };
@@ -127,7 +127,7 @@ fn login(info: &ServerInfo, target: &NatsTarget) -> Result<String, Attempt> {
     serde_json::to_string(&login).map_err(|_| gone("the login cannot be written"))
 }
 
-/// Makes the beginning of the subjects of answers, which no other client can guess.
+/// Makes the beginning of the subjects of answers. Other clients cannot guess it.
 fn inbox() -> Result<String, Attempt> {
     let mut random = [0; 16];
     let filled = default_provider().secure_random.fill(&mut random);
@@ -135,7 +135,7 @@ fn inbox() -> Result<String, Attempt> {
     Ok(format!("_INBOX.{}.", hex::encode(random)))
 }
 
-/// Reads the next packet. A packet of which a part was read stays in `read` if the future is dropped.
+/// Reads the next packet. If the future is dropped, the part of the packet that was read stays in `read`.
 ///
 /// # Errors
 /// The reason why there will be no packet, in words.
@@ -209,7 +209,7 @@ impl RequestProtocol for NatsProtocol {
             Some(Packet::Info(info)) => self.most = info.longest_message(),
             Some(Packet::Error(words)) => {
                 let Some(subject) = forbidden_subject(&words) else { return Err(closed(&words)) };
-                // The server does not say which message it means, and refuses all with the subject.
+                // The server does not say which message it refuses. It refuses all messages with this subject.
                 let of_subject = |(number, waiting): (&u64, &Waiting)| (waiting.subject == subject).then_some(*number);
                 let refused: Vec<u64> = self.waiting.iter().filter_map(of_subject).collect();
                 refused.into_iter().for_each(|number| self.answer(number, NatsAnswer::NotAllowed));
@@ -225,7 +225,7 @@ impl RequestProtocol for NatsProtocol {
     }
 
     fn farewell(&mut self, _: &mut BytesMut) -> Result<(), String> {
-        // A client of NATS just closes the connection.
+        // The protocol has no farewell: a client just closes the connection.
         Ok(())
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::secret::Secret;
 
-/// What the seed of a user's key begins with.
+/// The beginning of the seed of a user's key.
 const SEED_PREFIX: &str = "SU";
 
-/// The two bytes at the beginning of a decoded seed of a user's key: 18 << 3 and 20 << 3, of which the second is shifted.
+/// The two bytes at the beginning of a decoded seed of a user's key. They combine the prefix of seeds (18 << 3) with
+/// the prefix of users (20 << 3), whose upper three bits are in the first byte and whose other bits are in the second
+/// byte.
 const SEED_BYTES: [u8; 2] = [0x95, 0x00];
 
 /// The first byte of the public key of a user.
@@ -22,13 +24,13 @@ pub(super) struct Credentials {
     seed: Secret,
 }
 
-/// Why a text is no credentials. Displays as the end of a sentence that begins with the name of the key.
+/// Why a text is no credentials. The text of the error follows the name of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnusableCredentials {
     /// There is no seed.
     #[error("holds no seed of a user's key")]
     NoSeed,
-    /// The seed has a wrong checksum, or is another key.
+    /// The seed has a wrong checksum, or belongs to another kind of key.
     #[error("holds a seed of a user's key that is damaged")]
     DamagedSeed,
 }
@@ -37,7 +39,7 @@ impl Credentials {
     /// Reads the content of a file of credentials, or a bare seed.
     ///
     /// # Errors
-    /// [`UnusableCredentials`], which says nothing about the content.
+    /// [`UnusableCredentials`], which does not quote the content.
     pub(super) fn parse(text: &str) -> Result<Self, UnusableCredentials> {
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("---"));
         let seed = lines().find(|line| line.starts_with(SEED_PREFIX)).ok_or(UnusableCredentials::NoSeed)?;
@@ -65,7 +67,7 @@ mod signing {
 
     use super::{Credentials, PUBLIC_BYTE, crc16, encode_base32};
 
-    /// What stands before the private key of Ed25519 in the format PKCS #8.
+    /// The bytes before the private key of Ed25519 in the format PKCS #8.
     const PKCS8_HEAD: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
@@ -84,7 +86,7 @@ mod signing {
             let signer = key.choose_scheme(&[SignatureScheme::ED25519])?;
             let signature = URL_SAFE_NO_PAD.encode(signer.sign(nonce.as_bytes()).ok()?);
             let whole = key.public_key()?;
-            // The key itself is the end of its description.
+            // The last 32 bytes of the public key's description are the key itself.
             let mut public = vec![PUBLIC_BYTE];
             public.extend_from_slice(whole.last_chunk::<32>()?);
             public.extend_from_slice(&crc16(&public).to_le_bytes());
@@ -144,7 +146,7 @@ mod tests {
         let mut bytes = SEED_BYTES.to_vec();
         bytes.extend(0..32);
         bytes.extend(crc16(&bytes).to_le_bytes());
-        // 36 bytes: 4 zero bytes make a multiple of 5, and their letters are taken off again.
+        // These are 36 bytes. Four zero bytes make the length a multiple of 5, and their letters are removed again.
         bytes.extend([0; 4]);
         let mut text = encode_base32(&bytes);
         text.truncate(58);
@@ -186,7 +188,7 @@ mod tests {
         }
     }
 
-    /// The key of the seed 00 01 … 1f has this public key (RFC 8032 gives no such vector; OpenSSL agrees).
+    /// The expected public key belongs to the seed 00 01 … 1f. RFC 8032 has no such vector; OpenSSL gives the same key.
     #[cfg(feature = "sink-nats")]
     #[test]
     fn a_nonce_is_signed() {

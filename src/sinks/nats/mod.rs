@@ -1,6 +1,6 @@
 //! Sinks of type `nats`: each message is published to a stream of NATS JetStream.
 //!
-//! Invariants, beside those of [`super::server`]:
+//! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when JetStream has acknowledged that a stream stored it, or that the stream had it already.
 //! - Each message has its id as `Nats-Msg-Id`, so JetStream drops repeats within the stream's window.
@@ -52,7 +52,7 @@ pub(super) struct Nats;
 struct NatsTarget {
     /// The server. Its connections begin without encryption.
     server: SinkServer,
-    /// Whether a connection is encrypted when the server has described itself.
+    /// Whether a connection is encrypted after the server has described itself.
     is_encrypted: bool,
     credentials: Option<Credentials>,
     subject: Arc<Template>,
@@ -107,7 +107,7 @@ impl NatsTarget {
 }
 
 impl NatsMessage {
-    /// The question which streams take subjects that match `subject`.
+    /// Makes the request for the names of the streams that take subjects that match `subject`.
     #[cfg(feature = "sink-nats")]
     fn stream_lookup(subject: &str) -> Self {
         let body = serde_json::json!({ "subject": subject }).to_string().into_bytes();

@@ -1,4 +1,4 @@
-//! Lines of the protocol of NATS, as far as a client needs them that publishes and waits for answers. Pure.
+//! The part of the NATS protocol that a client needs to publish and to wait for answers. Pure.
 //!
 //! Invariant: a packet that is not whole stays in the buffer, and no packet is longer than [`LONGEST_PACKET`].
 
@@ -39,7 +39,7 @@ pub(super) enum Packet {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ServerInfo {
-    /// The text that a key signs.
+    /// The text that the client signs with its key.
     pub(super) nonce: String,
     /// The longest message with its header, in bytes; 0 if the server tells no limit.
     max_payload: u64,
@@ -100,14 +100,15 @@ pub(super) fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String>
     Ok(Some(packet))
 }
 
-/// Returns the status of a header: its first line is `NATS/1.0 503 No Responders` then.
+/// Returns the status of a header, for example 503 if its first line is `NATS/1.0 503 No Responders`; `None` if the
+/// header has no status.
 fn status(header: &[u8]) -> Option<u16> {
     let line = header.split(|byte| *byte == b'\r').next()?;
     let words = str::from_utf8(line).ok()?.strip_prefix("NATS/1.0")?;
     words.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Writes a message with a header. `header` holds names and values that stay on their lines.
+/// Writes a message with a header. The names and values in `header` contain no line breaks.
 pub(super) fn write_message(subject: &str, answer_to: &str, header: &[(&str, &str)], body: &[u8], out: &mut BytesMut) {
     let header = header_text(header);
     let line = format!("HPUB {subject} {answer_to} {} {}\r\n", header.len(), header.len() + body.len());
@@ -160,7 +161,7 @@ mod tests {
             message("_INBOX.a.8", Some(503), ""),
             message("_INBOX.a.9", None, "hi"),
         ];
-        // The second message of a real server has 28 bytes of header, of which the last two are counted here.
+        // The header of the HMSG with the status is 30 bytes long, with its last line break.
         let text = String::from_utf8(text.to_vec()).unwrap().replace("1 28 28", "1 30 30");
         let (packets, rest) = take_all(text.as_bytes());
         assert_eq!(packets, expected);

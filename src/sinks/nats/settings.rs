@@ -25,7 +25,7 @@ const NATS: Protocol = Protocol {
 /// The characters that have a meaning in a subject: the separator of tokens, and the wildcards.
 const SUBJECT: Escaping = Escaping::Part(".*>");
 
-/// A message that has as little as a message may have.
+/// A message that has only the field that every message has.
 const LEAST_MESSAGE: &str = r#"{"id":"msg_1"}"#;
 
 settings! {
@@ -55,7 +55,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<NatsTarget> {
         let Self { url, subject, credentials, allow_plaintext, timeout, connect_timeout, tls } = self;
-        // The address of a sink of another type looks different.
+        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
         if !context.is_meant {
             return None;
         }
@@ -87,7 +87,7 @@ impl Settings {
         };
         let server = server?;
         let is_encrypted = server.is_encrypted;
-        // The server describes itself before the handshake of TLS.
+        // The connection begins without encryption: the server describes itself before the TLS handshake.
         let server = SinkServer { is_encrypted: false, ..server };
         Some(NatsTarget { server, is_encrypted, credentials: credentials?, subject: subject? })
     }

@@ -112,7 +112,8 @@ impl Settings {
     }
 }
 
-/// The id by which a server that knows sequences replaces a notification instead of showing it twice.
+/// Returns the sequence id. A server that supports sequences does not show a second notification with the same id, but
+/// replaces the first one.
 fn sequence_id(id: &str) -> String {
     let plain = webhook_id(id);
     if plain.len() <= LONGEST_ID { plain } else { hex::encode(Sha256::digest(id.as_bytes())) }

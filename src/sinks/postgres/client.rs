@@ -19,12 +19,12 @@ use crate::sinks::server::{CheckedServer, Reusable, ServerClient, ServerLogin, c
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// A commit that does not wait for the disk could lose a row that the relay believes to be delivered. Other settings, such
-/// as waiting for a second server, stay as they are.
+/// The statement by which commits wait for the disk. Otherwise the server could lose a row that the relay counts as
+/// delivered. Other values of the setting, such as waiting for a second server, stay as they are.
 const WAIT_FOR_THE_DISK: &str =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Returns the parts of the address and the login as the client takes them.
+/// Returns the parts of the address and the login in the form that the client needs.
 ///
 /// # Errors
 /// What is wrong with the address, in words that follow the name of the key and repeat nothing of the address.
@@ -58,7 +58,7 @@ pub(super) fn config(target: &PostgresTarget) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Makes the table of the sink, unless it is there.
+/// Makes the table of the sink, unless the table exists.
 ///
 /// # Errors
 /// The reason why the table was not made, in words.
@@ -95,7 +95,7 @@ impl DatabaseConnector {
     fn new(target: &PostgresTarget) -> Result<Self, TlsSetupError> {
         let encrypts = target.encryption != Encryption::Off;
         let tls = encrypts.then(|| target.server.tls.client_config().map(MakeRustlsConnect::new)).transpose()?;
-        // The address was checked with the configuration.
+        // The address was checked when the configuration was read, so this never fails.
         Ok(Self { config: config(target).unwrap_or_default(), tls, target: target.clone() })
     }
 

@@ -1,11 +1,11 @@
 //! Sinks of type `postgres`: each message becomes a row of a table.
 //!
-//! Invariants, beside those of [`super::server`]:
+//! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when the server has committed its row to the disk, or when the table had a row with the
 //!   message's id already.
-//! - Nothing of a message can become a part of a statement: values are parameters.
-//! - The words for a failure hold the code of the server's answer, and nothing of its text, which may repeat the row.
+//! - No part of a message can become a part of a statement: values are parameters.
+//! - The words for a failure contain the code of the server's answer, but not its text, which may repeat the row.
 
 #[cfg(feature = "sink-postgres")]
 mod answers;
@@ -60,7 +60,7 @@ impl SinkType for Postgres {
         let target = settings::Settings::read(at).resolve(at, context)?;
         #[cfg(feature = "sink-postgres")]
         if let Err(wrong) = client::config(&target) {
-            // The address may contain a password, so it is not repeated.
+            // The address may contain a password, so the error does not quote it.
             at.wrong("url", at.origin("url").unwrap_or(at.place()), &wrong, "");
             return None;
         }

@@ -12,7 +12,7 @@ use crate::sinks::Outgoing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SinkRow {
     pub(super) id: String,
-    /// When the API says that the message was received, as an RFC 3339 time. `None` if that is no time.
+    /// The API's time of receipt (`receivedAt`), as an RFC 3339 time; `None` if the message has no valid one.
     pub(super) received_at: Option<String>,
     pub(super) sender: Option<String>,
     pub(super) recipient: Option<String>,
@@ -51,7 +51,7 @@ fn received_at(message: &str) -> Option<String> {
     Some(text.parse::<Timestamp>().ok()?.to_string())
 }
 
-/// PostgreSQL stores no NUL character.
+/// Replaces NUL characters, which PostgreSQL cannot store.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -12,8 +12,7 @@ use crate::sinks::server::settings::{Protocol, WrittenServer, login, require};
 /// The parameter of an address that says whether the connection is encrypted.
 const SSL_MODE: &str = "sslmode";
 
-/// Whether the connection is encrypted does not depend on the scheme, so the scheme alone is no reason to refuse an
-/// address.
+/// The scheme does not say whether the connection is encrypted, so the scheme alone is no reason to refuse an address.
 const POSTGRES: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["postgresql", "postgres"],
@@ -25,14 +24,14 @@ const POSTGRES: Protocol = Protocol {
     plain_port: 5432,
 };
 
-/// Whether a connection is encrypted. Where it is, the server's certificate is checked.
+/// Whether a connection is encrypted. If it is, the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
-    /// It must be.
+    /// The connection must be encrypted.
     Required,
-    /// It is if the server offers that.
+    /// The connection is encrypted if the server offers encryption.
     IfOffered,
-    /// It is not.
+    /// The connection is not encrypted.
     Off,
 }
 
@@ -67,7 +66,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<PostgresTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, .. } = self;
-        // The address of a sink of another type looks different.
+        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
         if !context.is_meant {
             return None;
         }
@@ -91,7 +90,7 @@ impl Settings {
             server.url.query_pairs().filter(|(key, _)| key == SSL_MODE).map(|(_, mode)| mode.into_owned()).collect();
         let written = written?;
         let encryption = match modes.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            // The certificate of a server on this machine usually names no authority that anybody trusts.
+            // The certificate of a server on this machine is usually not from an authority that clients trust.
             [] if is_local && !has_authorities => Encryption::Off,
             [] | ["require" | "verify-ca" | "verify-full"] => Encryption::Required,
             ["prefer"] if is_local || allow_plaintext => Encryption::IfOffered,

@@ -10,7 +10,7 @@ const LONGEST_NAME: usize = 63;
 pub(super) struct TableName(String);
 
 impl TableName {
-    /// Reads `table` or `schema.table`; `None` if PostgreSQL would not take the text as it is, without quotes.
+    /// Reads `table` or `schema.table`; `None` if PostgreSQL would not accept the text without quotes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let is_name = |name: &str| {
             let is_part = |next: char| next.is_ascii_lowercase() || next.is_ascii_digit() || next == '_';
@@ -23,7 +23,7 @@ impl TableName {
         is_right.then(|| Self(text.to_owned()))
     }
 
-    /// Returns the statement that makes the table, unless it is there.
+    /// Returns the statement that makes the table, unless the table exists.
     #[cfg(any(feature = "sink-postgres", test))]
     pub(super) fn create(&self) -> String {
         format!(

@@ -1,6 +1,6 @@
-//! A connection on which requests can be awaited until the server has answered them.
+//! A connection to a server. A caller sends a request, and waits until the server has answered it.
 //!
-//! A task owns the stream. It writes the requests, reads the answers, and says something at intervals so that a dead
+//! A task owns the stream. It writes the requests, reads the answers, and sends pings at intervals, so that a dead
 //! connection is noticed. When the connection ends for any reason, all requests that wait for an answer get the reason.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Reusable, ServerStream, words};
 
-/// How many intervals may pass in which the server says nothing.
+/// How many intervals may pass in which the server sends nothing.
 const LONGEST_SILENCE: u32 = 2;
 
-/// The place for the answer to a request. Nobody may wait for the answer any more.
+/// The channel for the answer to a request. Perhaps the caller does not wait for the answer any more.
 pub(in crate::sinks) type Reply<A> = oneshot::Sender<A>;
 
 /// A protocol on an open connection, after the login. Errors are reasons for which the connection ends, in words.
@@ -30,14 +30,14 @@ pub(in crate::sinks) trait RequestProtocol: Send + 'static {
     /// Writes a request. The answer is for `reply`.
     fn write(&mut self, request: Self::Request, reply: Reply<Self::Answer>, out: &mut BytesMut) -> Result<(), String>;
 
-    /// Takes the next packet from `read`, and writes what has to follow it at once. Returns whether there was a whole
-    /// packet.
+    /// Takes the next packet from `read`. If the packet needs a reply at once, writes the reply to `out`. Returns
+    /// whether there was a whole packet.
     fn read(&mut self, read: &mut BytesMut, out: &mut BytesMut) -> Result<bool, String>;
 
-    /// Writes what the server answers or at least notices, although there is nothing to say.
+    /// Writes a ping, which the server answers, or which at least shows the server that the relay is still there.
     fn ping(&mut self, out: &mut BytesMut) -> Result<(), String>;
 
-    /// Writes what ends the connection in good order.
+    /// Writes the packet that ends the connection in good order.
     fn farewell(&mut self, out: &mut BytesMut) -> Result<(), String>;
 }
 
@@ -48,7 +48,7 @@ pub(in crate::sinks) struct Conversation<D: RequestProtocol> {
     end: SharedEnd,
 }
 
-/// Why the connection ended, once it has.
+/// The reason why the connection has ended; `None` until then.
 type SharedEnd = Arc<Mutex<Option<String>>>;
 
 impl<D: RequestProtocol> Reusable for Conversation<D> {
@@ -62,8 +62,8 @@ impl<D: RequestProtocol> Reusable for Conversation<D> {
 }
 
 impl<D: RequestProtocol> Conversation<D> {
-    /// Starts the task of a connection. `read` is what was read and is not yet taken; the relay says something every
-    /// `interval`.
+    /// Starts the task of a connection. `read`: the bytes that were read from the stream and not processed yet. The
+    /// task sends a ping every `interval`.
     pub(in crate::sinks) fn start(stream: ServerStream, read: BytesMut, protocol: D, interval: Duration) -> Self {
         let (requests, waiting) = mpsc::unbounded_channel();
         let end = SharedEnd::default();
@@ -90,7 +90,7 @@ impl<D: RequestProtocol> Conversation<D> {
 /// The task of a connection.
 struct ConversationTask<D: RequestProtocol> {
     stream: ServerStream,
-    /// What was read and makes no whole packet yet.
+    /// The bytes that were read and do not make a whole packet yet.
     read: BytesMut,
     protocol: D,
     waiting: mpsc::UnboundedReceiver<(D::Request, Reply<D::Answer>)>,
@@ -101,7 +101,8 @@ impl<D: RequestProtocol> ConversationTask<D> {
     async fn run(mut self, end: SharedEnd) {
         let why = self.work().await.err().unwrap_or_else(|| "connection given up".to_owned());
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        // The places for answers are dropped with the protocol and with the channel, and whoever waits finds the reason.
+        // The channels for answers are dropped with the protocol and with the queue of requests. So callers that wait
+        // for an answer get the reason instead.
     }
 
     /// Works until the connection ends. An end in good order is no error.
@@ -128,7 +129,7 @@ impl<D: RequestProtocol> ConversationTask<D> {
                         return self.send(&out).await;
                     };
                     self.protocol.write(request, reply, &mut out)?;
-                    // Whatever waits beside it leaves in the same write.
+                    // Other requests that wait already leave in the same write.
                     while let Ok((request, reply)) = self.waiting.try_recv() {
                         self.protocol.write(request, reply, &mut out)?;
                     }
@@ -165,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines: a request is answered by the next line; `?` is a ping.
+    /// A protocol of lines: a request is answered by the next line; `?` is a ping.
     #[derive(Default)]
     struct Lines(std::collections::VecDeque<Reply<String>>);
 

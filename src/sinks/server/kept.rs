@@ -35,10 +35,10 @@ impl<C: Reusable> KeptConnection<C> {
         Self { slot: Mutex::new(ConnectionSlot { connection: None, failure: None }), tries: AtomicU64::new(0) }
     }
 
-    /// Returns the connection. If there is none, or the connection was lost, `connect` makes one.
+    /// Returns the connection. If there is no open connection, `connect` makes one.
     ///
     /// # Errors
-    /// The attempt that failed with the try to connect, which may be the try of another attempt.
+    /// The failed attempt, if the try to connect has failed. Attempts that wait for the same try share its failure.
     pub(in crate::sinks) async fn get(
         &self,
         connect: impl Future<Output = Result<C, Attempt>>,

@@ -1,12 +1,13 @@
-//! What sinks share that keep a connection to a server which is no web server.
+//! The common parts of sinks that keep a connection to a server, for example to a message broker or a database.
 //!
 //! Invariants:
 //!
-//! - There is one connection at a time, which all attempts use. An attempt that finds none makes one; attempts that come
-//!   meanwhile wait for the same try, and share its failure. So a server that is gone is asked no more often than the
-//!   sink's retry schedule and its breaker allow.
-//! - A connection that is lost fails the attempts that wait for an answer. Nothing is sent a second time here.
-//! - No word about a failure holds a URL with its secrets.
+//! - There is one connection at a time, which all attempts use. An attempt that finds no connection makes one. Attempts
+//!   that begin meanwhile wait for the same try, and share its failure. So the relay tries to reach a server that is
+//!   gone no more often than the sink's retry schedule and its breaker allow.
+//! - If a connection is lost, the attempts that wait for an answer fail. This module never sends a message a second
+//!   time.
+//! - The words about a failure never contain the secrets of a URL.
 
 #[cfg(any(feature = "sink-amqp", feature = "sink-mqtt", feature = "sink-nats"))]
 mod conversation;

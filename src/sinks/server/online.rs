@@ -8,9 +8,9 @@ use crate::time::Clock;
 
 /// What a check has found out about a server that let the relay in.
 pub(in crate::sinks) struct CheckedServer {
-    /// What the relay did, in words before the name of the server.
+    /// What the relay did, in words that the name of the server follows.
     done: &'static str,
-    /// What there is for the messages, in words.
+    /// What is known about the place for the messages, in words.
     found: Result<Option<String>, MissingPlace>,
 }
 
@@ -18,7 +18,7 @@ pub(in crate::sinks) struct CheckedServer {
 pub(in crate::sinks) struct MissingPlace {
     /// What is missing, in words.
     pub(in crate::sinks) what: String,
-    /// What to do.
+    /// What an operator can do.
     pub(in crate::sinks) remedy: String,
 }
 

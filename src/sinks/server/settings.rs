@@ -51,8 +51,8 @@ pub(in crate::sinks) fn require(at: &mut Reader<'_>, kind: &str, keys: &[&'stati
     }
 }
 
-/// Returns the user and the password that are written; `None` if neither is. A password without a user is an error,
-/// which is added to the report.
+/// Returns the user and the password that are written; `None` if neither is written. A password without a user is an
+/// error, which is added to the report.
 pub(in crate::sinks) fn login(
     at: &mut Reader<'_>,
     user: Option<WrittenText>,

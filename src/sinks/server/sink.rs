@@ -15,7 +15,7 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// What is sent for a message.
     type Message: Send;
 
-    /// What the server answers to a message that it has taken, in one word.
+    /// The word for the server's answer to a message that it has accepted.
     const ANSWER: &'static str;
 
     /// Returns the longest time for one attempt.
@@ -36,14 +36,14 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// Returns how an attempt ends whose message waits because the server takes no messages at the moment; `None`: the
-    /// server has said nothing of this kind.
+    /// Returns how an attempt ends if the server has said that it accepts no messages at the moment; `None`: the server
+    /// has not said so.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }
 
-    /// Returns how an attempt ends whose message was not answered in time. A server that has not said why may be silent
-    /// for good, so the next attempt needs another connection.
+    /// Returns how an attempt ends if its message was not answered in time. If the server has not said why, this
+    /// connection may stay silent for ever, so the next attempt needs another connection.
     fn unanswered(&self, connection: &Self::Connection) -> Attempt {
         self.refusal(connection).unwrap_or_else(|| {
             connection.give_up();
@@ -88,7 +88,7 @@ impl<C: ServerClient> Sink for ServerSink<C> {
 }
 
 impl<C: ServerClient> SharedClient<C> {
-    /// Sends a message. `used` becomes the connection that is used.
+    /// Sends a message. The connection that is used is written to `used`.
     async fn attempt(&self, outgoing: Outgoing, used: &mut Option<Arc<C::Connection>>) -> Result<Attempt, Attempt> {
         let message = self.client.message(outgoing).map_err(|answer| Attempt::Rejected { status: None, answer })?;
         let connection = used.insert(self.connection.get(self.client.connect()).await?);
@@ -116,8 +116,8 @@ mod tests {
         }
     }
 
-    /// A message is its id. `silent` gets no answer, `unsendable` is none. `connects` counts the connections; the first
-    /// one takes for ever.
+    /// The message of an attempt is its id. `silent` gets no answer, and `unsendable` cannot be sent. `connects` counts
+    /// the connections; the first try to connect never ends.
     #[derive(Default)]
     struct FakeClient(AtomicUsize);
 

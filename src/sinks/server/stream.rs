@@ -82,7 +82,7 @@ impl Connector {
             }
         };
         let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
-        // Without this, a small message may wait for the confirmation of the one before.
+        // Without this, a small message may wait for the confirmation of the message before.
         tcp.set_nodelay(true).ok();
         if self.server.is_encrypted { self.encrypt(Box::new(tcp)).await } else { Ok(Box::new(tcp)) }
     }
@@ -119,7 +119,7 @@ pub(in crate::sinks) fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option
 /// Describes why a connection failed or was lost.
 pub(in crate::sinks) fn words(error: &io::Error) -> String {
     let words = failure::describe_io(error);
-    // The words for HTTP propose another scheme of HTTP.
+    // The usual words propose another scheme for HTTP, which does not help with another protocol.
     if words.starts_with("the answer is not TLS") {
         "the answer is not TLS: is it the port for TLS?".to_owned()
     } else {

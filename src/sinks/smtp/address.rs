@@ -7,7 +7,7 @@ pub(super) struct MailAddress {
     pub(super) name: Option<String>,
     /// The part before the `@`.
     pub(super) user: String,
-    /// The part behind the `@`.
+    /// The part after the `@`.
     pub(super) domain: String,
 }
 
@@ -36,7 +36,7 @@ impl MailAddress {
     }
 }
 
-/// Whether the text is atoms with dots between them, as RFC 5321 has it.
+/// Whether the text consists of atoms with dots between them, as RFC 5321 defines them.
 fn is_user(text: &str) -> bool {
     let is_atom = |part: &str| {
         !part.is_empty()

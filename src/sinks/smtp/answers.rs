@@ -1,7 +1,7 @@
 //! Decides what the answers of a mail server mean. Pure.
 //!
-//! An answer with 4xx is tried again. An answer with 5xx to an e-mail rejects the e-mail; before an e-mail it pauses the
-//! sink, since no other e-mail would be taken either.
+//! After an answer 4xx the e-mail is tried again. An answer 5xx to an e-mail rejects the e-mail. An answer 5xx before
+//! any e-mail pauses the sink, because the server would not accept another e-mail, either.
 
 use std::error::Error as _;
 
@@ -10,10 +10,10 @@ use lettre::transport::smtp::Error;
 use crate::sinks::Attempt;
 use crate::sinks::server::{failed, io_cause, words};
 
-/// Answers that concern the login and no single e-mail: the server wants a login, or one of another kind.
+/// Answers that concern the login and not a single e-mail: the server wants a login, or another kind of login.
 const WANTS_LOGIN: [u16; 4] = [530, 534, 535, 538];
 
-/// What an error while an e-mail was handed over means.
+/// Decides what an error means that happened while an e-mail was sent.
 pub(super) fn during_mail(error: &Error) -> Attempt {
     if error.status().is_some_and(|code| WANTS_LOGIN.contains(&u16::from(code))) {
         return during_login(error);
@@ -25,7 +25,7 @@ pub(super) fn during_mail(error: &Error) -> Attempt {
     }
 }
 
-/// What an error before the first e-mail of a connection means.
+/// Decides what an error means that happened before the first e-mail of a connection.
 pub(super) fn during_login(error: &Error) -> Attempt {
     match code(error) {
         Some(answer) if error.is_permanent() => {
@@ -36,13 +36,13 @@ pub(super) fn during_login(error: &Error) -> Attempt {
     }
 }
 
-/// What an answer means that is not the expected one, before there can be an e-mail.
+/// Decides what an unexpected answer means at the beginning of a connection.
 pub(super) fn unready(code: u16) -> Attempt {
     let answer = format!("the server answers {code} to the connection");
     if code >= 500 { Attempt::Gone { status: None, answer } } else { failed(answer) }
 }
 
-/// The words for an answer: its code, and its enhanced code if the text begins with one.
+/// The words for an answer: its code, and its enhanced code if the text begins with an enhanced code.
 fn code(error: &Error) -> Option<String> {
     let code = error.status()?;
     let enhanced = error.source().map(ToString::to_string).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::time::Clock;
 /// Returns the e-mail for a message.
 ///
 /// # Errors
-/// The reason why the message makes no e-mail.
+/// The reason why the message cannot become an e-mail.
 pub(super) fn preview(target: &SmtpTarget, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
     let mail = mail(target, outgoing, clock.relay_time());
     let mail = mail.map_err(|why| format!("cannot be sent this: {why}"))?.formatted();
@@ -30,7 +30,7 @@ pub(super) fn preview(target: &SmtpTarget, outgoing: Outgoing, clock: &Clock) ->
     Ok(Preview { head: head + "\n", body: body.into_bytes() })
 }
 
-/// Connects, logs in if the sink does so, and sends no e-mail.
+/// Connects, and logs in if the sink has a login. Sends no e-mail.
 pub(super) async fn check(target: &SmtpTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let connect = async {
         let connections = connections(target).map_err(|error| failed(error.to_string()))?;

@@ -28,7 +28,7 @@ pub(super) struct MailConnections {
     connector: Connector,
     security: Security,
     login: Option<ServerLogin>,
-    /// Connections that nobody uses at this moment.
+    /// Connections that no attempt uses at this moment.
     idle: Mutex<Vec<AsyncSmtpConnection>>,
 }
 
@@ -52,7 +52,7 @@ impl MailConnections {
     /// Sends an e-mail over a connection that is kept, or over a new one.
     ///
     /// # Errors
-    /// The attempt that ends with this, if the server does not have the e-mail.
+    /// How the attempt ends if the server has not accepted the e-mail.
     pub(super) async fn send(&self, envelope: &Envelope, mail: &[u8]) -> Result<(), Attempt> {
         let mut connection = match self.kept().await {
             Some(kept) => kept,
@@ -103,7 +103,7 @@ impl MailConnections {
     }
 }
 
-/// A stream before which some bytes are read.
+/// A stream that first gives the bytes of `greeting` to its reader.
 struct Greeted {
     greeting: &'static [u8],
     stream: ServerStream,

@@ -13,13 +13,13 @@ use crate::domain::UnixMs;
 use crate::sinks::Outgoing;
 use crate::sinks::http::webhook_id::webhook_id;
 
-/// The longest subject, in characters. A longer one is cut.
+/// The longest subject, in characters. A longer subject is cut.
 const LONGEST_SUBJECT: usize = 200;
 
-/// Makes the e-mail for a message, which is sent at this time.
+/// Makes the e-mail for a message. `now`: the date of the e-mail.
 ///
 /// # Errors
-/// The reason why the message makes no e-mail.
+/// The reason why the message cannot become an e-mail.
 pub(super) fn mail(target: &SmtpTarget, outgoing: Outgoing, now: UnixMs) -> Result<Message, String> {
     let subject = target.subject.render(&outgoing.message, None).map_err(|mistake| format!("subject: {mistake}"))?;
     let subject: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -28,7 +28,7 @@ pub(super) fn mail(target: &SmtpTarget, outgoing: Outgoing, now: UnixMs) -> Resu
     let content_type = content_type.map_err(|_| "the media type cannot stand in an e-mail".to_owned())?;
     let id = format!("<{}@{}>", webhook_id(&outgoing.id), target.from.domain);
     let date = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or_default());
-    // Without this header some receivers answer with a note of absence.
+    // Without this header some mailboxes answer with an automatic reply, for example that their owner is away.
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
     let mut builder: MessageBuilder = Message::builder()
         .from(mailbox(&target.from)?)

@@ -3,10 +3,10 @@
 //! Invariants:
 //!
 //! - A message is delivered when the server has answered the whole e-mail with 250.
-//! - Nothing of a message can become a header or a recipient: subjects are one line and are encoded, and the text of the
-//!   message stands in the body only.
-//! - Without encryption nothing is sent to another machine, unless the operator allows it.
-//! - The words for a failure hold the codes of the server's answer, and nothing of its text, which may repeat the e-mail.
+//! - A message cannot add a header or a recipient: subjects are one line and are encoded, and the text of the message
+//!   stands in the body only.
+//! - Nothing is sent to another machine without encryption, unless the operator allows that.
+//! - The words for a failure contain the codes of the server's answer, but not its text, which may repeat the e-mail.
 //! - A connection carries one e-mail at a time, so a sink has as many connections as e-mails under way.
 
 mod address;

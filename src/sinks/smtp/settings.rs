@@ -11,10 +11,10 @@ use crate::sinks::ReadContext;
 use crate::sinks::server::settings::{Protocol, WrittenServer, login, require, template};
 use crate::template::Escaping;
 
-/// The subject, unless another is configured.
+/// The subject, unless another subject is configured.
 const SUBJECT: &str = "SMS from {{ message.from }} to {{ message.to }}";
 
-/// With smtp:// the connection is encrypted later, so the scheme alone is no reason to refuse it.
+/// With smtp:// the connection is encrypted later, so the scheme alone is no reason to refuse the address.
 const SMTP: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["smtps", "smtp"],
@@ -56,13 +56,13 @@ settings! {
 /// How a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Security {
-    /// From the first byte.
+    /// The connection is encrypted from the first byte.
     Tls,
-    /// By STARTTLS; without it nothing is sent.
+    /// The connection is encrypted by STARTTLS. If the server does not offer STARTTLS, nothing is sent.
     StartTls,
-    /// By STARTTLS if the server offers it.
+    /// The connection is encrypted by STARTTLS if the server offers it.
     StartTlsIfOffered,
-    /// Not at all: the connection does not leave this machine.
+    /// The connection is not encrypted, because it does not leave this machine.
     Plain,
 }
 
@@ -70,7 +70,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<SmtpTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, .. } = self;
-        // The address of a sink of another type looks different.
+        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
         if !context.is_meant {
             return None;
         }
@@ -92,7 +92,7 @@ impl Settings {
         let login = login.or_else(|| server.login());
         let security = match server.url.scheme() {
             "smtps" => Security::Tls,
-            // The certificate of a server on this machine usually names no authority that anybody trusts.
+            // The certificate of a server on this machine is usually not from an authority that clients trust.
             _ if is_this_machine(&server.url) && !has_authorities => Security::Plain,
             _ if is_this_machine(&server.url) || allow_plaintext => Security::StartTlsIfOffered,
             _ => Security::StartTls,

@@ -1,6 +1,6 @@
 //! The beginning of a connection that is encrypted by STARTTLS.
 //!
-//! Invariant: nothing that was read before the TLS handshake counts after it.
+//! Invariant: no byte that was read before the TLS handshake is used after the handshake.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -11,8 +11,8 @@ use crate::sinks::server::{Connector, ServerStream, failed, words};
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 16 << 10;
 
-/// Reads the greeting, and encrypts the connection if the server offers STARTTLS. `must`: a server without STARTTLS is a
-/// failure.
+/// Reads the greeting, and encrypts the connection if the server offers STARTTLS. `must`: whether the attempt fails if
+/// the server does not offer STARTTLS.
 ///
 /// # Errors
 /// The failed attempt.
@@ -47,7 +47,7 @@ async fn expect(stream: &mut ServerStream, expected: u16) -> Result<Vec<String>,
     let mut line = Vec::new();
     let mut length = 0;
     loop {
-        // Byte by byte, so that nothing is read that belongs to the TLS handshake.
+        // Reads byte by byte, so that no byte of the TLS handshake is read here.
         let byte = stream.read_u8().await.map_err(|error| failed(words(&error)))?;
         length += 1;
         if length > LONGEST_ANSWER {

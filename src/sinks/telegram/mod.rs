@@ -1,6 +1,6 @@
 //! Sinks of type `telegram`: messages to a chat, through Telegram's Bot API.
 //!
-//! The text has no `parse_mode`, so that nothing in a message is markup, and links are not previewed.
+//! The requests have no `parse_mode`, so no part of a message is taken for markup. Links are not previewed.
 
 mod answer;
 mod settings;

@@ -217,7 +217,7 @@ async fn no_answer_and_its_words() {
     assert_eq!(attempt(slow_head.url("/")).await, failed(None, "no answer within 800ms"));
 }
 
-/// Once the status has arrived the body does not matter, whatever happens to it (complaint 16).
+/// Once the status has arrived, it does not matter what happens to the body.
 #[tokio::test]
 async fn accepted_is_accepted_whatever_the_body_does() {
     let accepted = Attempt::Accepted { status: Some(200) };
@@ -282,8 +282,8 @@ async fn a_receiver_that_closes_idle_connections_costs_nothing() {
     let sink = sink(server.url("/"));
     for number in 1..=20 {
         assert_eq!(sink.begin(message("m", "{}")).await, Attempt::Accepted { status: Some(200) }, "{number}");
-        // The close has arrived once the runtime has seen it in its next turn. Real messages are an hour apart, so
-        // there is no race.
+        // The server closes the connection after each answer. These turns of the runtime let the client notice the
+        // close before the next message. Between real messages there is enough time for that.
         tokio::time::timeout(Duration::from_secs(5), async {
             while server.connections() < number {
                 tokio::task::yield_now().await;

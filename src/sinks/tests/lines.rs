@@ -67,8 +67,7 @@ async fn a_reader_that_does_not_read_is_waited_for() {
     let long = "x".repeat(1 << 20);
     let mut first = sink.begin(message("m1", &long));
     let mut second = sink.begin(message("m2", "2"));
-    // Nobody reads, so neither attempt may end. Neither attempt can end before somebody reads, so a short wait is
-    // enough for the test.
+    // The reader does not read yet, so neither attempt can end. A short wait is enough to check this.
     assert!(timeout(Duration::from_millis(200), &mut first).await.is_err());
     assert_eq!((&mut second).now_or_never(), None);
     let reading = tokio::task::spawn_blocking(move || {
@@ -156,7 +155,7 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
         retry_after: None,
         answer: format!("cannot write the line: {}", io::Error::from(StorageFull)),
     };
-    // The stream refuses the line, then accepts a part of it. The next message is another message.
+    // The stream refuses the line, then accepts a part of the line. After that another message is sent.
     let stream = Moody::new([Err(StorageFull), Ok(4), Err(StorageFull), Err(StorageFull)]);
     let sink = sink(stream.clone());
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
@@ -228,7 +227,7 @@ async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
     assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
 }
 
-/// A file on a disk, which records writes and flushes. The test decides how each flush ends.
+/// A double of a file on a disk, which records writes and flushes. The test decides how each flush ends.
 struct Disk {
     happened: Arc<Mutex<Vec<String>>>,
     flushes: std::sync::mpsc::Receiver<io::Result<()>>,

@@ -1,8 +1,7 @@
 //! An opened state, and the two ways to use it: reading, and one write transaction.
 //!
-//! Statements are sent together where no answer is needed in between: a transaction gathers such statements
-//! ([`Statements::later`]) and sends them with the next one that has an answer. Beginning a transaction costs no round
-//! trip of its own.
+//! A transaction gathers the statements whose answers it does not need ([`Statements::later`]). It sends them together
+//! with the next statement whose answer it needs. So the beginning of a transaction costs no round trip of its own.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -27,14 +26,15 @@ use crate::store::recipient::Recipient;
 /// How long one statement may take, in milliseconds.
 const STATEMENT_MS: u64 = 30_000;
 
-/// How long a transaction may wait for its next statement or for a lock, in milliseconds. After that the server ends the
-/// transaction, so a relay that stands still keeps no lock for longer.
+/// How long a transaction may wait for its next statement or for a lock, in milliseconds. After this time the server
+/// ends the transaction, so a relay that hangs does not keep a lock for longer.
 const WAIT_MS: u64 = 5_000;
 
-/// Commits a transaction. The server has as much time as it needs to bring the transaction to its disks.
+/// Commits a transaction. The server sets no time limit on the commit, because the commit waits for the server's disks.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
-/// How often a relay asks what became of a transaction whose end it did not see, and the time between two tries.
+/// How many times a relay asks whether a transaction was committed, if the answer to the commit did not arrive.
+/// [`RESOLVE_INTERVAL`] is the time between two of these questions.
 const RESOLVE_TRIES: u32 = 20;
 const RESOLVE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -47,21 +47,23 @@ pub(in crate::store) struct PostgresBackend {
     pub(super) recipients: Arc<[Recipient]>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether texts are kept a moment longer although [`Self::erase_on_delivery`] is on, because somebody reads them.
+    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
+    /// read them.
     pub(super) keep_for_readers: bool,
-    /// The number of transactions when this backend last looked or wrote; `None` before the first look.
+    /// The number of write transactions of the state, as this backend last saw it; `None` before the first time.
     commits: Cell<Option<i64>>,
-    /// Whether another process was seen to have changed the state since the last look.
+    /// Whether this backend noticed, since the last call of `changed_by_others`, that another process changed the
+    /// state.
     pub(super) changed_by_others: bool,
     /// The epoch of the lease that the caller has; `None` for a command, which needs no lease.
     pub(super) epoch: Option<i64>,
-    /// Why this backend makes no changes any more.
+    /// Why this backend refuses to change the state; `None` if it does not refuse.
     unusable: Option<Unusable>,
     /// How often this backend waited for an answer.
     pub(super) round_trips: Cell<u64>,
 }
 
-/// Why a backend makes no changes any more.
+/// Why a backend refuses to change the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unusable {
     /// It is unknown how the last transaction ended.
@@ -80,7 +82,7 @@ impl From<Unusable> for Error {
 }
 
 impl PostgresBackend {
-    /// Makes the state refuse every change that is made without the lease of this epoch.
+    /// Makes every change by this backend fail if the relay does not have the lease of this epoch.
     pub(in crate::store) fn under_lease(self, epoch: i64) -> Self {
         Self { epoch: Some(epoch), ..self }
     }
@@ -90,7 +92,7 @@ impl PostgresBackend {
         Self::on(&self.database)
     }
 
-    /// Makes a backend that was not opened yet.
+    /// Makes a backend without a connection. The first use of the backend connects.
     pub(super) fn on(database: &Database) -> Self {
         Self {
             database: database.clone(),
@@ -111,12 +113,13 @@ impl PostgresBackend {
         self.database.namespace()
     }
 
-    /// Returns whether a text is removed in the transaction that ends the last need for it.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
+    /// read them.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }
 
-    /// Runs `work`, which only reads, in one transaction. Everything that it reads is of one moment.
+    /// Runs `work`, which only reads, in one transaction. `work` sees the state as it was at one moment.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>) -> Result<T, Error> {
         let begin = self.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY");
         self.with_client(|client, runtime| {
@@ -128,7 +131,7 @@ impl PostgresBackend {
         })
     }
 
-    /// Runs `work` in one write transaction. An error rolls it back.
+    /// Runs `work` in one write transaction. An error rolls the transaction back.
     pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
@@ -172,9 +175,9 @@ impl PostgresBackend {
         Ok(value)
     }
 
-    /// Runs `work` in a transaction that changes nothing of the state itself: it neither waits for the transactions of
-    /// the state nor is counted as one of them. If the connection breaks at the end, it is unknown whether the
-    /// transaction was committed, and an error is returned.
+    /// Runs `work` in a transaction that changes only the tables `lease`, `replica` and `request`. This transaction
+    /// does not wait for the write transactions of the state, and is not counted as one of them. If the connection
+    /// breaks during the commit, an error is returned, although the transaction may have been committed.
     pub(super) fn side_transaction<T>(
         &self,
         work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
@@ -191,8 +194,8 @@ impl PostgresBackend {
         })
     }
 
-    /// Finds out whether a transaction was committed whose end was not seen. If it was not, returns the error of
-    /// `failure`.
+    /// Finds out whether a transaction was committed after the answer to its commit did not arrive. Returns the error
+    /// of `failure` if the transaction was rolled back, and [`Error::Uncertain`] if the database does not tell.
     pub(super) fn resolve(&mut self, transaction: &str, failure: Failure) -> Result<(), Error> {
         self.client.replace(None);
         for tried in 0..RESOLVE_TRIES {
@@ -205,7 +208,7 @@ impl PostgresBackend {
             match status.as_ref().map(|status| status.as_ref().and_then(Option::as_deref)) {
                 Ok(Some("committed")) => return Ok(()),
                 Ok(Some("aborted")) => return Err(self.database.explain(failure)),
-                // In progress, unknown to this server, or no answer.
+                // The transaction is still in progress, or this server does not know it, or there was no answer.
                 _ => {}
             }
         }
@@ -244,8 +247,8 @@ impl PostgresBackend {
         self.changed_by_others |= before.is_some_and(|before| before + 1 != commits);
     }
 
-    /// Records how many transactions there are. Returns whether there were fewer when this backend last looked or wrote;
-    /// `false` at the first look.
+    /// Records the number of write transactions of the state. Returns whether the number has changed since this backend
+    /// last recorded it; `false` the first time.
     pub(super) fn note_commits(&self, commits: i64) -> bool {
         self.commits.replace(Some(commits)).is_some_and(|before| before != commits)
     }
@@ -265,7 +268,7 @@ pub(super) struct Statements<'c> {
     client: &'c Client,
     runtime: &'c Runtime,
     gathered: RefCell<Vec<Gathered>>,
-    /// The first row of the first statement.
+    /// The first row that the first statement of the transaction returned.
     first: Cell<Option<PgRow>>,
     is_first: Cell<bool>,
     round_trips: &'c Cell<u64>,
@@ -289,13 +292,13 @@ impl<'c> Statements<'c> {
         self.wait(self.client.batch_execute(statements))
     }
 
-    /// Gathers a statement whose answer nobody needs. It is sent before the next statement with an answer, or at the end
-    /// of the transaction.
+    /// Gathers a statement whose answer is not needed. The statement is sent right before the next statement whose
+    /// answer is needed, or at the end of the transaction.
     pub(super) fn later(&self, sql: impl Into<String>, params: Vec<Param>) {
         self.gathered.borrow_mut().push((sql.into(), params));
     }
 
-    /// Runs the gathered statements, and then this one. Returns the rows of this one.
+    /// Runs the gathered statements, and then `sql`. Returns the rows of `sql`.
     pub(super) fn rows(&self, sql: &str, params: Vec<Param>) -> Result<Vec<PgRow>, Failure> {
         self.later(sql, params);
         Ok(self.run_gathered()?.pop().unwrap_or_default())
@@ -316,7 +319,7 @@ impl<'c> Statements<'c> {
         Ok(self.row(sql, params)?.is_some())
     }
 
-    /// Runs the gathered statements, and then this change. Returns how many records it changed.
+    /// Runs the gathered statements, and then `sql`, which changes records. Returns how many records `sql` changed.
     pub(super) fn change(&self, sql: &str, params: Vec<Param>) -> Result<usize, Failure> {
         let counted = format!("WITH changed AS ({sql} RETURNING 1) SELECT count(*) FROM changed");
         let changed: i64 = self.value(&counted, params)?.unwrap_or(0);

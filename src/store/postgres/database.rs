@@ -1,4 +1,4 @@
-//! Which schema of which database keeps a state, and how to connect to it.
+//! Which schema of which database keeps a state, and how to connect to the database.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use crate::store::error::Error;
 /// How long connecting to one host may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long TLS and the password may take after that, for all hosts together.
+/// How long the TLS handshake and the login may take after connecting, for all hosts together.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// How long the system waits for the other end of a connection before it gives the connection up.
+/// How long the operating system waits for the server to acknowledge data before it gives the connection up.
 const HALF_OPEN: Duration = Duration::from_secs(5);
 
-/// After how much silence the system asks whether the other end is still there, and how often it asks.
+/// After this time without data from the server, the operating system sends keepalive probes. It gives the connection
+/// up after [`QUESTIONS`] probes without an answer.
 const SILENCE: Duration = Duration::from_secs(2);
 const QUESTIONS: u32 = 3;
 
@@ -38,13 +39,15 @@ pub struct Database {
 }
 
 impl Database {
-    /// Takes the address of a database (`postgresql://…` or `host=… user=…`) and the name of the schema, which PostgreSQL
-    /// takes without quotes.
+    /// Makes a [`Database`] from the address of a database (`postgresql://…` or `host=… user=…`) and the name of a
+    /// schema. PostgreSQL must accept this name without quotes.
     ///
     /// # Errors
-    /// Returns what is wrong with the address, without a part of it, in words that follow the name of the key.
+    /// Returns what is wrong with the address, as the end of a sentence that begins with the name of the configuration
+    /// key. The error repeats no part of the address.
     pub fn new(url: &Secret, namespace: &str) -> Result<Self, String> {
-        // Certificates are always checked, so these two words of other clients ask for nothing more than `require`.
+        // This client always checks the server's certificate, so it treats `verify-full` and `verify-ca` like
+        // `require`.
         let known = url.expose().replace("sslmode=verify-full", SSL).replace("sslmode=verify-ca", SSL);
         // An error of the parser may repeat a part of the address, which may be a part of the password.
         let mut config: Config = known.parse().map_err(|_| "is no address of a PostgreSQL database".to_owned())?;
@@ -57,7 +60,7 @@ impl Database {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
-        // Of several hosts, only one that accepts changes is used.
+        // If the address names several hosts, only a host that accepts changes is used.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite).tcp_user_timeout(HALF_OPEN);
         config.keepalives_idle(SILENCE).keepalives_interval(SILENCE / 2).keepalives_retries(QUESTIONS);
         let tls = match config.get_ssl_mode() {

@@ -1,16 +1,18 @@
-//! The disk belongs to the server: it cleans up by itself, and tells how much room the state takes.
+//! The part of the contract that concerns the disk. The database server manages its disk itself, so the relay only asks
+//! how much room the state takes.
 //!
-//! A text that was removed is in no record any more. The server overwrites the place where it was when it cleans up
-//! (`VACUUM`), and its journal and its backups keep it as long as the server is configured to.
+//! When a text is removed, the records do not hold it any more. The server overwrites the text in its files when it
+//! cleans up (`VACUUM`). The server's journal and backups keep the text for as long as the server is configured to keep
+//! them.
 
 use super::connection::PostgresBackend;
 use super::statement::{count, params};
 use crate::store::disk::{DiskMaintenance, DiskUsage};
 use crate::store::error::Error;
 
-/// Measures the bytes of live records, and the size of the files with them. Files do not become shorter when records are
-/// removed, so the live records are estimated from the server's statistics: a third of the room is counted for indexes.
-/// A table without statistics counts with the whole size of its files.
+/// Reads how many bytes the records use, and the size of the files. Files do not become shorter when records are
+/// removed, so the bytes in use are estimated from the server's statistics: the number of records times their average
+/// size, and half as much again for indexes. If a table has no statistics, the whole size of its files counts.
 const USAGE: &str = "
     SELECT coalesce(sum(least(total, coalesce(live, total))), 0)::bigint, coalesce(sum(total), 0)::bigint
     FROM (SELECT pg_total_relation_size(c.oid) AS total,

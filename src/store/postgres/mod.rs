@@ -1,9 +1,9 @@
 //! The backend that keeps the state in a schema of a PostgreSQL database, so that several relays can share the state.
 //!
-//! - `waiting` lets a thread wait for the asynchronous client. `database` says which schema of which database is meant,
-//!   and connects. `statement` holds the parameters of statements, and reads their rows.
+//! - `waiting` lets a thread wait for the asynchronous client. `database` names the schema and the database that keep a
+//!   state, and connects to them. `statement` holds the parameters of statements, and reads their rows.
 //! - `connection` holds the opened state, and the two ways to use it: reading, and one write transaction.
-//! - `schema` makes the tables, and brings those of earlier versions to the present format.
+//! - `schema` makes the tables, and brings tables of earlier versions to the present format.
 //! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
 //!   the same name.
 //!
@@ -14,8 +14,9 @@
 //!   lease, and no other relay takes the lease before that transaction has ended (`replica`).
 //! - No statement depends on the session: each transaction sets what it needs, and no statement is prepared by name. So
 //!   a connection may lead through PgBouncer in transaction mode.
-//! - Values are parameters and never parts of statements.
-//! - There are no checksums as in a SQLite file. A server guards its disk itself (`initdb --data-checksums`).
+//! - Values are passed to the server as parameters. They are never written into the text of a statement.
+//! - The records have no checksums, unlike the records in a SQLite file: a database server can check its disk itself
+//!   (`initdb --data-checksums`).
 
 mod connection;
 mod database;
@@ -57,8 +58,8 @@ pub(super) fn open_with_replicas(database: &Database) -> Result<Option<(Box<Spoo
     Ok(Some((Box::new(spool), replicas)))
 }
 
-/// Opens the state without a lease. A missing schema is made, and one of an earlier format is brought to the present
-/// format.
+/// Opens the state without a lease. A missing schema is made, and a schema of an earlier format is brought to the
+/// present format.
 pub(super) fn open_or_make(database: &Database) -> Result<Box<Spool>, Error> {
     Ok(Box::new(PostgresBackend::open(database)?))
 }

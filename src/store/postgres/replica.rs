@@ -1,5 +1,5 @@
-//! One relay among those that share a state: taking, renewing and handing over the lease, and the requests to the API
-//! that the relay makes while it has the lease.
+//! One relay among those that share a state: taking, renewing and handing over the lease, and recording the requests to
+//! the API that the relay makes while it has the lease.
 //!
 //! A replica has a connection of its own, so that renewing the lease never waits for a long transaction of the state.
 
@@ -17,14 +17,15 @@ use crate::store::lease::{
 /// How long a recorded request is kept. The budget counts requests of the last minute.
 const REQUESTS_KEPT: Duration = Duration::from_secs(300);
 
-/// How long a relay that is not there any more is shown.
+/// How long a relay is still shown after it last recorded that it runs.
 const REPLICAS_KEPT: Duration = Duration::from_secs(600);
 
 /// The columns of a [`LeaseView`].
 const VIEW: &str = "epoch, CASE WHEN expires > clock_timestamp() THEN holder END,
     greatest(0, (extract(epoch FROM expires - clock_timestamp()) * 1000)::bigint)";
 
-/// A relay that shares a state with others. The methods block, as those of [`crate::store::Backend`].
+/// A relay that shares a state with others. The methods block their thread, like the methods of
+/// [`crate::store::Backend`].
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) state: PostgresBackend,
@@ -32,7 +33,7 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Joins the relays that share a state. `name` is a name that no other relay has. A missing schema is made.
+    /// Joins the relays that share a state, under the name `name`, which no other relay has. A missing schema is made.
     ///
     /// # Errors
     /// Returns the errors of [`crate::store::join_replicas`].
@@ -62,7 +63,8 @@ impl LeaseTransactions for Replica {
         self.state.side_transaction(|statements| {
             record_presence(statements, &name);
             let free = "SELECT 1 FROM lease WHERE one = 1 AND (expires IS NULL OR expires <= clock_timestamp())";
-            // The lock waits for the last transaction of the holder before, so it is taken only if the lease is free.
+            // `FOR UPDATE` waits until the last transaction of the previous holder has ended. So the lock is asked for
+            // only if the lease is free.
             if statements.exists(free, Vec::new())? && statements.exists(&format!("{free} FOR UPDATE"), Vec::new())? {
                 let taken = statements.row(
                     "UPDATE lease SET epoch = epoch + 1, holder = $1,
@@ -163,7 +165,8 @@ fn view(statements: &Statements<'_>) -> Result<LeaseView, Failure> {
     Ok(LeaseView { epoch: get(&row, 0)?, holder: get(&row, 1)?, left: Duration::from_millis(left.unsigned_abs()) })
 }
 
-/// Records that the relay with this name is there, and forgets relays that were not there for some minutes.
+/// Records that the relay with this name runs now, and removes relays that have not recorded this for
+/// [`REPLICAS_KEPT`].
 fn record_presence(statements: &Statements<'_>, name: &str) {
     statements.later(
         "INSERT INTO replica (name, since, seen) VALUES ($1, clock_timestamp(), clock_timestamp())

@@ -1,9 +1,9 @@
 //! The tables of a state, and the migrations that make them.
 //!
-//! A migration is one transaction under a lock of its own, so of several relays that start at the same moment one
-//! migrates and the others wait. A migration that was interrupted never happened. Migrations only add tables and
-//! columns that the version before can do without; a later version removes what nobody uses any more. A schema of a
-//! newer version is refused.
+//! A migration is one transaction that holds a lock. If several relays start at the same moment, one of them migrates,
+//! and the others wait. An interrupted migration changes nothing. A migration only adds tables and columns, and the
+//! previous version of the relay still works with the result. A later version of the relay removes the tables and
+//! columns that are no longer used. A schema of a newer version is refused.
 
 use super::connection::{PostgresBackend, Statements};
 use super::database::Database;
@@ -13,12 +13,13 @@ use crate::store::error::Error;
 /// The number of the format that this version writes.
 const VERSION: i64 = 1;
 
-/// The migrations in their order: the first makes format 1 of nothing, and each further one makes the next format.
+/// The migrations in their order: the first makes format 1 in an empty schema, and each further migration makes the
+/// next format.
 const MIGRATIONS: [&str; 1] = [TO_1];
 
-/// Makes the tables of format 1. Times are milliseconds since the Unix epoch. Texts of the API are bytes (UTF-8): a text
-/// of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared byte by
-/// byte, whatever the locale of the database.
+/// Makes the tables of format 1. Times are milliseconds since the Unix epoch. Texts of the API are bytes (UTF-8): a
+/// text of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared
+/// byte by byte, whatever the locale of the database.
 ///
 /// Records that change often leave room on their pages (`fillfactor`), and are cleaned up early (`autovacuum`).
 const TO_1: &str = r#"
@@ -215,12 +216,12 @@ CREATE TABLE meta (
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 "#;
 
-/// The key of the lock under which a schema is made or migrated. It is a number of this program, so that no other
-/// program of the same database uses it by accident; the second half is a hash of the schema's name.
+/// The first half of the key of the lock under which a schema is made or migrated: the letters "JoSR", so that other
+/// programs on the same database do not use this key by accident. The second half is a hash of the schema's name.
 const LOCK: i32 = 0x4a6f_5352;
 
 impl PostgresBackend {
-    /// Opens the state. A missing schema is made, and one of an earlier format is brought to the present format.
+    /// Opens the state. A missing schema is made, and a schema of an earlier format is brought to the present format.
     pub(in crate::store) fn open(database: &Database) -> Result<Self, Error> {
         let backend = Self::on(database);
         prepare(&backend)?;

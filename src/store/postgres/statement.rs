@@ -9,11 +9,11 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::domain::UnixMs;
 
-/// How long one round trip to the server may take. The server ends a statement earlier ([`super::connection`]), so this
-/// time passes only if the server or the way to it is gone.
+/// How long one round trip to the server may take. The server ends a statement after a shorter time
+/// ([`super::connection`]). So a round trip takes this long only if the server or the network fails.
 pub(super) const ROUND_TRIP: Duration = Duration::from_secs(35);
 
-/// The error code by which the schema's function `begin_change` says that this relay is not the active one.
+/// The error code with which the schema's function `check_lease` refuses a relay that is not the active one.
 const NOT_THE_RELAY: &str = "JR001";
 
 /// Why a transaction failed.
@@ -196,7 +196,7 @@ pub(super) fn maybe_text(row: &PgRow, column: usize) -> Result<Option<String>, F
     text.map_err(|_| Failure::unreadable("a text is not UTF-8"))
 }
 
-/// Reads a column with a number that is 0 or more, and small.
+/// Reads a column with a number that fits into a `u32`.
 pub(super) fn small(row: &PgRow, column: usize) -> Result<u32, Failure> {
     let number: i64 = get(row, column)?;
     u32::try_from(number).map_err(|_| Failure::unreadable(format!("the count {number}")))
@@ -212,12 +212,12 @@ pub(super) fn instant(row: &PgRow, column: usize) -> Result<Option<UnixMs>, Fail
     get::<Option<i64>>(row, column).map(|at| at.map(UnixMs))
 }
 
-/// Converts a limit of rows to the type that a statement takes.
+/// Converts a limit on the number of rows to the type that a statement takes.
 pub(super) fn limit(at_most: usize) -> i64 {
     i64::try_from(at_most).unwrap_or(i64::MAX)
 }
 
-/// Makes a text that PostgreSQL accepts: its texts cannot hold the character NUL.
+/// Replaces each character NUL, because a text of PostgreSQL cannot hold this character.
 pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -1,7 +1,7 @@
 //! Waiting for the asynchronous client from a thread that may block.
 //!
 //! The connections of all states are driven by one background thread. A method of the backend waits on its own thread
-//! until the answer is there. Unlike `Runtime::block_on`, this waiting works on every thread, as waiting for a disk does.
+//! until the answer is there. Unlike `Runtime::block_on`, [`wait_for`] also works on a thread of another runtime.
 
 use std::future::Future;
 use std::io;
@@ -37,7 +37,7 @@ pub(super) fn runtime() -> io::Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| started))
 }
 
-/// Waits until `future` is done, for the time `limit` at most. Returns `None` if the time is over.
+/// Waits until `future` is done. Returns `None` if `future` is not done after the time `limit`.
 pub(super) fn wait_for<F: Future>(runtime: &Runtime, limit: Duration, future: F) -> Option<F::Output> {
     let _timers = runtime.enter();
     let mut limited = pin!(tokio::time::timeout(limit, future));

@@ -21,9 +21,11 @@ pub(in crate::store) struct SqliteBackend {
     pub(super) commit_counter: Option<CommitCounter>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether texts are kept a moment longer although [`Self::erase_on_delivery`] is on, because somebody reads them.
+    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
+    /// read them.
     pub(super) keep_for_readers: bool,
-    /// Whether the journal may hold removed texts, or keeps the file from becoming shorter.
+    /// Whether the journal has to be brought into the file: it may hold removed texts, or changes that make the file
+    /// shorter.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
     /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others).
@@ -31,7 +33,7 @@ pub(in crate::store) struct SqliteBackend {
 }
 
 impl SqliteBackend {
-    /// Makes a backend of an opened file of which nothing is known yet.
+    /// Makes a backend of an opened file, before anything else was read from the file.
     pub(super) fn on(connection: Connection, file: PathBuf) -> Self {
         Self {
             connection,
@@ -45,7 +47,8 @@ impl SqliteBackend {
         }
     }
 
-    /// Returns whether a text is removed in the transaction that ends the last need for it.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
+    /// read them.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }
@@ -55,7 +58,8 @@ impl SqliteBackend {
         work(&self.connection).map_err(|error| explain(&self.file, error))
     }
 
-    /// Runs `work` in one write transaction, and counts the transaction if it changed anything. An error rolls it back.
+    /// Runs `work` in one write transaction, and counts the transaction if it changed anything. An error rolls the
+    /// transaction back.
     pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -110,13 +114,13 @@ pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     }
 }
 
-/// Returns whether SQLite says that another program has locked the file.
+/// Returns whether SQLite reports that another program has locked the file.
 fn says_locked(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
-/// Returns whether SQLite says that the file itself is wrong.
+/// Returns whether the error shows that the file is damaged.
 fn says_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
@@ -124,7 +128,7 @@ fn says_damaged(error: &rusqlite::Error) -> bool {
             error,
             rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
-                // SQLite misses a column if its name in the schema was changed on the disk.
+                // SQLite does not find a column if the name of the column in the schema was changed on the disk.
                 | rusqlite::Error::InvalidColumnName(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 // The relay writes valid texts only, so an invalid text was changed on the disk.

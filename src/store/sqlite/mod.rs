@@ -1,4 +1,4 @@
-//! The backend that keeps the state in a SQLite file. No other module of the project knows SQLite.
+//! The backend that keeps the state in a SQLite file. No other module of the project uses SQLite.
 //!
 //! - `connection` holds the opened file, and the two ways to use it: reading, and one write transaction.
 //! - `file/` deals with the file itself: opening, format, damage, erasure, room on the disk.

@@ -1,4 +1,4 @@
-//! Tests of reading what arrives, and of keeping texts for those who read.
+//! Tests of reading arrivals, and of keeping texts for readers.
 
 use super::*;
 
@@ -50,7 +50,8 @@ fn texts_are_kept_for_readers_until_retention_removes_them(scratch: &dyn Scratch
     assert_eq!(texts(&*spool, 1..=3), [0; 0]);
 }
 
-/// A relay that ends beside a reader leaves texts in the state and in the journal, since its connection is not the last.
+/// If a relay ends while a reader runs, texts stay in the state and in the journal, because the relay's connection is
+/// not the last connection.
 #[test]
 fn the_last_reader_erases_what_a_relay_kept_for_readers() {
     let dir = tempfile::tempdir().unwrap();

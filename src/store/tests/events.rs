@@ -1,4 +1,4 @@
-//! Tests of events of numbers, which lie among the messages.
+//! Tests of events of numbers, which are stored in the table of messages.
 
 use super::*;
 use crate::domain::Start;
@@ -6,7 +6,8 @@ use crate::domain::filter::{Clause, Filter};
 
 const DAY: i64 = 86_400_000;
 
-/// Makes the changes that store and release a row of this standing, with a time on this day. Its id is `m` and `seq`.
+/// Makes the changes that store and release a row of this standing, with a time on this day. The id of the row is
+/// `m{seq}`.
 fn stored(seq: i64, day: i64, standing: RowStanding) -> [StoreOp; 3] {
     let StoreOp::Insert(mut made) = insert(seq, "soon", standing, None) else { unreachable!() };
     made.row.time = UnixMs(day * DAY);
@@ -21,7 +22,7 @@ fn message(seq: i64, day: i64) -> [StoreOp; 3] {
     stored(seq, day, RowStanding::News)
 }
 
-/// Two sinks that ask for events, and two that do not. Of each two, the second wants no message.
+/// Two sinks that ask for events, and two that do not. The second sink of each pair wants no message.
 fn four_sinks() -> [SinkSetup; 4] {
     let nothing = Filter::any_of(vec![Clause { has_code: Some(true), ..Clause::default() }]);
     let selection = MessageSelection { filter: Some(nothing), ..MessageSelection::default() };
@@ -113,7 +114,7 @@ fn an_event_is_known_until_it_cannot_be_made_again(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let known =
         |spool: &Spool| spool.known(&["m1", "m2", "m3", "m4"]).unwrap().iter().map(Option::is_some).collect::<Vec<_>>();
-    // The watermark is behind all of them.
+    // The watermark is later than the times of the event and of all messages.
     for (day, expected) in [(404, [true, false, false, true]), (406, [false, false, false, true])] {
         spool.forget_ids(UnixMs(day * DAY), 1, ForgottenUpTo::START).unwrap();
         assert_eq!(known(&*spool), expected, "day {day}");

@@ -63,7 +63,7 @@ fn a_message_that_the_fallback_has_is_not_handed_over_again(scratch: &dyn Scratc
     let expected = "ops m1 delivered, ops m2 dead, ops m3 fresh, ops m4 fresh";
     assert_eq!(states(&*spool, 1..=4).split_once("ops").unwrap().1, &expected[3..]);
     assert_eq!(handed_over_by(&*spool, 3, "ops"), None, "it had the message already");
-    // What an operator does to the dead letters of one sink changes nothing at the other.
+    // What an operator does to the dead letters of one sink does not change the other sink's deliveries.
     let of_crm = DeadLetterSelection { sink: Some("crm".to_owned()), ..DeadLetterSelection::default() };
     let start = ResolvedUpTo::default();
     assert_eq!(spool.resolve_dead_letters(&of_crm, DeadLetterAction::Retry, start, UnixMs(3)).unwrap().0, 4);
@@ -90,7 +90,7 @@ fn what_waits_for_details_is_handed_over_and_decided(scratch: &dyn Scratch) {
     spool.register_sinks(&setups, UnixMs::MAX, UnixMs(0)).unwrap();
     release_one(&mut *spool, 1, "hello");
     assert_eq!(states(&*spool, [1]), "crm m1 undecided, ops m1 undecided");
-    // The message of both sinks is given up; then nothing is handed over.
+    // The deliveries of both sinks are given up, so nothing is handed over.
     assert_eq!(spool.give_up_undecided(Seq(2), UnixMs(1)).unwrap(), 2);
     assert_eq!(states(&*spool, [1]), "crm m1 dead, ops m1 dead");
     let all = [SinkSetup { fallback: Some("ops".to_owned()), ..SinkSetup::new("all") }, setups[1].clone()];
@@ -114,7 +114,7 @@ fn new_messages_do_not_wait_for_what_was_handed_over(scratch: &dyn Scratch) {
         found.claims.iter().map(|claim| claim.seq).collect::<Vec<_>>()
     };
     assert_eq!(firsts(&*spool), [Seq(8), Seq(1)], "both are the first of a queue");
-    // A sink that keeps no order at first, and does so later, has the same queues.
+    // The queues are the same if the sink keeps no order at first, and keeps the order later.
     let mut spool = scratch.open();
     with_fallback(&mut *spool, false);
     with_fallback(&mut *spool, true);
@@ -135,9 +135,9 @@ on_every_backend![
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Messages come, are delivered, fail, expire and are retried or dropped by operators, in any order, and the state is
-    /// opened again at any time. Every message that was ever a dead letter of `crm` has a delivery for `ops`, and `ops`
-    /// gets no message a second time.
+    /// Messages come, are delivered, fail, expire and are retried or dropped by operators, in any order, and the state
+    /// is opened again at any time. Every message that was ever a dead letter of `crm` has a delivery for `ops`, and
+    /// `ops` gets no message a second time.
     #[test]
     fn every_dead_letter_is_handed_over_once(steps in prop::collection::vec((0_u8..8, 1_i64..12, any::<bool>()), 1..60)) {
         let scratch = SqliteScratch::new();

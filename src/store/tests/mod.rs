@@ -29,7 +29,7 @@ pub(super) trait Scratch {
     /// Runs a query that both kinds of databases understand. Returns the number that is its result.
     fn number(&self, query: &str) -> i64;
 
-    /// Makes a change that both kinds of databases understand, beside the opened state.
+    /// Makes a change that both kinds of databases understand, on a connection of its own.
     fn change(&self, change: &str);
 }
 
@@ -69,7 +69,7 @@ pub(super) struct PostgresScratch(pub(super) Database);
 
 #[cfg(feature = "replicas")]
 impl PostgresScratch {
-    /// Returns `None`, and reports that `test` is skipped, where no server is installed.
+    /// Makes a state in a new schema. If no server is installed, reports that `test` is skipped, and returns `None`.
     pub(super) fn new(test: &str) -> Option<Self> {
         postgres::tests::scratch_database(test).map(Self)
     }
@@ -100,7 +100,7 @@ impl TestState {
         Self::in_a_database().unwrap_or_else(|| Self(Box::new(SqliteScratch::new())))
     }
 
-    /// Makes a state of the kind that the environment asks for; a file lies in a directory that the test has.
+    /// Makes a state of the kind that the environment asks for. If this is a file, the file lies in `dir`.
     pub(crate) fn in_dir(dir: &Path) -> Self {
         Self::in_a_database().unwrap_or_else(|| Self::in_file(dir))
     }
@@ -115,7 +115,7 @@ impl TestState {
         }
     }
 
-    /// Makes a state in the file `state.db` of a directory that the test has.
+    /// Makes a state in the file `state.db` of the directory `dir`.
     pub(crate) fn in_file(dir: &Path) -> Self {
         Self(Box::new(dir.to_owned()))
     }
@@ -130,7 +130,7 @@ impl TestState {
         self.0.number(query)
     }
 
-    /// Makes a change that both kinds of databases understand, beside the opened state.
+    /// Makes a change that both kinds of databases understand, on a connection of its own.
     pub(crate) fn change(&self, change: &str) {
         self.0.change(change);
     }
@@ -156,7 +156,7 @@ impl Scratch for std::path::PathBuf {
     }
 }
 
-/// Makes a test on each backend of each of these functions. The functions take a [`Scratch`].
+/// Makes one test for each backend from each of these functions. The functions take a [`Scratch`].
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
         mod on_sqlite {
@@ -253,10 +253,10 @@ pub(super) fn retry(due: i64) -> Outcome {
 
 pub(super) const DELIVERED: Outcome = Outcome::Delivered { status: Some(200) };
 
-/// Limits that allow to claim everything at once.
+/// Limits that allow everything to be claimed at once.
 pub(super) const ALL: ClaimLimits = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
 
-/// Returns those of these messages whose text is kept.
+/// Returns the messages of `seqs` whose text is kept.
 fn texts(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> Vec<i64> {
     seqs.into_iter().filter(|seq| spool.raw(Seq(*seq)).unwrap().is_some()).collect()
 }

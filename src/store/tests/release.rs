@@ -8,7 +8,7 @@ fn news(seq: i64, held_by: Option<WalkId>) -> StoreOp {
     insert(seq, "hello", RowStanding::News, held_by)
 }
 
-/// Makes news with the time of another message, further down the page.
+/// Makes news that has the time of the message `other` and stands further down the page.
 fn at_the_time_of(other: i64, seq: i64) -> StoreOp {
     let StoreOp::Insert(mut inserted) = news(seq, None) else { unreachable!() };
     inserted.row.time = UnixMs(other * 1000);

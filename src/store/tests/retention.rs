@@ -1,4 +1,4 @@
-//! Tests of retention: which rows are removed, when, and which stay.
+//! Tests of retention: which messages are removed, when they are removed, and which messages stay.
 
 use super::*;
 

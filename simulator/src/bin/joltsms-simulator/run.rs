@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     handle.set_foreign_client(arguments.foreign);
 
     let (url, key, session) = (simulator.url(), simulator.key(), simulator.session());
-    // A user who closed stdout knows the port and the seed already, and the simulator is useful nevertheless.
+    // If stdout is closed, the simulator still runs: its user may know the port and the seed already.
     drop(writeln!(io::stdout(), "url={url} key={key} session={session}").and_then(|()| io::stdout().flush()));
     log(&format!(
         "listening on {url}, seed {seed}, {} messages; web page: {url}/, control API: {url}/_simulator",

@@ -21,8 +21,8 @@ pub(super) struct FilterView {
     dead: String,
     mistake: Option<String>,
     is_set: bool,
-    /// Whether the messages that fit the filter can be replayed. For that the filter must be without a mistake,
-    /// and must say which messages are listed. A filter that says only how many messages are listed does not suffice.
+    /// Whether the messages that fit the filter can be replayed. The filter must have no mistake, and must select
+    /// messages; a filter with only a `limit` does not suffice.
     can_replay: bool,
     /// The parameters of a replay of the messages that fit the filter.
     replayed: Vec<(String, String)>,
@@ -56,8 +56,8 @@ impl FilterView {
 #[derive(Debug, Serialize)]
 pub(super) struct MessageRow {
     id: String,
-    /// The place of the message in the order of release. The page has it in the HTML id of the message's row
-    /// (for example `m-12`), so that a link can lead to this row.
+    /// The place of the message in the order of release. The HTML id of the message's row contains this place (for
+    /// example `m-12`), so that a link can lead to the row.
     place: i64,
     received: Moment,
     from: String,

@@ -44,7 +44,7 @@ pub(in crate::admin) struct PageInput<'a> {
 pub(super) struct StatusView {
     base: String,
     read_only: bool,
-    /// The query of this page, to which an action returns.
+    /// The query of this page. After an action the browser returns to the page with this query.
     back: String,
     now: i64,
     healthy: bool,

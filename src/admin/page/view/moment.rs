@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::domain::UnixMs;
 use crate::humanize::span;
 
-/// An instant: relative for people, and absolute.
+/// An instant: as a number, and as text that is absolute or relative to the present time.
 #[derive(Debug, Serialize)]
 pub(super) struct Moment {
     pub(super) at: i64,
@@ -20,7 +20,7 @@ impl Moment {
         Self { at: at.0, absolute: at.to_string(), relative }
     }
 
-    /// The instant at which something is due, which may have passed since the status was read.
+    /// Shows an instant at which something is due. If the instant has passed, the relative text is `now`.
     pub(super) fn due(at: UnixMs, now: UnixMs) -> Self {
         let moment = Self::of(at, now);
         if at > now { moment } else { Self { relative: "now".to_owned(), ..moment } }

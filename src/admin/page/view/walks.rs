@@ -11,7 +11,7 @@ use crate::status::{ReadingKind, WalkStatus};
 #[derive(Debug, Serialize)]
 pub(super) struct WalkView {
     what: &'static str,
-    /// How much was read, from 0 to 100; `None` if the end is not known.
+    /// How much of the stretch was read, in percent; `None` if its end is not known.
     percent: Option<i64>,
     reached: Moment,
     text: String,

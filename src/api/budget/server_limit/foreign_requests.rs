@@ -8,8 +8,8 @@ use crate::time::Instant;
 
 impl ServerLimit {
     /// Counts the requests of a window that are unexplained when the window is first seen. If the beginning of the
-    /// window was not seen, these requests may be of an earlier process of the relay, whose record does not survive a
-    /// power cut. Otherwise they are of another program.
+    /// window was not seen, an earlier process of the relay may have sent these requests: its record does not survive a
+    /// power cut. Otherwise another program has sent them.
     pub(super) fn count_unexplained(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let unexplained = self.requests_of_others(remaining, own_since);
         if let Some(window) = self.window.as_mut().filter(|window| !window.whole) {
@@ -47,8 +47,8 @@ impl ServerLimit {
         window.whole || self.before.is_some()
     }
 
-    /// Returns how long ago a window may have begun. For short windows this time is too long, so that too many requests
-    /// count as the relay's, rather than as another program's.
+    /// Returns how long ago a window may have begun. For short windows this time is too long. It is better that too
+    /// many requests count as the relay's than that they count as another program's.
     pub(super) fn counted_back(&self) -> Duration {
         self.longest.max(self.documented)
     }

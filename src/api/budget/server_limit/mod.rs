@@ -1,14 +1,14 @@
 //! The API's own limit, as its headers state it. Pure: the time is passed in.
 //!
-//! A limit is a number of requests in a window. The documented window is a minute, but the length is learned, so that
-//! "2 in a second" and "20 in 5 minutes" work, too:
+//! A limit is a number of requests in a window. The documented window is a minute. But the relay learns the length, so
+//! that "2 in a second" and "20 in 5 minutes" work, too:
 //! - The length is the longest `X-RateLimit-Reset` of the present and the previous window.
 //! - If `Remaining` jumps up before the reset was due, the reset is wrong. Then the length is the time from the
 //!   beginning of one window to the beginning of the next.
 //! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
 //!
 //! Invariants, if the headers are right and no other program uses the key:
-//! - In a window no more requests leave than the last `Remaining` minus the requests that were sent since.
+//! - In a window, the relay sends no more requests than the last `Remaining` minus the requests that it has sent since.
 //! - After a window that was used up, one request at a time leaves, until an answer states the next window's limit.
 
 mod foreign_requests;
@@ -30,7 +30,7 @@ pub(super) const SLACK: Duration = Duration::from_secs(2);
 /// The most by which the difference of two resets can be wrong, because resets are whole seconds.
 const ROUNDING: Duration = Duration::from_millis(1500);
 
-/// What is known about the API's limit.
+/// The knowledge about the API's limit.
 #[derive(Debug)]
 pub(super) struct ServerLimit {
     /// The documented length of a window, which counts until the length was learned.
@@ -38,7 +38,7 @@ pub(super) struct ServerLimit {
     window: Option<SeenWindow>,
     /// The longest reset of the previous window.
     before: Option<Duration>,
-    /// The time after which a window was over although its reset was longer; `None`: no reset was too long.
+    /// The time after which a window was over although its reset was longer; `None` if no reset was too long.
     at_most: Option<Duration>,
     /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
@@ -49,7 +49,7 @@ pub(super) struct ServerLimit {
     proven: bool,
     /// The longest reset of this limit.
     longest: Duration,
-    /// When an answer first stated the present limit; `None`: it is the first limit.
+    /// When an answer first stated the present limit; `None` if no other limit was stated before.
     changed_at: Option<Instant>,
     /// Whether resets were seen to count down. Until then the length of the window may be wrong.
     counts_down: bool,
@@ -96,8 +96,8 @@ pub(super) struct HeardAnswer<'a> {
     pub(super) headers: &'a RateHeaders,
     /// When the answered request was sent.
     pub(super) sent: Instant,
-    /// The number of the relay's other requests that were in flight at the same time as the answered one; answers
-    /// overtake each other.
+    /// The number of the relay's other requests that were in flight at the same time as the answered request; answers
+    /// may overtake each other.
     pub(super) beside: u32,
     /// The number of the relay's requests that are in flight now.
     pub(super) under_way: u32,

@@ -1,5 +1,5 @@
-//! The share of the API's limit that the relay may use: how many requests, when none may leave, and which are kept for
-//! polls. Pure.
+//! The share of the API's limit that the relay may use: how many requests it may send, when it may send no request, and
+//! which requests are kept for polls. Pure.
 
 use std::time::Duration;
 
@@ -10,18 +10,20 @@ use crate::time::Instant;
 /// The number of further requests that are left to other programs after each 429, up to a twentieth of the limit.
 const MARGIN: u32 = 3;
 
-/// The number of requests, left beside other programs, up to which all are kept for polls.
+/// If other programs use the key, and at most this many requests are left in the window, all of them are kept for
+/// polls.
 const FEW: i64 = 2;
 
 impl ServerLimit {
     /// Returns the relay's part of the limit, as a pace: at most `configured` requests in the relay's own `window`, and
-    /// at most the API's limit minus the requests of other programs. The part is at least one request, so that the
-    /// relay can ask at all.
+    /// at most the API's limit minus the requests of other programs. The part is at least one request, because the
+    /// relay must be able to send requests at all.
     pub(in crate::api::budget) fn share(&self, configured: u32, window: Duration) -> Share {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
         let length = length.max(Duration::from_secs(1));
-        // A lower configured limit already leaves room for other programs, so no more requests are left to them.
+        // A configured limit below the API's already leaves room for other programs, so no more requests are left to
+        // them.
         let share = self.beside_others(limit, configured);
         let in_ours = (f64::from(share) * window.as_secs_f64() / length.as_secs_f64()).ceil().max(1.0);
         if in_ours >= f64::from(configured) {

@@ -54,7 +54,8 @@ impl ServerLimit {
         let changed = self
             .window
             .is_some_and(|window| window.limit.zip(headers.limit).is_some_and(|(before, limit)| before != limit));
-        // Until its end the window is the same window, unless more requests are left again than rounding explains.
+        // Before its stated end, a window is over only if more requests are left again, and if rounding cannot explain
+        // this.
         let is_clear = |window: &SeenWindow| !self.counts_down || window.ends > now + ROUNDING;
         let is_over = |window: &SeenWindow| window.ends <= now || (turned && is_clear(window));
         let goes_on = self.window.filter(|window| !is_over(window) && !changed);
@@ -121,8 +122,8 @@ impl ServerLimit {
         now: Instant,
     ) -> SeenWindow {
         let WindowTurn { jump, turned, changed } = turn;
-        // The window counts as seen from its beginning if hardly more requests are used than the relay has sent. A tenth
-        // of the limit is allowed for requests that other programs may have made since the window began.
+        // The window counts as seen from its beginning if hardly more requests are used than the relay has sent. A
+        // tenth of the limit is allowed for requests that other programs may have made since the window began.
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
         let used = limit.saturating_sub(remaining);
@@ -147,7 +148,7 @@ impl ServerLimit {
                 if is_fresh && before.whole {
                     self.measured = Some(self.not_too_short(lasted.min(self.measured.unwrap_or(self.documented))));
                 } else if goes_on {
-                    // The guessed end has passed, and no requests were left again.
+                    // The guessed end has passed, but `Remaining` has not jumped up.
                     self.measured = Some((2 * lasted).min(LONGEST_SILENCE));
                     continued = Some(before);
                 }
@@ -191,8 +192,8 @@ impl ServerLimit {
         }
     }
 
-    /// Returns a length of the windows: `lasted`, but no length that is known to be too short. Requests take a moment to
-    /// arrive, so the length is a little longer than the longest time after which a window was not over yet.
+    /// Returns a length of the windows: `lasted`, but no length that is known to be too short. Requests take a moment
+    /// to arrive, so the length is a little longer than the longest time after which a window was not over yet.
     fn not_too_short(&self, lasted: Duration) -> Duration {
         lasted.max(Duration::from_secs(1)).max(self.at_least.mul_f64(1.05) + ARRIVAL)
     }

@@ -14,7 +14,7 @@ pub(super) const LIMIT: u32 = 120;
 /// How an API counts requests in windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A window begins with the first request after the end of the window before.
+    /// A window begins with the first request after the end of the previous window.
     FirstRequest,
     /// Windows begin at fixed times of the clock.
     Calendar,
@@ -67,7 +67,7 @@ impl Server {
         let began = match (kind, self.began) {
             (Kind::FirstRequest, Some(began)) if at < began + window => began,
             (Kind::FirstRequest | Kind::Sliding, _) => at,
-            // Windows of the calendar began at some odd time before the first request.
+            // The first window of the calendar began at some odd time before the first request.
             (Kind::Calendar, _) => {
                 let into = (at - self.start + window.mul_f64(0.37)).as_nanos() % window.as_nanos();
                 at.checked_sub(Duration::from_nanos(into.try_into().unwrap())).unwrap()

@@ -17,7 +17,7 @@ const SAID: u32 = 5;
 
 /// Returns how long polls may be silent. If only polls wait, this is about the time between requests that are spread
 /// evenly, and at least the poll interval. Otherwise it is twice as long, because half of the requests are for polls. A
-/// moment is added for the turn of the window.
+/// moment is added for the change from one window to the next.
 fn longest_silence(limit: u32, seconds: u64, backlog: Demand) -> Duration {
     let even = Duration::from_secs(seconds) / limit;
     let apart = if backlog == Demand::Nothing { even } else { 2 * even };
@@ -33,7 +33,7 @@ fn a_limit_in_any_window_is_kept_and_used() {
             let run = Setup { seed: seconds, backlog, seconds: 1200, api, ..Setup::default() }.run();
             assert!(run.refused.is_empty(), "{name}: {} times 429", run.refused.len());
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}: {} in a minute", run.most_in_a_minute());
-            // The oldest request of a sliding window of 5 requests weighs a fifth.
+            // In a sliding window of 5 requests, a single request is a fifth of the limit.
             let most = longest_silence(limit, seconds, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(run.longest_silence(0) <= most, "{name}: silent for {:?}", run.longest_silence(0));
             let allowed = (1200 * u64::from(limit) / seconds).min(2 * 1200);
@@ -266,9 +266,9 @@ proptest! {
         prop_assert!(run.most_in_a_minute() <= requests as usize, "{}", run.most_in_a_minute());
     }
 
-    /// On an API whose headers are right, and with no other program on the key, there is no 429. The exception is one
-    /// 429 where a window turns while requests are on their way for seconds (234 in 253 s, requests up to 1.7 s late:
-    /// seed 14745491354689579419).
+    /// On an API whose headers are right, and with no other program on the key, there is no 429. There is one
+    /// exception: a single 429 may come if a new window begins while requests are on their way for seconds (234 in 253
+    /// s, requests up to 1.7 s late: seed 14745491354689579419).
     #[test]
     fn no_429_where_the_headers_are_honest(
         seed in any::<u64>(),

@@ -1,4 +1,4 @@
-//! The source of the choices of a run.
+//! The source of the random choices of a test run.
 
 /// A source of choices. The same seed or the same bytes always make the same choices.
 pub trait Choices {

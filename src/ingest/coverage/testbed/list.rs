@@ -34,13 +34,13 @@ pub enum Tie {
 /// The condition on which a cursor works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CursorKind {
-    /// A place in the order: the cursor always works.
+    /// The cursor stands for a place in the order, and always works.
     Place,
-    /// A row: once the row is gone, the page behind the cursor is empty.
+    /// The cursor stands for a row. Once the row is gone, the page behind the cursor is empty.
     RowElseEmpty,
-    /// A row: once the row is gone, the cursor is refused.
+    /// The cursor stands for a row. Once the row is gone, the cursor is refused.
     RowElseRefused,
-    /// The time at which the cursor was given out: after this many ticks it is refused.
+    /// The cursor is refused this many ticks after it was given out.
     Expiring(i64),
 }
 
@@ -57,7 +57,7 @@ pub struct Entry {
     pub gone: bool,
     /// Whether the row has an id.
     pub readable: bool,
-    /// The tick before which the row is no JSON.
+    /// The tick before which the row is not valid JSON.
     pub spoiled_until: i64,
 }
 

@@ -1,4 +1,4 @@
-//! The relay under test: the rules of coverage, a loop as thin as can be, and the invariants that hold after each step.
+//! The relay under test: the rules of coverage, a minimal loop, and the invariants that hold after each step.
 
 use std::collections::HashMap;
 
@@ -42,8 +42,8 @@ pub struct Beginning {
     pub tick: i64,
     /// How many messages the list had had when the first page came.
     pub messages: usize,
-    /// The time of the first request, if its answer was an empty list: messages that came later were not there before.
-    /// Otherwise the end of time.
+    /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. Messages that came
+    /// after this time were not in the list before the relay began.
     pub first_asked: UnixMs,
 }
 
@@ -73,7 +73,7 @@ pub struct Relay<S> {
     store: S,
     state: CoverageState,
     background_requests: u64,
-    /// The tick before which a walk that failed is left alone.
+    /// For each walk that failed: the tick before which it is not read.
     waits: HashMap<WalkId, i64>,
     /// Coverage as it is stored.
     stored: Option<Coverage>,
@@ -122,8 +122,8 @@ impl<S: Store> Relay<S> {
         self.waits.clear();
     }
 
-    /// Makes one head poll, with the pages that follow at once. With `crashes` the process dies while it holds the
-    /// answer.
+    /// Makes one head poll, with the pages that follow at once. If `crashes` is true, the process dies after the answer
+    /// has come and before it is stored.
     pub fn head_poll<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) {
         let now = feed.now();
         let first_asked = self.state.memory.first_empty_poll_at().unwrap_or(UnixMs::MAX);
@@ -181,7 +181,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Makes one background request. Returns `false` if no walk was ready. With `crashes` the process dies instead.
+    /// Makes one background request. Returns `false` if no walk was ready. If `crashes` is true, the process dies
+    /// instead.
     pub fn background<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) -> bool {
         self.background_requests += 1;
         let tick = feed.now().local.0;

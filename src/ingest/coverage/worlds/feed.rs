@@ -27,12 +27,12 @@ pub(super) struct World {
     /// Whether, for 60 ticks at a time, no cursor leads past some of the pages.
     pub(super) blocked: bool,
     pub(super) unreadable_row: f64,
-    /// A row is no JSON when it appears, and is mended some ticks later.
+    /// A row is not valid JSON when it appears, and becomes valid some ticks later.
     pub(super) spoiled_row: f64,
     pub(super) no_ingested: bool,
-    /// How many messages, dated far ahead, were there before the relay.
+    /// How many messages, dated far ahead, were in the list before the relay began.
     pub(super) ahead_before: usize,
-    /// How many messages at least were there before the relay.
+    /// How many messages at least were in the list before the relay began.
     pub(super) before: usize,
     /// Whether five ticks share one time of receipt.
     pub(super) ties: bool,
@@ -54,9 +54,9 @@ pub(super) struct World {
     pub(super) starve: u64,
     /// Whether old ids are forgotten.
     pub(super) forget: bool,
-    /// How far the server's clock is ahead of that of the rows.
+    /// How far the API's clock is ahead of that of the rows.
     pub(super) skew: i64,
-    /// From this tick on, the server's clock is ahead by this much.
+    /// From this tick on, the API's clock is ahead by this much.
     pub(super) jump: Option<(i64, i64)>,
     pub(super) start: Start,
     pub(super) hold_limit: u64,
@@ -96,7 +96,7 @@ impl WorldFeed {
         }
         let readable = !choices.chance(self.world.unreadable_row);
         let spoiled = choices.chance(self.world.spoiled_row);
-        // If a row were mended later than the lookback, it would be lost, like any other row that is as late.
+        // If a row became valid later than the lookback, it would be lost, like any other row that is as late.
         let latest = time.min(self.list.now) + i64::from(LOOKBACK) - 1;
         let spoiled_until = if spoiled { latest.min(self.list.now + choices.between(1, 15)) } else { 0 };
         self.list.add(number, time, readable, spoiled_until);

@@ -73,7 +73,8 @@ struct Sink {
 }
 
 impl Sink {
-    /// Takes the messages that the relay has released since the last call. The feed must be as it was then.
+    /// Takes the messages that the relay has released since the last call. The feed must not have changed since they
+    /// were released.
     fn take(&mut self, relay: &mut Relay<StateStore>, feed: &WorldFeed) {
         for release in relay.take_releases() {
             let mut newest = None;
@@ -215,8 +216,8 @@ fn judge(feed: &WorldFeed, beginning: Option<Beginning>, sink: &Sink, stuck: boo
         if wanted && !released && !entry.gone && entry.readable {
             verdict.lost += 1;
         }
-        // Without `ingestedAt`, a first run that starts now cannot find out which messages were there before. It
-        // repeats messages rather than losing any.
+        // Without `ingestedAt`, a first run with `poll.start = "now"` cannot find out which messages are older than the
+        // run. It delivers old messages rather than losing new ones.
         if !wanted && released && !world.no_ingested {
             verdict.old += 1;
         }

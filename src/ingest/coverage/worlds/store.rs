@@ -1,4 +1,5 @@
-//! The store of a world: the real store on a real SQLite file or database ([`TestState`]), with one sink that takes every message at once.
+//! The store of a world: the real store on a real SQLite file or database ([`TestState`]), with one sink that takes
+//! every message at once.
 
 use crate::domain::{Coverage, DeliveryClass, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};

@@ -1,5 +1,5 @@
-//! Tests of a machine's clock that is wrong at the start: nothing is removed, and the state follows once the clock is
-//! right.
+//! Tests of a machine's clock that is wrong at the start: nothing is removed, and the stored times are corrected once
+//! the clock is right.
 
 use std::sync::atomic::Ordering;
 
@@ -47,7 +47,7 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     let mut world = World::on_a_file(move |_, _, _| Ok(empty())).await;
     world.deliver_one().await;
     world.options.keep_delivered = RetentionPeriod::For(2 * DAY);
-    // The double goes on telling the right time, by its own clock.
+    // The double goes on sending the right `Date`, by its own clock.
     world.clock = Clock::unconfirmed_at(BEGAN.after(8 * DAY));
     let (stop, stops) = watch::channel(false);
     let running = tokio::spawn(world.poller(Mode::Run).run(stops));
@@ -59,7 +59,7 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     assert!(world.clock.is_confirmed());
     assert_eq!(world.clock.relay_time(), world.double.clock.relay_time());
     assert_eq!(world.texts(), 1);
-    // A jump later on changes nothing either.
+    // A later jump of the machine's clock removes nothing either.
     world.clock.set_machine(BEGAN.after(80 * DAY));
     tokio::time::sleep(DAY).await;
     assert_eq!(world.texts(), 1);
@@ -129,8 +129,8 @@ async fn a_wrong_first_date_hides_no_late_message() {
     }
 }
 
-/// The first answer on a new state has a `Date` of 1975. The messages that come then are handed on at once, and the whole
-/// list is not read before that.
+/// The first answer on a new state has a `Date` of 1975. The messages that come after it are released at once. The
+/// relay does not read the whole list before.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_first_date_holds_up_no_message() {
     let world = World::new(|_, _, _| Err(Error::Server(503))).await;

@@ -25,7 +25,7 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 /// The beginning of a secret of Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
 
-/// The bytes that a secret of Standard Webhooks may have.
+/// How many bytes a secret of Standard Webhooks may have.
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Reads base64 with or without padding, because secrets are copied by hand.
@@ -103,7 +103,7 @@ impl Key {
     }
 
     fn of(bytes: &[u8]) -> Self {
-        // HMAC first hashes a key that is longer than a block. It refuses no key.
+        // HMAC accepts keys of every length: it first hashes a key that is longer than a block.
         let mac = Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default()));
         Self { mac, bytes: bytes.len() }
     }
@@ -206,7 +206,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keys are equal if they make the same signature, since a key does not show its bytes.
+/// Keys are equal if they make the same signature. A key does not show its bytes, so the bytes cannot be compared.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
@@ -225,7 +225,7 @@ mod tests {
         headers.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
-    /// The expected values are the test vector of the libraries of Standard Webhooks.
+    /// The expected values are the test vector that the libraries of Standard Webhooks use.
     #[test]
     fn standard_webhooks_as_the_reference_has_it() {
         const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";

@@ -1,8 +1,8 @@
-//! Tests of connections that break, and of commits whose end nobody saw.
+//! Tests of connections that break, and of commits whose answer was lost.
 
 use super::*;
 
-/// Ends all connections to the schema's database but the one that asks.
+/// Makes the server end the connection of the state `of`.
 fn end_connections(database: &Database, of: &PostgresBackend) {
     let own: i64 = of.read(|statements| statements.value("SELECT pg_backend_pid()::bigint", vec![])).unwrap().unwrap();
     run_outside(database, &format!("SELECT pg_terminate_backend({own})"));
@@ -14,7 +14,8 @@ fn a_state_whose_connection_broke_is_connected_again() {
     let mut spool = PostgresBackend::open(&database).unwrap();
     register(&mut spool, &["crm"]);
     end_connections(&database, &spool);
-    // Whether the first call notices the end is a matter of time.
+    // The first call fails if it still uses the broken connection. It succeeds if the client has already noticed that
+    // the connection ended.
     let first = spool.sink_names();
     assert!(first.as_ref().map_or_else(Error::is_passing, |names| names == &["crm"]), "{first:?}");
     assert_eq!(spool.sink_names().unwrap(), ["crm"]);
@@ -90,7 +91,7 @@ fn a_transaction_that_stands_still_is_ended_by_the_server() {
     let mut other = PostgresBackend::open(&database).unwrap();
     let ended = spool.transaction(|statements| {
         statements.flush()?;
-        // The other one waits for the lock until the server ends this transaction.
+        // `other` waits for the lock until the server ends this transaction.
         let waited = other.transaction(|statements| statements.exists("SELECT 1", vec![]));
         let waited = waited.or_else(|_| other.transaction(|statements| statements.exists("SELECT 1", vec![])));
         assert!(waited.unwrap());

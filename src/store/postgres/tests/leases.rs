@@ -6,7 +6,7 @@ use super::super::replica::{Replica, group};
 use super::*;
 use crate::store::{LeaseOffer, LeaseTransactions as _, ReplicaGroup, RequestTransactions as _, Store};
 
-/// A lease that ends within the test only if the test waits for it.
+/// The length of a lease that does not end by itself during a test.
 const LONG: Duration = Duration::from_secs(600);
 
 /// Lets the lease end now.
@@ -126,7 +126,7 @@ fn nobody_takes_the_lease_during_the_last_transaction_of_its_holder() {
     std::thread::scope(|scope| {
         let taking = spool.transaction(|statements| {
             statements.flush()?;
-            // The lease ends, and its holder is in the middle of a transaction.
+            // The lease ends while its holder is in the middle of a transaction.
             end_lease(&database);
             let taking = scope.spawn(|| second.take(LONG).unwrap());
             while !is_anybody_waiting(&first) {}

@@ -1,4 +1,4 @@
-//! Tests of everything that is particular to PostgreSQL.
+//! Tests of the properties that only the backend for PostgreSQL has.
 
 #[path = "../../../../tests/support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the whole program")]
@@ -24,8 +24,8 @@ use crate::store::{
     RegistrationTransactions as _, SinkId, SinkSetup, Spool, ViewTransactions as _,
 };
 
-/// Returns a schema that no other test uses, on a server for all tests of this process. Returns `None`, and reports that
-/// `test` is skipped, where no server is installed.
+/// Returns a schema that no other test uses, on the server that all tests of this process share. If no server is
+/// installed, reports that `test` is skipped, and returns `None`.
 pub(in crate::store) fn scratch_database(test: &str) -> Option<Database> {
     let Some(server) = PostgresServer::of_this_process() else {
         skipped(test);
@@ -49,7 +49,7 @@ pub(in crate::store) fn open(database: &Database) -> Box<Spool> {
     Box::new(PostgresBackend::open(database).unwrap())
 }
 
-/// Runs a query of one number on the state in a schema.
+/// Runs a query that returns one number on the state in a schema.
 pub(in crate::store) fn number(database: &Database, query: &str) -> i64 {
     let state = PostgresBackend::on(database);
     state.read(|statements| statements.value(query, vec![])).unwrap().unwrap()

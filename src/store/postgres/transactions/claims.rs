@@ -1,4 +1,5 @@
-//! Reading claims: which deliveries are claimed is decided by their sizes, and then their texts are read.
+//! Reading claims in two steps: the first step reads the sizes of deliveries and decides which deliveries are claimed,
+//! the second step reads the texts of these deliveries.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,10 +13,11 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, instant, limit, maybe_text, small, text};
 use crate::store::sink_id::SinkId;
 
-/// How many deliveries are looked at beside those that may be claimed, because some are in flight.
+/// How many deliveries a portion has beyond the number that may be claimed, because some of its deliveries may be in
+/// flight.
 const IN_FLIGHT: usize = 64;
 
-/// The most deliveries that are looked at in one statement.
+/// The most deliveries in a portion, which one statement reads.
 const PORTION: usize = 1_000;
 
 /// The column with the number of bytes of text that a claim would hold.
@@ -63,9 +65,9 @@ impl ClaimGroup {
     }
 }
 
-/// Claims what `query` finds, up to the limits, and leaves out messages for which `skip` returns `true`. The columns of
-/// the query are the message, its size, and two numbers that say where the next portion begins. Its parameters are
-/// `params`, those two numbers, and the length of a portion.
+/// Claims the deliveries that `query` finds, up to the limits, and leaves out messages for which `skip` returns `true`.
+/// The columns of the query are the message, its size, and two numbers behind which the next portion begins. The
+/// parameters of the query are `params`, these two numbers, and the length of a portion.
 pub(super) fn claim(
     statements: &Statements<'_>,
     sink: SinkId,
@@ -94,7 +96,7 @@ pub(super) fn claim(
     read_claims(statements, sink, &group.seqs, limits.details)
 }
 
-/// Reads the claims on these messages, in their order.
+/// Reads the claims on these messages, in the order of `seqs`.
 pub(super) fn read_claims(
     statements: &Statements<'_>,
     sink: SinkId,

@@ -7,8 +7,8 @@ use crate::store::error::Error;
 use crate::store::postgres::connection::{PostgresBackend, Statements};
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text};
 
-/// Gives the other state more time for its next records than other transactions have for their next statement. Nobody
-/// waits for this transaction, because the state is new.
+/// Lets this transaction wait up to a minute for its next statement, because the next records must first be read from
+/// the other state. Other transactions do not have to wait meanwhile, because the state is new.
 const PATIENCE: &str = "SET LOCAL idle_in_transaction_session_timeout = 60000";
 
 impl CopyTransactions for PostgresBackend {
@@ -49,7 +49,7 @@ impl CopyTransactions for PostgresBackend {
                     Ok(None) => return Ok(true),
                     Err(error) => {
                         failed = Some(error);
-                        // Any error rolls the transaction back.
+                        // This error only rolls the transaction back. The method returns the error in `failed`.
                         return Err(Failure::unreadable("the other state cannot be read"));
                     }
                 }

@@ -110,7 +110,7 @@ fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, op: &StoreOp) -> 
     let statements = releasing.statements;
     match op {
         StoreOp::Begin { start } => statements.later(PUT, params!["start", start]),
-        // Rows are stored together, by `store_rows`.
+        // `store_rows` stores all rows together.
         StoreOp::Insert(_) => {}
         StoreOp::Release { rows, class } => release_rows(releasing, rows, places, *class)?,
         StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class)?,
@@ -143,8 +143,8 @@ fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, op: &StoreOp) -> 
     Ok(())
 }
 
-/// Stores rows of a page. A row whose place in the order of release is known already is stored with it. A number that
-/// was not met before gets the next key.
+/// Stores rows of a page. If the place of a row in the order of release is known already, it is stored with the row. A
+/// phone number that the state does not know yet gets the next key.
 fn store_rows(
     statements: &Statements<'_>,
     inserts: &[&Insert],
@@ -240,7 +240,7 @@ fn walk(row: &PgRow) -> Result<Walk, Failure> {
     let kind = match get(row, 1)? {
         "gap" => WalkKind::Gap { sweep_floor: instant(row, 2)?, streaming: get(row, 3)? },
         "sweep" => WalkKind::Sweep,
-        // The table's CHECK allows no other word.
+        // The table's CHECK allows only one other word: "seed".
         _ => WalkKind::Seed,
     };
     let trail: Vec<String> = from_json(get(row, 5)?)?;

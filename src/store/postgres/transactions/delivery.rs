@@ -27,7 +27,7 @@ pub(in crate::store::postgres) const RETRIES: &str = "
 pub(in crate::store::postgres) const NEXT_DUE: &str =
     "SELECT min(due) FROM delivery WHERE sink = $1 AND state = 'retry' AND due > $2";
 
-/// Records how attempts ended, one array for each column.
+/// Records how attempts ended. The parameters are arrays, one for each column.
 pub(in crate::store::postgres) const SETTLE: &str = "
     UPDATE delivery AS d
     SET state = s.state, attempts = s.attempts, first_attempt = coalesce(d.first_attempt, s.first_attempt), due = s.due,
@@ -45,7 +45,7 @@ impl DeliveryTransactions for PostgresBackend {
         limits: ClaimLimits,
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
-        // A bound that is always true takes up $4, so that all queries of claims have the same parameters.
+        // The query needs no $4, but every query that `claim` gets must have the same number of parameters.
         let query = format!("SELECT d.seq, {}, d.release_no, $4::bigint {FRESH}", size_column(limits.details));
         let params = params![sink.0, class_number(class)];
         self.read(|statements| claim(statements, sink, (&query, &params), limits, skip))
@@ -102,7 +102,7 @@ impl DeliveryTransactions for PostgresBackend {
                     statements.later("UPDATE sink SET busy_until = $2, failures = $3 WHERE id = $1", values);
                 }
             }
-            // Two settlements of the same delivery are carried out one after the other.
+            // If there are two settlements of the same delivery, they are carried out one after the other.
             for batch in without_repeats(settlements) {
                 statements.later(SETTLE, settle_params(&batch, now));
                 let dead = batch.iter().filter(|one| matches!(one.outcome, Outcome::Dead { .. }));
@@ -133,7 +133,7 @@ impl DeliveryTransactions for PostgresBackend {
     }
 }
 
-/// Splits settlements into batches in which no delivery stands twice, in their order.
+/// Splits settlements into batches, and keeps their order. A delivery occurs at most once in a batch.
 fn without_repeats(settlements: &[Settlement]) -> Vec<Vec<&Settlement>> {
     let mut batches: Vec<Vec<&Settlement>> = vec![Vec::new()];
     let mut met = HashSet::new();

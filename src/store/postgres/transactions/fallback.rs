@@ -1,5 +1,5 @@
-//! Handing dead letters over: a message that becomes a dead letter of a sink gets a delivery for the fallback of the sink,
-//! in the same transaction.
+//! Handing dead letters over: a message that becomes a dead letter of a sink gets a delivery for the fallback of the
+//! sink, in the same transaction.
 
 use crate::domain::Seq;
 use crate::store::postgres::connection::Statements;
@@ -7,8 +7,9 @@ use crate::store::postgres::statement::Param;
 use crate::store::recipient::Recipient;
 use crate::store::sink_id::SinkId;
 
-/// Hands over dead letters; the arrays hold the messages, the sinks, their fallbacks, and whether the fallbacks keep the
-/// order of each number. If two sinks hand the same message over to the same fallback, the first one counts.
+/// Hands over dead letters. The parameters are arrays of the messages, the sinks, their fallbacks, and whether each
+/// fallback keeps the order of each number. If two sinks hand the same message over to the same fallback, the sink that
+/// comes first in the arrays counts.
 const HAND_OVER: &str = "
     INSERT INTO delivery (seq, sink, class, release_no, state, number, handed_by)
     SELECT DISTINCT ON (d.seq, h.fallback)
@@ -21,12 +22,12 @@ const HAND_OVER: &str = "
     ON CONFLICT (seq, sink) DO UPDATE SET state = 'fresh', handed_by = excluded.handed_by
         WHERE delivery.state = 'undecided'";
 
-/// Hands these dead letters over to the fallbacks of their sinks, where there are fallbacks. The filter of the fallback
-/// does not count. A fallback that has a delivery of the message already gets no second one; an undecided delivery is
-/// decided.
+/// Hands each of these dead letters over to the fallback of its sink, if the sink has one. The filter of the fallback
+/// is not applied. If the fallback already has a delivery of the message, it gets no second delivery; if that delivery
+/// is undecided, it becomes fresh.
 ///
-/// The delivery is a backfill, and waits in the second queue of its number, as a replay does ([`super::order`]), so that
-/// no new message waits for dead letters of another sink.
+/// The delivery is a backfill, and waits in the second queue of its number, as a replay does ([`super::order`]), so
+/// that no new message waits for dead letters of another sink.
 pub(super) fn hand_over(
     statements: &Statements<'_>,
     recipients: &[Recipient],

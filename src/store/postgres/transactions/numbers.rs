@@ -22,7 +22,7 @@ use crate::store::sink_id::SinkId;
 
 impl NumberTransactions for PostgresBackend {
     fn record_numbers(&mut self, numbers: &[(&str, &str)], now: UnixMs) -> Result<(), Error> {
-        // If a number stands twice in the list, its last details count.
+        // If a number occurs twice in the list, its last details count.
         let mut latest: HashMap<&str, (usize, &str)> = HashMap::new();
         for (place, (id, details)) in numbers.iter().enumerate() {
             latest.entry(id).or_insert((place, details)).1 = details;
@@ -152,8 +152,8 @@ impl PostgresBackend {
     }
 }
 
-/// Reads some hundred undecided deliveries of a sink, each with whether the sink wants it; `None` if that still cannot
-/// be decided.
+/// Reads some hundred undecided deliveries of a sink. Returns for each delivery whether the sink wants it; `None` if
+/// this cannot be decided yet.
 fn undecided(
     statements: &Statements<'_>,
     recipient: &Recipient,
@@ -186,9 +186,9 @@ fn undecided(
     rows.iter().map(decide).collect()
 }
 
-/// Makes waiting deliveries undecided if the sink needs the details of their number and these are not known. This can
-/// happen because the sink did not need the details when the message came. Messages that another sink handed over stay as
-/// they are, since no filter decides about them.
+/// Makes waiting deliveries undecided if the sink needs details of their number that are not known. There are such
+/// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
+/// as they are, because filters do not apply to them.
 pub(super) fn make_undecided(statements: &Statements<'_>, sink: SinkId) {
     // The search runs for one state at a time, because each state has an index of its own.
     for state in ["fresh", "retry"] {

@@ -3,7 +3,7 @@
 //!
 //! Every delivery of such a sink has a value in `delivery.number`, and the index `delivery_number` holds the deliveries
 //! that wait. A search finds the first message of each queue by going from number to number in that index. So the cost
-//! of a search grows with the number of queues, however many messages wait behind the first message of each.
+//! of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
 //! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
 //! their number: where the key of the number is `n`, such deliveries have `-1 - n`. So a new message never waits for a
@@ -18,7 +18,7 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, get, instant, params};
 use crate::store::sink_id::SinkId;
 
-/// Finds the first waiting delivery of each queue of a sink ($1). Columns follow that take a delivery `d`.
+/// Finds the first waiting delivery of each queue of a sink ($1). `{size}` stands for [`size_column`].
 pub(in crate::store::postgres) const FIRSTS: &str = "
 WITH RECURSIVE waiting (number) AS (
     (SELECT min(number) FROM delivery WHERE sink = $1 AND number IS NOT NULL AND state IN ('fresh', 'retry'))

@@ -37,8 +37,8 @@ pub(super) fn pause(
     Ok(before)
 }
 
-/// Ends the pause of a sink and returns that pause. The time of the pause does not count for deliveries that failed
-/// before.
+/// Ends the pause of a sink and returns that pause. For deliveries that have failed before, the time of the pause does
+/// not count as waiting time (`give_up_after`).
 pub(super) fn end_pause(statements: &Statements<'_>, sink: SinkId, now: UnixMs) -> Result<Option<Pause>, Failure> {
     let Some(pause) = pause_of(statements, sink)? else { return Ok(None) };
     statements.later(
@@ -63,7 +63,7 @@ pub(super) fn end_silence(statements: &Statements<'_>, sink: SinkId, now: UnixMs
     Ok(until)
 }
 
-/// Forgets what was learnt of the receiver, because an operator who resumes the sink expects the receiver to work.
+/// Removes the recorded health of a sink, because an operator who resumes the sink expects the receiver to work.
 fn forget_health(statements: &Statements<'_>, sink: SinkId) {
     statements.later("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = $1", params![sink.0]);
 }

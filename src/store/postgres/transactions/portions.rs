@@ -5,7 +5,7 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, limit, params};
 use crate::store::sink_id::SinkId;
 
-/// Returns the last of the next `at_most` messages behind `after`; `None` if there are no more.
+/// Returns the last of the next `at_most` messages behind the message `after`; `None` if there are no more.
 pub(super) fn last_of_next_messages(
     statements: &Statements<'_>,
     after: Seq,
@@ -15,8 +15,8 @@ pub(super) fn last_of_next_messages(
     Ok(statements.value::<Option<i64>>(last, params![after.0, limit(at_most)])?.flatten())
 }
 
-/// Returns the last of the next `at_most` messages behind `after` that the sink has a delivery of; `None` if there are
-/// no more.
+/// Looks only at messages of which the sink has a delivery. Returns the last of the next `at_most` of them behind the
+/// message `after`; `None` if there are no more.
 pub(super) fn last_of_next_deliveries(
     statements: &Statements<'_>,
     sink: SinkId,

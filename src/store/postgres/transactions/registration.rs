@@ -15,8 +15,8 @@ use crate::store::recipient::Recipient;
 use crate::store::registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 use crate::store::sink_id::SinkId;
 
-/// Counts the ids of all present sinks as given. The ids that were given are counted beside the sinks, because a dropped
-/// sink leaves no record.
+/// Raises the counter of given ids to the highest id of a present sink. The counter is stored apart from the sinks,
+/// because a dropped sink leaves no record, and its id must not be given again.
 pub(super) const COUNT_IDS: &str =
     "INSERT INTO counter (name, value) VALUES ('sinks', (SELECT coalesce(max(id), 0) FROM sink))
      ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value, excluded.value)";
@@ -139,7 +139,7 @@ fn add(statements: &Statements<'_>, sink: &SinkSetup, now: UnixMs) -> Result<boo
     let last = last_release(statements)?;
     let since = sink.stored_since(now).filter(|_| has_messages && last > 0);
     statements.later(COUNT_IDS, Vec::new());
-    // The id is one that no sink has or had.
+    // The new id is one that no sink ever had.
     statements.later(
         "WITH given AS (UPDATE counter SET value = value + 1 WHERE name = 'sinks' RETURNING value)
          INSERT INTO sink (id, name, active, created_at, fill_next, fill_last, fill_since)

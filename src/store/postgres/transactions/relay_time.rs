@@ -9,11 +9,12 @@ use crate::store::postgres::statement::{Failure, params};
 use crate::store::relay_time::RelayTimeTransactions;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// How many messages are moved in one transaction, so that nobody waits long for the writer.
+/// For how many messages one transaction moves the instants. The number is limited so that other write transactions do
+/// not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
 /// The SQL expression for the new value of a stored instant; NULL stays NULL. $1 is now; instants between $3 and $4 are
-/// shifted by $2, and no instant stays later than now.
+/// shifted by $2, and no new value is later than now.
 macro_rules! moved {
     ($instant:literal) => {
         concat!(
@@ -63,7 +64,8 @@ const SINKS: &str = concat!(
 const WALKS: &str =
     concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS DISTINCT FROM (", moved!("since"), ")");
 
-/// Returns whether an instant later than $1 is stored that only a clock that was ahead can have written.
+/// Returns whether a stored time at which something happened lies after $1, the present time. Only a clock that was
+/// ahead can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > $1 OR first_attempt > $1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > $1)
     OR EXISTS (SELECT 1 FROM walk WHERE since > $1)
@@ -75,7 +77,8 @@ impl RelayTimeTransactions for PostgresBackend {
     }
 
     fn clock_beside(&self) -> Result<(Option<ClockMemory>, bool), Error> {
-        // The relay that runs may be on another machine, whose uptime says nothing here.
+        // The running relay may be on another machine, so its uptime cannot be compared with the uptime of this
+        // machine.
         Ok((self.read(clock_memory)?, false))
     }
 

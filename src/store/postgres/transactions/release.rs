@@ -13,16 +13,16 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text, params};
 use crate::store::recipient::Recipient;
 
-/// Records the place that was given last; $1 is the last place before this release.
+/// Records the last place that this release gave; $1 is the last place before this release.
 const COUNT_RELEASES: &str = "UPDATE counter SET value = released.place
     FROM (SELECT max(release_no) AS place FROM message WHERE release_no > $1) AS released
     WHERE name = 'released' AND released.place IS NOT NULL";
 
-/// Removes the texts of messages that were released after a place and that no sink wants.
+/// Removes the texts of messages that were released behind the place $1 and that no sink wants.
 const UNWANTED: &str = "UPDATE message SET raw = NULL
     WHERE release_no > $1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
-/// The messages of a [`PlaceRange`] whose text is kept, as a condition.
+/// The condition that holds for the messages of a [`PlaceRange`] whose text is kept.
 const IN_RANGE: &str = "release_no > $1 AND release_no <= $2 AND time >= $3 AND raw IS NOT NULL";
 
 /// The messages whose places in the order of release are `after` < place <= `to`, and that were received at `since` or
@@ -43,7 +43,8 @@ pub(super) struct Releasing<'t> {
     pub(super) erase_unwanted: bool,
 }
 
-/// Releases these messages, oldest first. Messages that were stored without their place get it.
+/// Releases these messages, oldest first. Messages that were stored without a place in the order of release get their
+/// place now.
 pub(super) fn release_rows(
     releasing: Releasing<'_>,
     rows: &[Seq],
@@ -95,14 +96,14 @@ impl Releasing<'_> {
     }
 }
 
-/// Reads the place of the message that was released last. The place is stored apart from the messages, because messages
-/// may be forgotten.
+/// Reads the place of the message that was released last. The place is stored apart from the messages, because old
+/// messages are removed.
 pub(super) fn last_release(statements: &Statements<'_>) -> Result<i64, Failure> {
     Ok(statements.value("SELECT value FROM counter WHERE name = 'released'", Vec::new())?.unwrap_or(0))
 }
 
-/// Returns the statements that make a delivery of each message of a range for each recipient that wants the message
-/// and has no delivery of it yet. Each statement makes deliveries of its own.
+/// Returns statements that make deliveries: for each message of the range, one delivery for each recipient that wants
+/// the message and has no delivery of it yet. No two statements make the same delivery.
 pub(super) fn inserts_of_deliveries(
     statements: &Statements<'_>,
     recipients: &[&Recipient],
@@ -142,7 +143,7 @@ pub(super) fn inserts_of_deliveries(
 }
 
 /// Returns the statement of [`inserts_of_deliveries`] for recipients that have to look at each message; `None` if they
-/// want nothing.
+/// want none of the messages.
 fn insert_of_wanted(
     recipients: &[&Recipient],
     rows: &[PgRow],

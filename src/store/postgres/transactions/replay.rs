@@ -18,8 +18,9 @@ use crate::store::replay::{
 };
 use crate::store::sink_id::SinkId;
 
-/// Turns deliveries that are over into deliveries that were never attempted; $1 and $2 are the messages and the sinks.
-/// They wait behind new messages, also behind new messages of their number ([`super::order`]).
+/// Makes finished deliveries fresh again; $1 and $2 are arrays of the messages and of the sinks. The deliveries become
+/// backfill, so new messages are sent first. With `order = "number"` the deliveries wait in the second queue of their
+/// number ([`super::order`]).
 pub(super) const SEND_AGAIN: &str = "
     UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,
@@ -27,7 +28,7 @@ pub(super) const SEND_AGAIN: &str = "
     FROM unnest($1::bigint[], $2::bigint[]) AS chosen (seq, sink)
     WHERE delivery.seq = chosen.seq AND delivery.sink = chosen.sink";
 
-/// Gives a place in the order of release to messages that came too late ($1), in their order.
+/// Gives places in the order of release to messages that came too late ($1), in the order of that array.
 const PLACE_LATE: &str = "
     UPDATE message SET release_no = (SELECT value FROM counter WHERE name = 'released') + late.place
     FROM (SELECT seq, row_number() OVER (ORDER BY place) AS place
@@ -42,10 +43,10 @@ const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN $1 THEN raw END, id 
 /// A message whose text is kept, as [`KEPT`] reads it.
 struct KeptMessage {
     seq: i64,
-    /// `None` if the message came too late to be delivered, so that no sink ever had it.
+    /// `None` if the message came too late to be delivered; then no sink ever had the message.
     release_no: Option<i64>,
     received: UnixMs,
-    /// `None` if no filter has to look at the text.
+    /// `None` if the selection has no filter: only a filter needs the text.
     raw: Option<String>,
     id: Vec<u8>,
 }

@@ -8,7 +8,8 @@ use crate::store::retention::{
     EVENTS_KNOWN, ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
 };
 
-/// Removes texts that nobody needs: no delivery of the message waits or is kept, or there never was a delivery.
+/// Removes texts that are no longer needed, because no delivery of the message waits or is still kept, or because the
+/// message never had a delivery.
 const DROP_TEXTS: &str = "UPDATE message SET raw = NULL
     WHERE seq > $1 AND seq <= $2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < $4
@@ -45,7 +46,8 @@ impl RetentionTransactions for PostgresBackend {
             )?;
             let found: Vec<(i64, i64)> =
                 rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_, Failure>>()?;
-            // No message is settled before it is stored, so messages that were stored later need not be looked at.
+            // A delivery is settled only after its message was stored. So if all messages of the portion were stored
+            // after the horizon, this portion has nothing to remove.
             let horizon = delivered.max(dead).0;
             let Some((last, stored_at)) = found.last().copied().filter(|_| found.iter().any(|row| row.1 < horizon))
             else {

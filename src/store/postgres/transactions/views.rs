@@ -14,14 +14,15 @@ use crate::store::views::{
     Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
-/// How many messages are looked at to estimate how dense the feed is.
+/// The density of the feed (rows per time) is estimated from this many known messages.
 const SAMPLE: i64 = 200;
 
-/// The most known messages that are counted in the part that a sweep has left to read.
+/// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
+/// number.
 const MOST_COUNTED: i64 = 100_000;
 
-/// Reads every sink with the counts of its queue. Each state has an index of its own, so the cost does not grow with the
-/// deliveries that are over.
+/// Reads every sink with the counts of its queue. Each state of a delivery has an index of its own, so the cost does
+/// not grow with the number of finished deliveries.
 const SINKS: &str = "
     SELECT id, name, active, paused, paused_at, undecided.count + fresh.count + retry.count, retry.count,
            (SELECT count(*) FROM delivery WHERE sink = id AND state = 'dead'),
@@ -33,7 +34,8 @@ const SINKS: &str = "
                   WHERE sink = id AND state = 'retry') AS retry
     ORDER BY name";
 
-/// Reads for each sink the ids of the waiting messages that are next. Each state is read in the order of its index.
+/// Reads for each sink the ids of the waiting messages that are sent next. Each state of a delivery is read in the
+/// order of its index.
 const NEXT_OF_SINKS: &str = "
     SELECT sink.id, message.id
     FROM sink,
@@ -61,7 +63,7 @@ impl ViewTransactions for PostgresBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap that goes on as a sweep knows only the rows below its floor.
+        // A gap may go on as a sweep below its floor. Only the rows below that floor can be known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|statements| {
             let row = statements.row(

@@ -1,8 +1,8 @@
 //! Checksums of the stored values that must not change unnoticed. SQLite notices that a page has lost its structure,
 //! but not that a bit of a text or of a number has changed.
 //!
-//! The checksum is FNV-1a with 64 bits. It notices every change within one byte, and every other change but one in
-//! 2^64. It guards against faults of a disk, not against people.
+//! The checksum is FNV-1a with 64 bits. It notices every change within a single byte. Of all other changes it misses
+//! one in 2^64. It guards against faults of a disk, not against people.
 
 use rusqlite::types::Type;
 
@@ -44,7 +44,8 @@ impl Checksum {
         numbers.into_iter().fold(places, Self::number).finish()
     }
 
-    /// Adds a text and its length. Because of the length, "ab" and "c" have another checksum than "a" and "bc".
+    /// Adds a text and its length. Because of the length, the texts "ab" and "c" have a different checksum from "a" and
+    /// "bc".
     fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes()).number(i64::try_from(text.len()).unwrap_or(i64::MAX))
     }
@@ -72,8 +73,8 @@ impl Checksum {
 #[error("{0} is not what was stored")]
 struct Altered(String);
 
-/// Compares the checksum of what was read (`found`) with the checksum that was stored beside it (`stored`). Rows that
-/// were stored in format 1 have no checksum, and pass.
+/// Compares the checksum of what was read (`found`) with the checksum that was stored beside it (`stored`). Records
+/// that were stored in format 1 have no checksum, and pass.
 pub(in crate::store::sqlite) fn verify(
     stored: Option<i64>,
     found: i64,

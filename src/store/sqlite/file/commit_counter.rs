@@ -1,8 +1,9 @@
 //! Counts the transactions of a state in a file beside the database.
 //!
-//! If the end of a journal was cut off, SQLite takes the cut for an end that was never written, and reports nothing:
-//! acknowledged transactions would be lost unnoticed. So every transaction counts itself in the state, and after the
-//! transaction the count is written to the file. A state with fewer transactions than the file says has lost some.
+//! If the end of a journal was cut off, SQLite assumes that the missing part was never written, and reports no error.
+//! So acknowledged transactions could be lost unnoticed. Therefore every transaction counts itself in the state, and
+//! after the transaction the count is written to the file. If the state has fewer transactions than the file says, it
+//! has lost some.
 //!
 //! Format of the file: 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file
 //! is never ahead of the state. They are never flushed, so after a power cut the count may be behind; then a loss may

@@ -7,20 +7,20 @@
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
 //!   and cuts the journal off.
 //! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each text lies on
-//!   pages of its own. When SQLite moves rows from one page to another, it may leave a copy of rows that stay in the
-//!   free part of the page, and nothing overwrites that copy. Overflow pages are never moved, and are zeroed as a
-//!   whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON allows the
-//!   spaces, and [`text_of`] removes them.
+//!   pages of its own. When SQLite moves some rows of a page to another page, the free part of the page may keep a copy
+//!   of the rows that were not moved, and SQLite does not overwrite this copy. Overflow pages are never moved, and are
+//!   zeroed as a whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON
+//!   allows the spaces, and [`text_of`] removes them.
 
-/// The least number of bytes of a row that SQLite keeps among other rows if the row does not fit into a page of 4096
-/// bytes. SQLite's description of its file format explains this under "Cell Payload Overflow Pages".
+/// If a row does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the row among other rows.
+/// SQLite's description of its file format explains this under "Cell Payload Overflow Pages".
 const WITH_OTHERS: usize = 489;
 
 /// How many bytes of a row one overflow page holds.
 const OVERFLOW: usize = 4092;
 
 /// The most bytes that the row of a message takes beside its id and its text: a header, seven numbers and a word. The
-/// column event takes a byte of the header and no other, since its value is NULL or 1.
+/// column `event` takes one byte of the header and no further byte, because its value is NULL or 1.
 const BESIDE: usize = 113;
 
 /// Returns the text as it is stored if it has to lie on pages of its own. The row fills overflow pages (nearly)

@@ -84,7 +84,7 @@ impl SqliteBackend {
         let keep_journal = |keep| {
             self.read(|connection| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop))
         };
-        // An empty journal need not be left behind.
+        // SQLite may remove the journal if it is empty.
         keep_journal(fs::metadata(self.journal()).is_ok_and(|found| found.len() > 0))?;
         let found = check(self)?;
         keep_journal(false)?;

@@ -1,18 +1,19 @@
 //! The migrations: they bring state files of earlier formats to the present format.
 //!
-//! A migration is one transaction. If a migration is interrupted, it never happened, and the earlier version can still
-//! read the file. Once the migration is finished, no earlier version opens the file any more.
+//! A migration is one transaction. An interrupted migration changes nothing, and the earlier version can still read the
+//! file. Once the migration is finished, no earlier version opens the file any more.
 
 use super::schema;
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// The migrations in their order: the first one makes format 2 of format 1, and each further one makes the next format.
+/// The migrations in their order: the first one turns format 1 into format 2, and each further one makes the next
+/// format.
 const MIGRATIONS: [&str; 2] = [FROM_1, FROM_2];
 
-/// Makes format 2 of format 1. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can be
-/// undecided, dropped, replayed, and kept in the order of their numbers. Rows have checksums; a row that exists already
-/// gets its checksum when it is next written.
+/// Turns format 1 into format 2. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can
+/// be undecided, dropped, replayed, and kept in the order of their numbers. Records have checksums; a record that
+/// exists already gets its checksum when it is next written.
 const FROM_1: &str = "
 CREATE TABLE number_2 (
     key        INTEGER PRIMARY KEY,
@@ -76,7 +77,7 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 ";
 
-/// Makes format 3 of format 2. Deliveries name the sink that handed them over. There are events of numbers beside the
+/// Turns format 2 into format 3. Deliveries name the sink that handed them over. There are events of numbers beside the
 /// rows of the feed.
 const FROM_2: &str = "
 ALTER TABLE delivery ADD COLUMN handed_by INTEGER;

@@ -1,9 +1,9 @@
 //! Opening a state for a command that only reads, whether a relay is running or not.
 //!
-//! Invariants: nothing is written. Everything that is read is of one moment. If no relay runs and there is no journal,
-//! the file is opened as immutable, so that no permission to write is needed and nothing is left behind. While the file
-//! is open in this way, the shared role is held, so that no relay starts to write. If there is a journal, SQLite reads
-//! the file and the journal as usual.
+//! Invariants: nothing is written. All reads show the state as it was at one moment. If no relay runs and there is no
+//! journal, the file is opened as immutable, so that no permission to write is needed and no file is left behind. While
+//! the file is open in this way, the shared role is held, so that no relay starts to write. If there is a journal,
+//! SQLite reads the file and the journal as usual.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -62,7 +62,7 @@ pub(in crate::store::sqlite) fn begin(dir: &Path) -> Result<Option<SqliteSnapsho
         false => connect(&file, flags, Path::to_owned)?,
     };
     let spool = SqliteBackend::on(connection, file);
-    // All reads happen in one transaction, so that they see one moment.
+    // All reads happen in one transaction, so that they show the state at one moment.
     spool.read(|connection| connection.execute_batch("PRAGMA temp_store = MEMORY; BEGIN"))?;
     Ok(Some(SqliteSnapshot { spool, running, role: role.filter(|_| immutable) }))
 }

@@ -12,8 +12,8 @@ use crate::store::sqlite::connection::SqliteBackend;
 /// How many pages are given back in one transaction.
 const PAGES_AT_ONCE: u64 = 500;
 
-/// The most bytes of unused pages that are always kept for later. More unused pages are kept too if they are less than
-/// a quarter of the file.
+/// Unused pages are given back only if they have more bytes than this, and are more than a quarter of the state. While
+/// room is short, all of them are given back.
 const SPARE: u64 = 4 << 20;
 
 /// A journal that is longer than this, in bytes, is emptied when room is short.

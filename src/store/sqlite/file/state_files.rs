@@ -41,7 +41,7 @@ pub(super) fn is_there(file: &Path, to_write: bool) -> Result<bool, Error> {
 }
 
 /// Checks that a state without a database file has no journal either. Such a journal belongs to a state that was lost,
-/// and SQLite would play the journal into the new state.
+/// and SQLite would bring its changes into the new state.
 pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
     match fs::metadata(journal) {
         Ok(found) if found.len() > 0 => Err(damaged(

@@ -1,8 +1,8 @@
 //! Saving the messages of a state file, even if the file is damaged or of another version.
 //!
-//! If the state is whole, SQLite reads it. The pages of any other state are read one by one without SQLite. No page is
-//! needed to find another page, so everything that is not damaged itself is found, even if the beginning of the file is
-//! gone. Messages that were removed lately may be found again.
+//! If the state is whole, SQLite reads it. The pages of any other state are read one by one without SQLite. Each page
+//! is read without the help of other pages. So every message that is not damaged itself is found, even if the beginning
+//! of the file is gone. Messages that were removed recently may be found again.
 //!
 //! Invariant: nothing is written, not even into the journal.
 
@@ -56,7 +56,7 @@ pub fn save(dir: &Path, mut each: impl FnMut(&SalvagedMessage) -> io::Result<()>
 /// The most messages of a portion.
 const SAVED_AT_ONCE: i64 = 100;
 
-/// The size of a portion in bytes: the portion ends with the message with which its texts reach this size.
+/// A portion ends when the texts in it have reached this size, in bytes.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Checks the whole state and returns the sequence number of its last message; `None` if there is no state.

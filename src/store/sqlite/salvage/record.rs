@@ -6,7 +6,8 @@
 /// The size of a page in bytes, in every state file.
 pub(super) const PAGE: usize = 4096;
 
-/// The greatest length of a row in bytes. An answer of the API is not longer either. A longer row is damaged.
+/// The greatest length of a row in bytes. A longer row is damaged, because even a whole answer of the API is not
+/// longer.
 const LONGEST: usize = 16 << 20;
 
 /// The size in bytes of the header of the file, at the beginning of the first page.
@@ -66,7 +67,7 @@ pub(super) fn rows(
     };
     let pointers = start + if kind == Kind::IndexInterior { 12 } else { 8 };
     let count = number(page, start + 3, 2).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    // A cell takes at least four bytes and a pointer of two.
+    // A cell takes at least four bytes, and its pointer takes two.
     for cell in 0..count.min(PAGE / 6) {
         let at = number(page, pointers + 2 * cell, 2).and_then(|at| usize::try_from(at).ok());
         match at.and_then(|at| row(page, at, kind, follow)) {

@@ -35,7 +35,7 @@ fn what_single_pages_hold_is_what_the_state_holds() {
                 (found.unwrap().unreadable, carved.iter().filter(|saved| saved.intact != Some(true)).count()),
                 (0, 0)
             );
-            // Messages that were removed lately may be found again.
+            // Messages that were removed recently may be found again.
             carved.retain(|saved| whole.iter().any(|known| known.seq == saved.seq));
             carved.sort_unstable_by_key(|saved| saved.seq);
             assert!(carved == whole);

@@ -1,4 +1,5 @@
-//! Tests of everything that is particular to SQLite: its file, its query plans, and states of earlier versions.
+//! Tests of the properties that only the backend for SQLite has: its file, its query plans, and states of earlier
+//! versions.
 
 mod damage;
 mod earlier_versions;

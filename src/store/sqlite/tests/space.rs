@@ -58,7 +58,7 @@ fn what_is_not_used_any_more_is_given_back() {
 
 /// Simulates one message a minute, which is delivered at once, with the maintenance of each minute. The test lasts
 /// three days; delivered messages are kept for a quarter of a day, and ids for one day. `JOLTSMS_RELAY_DAYS` sets
-/// another number of days, with the limits that the relay really has.
+/// another number of days, and makes the test use the real limits of the relay.
 #[test]
 fn at_a_message_a_minute_the_state_does_not_grow() {
     const MINUTE: i64 = 60_000;
@@ -106,8 +106,8 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
             sizes.push(used);
         }
     }
-    // The sizes count only after the first third of the time: by then ids are forgotten, and the state is as full as it
-    // gets.
+    // The sizes are compared only after the first third of the time, when the state has its full size: by then old ids
+    // are removed.
     let settled = &sizes[sizes.len() / 3 + 1..];
     let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
     assert!(most - least <= most / 20, "it grows: {sizes:?}");

@@ -1,4 +1,4 @@
-//! Reading claims: the query that reads them, and the function that makes a [`Claim`] of a row.
+//! Reading claims: the query, and the function that makes a [`Claim`] from a record.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::store::delivery::{Claim, ClaimLimits};
 use crate::store::sqlite::file::checksum::{self, Checksum};
 use crate::store::sqlite::file::erasure::text_of;
 
-/// Returns the query that reads claims, up to its `WHERE`. With `details` the query reads the details of numbers too.
+/// Returns the query that reads claims, without its `WHERE`. With `details` the query reads the details of numbers too.
 pub(super) fn claims_query(details: bool) -> String {
     let (details, number) = match details {
         true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),
@@ -42,7 +42,8 @@ pub(super) fn read_claims(
     Ok(claims)
 }
 
-/// Makes a claim of a row of [`claims_query`]. A message that differs from what was stored is reported as damage.
+/// Makes a claim from a record that [`claims_query`] has read. A message that differs from what was stored is reported
+/// as damage.
 pub(super) fn claim_from_row(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
     let (id, raw) = (row.get::<_, String>(3)?, row.get_ref(4)?.as_str()?);
     checksum::verify(row.get(9)?, Checksum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;

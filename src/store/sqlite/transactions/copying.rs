@@ -1,7 +1,6 @@
 //! Copying a whole state out of a file, and into a new file.
 //!
-//! A copy has no column for the checksum, and none for the mark of an event: there the standing says that a record is
-//! an event.
+//! A copied record has neither a checksum nor the column `event`. If the record is an event, its standing says so.
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params_from_iter};
@@ -48,7 +47,7 @@ impl CopyTransactions for SqliteBackend {
                     Ok(None) => return Ok(true),
                     Err(error) => {
                         failed = Some(error);
-                        // Any error rolls the transaction back.
+                        // This error only rolls the transaction back. The method returns the error in `failed`.
                         return Err(rusqlite::Error::QueryReturnedNoRows);
                     }
                 }
@@ -107,7 +106,7 @@ fn insert(transaction: &Transaction<'_>, table: &CopiedTable, records: &[CopiedR
     Ok(())
 }
 
-/// Whether the table is the one of messages, which has columns of its own.
+/// Returns whether this is the table `message`, which has columns that are not copied.
 fn is_message(table: &CopiedTable) -> bool {
     table.name == "message"
 }

@@ -25,7 +25,7 @@ impl CoverageTransactions for SqliteBackend {
 
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error> {
         self.read(|connection| {
-            // All queries run in one transaction. Otherwise each query would take and give back the lock of a reader.
+            // All queries run in one transaction. Otherwise each query would lock and unlock the file for itself.
             let transaction = connection.unchecked_transaction()?;
             let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
             ids.iter().map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional()).collect()
@@ -43,7 +43,7 @@ impl CoverageTransactions for SqliteBackend {
             let places = releasing.places(ops)?;
             ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
-        // Texts that a gap held are on disk, and perhaps no sink wants them.
+        // The texts of messages that a gap held are on disk already, and perhaps no sink wants them.
         self.may_hold_traces |= erase_unwanted && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
         Ok(())
     }
@@ -147,8 +147,8 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
     }
 }
 
-/// Stores one row of a page, or an event. If the row's place in the order of release is known already, the row is stored with it. If
-/// texts are erased, the text of the row is stored on pages of its own.
+/// Stores one row of a page, or an event. If the place of the row in the order of release is known already, it is
+/// stored with the row. If texts are erased, the text of the row is stored on pages of its own.
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releaser { transaction, on_own_pages, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
@@ -163,7 +163,8 @@ fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, 
         RowStanding::Seed | RowStanding::BelowWatermark => None,
     };
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
-    // A state file that was made by an earlier version allows no further word in the column standing.
+    // A state file that was made by an earlier version does not allow the word "event" in the column `standing`. So an
+    // event is stored as news, with a mark in the column `event`.
     let (standing, event) = match standing {
         RowStanding::Event => (RowStanding::News, Some(1)),
         standing => (*standing, None),
@@ -191,7 +192,7 @@ fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, 
         .map(drop)
 }
 
-/// Returns the key of a number. A number that the state did not know gets a new key.
+/// Returns the key of a number. A number that the state does not know yet gets a new key.
 fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> {
     let known = transaction
         .prepare_cached("SELECT key FROM number WHERE id = ?1")?
@@ -242,7 +243,7 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     let kind = match row.get_ref("kind")?.as_str()? {
         "gap" => WalkKind::Gap { sweep_floor: instant(row.get("sweep_floor")?), streaming: row.get("streaming")? },
         "sweep" => WalkKind::Sweep,
-        // The table's CHECK allows no other word.
+        // The table's CHECK allows only one other word: "seed".
         _ => WalkKind::Seed,
     };
     let trail: Vec<String> = from_json(row.get_ref("trail")?.as_str()?)?;

@@ -1,4 +1,4 @@
-//! Transactions of `max_age`: finding messages that wait and are too old, and making them dead letters.
+//! Transactions of `max_age`: finding waiting messages that are too old, and making them dead letters.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use crate::store::expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTran
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Finds deliveries that wait, of messages received between two times, by the index of times.
+/// Finds waiting deliveries of messages that were received between two times. The statement uses the index of times.
 const BECAME_TOO_OLD: &str =
     "SELECT d.seq FROM message AS m INDEXED BY message_time CROSS JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = ?1 AND m.time > ?2 AND m.time <= ?3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries that were too old already when they began to wait, by their place in the order of release.
+/// Finds deliveries whose messages were released behind a place (?2), and were too old already at that moment.
 const CAME_TOO_OLD: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_fresh CROSS JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = ?1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > ?2 AND m.time <= ?3
       AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries that failed before and are too old.
+/// Finds deliveries that have failed at least once and are too old.
 const FAILED_BEFORE: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_retry CROSS JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = ?1 AND d.state = 'retry' AND m.time <= ?2 AND d.replays = 0 LIMIT ?3";
@@ -34,7 +34,8 @@ impl ExpiryTransactions for SqliteBackend {
         let at_most_rows = limit(at_most);
         let seq = |row: &SqlRow<'_>| row.get(0).map(Seq);
         self.read(|connection| {
-            // The last place is read first, so that a message that is released meanwhile is searched next time.
+            // The last place is read before the search. So the next search covers messages that are released during
+            // this search.
             let released = last_release(connection)?;
             let (since, cutoff) = (scan.since.0, scan.cutoff.0);
             let mut rows: Vec<Seq> = Vec::new();

@@ -1,5 +1,5 @@
-//! Handing dead letters over: a message that becomes a dead letter of a sink gets a delivery for the fallback of the sink,
-//! in the same transaction.
+//! Handing dead letters over: a message that becomes a dead letter of a sink gets a delivery for the fallback of the
+//! sink, in the same transaction.
 
 use rusqlite::{Transaction, params};
 
@@ -7,12 +7,12 @@ use crate::domain::Seq;
 use crate::store::recipient::Recipient;
 use crate::store::sink_id::SinkId;
 
-/// Hands the dead letter `seq` of `sink` over to the fallback of the sink, if the sink has one. The filter of the fallback
-/// does not count. A fallback that has a delivery of the message already gets no second one; an undecided delivery is
-/// decided.
+/// Hands the dead letter `seq` of `sink` over to the fallback of the sink, if the sink has one. The filter of the
+/// fallback is not applied. If the fallback already has a delivery of the message, it gets no second delivery; if that
+/// delivery is undecided, it becomes fresh.
 ///
-/// The delivery is a backfill, and waits in the second queue of its number, as a replay does ([`super::order`]), so that
-/// no new message waits for dead letters of another sink.
+/// The delivery is a backfill, and waits in the second queue of its number, as a replay does ([`super::order`]), so
+/// that no new message waits for dead letters of another sink.
 pub(super) fn hand_over(
     transaction: &Transaction<'_>,
     recipients: &[Recipient],

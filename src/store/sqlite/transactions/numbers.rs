@@ -190,11 +190,11 @@ impl SqliteBackend {
     }
 }
 
-/// Makes waiting deliveries undecided if the sink needs the details of their number and these are not known. This can
-/// happen because the sink did not need the details when the message came. Messages that another sink handed over stay as
-/// they are, since no filter decides about them.
+/// Makes waiting deliveries undecided if the sink needs details of their number that are not known. There are such
+/// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
+/// as they are, because filters do not apply to them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
-    // Usually the details of every number are known, and no delivery has to be searched.
+    // Usually the details of every number are known, and no search is needed.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 //!
 //! Every delivery of such a sink has a value in `delivery.number`, and the index `delivery_number` holds the deliveries
 //! that wait. A search finds the first message of each queue by going from number to number in that index. So the cost
-//! of a search grows with the number of queues, however many messages wait behind the first message of each.
+//! of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
 //! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
 //! their number: if the key of the number is `n`, such deliveries have `-1 - n`. So a new message never waits for a

@@ -41,8 +41,8 @@ pub(super) fn pause(
     Ok(before)
 }
 
-/// Ends the pause of a sink and returns that pause. The time of the pause does not count for deliveries that failed
-/// before.
+/// Ends the pause of a sink and returns that pause. For deliveries that have failed before, the time of the pause does
+/// not count as waiting time (`give_up_after`).
 pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
     let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
     transaction
@@ -74,7 +74,7 @@ pub(super) fn end_silence(
     Ok(Some(until))
 }
 
-/// Forgets what was learnt of the receiver, because an operator who resumes the sink expects the receiver to work.
+/// Removes the recorded health of a sink, because an operator who resumes the sink expects the receiver to work.
 fn forget_health(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?

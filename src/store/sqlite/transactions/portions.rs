@@ -6,7 +6,7 @@ use super::values::limit;
 use crate::domain::Seq;
 use crate::store::sink_id::SinkId;
 
-/// Returns the last of the next `at_most` messages behind `after`; `None` if there are no more.
+/// Returns the last of the next `at_most` messages behind the message `after`; `None` if there are no more.
 pub(super) fn last_of_next_messages(
     transaction: &Transaction<'_>,
     after: Seq,
@@ -17,8 +17,8 @@ pub(super) fn last_of_next_messages(
         .query_row(params![after.0, limit(at_most)], |row| row.get(0))
 }
 
-/// Returns the last of the next `at_most` messages behind `after` that the sink has a delivery of; `None` if there are
-/// no more.
+/// Looks only at messages of which the sink has a delivery. Returns the last of the next `at_most` of them behind the
+/// message `after`; `None` if there are no more.
 pub(super) fn last_of_next_deliveries(
     transaction: &Transaction<'_>,
     sink: SinkId,

@@ -150,8 +150,8 @@ fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite
     Ok(has_messages)
 }
 
-/// Returns an id that no sink has or had. The ids that were given are counted beside the sinks, because a dropped sink
-/// leaves no row.
+/// Returns an id that no sink ever had. The counter of given ids is stored apart from the sinks, because a dropped sink
+/// leaves no record, and its id must not be given again.
 fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     count_ids(transaction)?;
     transaction
@@ -159,8 +159,8 @@ fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Counts the ids of all present sinks as given. Earlier versions do not count ids, so this function runs before a sink
-/// is added and before a sink is dropped.
+/// Raises the counter of given ids to the highest id of a present sink. Earlier versions do not count the ids that they
+/// give. So this function runs before a sink is added and before a sink is dropped.
 pub(super) fn count_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(

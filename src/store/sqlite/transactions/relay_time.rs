@@ -10,11 +10,12 @@ use crate::store::role::is_locked;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// How many messages are moved in one transaction, so that nobody waits long for the writer.
+/// For how many messages one transaction moves the instants. The number is limited so that other write transactions do
+/// not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
 /// The SQL expression for the new value of a stored instant. ?1 is now; instants between ?3 and ?4 are shifted by ?2,
-/// and no instant stays later than now.
+/// and no new value is later than now.
 macro_rules! moved {
     ($instant:literal) => {
         concat!("min(?1, ", $instant, " + CASE WHEN ", $instant, " BETWEEN ?3 AND ?4 THEN ?2 ELSE 0 END)")
@@ -54,7 +55,8 @@ const SINKS: &str = concat!(
 /// Moves the instants at which walks began to fail.
 const WALKS: &str = concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS NOT ", moved!("since"));
 
-/// Returns whether an instant later than ?1 is stored that only a clock that was ahead can have written.
+/// Returns whether a stored time at which something happened lies after ?1, the present time. Only a clock that was
+/// ahead can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > ?1 OR first_attempt > ?1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > ?1)
     OR EXISTS (SELECT 1 FROM walk WHERE since > ?1)

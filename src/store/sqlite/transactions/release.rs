@@ -36,12 +36,12 @@ pub(super) struct Releaser<'t> {
 /// page first.
 const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
 
-/// Removes the texts of messages that were released after a place and that no sink wants.
+/// Removes the texts of messages that were released behind the place ?1 and that no sink wants.
 const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
 /// The places in the order of release that messages of one commit will get. A message whose place is known is stored
-/// together with the place, so that its row is written once.
+/// together with the place, so that its record is written only once.
 #[derive(Debug, Default)]
 pub(super) struct ReleasePlaces(HashMap<Seq, i64>);
 
@@ -53,8 +53,8 @@ impl ReleasePlaces {
 }
 
 impl Releaser<'_> {
-    /// Finds the places that the first release of a commit will give. They are known beforehand only if all messages of
-    /// that release are stored by the same commit. All other messages get their places when they are released.
+    /// Finds the places that the first release of a commit will give. A place can be known before the release only if
+    /// the same commit stores all messages of the release. All other messages get their places when they are released.
     pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<ReleasePlaces> {
         let places = places_of_first_release(ops);
         if places.is_empty() {
@@ -122,8 +122,8 @@ impl Releaser<'_> {
     }
 }
 
-/// Reads the place of the message that was released last. The place is stored apart from the messages, because messages
-/// may be forgotten.
+/// Reads the place of the message that was released last. The place is stored apart from the messages, because old
+/// messages are removed.
 pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
@@ -143,8 +143,8 @@ pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite:
         .map(drop)
 }
 
-/// Makes a delivery of each message of a span that the sink wants and has no delivery of yet. Returns how many
-/// deliveries were made.
+/// Makes a delivery for each message of a span that the sink wants and of which it has no delivery yet. Returns how
+/// many deliveries were made.
 pub(super) fn deliver(
     transaction: &Transaction<'_>,
     recipient: &Recipient,

@@ -15,10 +15,11 @@ use crate::store::views::{
     Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
-/// How many messages are looked at to estimate how dense the feed is.
+/// The density of the feed (rows per time) is estimated from this many known messages.
 const SAMPLE: i64 = 200;
 
-/// The most known messages that are counted in the part that a sweep has left to read.
+/// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
+/// number.
 const MOST_COUNTED: i64 = 100_000;
 
 impl ViewTransactions for SqliteBackend {
@@ -49,7 +50,7 @@ impl ViewTransactions for SqliteBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap that goes on as a sweep knows only the rows below its floor.
+        // A gap may go on as a sweep below its floor. Only the rows below that floor can be known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|connection| {
             let (sample_rows, sample_ms) = connection
@@ -199,7 +200,7 @@ struct Queue {
 }
 
 /// Counts the deliveries that wait for a sink, and its dead letters. Each state has an index of its own, so the cost
-/// does not grow with the deliveries that are over.
+/// does not grow with the number of finished deliveries.
 fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     let count = |state: DeliveryState| {
         connection
@@ -227,7 +228,7 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest, next_retry })
 }
 
-/// Reads the ids of the waiting messages that are next. Each state is read in the order of its index.
+/// Reads the ids of the waiting messages that are sent next. Each state is read in the order of its index.
 fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
     let next = [
         (DeliveryState::Retry, "d.due"),
