@@ -21,7 +21,7 @@
 //! A new path is a file in `routes/` and a line in `router`.
 //!
 //! Invariants:
-//! - Nothing here holds up the relay: the server has tasks of its own, reads the state through
+//! - The endpoint never holds up the relay: the server has tasks of its own, reads the state through
 //!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the transactions of
 //!   commands.
 //! - With `admin.read_only` nothing is changed.

@@ -1,4 +1,4 @@
-//! What the last actions did, for the page that the browser shows after an action.
+//! The results of the last actions, for the page that the browser shows after an action.
 //!
 //! The address of that page contains only the id of a notice, so a link cannot put words into the page.
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How many notices are kept.
 const KEPT: usize = 64;
 
-/// What an action did.
+/// The result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActionNotice {
     /// Sentences for people, one in each line.

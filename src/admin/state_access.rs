@@ -2,7 +2,7 @@
 //!
 //! Invariants: the state is opened with a connection of its own for each piece of work, as a command opens it. At most
 //! one thread reads and one thread writes at a time, even if many callers ask, and even if a caller has given up. So
-//! nothing here holds up the relay.
+//! the endpoint does not hold up the relay.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
 
-/// The width of the labels of the summary, such as `poll`, with the space behind them.
+/// The width of the labels of the summary, such as `poll`, with the space after them.
 const LABEL_WIDTH: usize = 15;
 
 /// Validates the configuration and prints a summary. With a message, prints instead what each sink would get for the

@@ -1,4 +1,4 @@
-//! Functions that are shared by the commands that follow what arrives: `wait` and `tail`.
+//! Functions that the commands `wait` and `tail` share.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _, stdout};

@@ -65,7 +65,7 @@ impl Findings {
     }
 }
 
-/// Tries everything, and prints the findings behind `summary`.
+/// Tries everything, and prints the findings after `summary`.
 pub(super) fn check(flags: &Flags, config: &Config, summary: &str) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -174,7 +174,7 @@ fn space(free: u64, used: u64, config: &Config) -> Finding {
     }
 }
 
-/// Tries the connection to the API and each key, and reads what the answers say of the clock and the budget.
+/// Tries the connection to the API and each key, and learns about the clock and the budget from the answers.
 async fn the_api(config: &Config, clock: &Clock, findings: &mut Findings) {
     let api::Options { url, timeout, connect_timeout, transport, .. } = &config.api;
     let (timeout, connect_timeout) = (*timeout, *connect_timeout);

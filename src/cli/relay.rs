@@ -130,7 +130,7 @@ fn work(
         Err(error) => return failure(Exit::Failure, &error),
     };
     let exit = runtime.block_on(serve(config, purpose, stop, reloading, bar));
-    // In the background, because a blocking write to a stdout that nobody reads would keep the process from ending.
+    // This does not wait for blocking writes. A write to a stdout that nobody reads would keep the process from ending.
     runtime.shutdown_background();
     exit
 }

@@ -7,7 +7,7 @@ use rustix::termios::tcgetwinsize;
 use super::global_flags::Flags;
 use crate::humanize::wrapped;
 
-/// A text behind its label is wrapped only if at least this many columns are left for the text.
+/// A text after its label is wrapped only if at least this many columns are left for the text.
 const LEAST_FOR_TEXT: usize = 20;
 
 /// The rest of a broken line is indented by this many columns more than the beginning of the line.
@@ -22,7 +22,7 @@ pub(super) struct Screen {
     pub(super) colored: bool,
 }
 
-/// The colour of a text, by what the text says.
+/// The colour of a text, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Good,
@@ -76,15 +76,15 @@ impl Screen {
         folded
     }
 
-    /// Formats a text behind its label, which takes `width` columns. The lines of a text that is too wide stand below each
-    /// other.
+    /// Formats a text after its label, which takes `width` columns. The lines of a text that is too wide stand below
+    /// each other.
     pub(super) fn labelled(&self, label: &str, width: usize, text: &str) -> String {
         let lines = self.behind(width, text);
         let labels = std::iter::once(label).chain(std::iter::repeat(""));
         labels.zip(lines).map(|(label, line)| format!("{label:<width$}{line}\n")).collect()
     }
 
-    /// Breaks a text that stands behind a label of this width, so that label and text fit the terminal. Returns the
+    /// Breaks a text that stands after a label of this width, so that label and text fit the terminal. Returns the
     /// lines of the text without the label.
     pub(super) fn behind(&self, label: usize, text: &str) -> Vec<String> {
         match self.columns.and_then(|columns| columns.checked_sub(label)) {

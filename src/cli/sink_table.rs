@@ -152,7 +152,7 @@ impl SinkDoing {
         Self { tone, parts }
     }
 
-    /// Puts the parts behind the cells of a row, or below the row if they are too long.
+    /// Puts the parts after the cells of a row, or below the row if they are too long.
     fn beside(self, cells: &str, width: usize, screen: &Screen) -> String {
         let paint = |text: &str| self.tone.map_or_else(|| text.to_owned(), |tone| screen.paint(tone, text));
         let Some((first, rest)) = self.parts.split_first() else { return format!("{}\n", cells.trim_end()) };

@@ -1,5 +1,4 @@
-//! Functions that are shared by the commands that work on the state alone. These commands need neither a secret nor a
-//! running relay.
+//! Functions for commands that work on the state alone. These commands need neither a secret nor a running relay.
 
 use std::io::ErrorKind;
 

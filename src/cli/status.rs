@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The text that moves the terminal's cursor to the upper left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// The width of the names in front of the lines, with the space behind them.
+/// The width of the names at the beginning of the lines, with the space after them.
 const NAME_WIDTH: usize = 9;
 
 /// The width of the output in columns, if the output is no terminal.
@@ -172,7 +172,7 @@ fn text(status: &Status, screen: &Screen) -> String {
     text
 }
 
-/// Formats a value behind its name. The lines of a long value stand below each other.
+/// Formats a value after its name. The lines of a long value stand below each other.
 fn line(name: &str, value: &str, tone: Option<Tone>, screen: &Screen) -> String {
     let mut text = screen.paint(Tone::Faint, &format!("{name:<NAME_WIDTH$}"));
     for (number, part) in screen.behind(NAME_WIDTH, value).iter().enumerate() {

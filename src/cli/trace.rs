@@ -1,5 +1,5 @@
-//! The command `trace`: shows everything that happened to one message, as far as the state knows. The text of the
-//! message is not shown, because it contains codes.
+//! The command `trace`: shows everything that happened to one message, as far as the state has recorded it. The text of
+//! the message is not shown, because it contains codes.
 
 use super::exit::Exit;
 use super::global_flags::Flags;
@@ -12,10 +12,10 @@ use crate::domain::{Invocation, RowStanding, UnixMs, shell_word};
 use crate::humanize::{bytes, count, grouped, harmless, span};
 use crate::store::{DeliveryState, Trace, TracedDelivery};
 
-/// The width of the labels, such as `received`, with the space behind them.
+/// The width of the labels, such as `received`, with the space after them.
 const LABEL_WIDTH: usize = 12;
 
-/// The space behind the names of sinks.
+/// The space after the names of sinks.
 const GAP: usize = 2;
 
 /// The label before the sinks that do not get the message.

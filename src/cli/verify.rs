@@ -48,7 +48,7 @@ struct Listed {
     id: String,
 }
 
-/// What the state says of a message that the API lists.
+/// The judgement about a message that the API lists, by its record in the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MessageState {
     /// The message was released, and no delivery of it is owed.
@@ -279,7 +279,7 @@ fn look_up(spool: &Spool, messages: &[Listed], watermark: UnixMs) -> Result<Vec<
     states.collect()
 }
 
-/// What the command found out.
+/// The results of the command.
 struct Verification<'v> {
     listed: &'v BTreeSet<Listed>,
     states: &'v BTreeMap<Listed, MessageState>,

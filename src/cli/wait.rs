@@ -29,7 +29,7 @@ struct MessageChoice {
     code: Option<CodeFinder>,
 }
 
-/// What became of a message that arrived.
+/// The command's decision about a message that arrived.
 enum Answer {
     /// The line that is printed.
     Line(String),

@@ -41,7 +41,7 @@ pub struct Overrides {
     /// `--forward-to URL`: one http sink named `forward`. The URL is a secret, since receivers put tokens into their
     /// URLs.
     pub forward_to: Option<Secret>,
-    /// `--format FORMAT`, for the only sink: that of `--forward-to`, or standard output.
+    /// `--format FORMAT`, for the only sink: the sink of `--forward-to`, or standard output.
     pub format: Option<String>,
     /// `--start START`
     pub start: Option<String>,

@@ -1,4 +1,4 @@
-//! The election of the active one among the relays that share a state. This relay asks for the lease until it has the
+//! The election of the active relay among the relays that share a state. This relay asks for the lease until it has the
 //! lease, and then renews it.
 //!
 //! Invariants:

@@ -78,7 +78,7 @@ fn groups() -> Vec<u32> {
     others.into_iter().chain([getegid()]).map(Gid::as_raw).collect()
 }
 
-/// What was found out about a file or directory that this process may not use.
+/// Whether a file or directory that this process may not use exists, and who owns it.
 enum PathOwner {
     /// The file or directory exists, and belongs to this uid.
     Owner(u32),

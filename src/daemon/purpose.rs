@@ -1,4 +1,4 @@
-//! What the daemon is started for.
+//! The purpose for which the daemon is started.
 
 use crate::ingest::Mode;
 
@@ -11,6 +11,6 @@ pub struct Purpose {
     pub accept_account: bool,
     /// Whether the caller shows the progress of a long catch-up. If not, the log reports the progress.
     pub shows_progress: bool,
-    /// The id of the machine's present boot, if the service manager tells it.
+    /// The id of the machine's present boot, if the service manager has passed it on.
     pub boot_id: Option<String>,
 }

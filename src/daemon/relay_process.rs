@@ -1,5 +1,5 @@
-//! What a relay's process has from its start to its end, whether it works or stands by: its role on the state directory, its
-//! report about itself, its service manager, and its configuration.
+//! The parts that a relay's process has from its start to its end, whether it works or stands by: its role on the state
+//! directory, its report about itself, its service manager, and its configuration.
 
 use std::time::Duration;
 

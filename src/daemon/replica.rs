@@ -1,7 +1,7 @@
 //! A relay that shares its state with others: it stands by until it is elected, works for its term, and stands by again.
 //!
 //! Invariants:
-//! - The relay works only under a lease, and nothing of its work outlives the term: the opened state, the sinks and the
+//! - The relay works only under a lease, and no part of its work outlives the term: the opened state, the sinks and the
 //!   poller are made anew for each term.
 //! - The relay takes a new name for each election in which it takes part. So a request of an earlier election that the
 //!   database carries out late cannot change a later lease.

@@ -98,7 +98,7 @@ impl Service {
 /// Sends a notification, if there is a service manager.
 ///
 /// # Errors
-/// [`ErrorKind::WouldBlock`] if the manager's socket has no room; others if there is no such socket.
+/// [`ErrorKind::WouldBlock`] if the manager's socket has no room; another error if there is no such socket.
 pub(super) fn send(states: &[NotifyState<'_>]) -> io::Result<()> {
     socket_name().map_or(Ok(()), |name| send_to(&name, states))
 }

@@ -1,6 +1,6 @@
 //! Writes the report of the running relay about itself to [`LiveFile`], which `joltsms-relay status` reads.
 //!
-//! Invariant: the file is written on a thread of its own, so a disk that does not answer holds up nothing else.
+//! Invariant: the file is written on a thread of its own, so a disk that does not answer does not hold up other work.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -100,8 +100,8 @@ impl Drop for StatusWriter {
 }
 
 impl StatusWriter {
-    /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if opening it fails, the relay runs
-    /// without the file and logs the reason.
+    /// Opens the file in `dir` and starts the thread. The relay does not depend on the file: if opening it fails, the
+    /// relay runs without the file and logs the reason.
     pub(super) fn new(dir: &Path, config: &Config, mode: Mode, clock: &Clock) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let inbox = Arc::clone(&mailbox);

@@ -135,7 +135,8 @@ impl Delivery {
     }
 
     /// Resolves when every sink is a stream that its reader has closed, so that no receiver is left. Without sinks the
-    /// future never resolves. The future is about the sinks of this moment: after a reload it has to be made anew.
+    /// future never resolves. The future covers only the present sinks: after a reload the caller has to make a new
+    /// one.
     pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -157,7 +158,8 @@ impl Delivery {
 
     /// Resolves if the loop of a sink has ended although nobody asked it to end. Such an end is a bug of the relay: a
     /// panic, which was reported where it happened. The process should then end with an error, so that the service
-    /// manager starts it again. The future is about the sinks of this moment: after a reload it has to be made anew.
+    /// manager starts it again. The future covers only the present sinks: after a reload the caller has to make a new
+    /// one.
     pub fn loop_died(&self) -> impl Future<Output = ()> + Send + 'static {
         let published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {

@@ -1,6 +1,6 @@
-//! One task writes the results of attempts (settlements) for all sinks, many in one transaction, so that they share its
-//! flush to the disk. Settlements that arrive while a transaction is being committed go into the next one. Before each
-//! transaction the task waits a moment for attempts that are about to end.
+//! One task writes the results of attempts (settlements) for all sinks. It writes many settlements in one transaction,
+//! because a transaction costs one flush to the disk. Settlements that arrive while a transaction is being committed go
+//! into the next one. Before each transaction the task waits a moment for attempts that are about to end.
 //!
 //! Invariants: the future that [`Settler::settle`] returns resolves only once the settlement is on the disk. A
 //! settlement that cannot be written, for example because the disk is full, is kept in memory. Only the writing is

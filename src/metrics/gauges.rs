@@ -1,4 +1,4 @@
-//! The gauges: values of the moment of a scrape.
+//! The gauges. Their values are read anew for each scrape.
 
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 

@@ -16,7 +16,7 @@ const MOST_SHOWN: usize = 100;
 
 /// All errors of a configuration; never empty. Displays one block for each error, and their number.
 ///
-/// Errors of the file come first, by line, then those of the environment, then those of the flags.
+/// Errors of the file come first, by line, then errors of the environment, then errors of the flags.
 #[derive(Debug, thiserror::Error)]
 pub struct Errors(Vec<Problem>);
 
@@ -316,8 +316,8 @@ impl Complaints {
         self.problems.push(Problem::new(ProblemPlace::File(path), message, help));
     }
 
-    /// Reports that the file is not TOML at this byte. Only the first such error of a line is reported; the others
-    /// follow from it.
+    /// Reports that the file is not TOML at this byte. Only the first such error of a line is reported, because the
+    /// other errors of the line follow from it.
     pub(super) fn syntax_error(&mut self, at: usize, message: String) {
         self.incomplete = true;
         self.broken = true;

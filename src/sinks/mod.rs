@@ -88,7 +88,7 @@ pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
     KNOWN_TYPES.iter().map(|known| known.kind)
 }
 
-/// What a type gets in addition to its keys.
+/// The values that a type gets in addition to its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'c> {
     /// Whether the sink is of this type. If not, the type of the sink is unknown, and a missing key is no error.
@@ -148,7 +148,7 @@ pub trait Target: Any + Debug + Send + Sync {
     /// build lacks.
     ///
     /// # Errors
-    /// An error if nothing could be sent, in words that follow the name of the sink.
+    /// The reason why the message could not be sent, in words that follow the name of the sink.
     fn preview(&self, _: Outgoing, _: &Clock) -> Result<Preview, String> {
         Err("cannot be shown: this build of the relay lacks its type".to_owned())
     }
@@ -257,8 +257,8 @@ pub enum Attempt {
         /// A description of the receiver's answer for people.
         answer: String,
     },
-    /// The receiver says that it takes no message until somebody looks into the matter, for example because it is gone
-    /// for good (410).
+    /// The receiver says that it accepts no messages until a person mends the cause, for example because it is gone for
+    /// good (410).
     Gone {
         /// The HTTP status, if the sink uses HTTP.
         status: Option<u16>,

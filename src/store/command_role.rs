@@ -20,7 +20,7 @@ pub struct CommandRole {
 }
 
 impl CommandRole {
-    /// Takes the role. On a state in a database the role ends after a minute, unless [`Self::keep`] is called.
+    /// Takes the role. On a state in a database the role ends after a minute, unless it is renewed (`keep`).
     ///
     /// # Errors
     /// [`Error::InUse`] and [`Error::HasActiveRelay`]: a relay works on the state. Otherwise the errors of

@@ -69,7 +69,7 @@ pub struct FirstClaims {
     /// At most one claim for each queue of a number: the first message of the queue, if it is due. The claims form
     /// three groups: live messages that were never attempted, backfill messages that were never attempted, and retries.
     /// The limits apply to each group separately, so that a long group does not crowd out the other groups. The first
-    /// two groups are in the order of release. Retries begin with the longest overdue, so that a message which is
+    /// two groups are in the order of release. Among the retries, the longest overdue comes first. So a message that is
     /// refused again and again does not keep other numbers waiting.
     pub claims: Vec<Claim>,
     /// Whether more deliveries could have been claimed.

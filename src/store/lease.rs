@@ -33,8 +33,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Makes the lease that a relay was granted after it began to ask at the instant `asked`. `granted_at`: the time by
-    /// the database's clock when it granted the lease.
+    /// Makes a lease that the database has granted. `asked`: when the relay began to ask for it. `granted_at`: the time
+    /// by the database's clock when it granted the lease.
     pub fn taken(epoch: i64, asked: Instant, granted_at: UnixMs) -> Self {
         Self { epoch, asked, granted_at: (granted_at, asked) }
     }
@@ -51,7 +51,7 @@ impl Lease {
         self.epoch
     }
 
-    /// Records that the database renewed the lease after the relay began to ask at the instant `asked`.
+    /// Records that the database has renewed the lease. `asked`: when the relay began to ask for the renewal.
     pub fn renewed(&mut self, asked: Instant) {
         self.asked = self.asked.max(asked);
     }
@@ -119,8 +119,8 @@ pub struct ReplicaGroup {
 
 /// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
 pub trait LeaseTransactions: Send {
-    /// Asks for the lease for the time `valid`. The database grants the lease if no relay has it, and only after the
-    /// last transaction of the relay that had it before has ended. Also records that this relay runs.
+    /// Asks for the lease for the time `valid`. The database grants the lease if no relay has it. Before that, it waits
+    /// until the last transaction of the previous holder has ended. Also records that this relay runs.
     ///
     /// # Errors
     /// [`Error::Database`]: the lease was not taken, as far as this relay knows.

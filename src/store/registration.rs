@@ -89,9 +89,9 @@ pub trait RegistrationTransactions {
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
     /// receives. On a first run `poll.start` has decided this for all sinks.
     ///
-    /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if this sink
-    /// is among `setups`: the fallback gets a delivery of the message in the same transaction, whatever its filter
-    /// says, unless it has a delivery of the message already.
+    /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if the
+    /// fallback is among `setups`. The fallback gets a delivery of the message in the same transaction, whatever its
+    /// filter says, unless it has a delivery of the message already.
     ///
     /// Events ([`crate::domain::RowStanding::Event`]) go only to the sinks with `events`. Filters are not applied to
     /// events.

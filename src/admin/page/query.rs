@@ -8,7 +8,7 @@ pub(in crate::admin) const NAMES: [&str; 6] = ["to", "from", "since", "limit", "
 /// The parameters that select messages.
 const FILTERS: [&str; 4] = ["to", "from", "since", "limit"];
 
-/// The parameters that select messages, without the one for their number.
+/// The parameters that select messages, without `limit`.
 const SELECTORS: [&str; 3] = ["to", "from", "since"];
 
 /// The parameter with the id of a notice, which does not stay in the address.
@@ -61,7 +61,7 @@ impl PageQuery {
         !self.0.query(&SELECTORS).is_empty()
     }
 
-    /// Returns the parameters that select messages, without the one for their number.
+    /// Returns the parameters that select messages, without `limit`.
     pub(super) fn selectors(&self) -> Vec<(String, String)> {
         let pairs =
             SELECTORS.iter().flat_map(|name| self.0.all(name).into_iter().map(|value| ((*name).to_owned(), value)));

@@ -1,4 +1,4 @@
-//! What all actions share: how their parameters are read, and how they answer a program and a browser.
+//! The common parts of all actions: how their parameters are read, and how they answer a program and a browser.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -21,7 +21,7 @@ use crate::store::Error;
 /// The parameter with the query of the page to which the browser returns.
 const BACK: &str = "back";
 
-/// What an action did.
+/// The result of an action.
 #[derive(Debug, Serialize)]
 pub(super) struct ActionResult {
     /// Sentences for people, one in each line.

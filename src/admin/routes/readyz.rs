@@ -1,5 +1,6 @@
-//! `/readyz`: whether the relay does its work. 200 while polling works and no sink is paused by itself; 503 otherwise,
-//! with one entry of `reasons` for each reason. A relay that stands by is ready, and says that it stands by.
+//! `/readyz`: whether the relay does its work. 200 while polling works and the relay has not paused any sink by itself;
+//! 503 otherwise, with one entry of `reasons` for each reason. A relay that stands by is ready, and says that it stands
+//! by.
 
 use axum::extract::State;
 use axum::response::Response;

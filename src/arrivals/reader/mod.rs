@@ -134,7 +134,7 @@ impl ArrivalReader {
         if self.options.state.is_shared() { LOOK_IN_DATABASE } else { LOOK }
     }
 
-    /// Waits until every message that arrives from now on will be returned.
+    /// Waits until the reader is ready: every message that arrives afterwards will be returned.
     ///
     /// # Errors
     /// [`ArrivalError`] says why the reader cannot go on.

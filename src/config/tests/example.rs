@@ -63,7 +63,7 @@ fn without_file(mut config: crate::config::Config) -> crate::config::Config {
     config
 }
 
-/// To write both files: `JOLTSMS_RELAY_WRITE=1 cargo test --lib generated`.
+/// `JOLTSMS_RELAY_WRITE=1 cargo test --lib generated` writes both files.
 #[test]
 fn the_generated_files_are_those_of_the_declarations() {
     for (name, text) in [("config.example.toml", example()), ("docs/configuration.md", reference())] {

@@ -108,7 +108,7 @@ config.toml:4: unclosed table, expected `]`
     assert_eq!(machine.refused(), expected);
 }
 
-/// Each case: the file, the expected first line (or the part of it behind `config.toml:LINE: `), the number of errors.
+/// Each case: the file, the line of the mistake, and the beginning of the message behind `config.toml:LINE: `.
 #[test]
 fn each_mistake_in_a_file_has_its_message() {
     let http = "[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";
@@ -594,7 +594,7 @@ fn an_empty_variable_that_is_refused_says_so() {
     }
 }
 
-/// A hint must be right: whoever follows it gets a valid configuration.
+/// A hint must be right: if the user follows it, the configuration is valid.
 #[test]
 fn the_hint_for_plain_http_works_where_it_is_followed() {
     let mut by_flag = Machine::new();

@@ -1,4 +1,4 @@
-//! The schema and the relay accept the same files.
+//! The schema accepts every file that the relay accepts, and explains every key.
 
 use jsonschema::Validator;
 use serde_json::Value;

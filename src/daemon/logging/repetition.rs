@@ -1,7 +1,7 @@
 //! Decides which lines are left out of the log, because lines of the same kind were written too often. Pure.
 //!
-//! Invariants: the first lines of each kind are always written, in every window anew. Each line that is left out is
-//! counted, and its count is reported once, when its window is over.
+//! Invariants: in every window, the first lines of each kind are written. Each line that is left out is counted, and
+//! its count is reported once, when its window is over.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -21,7 +21,7 @@ const LINES_LEFT_OUT: &str = "lines that repeat were left out of the log";
 /// The fields in which lines of the same kind agree.
 const KEY_FIELDS: [&str; 3] = ["sink.name", "anomaly", "kind"];
 
-/// What lines of the same kind have in common.
+/// The values in which lines of the same kind agree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct LineKind {
     place: Identifier,

@@ -122,7 +122,7 @@ impl Drop for LinesGuard {
     }
 }
 
-/// Writes lines on the thread. Writing never returns an error, because nobody could handle the error.
+/// Writes lines on the thread. Writing never returns an error, because no caller could handle the error.
 struct Writer<W> {
     stream: W,
     notice: Notice,

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// The time between two looks.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What a look has found, by file. A file that is missing is left out, and so is anything but a regular file.
+/// The metadata that a look has found for each file. Missing files are left out, and so is everything that is not a
+/// regular file.
 pub(super) type Look = BTreeMap<PathBuf, Stamp>;
 
 /// The metadata by which a changed or replaced file is recognised.

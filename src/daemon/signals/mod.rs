@@ -48,7 +48,7 @@ impl Stop {
     }
 }
 
-/// What the signals of the process ask for.
+/// Receivers of the stops and reloads that signals ask for.
 #[derive(Clone, Debug)]
 pub struct SignalReceivers {
     /// The stop that was asked for.
@@ -123,7 +123,7 @@ fn listen(
 }
 
 impl Meaning {
-    /// Passes on a signal that asks for a reload, and logs a signal that means nothing. Returns whether the signal ends
+    /// Passes on a signal that asks for a reload, and logs that the terminal is gone. Returns whether the signal ends
     /// the relay.
     fn ends(self, reload: &watch::Sender<u64>) -> bool {
         match self {

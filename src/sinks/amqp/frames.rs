@@ -1,6 +1,7 @@
 //! The frames of AMQP 0-9-1 that a publisher needs. Pure.
 //!
-//! Invariant: a frame that is not whole stays in the buffer, and no frame is longer than the broker and the relay agreed.
+//! Invariant: a frame that is not whole stays in the buffer, and no frame is longer than the limit on which the broker
+//! and the relay have agreed.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::{AMQPMethod as Basic, AMQPProperties, Publish};

@@ -49,7 +49,7 @@ struct AmqpTarget {
     routing_key: Arc<Template>,
 }
 
-/// What is published for a message.
+/// A message in the form in which it is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AmqpMessage {
     routing_key: String,
@@ -74,7 +74,7 @@ impl SinkType for Amqp {
 }
 
 impl AmqpTarget {
-    /// Makes what is published for a message.
+    /// Converts a message into the form in which it is published.
     ///
     /// # Errors
     /// The reason why the message cannot be published.

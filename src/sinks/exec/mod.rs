@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! - No shell is involved: nothing of a message can become a command.
+//! - No shell is involved: no part of a message can become a command.
 //! - The program does not see the relay's own environment, which may hold secrets: it gets a few usual variables, the
 //!   operator's `env`, and the variables of the message.
 //! - The output of the program is read and thrown away, since it may repeat the message. Only its length is reported.

@@ -11,7 +11,7 @@ const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Finds a program that is named without a `/` in the directories of `path`, as a shell does.
 ///
 /// # Errors
-/// What is wrong, in words that follow the name of the key.
+/// The reason why the program cannot be used, in words that follow the name of the key.
 pub(super) fn find(name: &str, path: Option<&OsStr>) -> Result<PathBuf, String> {
     let path = path.unwrap_or(OsStr::new(USUAL_PATH));
     let mut places = std::env::split_paths(path).filter(|directory| directory.is_absolute());

@@ -3,7 +3,7 @@
 //! Invariants, in addition to those of [`super::lines`]:
 //!
 //! - A line is delivered when its file was flushed to the disk and, if the file is new, the directory of the file, too.
-//! - Each line goes to the file that has the name of the present moment. So a file that was renamed or removed gets no
+//! - Each line goes to the file whose name belongs to the present moment. So a file that was renamed or removed gets no
 //!   further line, and a file that was truncated is written from its beginning.
 //! - Files are made readable for the relay's user only, unless the operator asks for other permissions. A symbolic link
 //!   in place of a file is not followed.

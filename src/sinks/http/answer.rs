@@ -23,11 +23,11 @@ pub(crate) struct Dialect {
 /// What the body of an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerBody {
-    /// The body says nothing that the status does not say.
+    /// The body adds nothing to the status.
     Nothing,
     /// The service does not have the message, whatever the status says.
     NotAccepted(&'static str),
-    /// The service takes no message until somebody looks into the matter.
+    /// The service accepts no messages until a person mends the cause.
     TakesNothing(&'static str),
     /// The service does not have the message, and asks for a wait.
     Wait(Duration),

@@ -123,7 +123,7 @@ struct OpenProducer {
 /// A sink that produces to a topic of Kafka.
 pub(super) struct KafkaSink(Arc<KafkaClient>);
 
-/// What the attempts of a sink share.
+/// The client that the attempts of a sink share.
 struct KafkaClient {
     target: KafkaTarget,
     /// The client. It keeps its connections itself.

@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! - A message is delivered when all in-sync replicas of its partition have it (`acks=all`).
-//! - The client keeps the connections, and makes lost ones anew. It gives a message up at the time limit of the
-//!   attempt. The words about a failure contain no text of a broker.
+//! - The client keeps the connections, and connects again when one is lost. It gives a message up at the time limit of
+//!   the attempt. The words about a failure contain no text of a broker.
 
 #[cfg(feature = "sink-kafka")]
 mod answers;
@@ -46,7 +46,7 @@ struct KafkaTarget {
     timeout: Duration,
 }
 
-/// What is produced for a message.
+/// The record that is produced for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KafkaRecord {
     key: String,
@@ -71,7 +71,7 @@ impl SinkType for Kafka {
 }
 
 impl KafkaTarget {
-    /// Makes what is produced for a message.
+    /// Makes the record for a message.
     ///
     /// # Errors
     /// The reason why the message has no key.

@@ -19,8 +19,8 @@ use crate::time::Clock;
 pub(super) async fn check(target: &MqttTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let connect = async {
         let connector = target.server.connector().map_err(|error| failed(error.to_string()))?;
-        // The check has no client id: with the one of the sink, the broker would end the connection of the running
-        // relay.
+        // The check has no client id: with the client id of the sink, the broker would end the connection of the
+        // running relay.
         let login = LoginOptions { client_id: String::new(), login: target.login.clone() };
         let connection = connector.connect(|stream| BrokerConnection::open(stream, login)).await?;
         connection.check_qos(target.qos)?;
@@ -36,7 +36,7 @@ pub(super) struct MqttPublisher {
     told_of_no_subscribers: AtomicBool,
 }
 
-/// What is published for a message.
+/// The publications for a message.
 pub(super) struct MqttMessage {
     publication: Publication,
     /// The sensor of Home Assistant that the message changes.

@@ -143,7 +143,7 @@ struct MqttProtocol {
 
 struct Begun {
     reply: Reply<BrokerAnswer>,
-    /// With QoS 2, the broker's decision, until it has confirmed the end of the exchange.
+    /// With QoS 2: the broker's decision about the message, until the broker confirms the end of the exchange.
     decision: Option<BrokerAnswer>,
 }
 

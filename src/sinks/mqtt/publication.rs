@@ -1,4 +1,4 @@
-//! What is published for a message.
+//! The publication of a message.
 
 /// The user property that holds the message's id.
 pub(super) const WEBHOOK_ID: &str = "webhook-id";

@@ -1,4 +1,5 @@
-//! Decides what the answers of a server and of JetStream mean. Pure.
+//! Decides what the answers of a NATS server mean, and those of JetStream, the part of the server that stores messages.
+//! Pure.
 
 use serde::Deserialize;
 

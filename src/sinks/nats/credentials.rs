@@ -71,7 +71,7 @@ mod signing {
     const PKCS8_HEAD: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-    /// What a login with a key consists of.
+    /// The parts of a login with a key.
     pub(in crate::sinks::nats) struct SignedNonce {
         /// The public key, as NATS writes it.
         pub(in crate::sinks::nats) public_key: String,

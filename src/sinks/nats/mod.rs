@@ -58,7 +58,7 @@ struct NatsTarget {
     subject: Arc<Template>,
 }
 
-/// What is published for a message.
+/// A message in the form in which it is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct NatsMessage {
     subject: String,
@@ -83,7 +83,7 @@ impl SinkType for Nats {
 }
 
 impl NatsTarget {
-    /// Makes what is published for a message.
+    /// Converts a message into the form in which it is published.
     ///
     /// # Errors
     /// The reason why the message has no subject.

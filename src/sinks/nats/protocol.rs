@@ -22,7 +22,7 @@ pub(super) enum Packet {
         subject: String,
         /// The status in the header of the message, such as 503.
         status: Option<u16>,
-        /// What follows the header.
+        /// The content after the header.
         payload: Bytes,
     },
     /// The server asks for a pong.
@@ -35,7 +35,7 @@ pub(super) enum Packet {
     Error(String),
 }
 
-/// How a server describes itself. All unknown fields are left out.
+/// How a server describes itself. Unknown fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ServerInfo {

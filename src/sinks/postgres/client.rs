@@ -27,7 +27,7 @@ const WAIT_FOR_THE_DISK: &str =
 /// Returns the parts of the address and the login in the form that the client needs.
 ///
 /// # Errors
-/// What is wrong with the address, in words that follow the name of the key and repeat nothing of the address.
+/// The reason why the address is wrong, in words that follow the name of the key. The words do not quote the address.
 pub(super) fn config(target: &PostgresTarget) -> Result<Config, String> {
     let mut url = target.server.url.clone();
     let parameters: Vec<(String, String)> = url
@@ -84,7 +84,7 @@ pub(super) async fn check(target: &PostgresTarget, name: &str, clock: &Clock) ->
     check_online(name, &target.server, clock, connect).await
 }
 
-/// How the database of a sink is reached.
+/// Connects to the database of a sink.
 struct DatabaseConnector {
     config: Config,
     tls: Option<MakeRustlsConnect>,

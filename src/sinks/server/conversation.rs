@@ -22,7 +22,7 @@ pub(in crate::sinks) type Reply<A> = oneshot::Sender<A>;
 
 /// A protocol on an open connection, after the login. Errors are reasons for which the connection ends, in words.
 pub(in crate::sinks) trait RequestProtocol: Send + 'static {
-    /// What the server is asked to do.
+    /// A request to the server.
     type Request: Send;
     /// The server's answer to a request.
     type Answer: Send;

@@ -44,7 +44,7 @@ pub(super) use self::{
 use crate::http::{RedactedUrl, Tls};
 use crate::secret::Secret;
 
-/// How the server of a sink is reached.
+/// The address of a sink's server, and the settings of the connections to the server.
 #[derive(Clone)]
 pub(super) struct SinkServer {
     /// The address, which may contain a user and a password.

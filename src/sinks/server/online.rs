@@ -8,7 +8,7 @@ use crate::time::Clock;
 
 /// What a check has found out about a server that let the relay in.
 pub(in crate::sinks) struct CheckedServer {
-    /// What the relay did, in words that the name of the server follows.
+    /// What the relay did, in words such as `logged in to`. The name of the server follows these words.
     done: &'static str,
     /// What is known about the place for the messages, in words.
     found: Result<Option<String>, MissingPlace>,

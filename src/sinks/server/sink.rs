@@ -8,11 +8,11 @@ use tokio::time::timeout;
 use super::{KeptConnection, Reusable, failed};
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 
-/// The client of one type of servers: what it sends for a message, how it connects, and how it sends.
+/// The client for one type of server. It converts messages into the form in which they are sent, connects, and sends.
 pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// A connection after the login.
     type Connection: Reusable + 'static;
-    /// What is sent for a message.
+    /// A message in the form in which it is sent.
     type Message: Send;
 
     /// The word for the server's answer to a message that it has accepted.
@@ -21,7 +21,7 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Returns the longest time for one attempt.
     fn patience(&self) -> Duration;
 
-    /// Makes what is sent for a message.
+    /// Converts a message into the form in which it is sent.
     ///
     /// # Errors
     /// The reason why this message can never be sent, in words.
@@ -55,7 +55,7 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
 /// A sink that sends its messages with a [`ServerClient`].
 pub(in crate::sinks) struct ServerSink<C: ServerClient>(Arc<SharedClient<C>>);
 
-/// What the attempts of a sink share.
+/// The client and the connection, which the attempts of a sink share.
 struct SharedClient<C: ServerClient> {
     client: C,
     connection: KeptConnection<C::Connection>,

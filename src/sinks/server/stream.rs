@@ -110,7 +110,7 @@ pub(in crate::sinks) fn failed(answer: impl Into<String>) -> Attempt {
     Attempt::Failed { status: None, retry_after: None, answer: answer.into() }
 }
 
-/// Returns the error of the operating system that caused the error of a client; `None` if the cause is another one.
+/// Returns the error of the operating system that caused the error of a client; `None` if the error has another cause.
 #[cfg(any(feature = "sink-postgres", feature = "sink-smtp"))]
 pub(in crate::sinks) fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     std::iter::successors(error.source(), |cause| Error::source(*cause)).find_map(|cause| cause.downcast_ref())

@@ -33,7 +33,7 @@ pub(super) struct MailConnections {
 }
 
 impl MailConnections {
-    /// Makes the place for connections. Nothing is connected yet.
+    /// Makes the value without any connection.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.

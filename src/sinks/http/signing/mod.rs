@@ -34,7 +34,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// How requests are signed, with the keys.
+/// The scheme by which requests are signed, with its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signing {
     /// Standard Webhooks. Each key makes a signature of its own, so the receiver needs to know only one of the keys.

@@ -1,8 +1,8 @@
 //! Saving the messages of a state file, even if the file is damaged or of another version.
 //!
-//! If the state is whole, SQLite reads it. The pages of any other state are read one by one without SQLite. Each page
-//! is read without the help of other pages. So every message that is not damaged itself is found, even if the beginning
-//! of the file is gone. Messages that were removed recently may be found again.
+//! If the state is whole, SQLite reads it. The pages of any other state are read one by one, without SQLite and without
+//! the help of other pages. So every message that is not damaged itself is found, even if the beginning of the file is
+//! gone. Messages that were removed recently may be found again.
 //!
 //! Invariant: nothing is written, not even into the journal.
 
