@@ -47,7 +47,7 @@ CREATE TABLE lease (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 INSERT INTO lease VALUES (1, 0, NULL, NULL);
 
--- The relays that share this state, and when each was last there, by the clock of the database.
+-- The relays that share this state. seen: when the relay last recorded that it runs, by the clock of the database.
 CREATE TABLE replica (
     name  TEXT COLLATE "C" PRIMARY KEY,
     since TIMESTAMPTZ NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE replica (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 -- The requests of the last minutes to the API, by the clock of the database: the slots of the budget that are in use.
--- answered is NULL while the request is under way, and after a relay died during the request.
+-- answered is NULL while the request is under way, and if a relay died during the request.
 CREATE TABLE request (
     id       BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     epoch    BIGINT NOT NULL,
@@ -63,8 +63,9 @@ CREATE TABLE request (
     answered TIMESTAMPTZ
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- Refuses a relay whose lease ended, or that another relay followed; own is the epoch of its lease. The lock that this
--- function takes lets the relay renew its lease. A relay that wants to take the lease waits until the transaction ends.
+-- Fails if the lease has ended, or if another relay has taken it; own is the epoch of the lease of the relay that
+-- calls. The function locks the record of the lease until the transaction ends. With this lock the relay can still
+-- renew its lease, but another relay has to wait before it can take the lease.
 CREATE FUNCTION check_lease(own BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM lease WHERE one = 1 AND epoch = own AND expires > clock_timestamp() FOR KEY SHARE;
@@ -90,7 +91,7 @@ BEGIN
 END
 $$;
 
--- One record, from the first page on; see domain::Coverage.
+-- One record, which is made with the first page; see domain::Coverage.
 CREATE TABLE coverage (
     one           BIGINT PRIMARY KEY CHECK (one = 1),
     frontier      BIGINT NOT NULL,
@@ -119,9 +120,10 @@ CREATE TABLE walk (
     since         BIGINT
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- One record for each row of the feed that was read and is not forgotten, and for each event of a number. raw is its
--- JSON text; NULL if the text is not kept, or never was. held_by is the gap that holds the message. release_no is the
--- place in the order in which messages were released to the sinks. number is a key of the table number.
+-- One record for each row of the feed that was read and is not forgotten, and for each event of a number. raw is the
+-- JSON text; NULL if the text is no longer kept, or was never kept. held_by is the gap that holds the message.
+-- release_no is the place in the order in which messages were released to the sinks. number is a key of the table
+-- number.
 CREATE TABLE message (
     seq        BIGINT PRIMARY KEY,
     id         BYTEA NOT NULL UNIQUE,
@@ -138,11 +140,12 @@ CREATE INDEX message_time ON message (time, seq);
 CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;
 CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
--- A sink stays until an operator drops it, also when it is not configured any more. active: whether it was configured
--- at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and failures: the
--- health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is kept, but some
--- deliveries lack their number; 2 = all have it. fill_*: a new sink still receives the stored messages from release_no
--- fill_next to fill_last that were received at fill_since or later; NULL = it has received them.
+-- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
+-- configured at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and
+-- failures: the health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is
+-- kept, but some deliveries have no number yet; 2 = all deliveries have their number. fill_*: the stored messages that
+-- a new sink still gets: those from release_no fill_next to fill_last that were received at fill_since or later; NULL =
+-- the sink has got them all.
 CREATE TABLE sink (
     id         BIGINT PRIMARY KEY,
     name       TEXT COLLATE "C" NOT NULL UNIQUE,
@@ -160,9 +163,10 @@ CREATE TABLE sink (
 
 -- One record for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
 -- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
--- the queue of the delivery if the sink keeps the order of each number. It is the key of the message's number, or 0 if
--- the message names none; where that is n, a delivery that an operator asked for again or that another sink handed over
--- has -1 - n. handed_by: the sink whose dead letter the message was when this sink got it as the fallback.
+-- the queue of the delivery, if the sink keeps the order of each number. A number has two queues. The first is the key
+-- of the message's number, or 0 if the message names no number. If the first is n, the second is -1 - n: it is for
+-- deliveries that an operator asked for again, or that another sink handed over. handed_by: the sink that handed the
+-- message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           BIGINT NOT NULL,
     sink          BIGINT NOT NULL,
@@ -190,7 +194,7 @@ CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
 CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 
--- Numbers that messages named, or that the API listed. By them another account is told from this one. Keys are given in
+-- Numbers that messages named, or that the API listed. The relay recognizes the account by them. Keys are given in
 -- order, without gaps. details is the JSON text of the API's row. fetched_at is NULL until the API was asked.
 CREATE TABLE number (
     key        BIGINT PRIMARY KEY,

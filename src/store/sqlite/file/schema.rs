@@ -16,7 +16,7 @@ pub(super) const SCHEMA: &str = "
 -- sum, here and below, is the checksum of what the row holds (checksum.rs). It is NULL if the row is older than format
 -- 2.
 
--- One row, from the first page on; see domain::Coverage.
+-- One row, which is made with the first page; see domain::Coverage.
 CREATE TABLE coverage (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
     frontier      INTEGER NOT NULL,
@@ -47,10 +47,10 @@ CREATE TABLE walk (
     sum           INTEGER
 ) STRICT;
 
--- One row for each row of the feed that was read and is not forgotten, and for each event of a number. raw is its JSON
--- text; NULL if the text is not kept, or never was. held_by is the gap that holds the message. release_no is the place
--- in the order in which messages were released to the sinks. number is a key of the table number. event: 1 for an event,
--- whose standing is 'news' here; NULL for a row of the feed.
+-- One row for each row of the feed that was read and is not forgotten, and for each event of a number. raw is the JSON
+-- text; NULL if the text is no longer kept, or was never kept. held_by is the gap that holds the message. release_no is
+-- the place in the order in which messages were released to the sinks. number is a key of the table number. event: 1
+-- for an event, whose standing is 'news' here; NULL for a row of the feed.
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     id         TEXT NOT NULL UNIQUE,
@@ -70,11 +70,12 @@ CREATE INDEX message_time ON message (time);
 CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;
 CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
--- A sink stays until an operator drops it, also when it is not configured any more. active: whether it was configured
--- at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and failures: the
--- health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is kept, but some
--- deliveries lack their number; 2 = all have it. fill_*: a new sink still receives the stored messages from release_no
--- fill_next to fill_last that were received at fill_since or later; NULL = it has received them.
+-- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
+-- configured at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and
+-- failures: the health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is
+-- kept, but some deliveries have no number yet; 2 = all deliveries have their number. fill_*: the stored messages that
+-- a new sink still gets: those from release_no fill_next to fill_last that were received at fill_since or later; NULL =
+-- the sink has got them all.
 CREATE TABLE sink (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
@@ -92,9 +93,10 @@ CREATE TABLE sink (
 
 -- One row for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
 -- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
--- the queue of the delivery if the sink keeps the order of each number. It is the key of the message's number, or 0 if
--- the message names none; where that is n, a delivery that an operator asked for again or that another sink handed over
--- has -1 - n (order.rs). handed_by: the sink whose dead letter the message was when this sink got it as the fallback.
+-- the queue of the delivery, if the sink keeps the order of each number. A number has two queues. The first is the key
+-- of the message's number, or 0 if the message names no number. If the first is n, the second is -1 - n: it is for
+-- deliveries that an operator asked for again, or that another sink handed over. handed_by: the sink that handed the
+-- message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,
@@ -122,8 +124,8 @@ CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
 CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 
--- Numbers that messages named, or that the API listed. By them another account is told from this one. details is the
--- JSON text of the API's row. fetched_at is NULL until the API was asked.
+-- Numbers that messages named, or that the API listed. The relay recognizes the account by them. details is the JSON
+-- text of the API's row. fetched_at is NULL until the API was asked.
 CREATE TABLE number (
     key        INTEGER PRIMARY KEY,
     id         TEXT NOT NULL UNIQUE,
