@@ -1,6 +1,6 @@
 //! The results of the last actions, for the page that the browser shows after an action.
 //!
-//! The address of that page contains only the id of a notice, so a link cannot put words into the page.
+//! The address of that page contains only the id of a notice, so a link cannot decide what the page shows.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};

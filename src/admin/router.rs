@@ -32,7 +32,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// The longest time until the answer to an action begins. An action may concern every stored message.
 const ACTION_TIME: Duration = Duration::from_secs(60);
 
-/// A page may load only files of the endpoint. Pages of other hosts may not show it in a frame.
+/// A page of the endpoint may load only files of the endpoint, and pages of other hosts may not show it in a frame.
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                               img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 

@@ -16,8 +16,8 @@ use crate::http::RedactedUrl;
 /// The width of the labels of the summary, such as `poll`, with the space after them.
 const LABEL_WIDTH: usize = 15;
 
-/// Validates the configuration and prints a summary. With a message, prints instead what each sink would get for the
-/// message.
+/// Validates the configuration and prints a summary. With a message, prints what each sink would get for the message,
+/// and no summary.
 pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
     let sources = Sources::from_process(flags.overrides());
     let config = match config::load(&sources) {

@@ -126,8 +126,8 @@ impl Output {
         }
         let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let draft = SharedDraft::default();
-        // The signals are caught before the file is made. Otherwise a signal right after that would leave the file
-        // behind.
+        // The signals are caught before the file is made. Otherwise a signal that comes right after the making would
+        // leave the file behind.
         remove_if_interrupted(draft.clone())?;
         let mut made = draft.lock();
         // The file contains texts of messages, so only its own user may read it.

@@ -99,7 +99,7 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
 
 /// Why a replay has ended early.
 enum Interrupted {
-    /// The state failed.
+    /// The store failed.
     Store(Error),
     /// There was another reason, which was printed already.
     Said(Exit),
@@ -141,7 +141,7 @@ fn nothing(which: &ReplayChoice) -> Exit {
     complain(if which.ids.is_empty() { Exit::Done } else { Exit::Failure }, &said)
 }
 
-/// A replay with `--rate`, which requests the deliveries bit by bit.
+/// A replay with `--rate`, which requests the deliveries in small portions over time.
 struct Paced<'s> {
     state: &'s StateLocation,
     rate: u32,

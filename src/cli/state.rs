@@ -11,7 +11,7 @@ use crate::operator::OperatorRefusal;
 use crate::store::{self, Error, Spool, StateLocation};
 use crate::time::Clock;
 
-/// Returns where the state of the configuration is.
+/// Returns the location of the state, as configured.
 pub(super) fn location(flags: &Flags) -> Result<StateLocation, Exit> {
     match config::load_state(&Sources::from_process(flags.overrides())) {
         Ok(state) => Ok(state.options.location()),
@@ -90,7 +90,7 @@ pub(super) fn fails(error: &Error) -> Exit {
 }
 
 /// Describes an error of the store. If the state belongs to a user whose files this user may not use, as the state of a
-/// service does, the text ends with the same command with `sudo`.
+/// service does, the text ends with the present command line after `sudo`.
 pub(super) fn explained(error: &Error) -> String {
     let is_refused = matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied);
     if !is_refused || rustix::process::geteuid().is_root() {

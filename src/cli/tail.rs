@@ -14,7 +14,7 @@ use crate::domain::filter::{Details, Facts};
 use crate::humanize::harmless;
 use crate::store::Arrival;
 
-/// The time between two looks whether stdout is still read.
+/// The time between two checks whether stdout is still read.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The escapes of a terminal for parts of a line, and the escape that ends them.

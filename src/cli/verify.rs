@@ -48,7 +48,7 @@ struct Listed {
     id: String,
 }
 
-/// The judgement about a message that the API lists, by its record in the state.
+/// The judgement about a message that the API lists, from what the state has recorded of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MessageState {
     /// The message was released, and no delivery of it is owed.

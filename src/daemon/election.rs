@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - A failure never makes a relay active, and never keeps it active: the work ends at the time that [`Lease`] says,
-//!   whatever the database answers or whether it answers at all.
+//!   whatever the database answers, and even if it does not answer.
 //! - A lease counts from the instant at which this relay asked for it, not from the instant of the answer.
 //! - If this relay has a lease and does not work under it, it gives the lease back.
 
@@ -20,8 +20,8 @@ use crate::time::{Clock, Instant};
 /// The longest time between two requests for the lease by a relay that stands by.
 const ASK_INTERVAL: Duration = Duration::from_millis(1_000);
 
-/// The time between two requests is shortened by a random time up to this one, so that relays do not ask at the same
-/// moment.
+/// The time between two requests is shortened by a random time of up to this many milliseconds, so that relays do not
+/// ask at the same moment.
 const JITTER_MS: u64 = 300;
 
 /// The time until the next try after a failed renewal.

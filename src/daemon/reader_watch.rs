@@ -1,8 +1,8 @@
-//! Notices the commands that wait for messages beside the relay (`wait`, `tail`), and reports them to the poller.
+//! Notices the commands that wait for messages while the relay runs (`wait`, `tail`), and reports them to the poller.
 //!
 //! With `keep_delivered = "0s"` the texts of delivered messages are erased at once, but not while there is a reader:
-//! then the texts are kept for some seconds. The relay begins to keep them before it tells the reader that it was
-//! noticed. When the last reader ends, the poller erases the texts.
+//! then the texts are kept for some seconds. The relay begins to keep the texts before it tells the reader that the
+//! reader was noticed. When the last reader ends, the poller erases the texts.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

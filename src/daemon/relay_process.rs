@@ -21,8 +21,8 @@ use crate::status::LoopProgress;
 use crate::store::{self, LockFileState, RoleLock};
 use crate::time::Clock;
 
-/// The time between two checks that the role is still held, between two notes to the watchdog, and between two looks
-/// whether the status has changed.
+/// The time between two checks that the role is still held. At each check the watchdog is fed, too, and the service
+/// manager gets the status if it has changed.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// The text that the service manager shows of a relay that stands by.
@@ -136,7 +136,7 @@ impl RelayProcess {
     }
 }
 
-/// Makes ticks that are at least `period` apart: after a delay, missed ticks are not made up for.
+/// Makes ticks that are at least `period` apart. Ticks that were missed during a delay are left out.
 fn unhurried(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

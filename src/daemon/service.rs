@@ -1,7 +1,7 @@
 //! Notifies systemd (`sd_notify(3)`): READY, STATUS, RELOADING, STOPPING. Without `$NOTIFY_SOCKET` nothing is sent.
 //!
-//! Invariant: nothing waits for the service manager. READY and STATUS are sent again if the service manager's socket
-//! did not accept them.
+//! Invariant: the relay never waits for the service manager. READY and STATUS are sent again if the service manager's
+//! socket did not accept them.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};

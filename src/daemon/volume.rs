@@ -29,7 +29,8 @@ fn mount_of(path: &Path, mounts: &str) -> Option<PathBuf> {
     points.filter(|point| path.starts_with(point)).max_by_key(|point| point.components().count())
 }
 
-/// Returns a path of `mountinfo` as it is: the kernel writes white space and `\` as `\` and three octal digits.
+/// Returns the real path for a path in `mountinfo`, in which the kernel has replaced white space and `\` by `\` and
+/// three octal digits.
 fn unescaped(point: &str) -> PathBuf {
     let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     pairs.iter().fold(point.to_owned(), |path, (written, meant)| path.replace(written, meant)).into()

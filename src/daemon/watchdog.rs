@@ -2,9 +2,9 @@
 //! every 5 seconds, also while the API or a receiver is down. So systemd restarts a relay that is stuck, but not a relay
 //! that waits.
 //!
-//! Invariant: the watchdog has a thread of its own, which waits for nothing but time. A disk that does not answer can
-//! hold up all other threads. This thread still reports the standstill, and stops feeding the watchdog when the
-//! standstill has lasted for [`STANDSTILL`].
+//! Invariant: the watchdog has a thread of its own, which never waits for a disk or for another thread, only for time.
+//! A disk that does not answer can hold up all other threads. This thread still reports the standstill, and stops
+//! feeding the watchdog when the standstill has lasted for [`STANDSTILL`].
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -135,8 +135,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// Looks at the loops once for each pair: first waits for the first time of the pair; the second time is how long
-    /// ago the slowest loop turned. Returns which looks saw a standstill.
+    /// Looks at the loops once for each pair `(wait, longest_stall)`: after the time `wait`, and with `longest_stall`
+    /// as the time since the slowest loop turned. Returns which looks saw a standstill.
     fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut standstill = Standstill::new(now);

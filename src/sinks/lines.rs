@@ -6,8 +6,8 @@
 //!   system accepts the whole line at once.
 //! - A line is delivered when its write has returned and the stream was flushed. One flush serves all lines that were
 //!   written since the last flush. The sink waits for a slow reader; it drops nothing.
-//! - A line of which only a part has left (because the disk is full) is completed before anything else is written, so
-//!   that the stream never contains a broken line.
+//! - If only a part of a line could be written (because the disk is full), the rest of the line is written before
+//!   anything else, so that the stream never contains a broken line.
 //! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
 //!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
 //!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
@@ -30,7 +30,7 @@ pub(super) trait LineStream: Write + Send + 'static {
     /// Makes the stream ready for the next line, and says where this line will begin.
     ///
     /// # Errors
-    /// An error if there is nothing to which the line could be written.
+    /// An error if the line cannot be written anywhere.
     fn begin_line(&mut self) -> io::Result<LineStart> {
         Ok(LineStart::AfterLast)
     }
@@ -41,7 +41,7 @@ pub(super) trait LineStream: Write + Send + 'static {
 pub(super) enum LineStart {
     /// The line follows the last line that was written.
     AfterLast,
-    /// The line goes to another file than the last line, or to a file that somebody else has cut or written to.
+    /// The line goes to another file than the last line, or to a file that somebody else has truncated or written to.
     Elsewhere {
         /// Whether this file ends in the middle of a line.
         is_unfinished: bool,
@@ -155,7 +155,7 @@ struct LineWriter<W> {
     closed: bool,
 }
 
-/// A line of which the first `written` bytes have left.
+/// A line of which only the first `written` bytes were written so far.
 struct Torn {
     bytes: Vec<u8>,
     written: usize,

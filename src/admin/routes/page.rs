@@ -33,7 +33,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
     let dead_sink = query.dead_sink().map(str::to_owned);
     let codes = endpoint.state.arrivals.codes.borrow().clone();
     let read = endpoint.state.access.read(move |spool| {
-        // The sink of an old address may be gone; then the page lists the dead letters of all sinks.
+        // The URL may name a sink that is gone. Then the page lists the dead letters of all sinks.
         let selection = dead_letter_selection(spool, dead_sink.as_deref(), None).unwrap_or_default();
         let letters = spool.dead_letters(&selection, None, MOST_DEAD_LETTERS)?;
         Ok::<_, ActionFailure>((messages(spool, &selected, &codes)?, letters))

@@ -100,8 +100,8 @@ impl ConfigDiff {
         any || !self.added.is_empty() || !self.removed.is_empty()
     }
 
-    /// Compares a sink of the new configuration with the sink of the same name in the old one. For a sink that was
-    /// added, the result is that the receiver has changed.
+    /// Compares a sink of the new configuration with the sink of the same name in the old one. A sink that was added
+    /// counts as a sink with another receiver.
     pub(super) fn sink(&self, name: &str) -> SinkChange {
         self.sinks.iter().find(|(sink, _)| sink == name).map_or(SinkChange::Same, |(_, change)| *change)
     }

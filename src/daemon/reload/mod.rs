@@ -76,9 +76,9 @@ pub(super) struct Reloader {
     wanted: Wanted,
     running: Option<Running>,
     report: ReloadReport,
-    /// The reason that the log last gave why the secrets cannot be used; `None` while they can be used.
+    /// The last logged reason why the secrets cannot be used; `None` while they can be used.
     told: Option<String>,
-    /// The keys that keep their old values, as the log has already reported.
+    /// The keys that the log has already reported as keeping their old values.
     told_restart: BTreeSet<String>,
 }
 

@@ -109,7 +109,8 @@ impl Preparation {
     }
 }
 
-/// Returns `config` as it takes effect after `before`: settings that need a restart keep the values of `before`.
+/// Returns the configuration that takes effect in place of `before`. Settings that need a restart have the values of
+/// `before`, all others the values of `config`.
 pub(super) fn in_effect(config: Config, before: &Config, diff: &ConfigDiff) -> Config {
     let mut in_effect = config;
     for key in &diff.needs_restart {

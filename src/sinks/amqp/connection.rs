@@ -20,7 +20,7 @@ use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, Serve
 /// The bytes that a client sends first.
 const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
-/// After how many seconds of silence the broker may close the connection.
+/// The broker may close the connection after this many seconds of silence.
 const HEARTBEAT: u16 = 30;
 
 /// Every broker accepts frames of up to this many bytes.

@@ -1,4 +1,4 @@
-//! Looks whether a file can be written at a place, without writing.
+//! Checks whether a file can be written at a place, without writing.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-/// Returns what stands at `path`, in words, or why a relay of this user cannot write a file there.
+/// Returns, in words, what is at `path`. The error is the reason why a relay of this user cannot write a file there.
 pub(super) fn look(path: &Path) -> Result<String, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {

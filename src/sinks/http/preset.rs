@@ -100,8 +100,8 @@ pub(in crate::sinks) fn resolve_server(
     (url, transport)
 }
 
-/// Cuts a text so that the sizes of its characters, by `size`, add up to `room` at most. A text that is cut ends with
-/// `…`.
+/// Cuts a text so that the sum of the sizes of its characters is at most `room`. `size` returns the size of a
+/// character. A text that is cut ends with `…`.
 pub(in crate::sinks) fn cut(text: &str, room: usize, size: fn(char) -> usize) -> String {
     const END: char = '…';
     if text.chars().map(size).sum::<usize>() <= room {

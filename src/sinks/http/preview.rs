@@ -37,7 +37,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     Ok(Preview { head: head + "\n", body })
 }
 
-/// Describes the settings of the requests and of their transport that differ from the defaults of every sink.
+/// Describes those settings of the requests and of the transport that differ from the defaults.
 fn extras(options: &Options) -> String {
     let signed = match &options.signing {
         Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {

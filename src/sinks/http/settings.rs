@@ -13,7 +13,8 @@ use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, warn_of_password};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
-/// The statuses that `accept_status` may contain. 1xx are no answers. Every 2xx is accepted anyway, and may be listed.
+/// The statuses that `accept_status` may contain. 1xx are not final answers. Every 2xx is accepted anyway, and may be
+/// listed.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
 /// The statuses that `reject_status` may contain. 2xx are not among them, because they say that the receiver has the
 /// message.

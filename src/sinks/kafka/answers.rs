@@ -10,8 +10,8 @@ use crate::sinks::Attempt;
 /// connections.
 pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) -> Attempt {
     match (code, last) {
-        // The client tries again until the time limit, whatever the reason is. So the last error of its connections
-        // says more.
+        // The client tries again until the time limit, whatever goes wrong, and then reports only that the time is
+        // over. The last error of its connections says more.
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, Some(last)) => connection(last),
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, None) => {
             failed(&format!("no acknowledgement within {patience:?}"))

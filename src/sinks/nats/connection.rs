@@ -91,7 +91,7 @@ pub(super) async fn log_in(
     Ok(Conversation::start(stream, read, protocol, PING_INTERVAL))
 }
 
-/// Makes the login as the server wants it.
+/// Makes the login in the form that the server asks for.
 ///
 /// # Errors
 /// How the attempt ends, if the credentials cannot be used.

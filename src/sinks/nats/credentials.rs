@@ -119,7 +119,8 @@ fn decode_base32(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Encodes base32 without padding. The public key of a user with its checksum is 35 bytes long, so no bits are left over.
+/// Encodes base32 without padding. The public key of a user with its checksum is 35 bytes long, a multiple of 5, so no
+/// bits are left over.
 #[cfg(any(test, feature = "sink-nats"))]
 fn encode_base32(bytes: &[u8]) -> String {
     let letter = |value: u64| char::from(ALPHABET[usize::try_from(value & 31).unwrap_or_default()]);

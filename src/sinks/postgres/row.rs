@@ -12,7 +12,8 @@ use crate::sinks::Outgoing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SinkRow {
     pub(super) id: String,
-    /// The API's time of receipt (`receivedAt`), as an RFC 3339 time; `None` if the message has no valid one.
+    /// The API's time of receipt (`receivedAt`), as an RFC 3339 time; `None` if the message has no valid time of
+    /// receipt.
     pub(super) received_at: Option<String>,
     pub(super) sender: Option<String>,
     pub(super) recipient: Option<String>,

@@ -5,7 +5,7 @@ use std::fmt;
 /// The longest name that PostgreSQL does not cut, in bytes.
 const LONGEST_NAME: usize = 63;
 
-/// The name of a table, with its schema if it is written.
+/// The name of a table, with its schema if the operator has written one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TableName(String);
 
@@ -43,7 +43,7 @@ impl TableName {
         )
     }
 
-    /// Returns the statement that finds out whether messages can be added. It changes nothing.
+    /// Returns the statement that finds out whether messages can be added. The statement changes nothing.
     #[cfg(feature = "sink-postgres")]
     pub(super) fn probe(&self) -> String {
         let table = self.quoted();

@@ -17,7 +17,7 @@ use super::{Reusable, ServerStream, words};
 /// How many intervals may pass in which the server sends nothing.
 const LONGEST_SILENCE: u32 = 2;
 
-/// The channel for the answer to a request. Perhaps the caller does not wait for the answer any more.
+/// The channel for the answer to a request. The caller may have stopped waiting for the answer.
 pub(in crate::sinks) type Reply<A> = oneshot::Sender<A>;
 
 /// A protocol on an open connection, after the login. Errors are reasons for which the connection ends, in words.
@@ -27,7 +27,7 @@ pub(in crate::sinks) trait RequestProtocol: Send + 'static {
     /// The server's answer to a request.
     type Answer: Send;
 
-    /// Writes a request. The answer is for `reply`.
+    /// Writes a request. `reply` gets the answer.
     fn write(&mut self, request: Self::Request, reply: Reply<Self::Answer>, out: &mut BytesMut) -> Result<(), String>;
 
     /// Takes the next packet from `read`. If the packet needs a reply at once, writes the reply to `out`. Returns

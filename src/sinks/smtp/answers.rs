@@ -13,7 +13,7 @@ use crate::sinks::server::{failed, io_cause, words};
 /// Answers that concern the login and not a single e-mail: the server wants a login, or another kind of login.
 const WANTS_LOGIN: [u16; 4] = [530, 534, 535, 538];
 
-/// Decides what an error means that happened while an e-mail was sent.
+/// Decides what an error means if it happened while an e-mail was sent.
 pub(super) fn during_mail(error: &Error) -> Attempt {
     if error.status().is_some_and(|code| WANTS_LOGIN.contains(&u16::from(code))) {
         return during_login(error);
@@ -25,7 +25,7 @@ pub(super) fn during_mail(error: &Error) -> Attempt {
     }
 }
 
-/// Decides what an error means that happened before the first e-mail of a connection.
+/// Decides what an error means if it happened before the first e-mail of a connection.
 pub(super) fn during_login(error: &Error) -> Attempt {
     match code(error) {
         Some(answer) if error.is_permanent() => {

@@ -31,7 +31,7 @@ pub(in crate::admin) struct PageInput<'a> {
     /// The relay's time.
     pub(in crate::admin) now: UnixMs,
     pub(in crate::admin) query: &'a PageQuery,
-    /// What is wrong with the filters of the address.
+    /// The mistake in the filters of the page's URL, in words.
     pub(in crate::admin) mistake: Option<String>,
     pub(in crate::admin) notice: Option<ActionNotice>,
     pub(in crate::admin) messages: &'a MessageList,
