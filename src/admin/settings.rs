@@ -20,12 +20,12 @@ settings! {
         /// The token that requests to all other paths must show, as `Authorization: Bearer TOKEN`. Without a token
         /// these paths do not exist. At least 16 characters are recommended, for example from `openssl rand -hex 32`.
         token: Option<WrittenText> = settings::secret("JOLTSMS_ADMIN_TOKEN").lines(&["token = { file = \"admin-token\" }"]),
-        /// Names under which the endpoint is reached, beside localhost and the address at which it listens, such as
-        /// ["relay.example.com"]. A request under another name is refused with 421, so that no web page can read the
+        /// Further names under which the endpoint is reached, such as ["relay.example.com"]. localhost and the address at
+        /// which the endpoint listens are always allowed. A request under another name is refused with 421, so that no web page can read the
         /// endpoint by way of another name. A Prometheus that scrapes `relay:9465` needs ["relay"].
         hosts: Option<Texts> = settings::texts(true).lines(&["hosts = [\"relay.example.com\"]"]),
         /// The path under which a proxy shows the endpoint, such as "/relay". The links of the status page begin with
-        /// it. The endpoint answers with and without it, so the proxy may remove it or not.
+        /// this path. The endpoint answers requests with and without the path, so the proxy may remove it or keep it.
         base_path: Option<WrittenText> = settings::text("path", "a path in quotes", Some("^(/[A-Za-z0-9._~-]+)+/?$"))
             .lines(&["base_path = \"/relay\""]),
         /// true: the status page has no buttons, and every request that would change something is refused with 403.

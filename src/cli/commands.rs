@@ -14,7 +14,7 @@ use crate::domain::{SinkName, UnixMs};
 const WAIT_EXAMPLE: &str = "\
 Examples:
   code=$(joltsms-relay wait --code --to +16505551234 --since 10s --timeout 90s)
-  code=$(joltsms-relay wait --code --to '+1650*' --claim --timeout 90s)    # several at once: another code for each
+  code=$(joltsms-relay wait --code --to '+1650*' --claim --timeout 90s)    # of several such commands, each gets a code of its own
 
 With a running relay the command reads the relay's state. Without one it polls the API itself, within the same request \
 budget. It says on stderr when it waits, and at the timeout what arrived meanwhile. Exit code 124: no matching message \
@@ -106,7 +106,8 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct CheckFlags {
-    /// Also try key, clock, budget, disk and permissions, names, TLS, every sink (no message is sent) and signatures
+    /// Also try the API, the disk and every sink, without sending a message: key, clock, budget, permissions, DNS, TLS,
+    /// signatures
     #[arg(long, conflicts_with = "message")]
     pub(super) online: bool,
 
@@ -207,7 +208,7 @@ pub(super) enum SinksCommand {
     Drop {
         /// The sink's name
         name: String,
-        /// Drop its waiting messages and dead letters, too: this sink never gets them
+        /// Also discard the messages that wait for the sink, and its dead letters: they are never delivered to it
         #[arg(long)]
         discard_messages: bool,
     },
@@ -227,11 +228,13 @@ pub(super) struct ReplayFlags {
     pub(super) rate: Option<u32>,
 }
 
-/// Which messages are delivered again. A message must match every flag that is given, and any of the values of each.
+/// Which messages are delivered again. If several flags are given, a message must match each of
+/// them. If a flag is given several times, one of its values is enough.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 pub(super) struct ReplayChoice {
-    /// Deliver to this sink, also messages that it never had and its filter wants [default: to every sink, what it had]
+    /// Deliver to this sink, including messages that pass its filter but never went to it [default: deliver to each sink
+    /// what went to it before]
     #[arg(long = "sink", value_name = "NAME", value_parser = selector)]
     pub(super) sinks: Vec<String>,
 

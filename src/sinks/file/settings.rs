@@ -13,7 +13,7 @@ settings! {
         /// parts of the date in UTC, so sms-%Y-%m-%d.jsonl makes a file for each day. Missing directories are made
         /// (mode 0700).
         path: Option<PathBuf> = settings::path().such_as("\"/var/lib/joltsms-relay/archive/%Y-%m-%d.jsonl\""),
-        /// The permissions of files that the relay makes, in octal digits. Files that are there keep theirs.
+        /// The permissions of files that the relay makes, in octal digits. Existing files keep their permissions.
         mode: Option<WrittenText> =
             settings::text("permissions", "octal digits in quotes, such as \"0640\"", Some("^0?[0-7]{3}$")).or("0600"),
     }

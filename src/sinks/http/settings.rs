@@ -53,8 +53,8 @@ settings! {
             r#"signing = { scheme = "standard-webhooks", secrets = [{ env = "NEW" }, { env = "OLD" }] }"#,
             r#"signing = { scheme = "hmac-sha256", secrets = { env = "S" }, header = "x-signature", encoding = "hex", prefix = "", signed = "body" }"#,
         ]),
-        /// Statuses that count as accepted, beside every 2xx; for example [409] for a receiver that answers a repeat
-        /// with 409.
+        /// Statuses that count as accepted in addition to every 2xx; for example [409] for a receiver that answers a
+        /// repeated message with 409.
         accept_status: Vec<u16> = settings::http_statuses(ACCEPTABLE),
         /// Statuses that make a dead letter ("rejected") at once, such as [400, 422]. Takes precedence over Retry-After
         /// and 410.

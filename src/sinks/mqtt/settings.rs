@@ -36,7 +36,7 @@ settings! {
         qos: u8 = settings::integer(1, 1..=2),
         /// Whether the broker keeps the last message of each topic for later subscribers.
         retain: bool = settings::boolean(false),
-        /// The name of the client at the broker, for brokers that have rules by it. Without it, the broker chooses one.
+        /// The client identifier, for brokers that decide by it who may do what. Without it, the broker chooses one.
         client_id: Option<WrittenText> = settings::text("client id", "a name in quotes", None)
             .lines(&["client_id = \"joltsms-relay\""]),
         /// The user by which the relay logs in.
