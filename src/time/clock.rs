@@ -59,9 +59,10 @@ struct RelayTime {
     /// The API's clock, by the last `Date` that was believed.
     api: Option<i64>,
     api_doubt: ClockDoubt,
-    /// The clock of the messages, once the API was heard in this process.
+    /// The clock of the messages, once the API has stated a time in this process.
     messages: Option<i64>,
-    /// The earliest that the clock of the messages may read, if the API states no time except those of its messages.
+    /// The earliest time that the clock of the messages may show, if the API states no time except the times of its
+    /// messages.
     messages_least: Option<i64>,
     /// The API's last reading of the clock of the messages, while this reading is not believed.
     doubted: Option<i64>,
@@ -110,7 +111,7 @@ pub struct ClockCorrection {
     /// Stored instants from this instant up to `was` move by the difference. Stored instants later than `was` become
     /// the present time.
     pub from: UnixMs,
-    /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API was not heard.
+    /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API has stated no time.
     pub machine_ahead_ms: Option<i64>,
 }
 
@@ -119,7 +120,8 @@ pub struct ClockCorrection {
 pub struct MachineJump {
     /// By how many milliseconds the machine's clock was set ahead.
     pub by_ms: i64,
-    /// By how many milliseconds the machine's clock is ahead of the API's clock now; `None` if the API was not heard.
+    /// By how many milliseconds the machine's clock is ahead of the API's clock now; `None` if the API has stated no
+    /// time.
     pub ahead_ms: Option<i64>,
 }
 
@@ -242,7 +244,7 @@ impl Clock {
         monotonic()
     }
 
-    /// Returns the machine's clock as it is now, for times that other machines compare with theirs.
+    /// Returns the machine's clock as it is now, for times that other machines compare with their clocks.
     pub fn machine_time(&self) -> UnixMs {
         match self.source {
             TimeSource::System => system_wall(),
@@ -262,8 +264,8 @@ impl Clock {
         UnixMs(self.lock().base.saturating_add(elapsed))
     }
 
-    /// Returns whether the relay's time is known to be right, so that things may end and be removed because time has
-    /// passed.
+    /// Returns whether the relay's time is known to be right. Only then may deliveries end, and may data be removed,
+    /// because time has passed.
     pub fn is_confirmed(&self) -> bool {
         self.lock().state == Trust::Confirmed
     }

@@ -19,7 +19,7 @@ pub struct Memory {
     peeks_since: Option<UnixMs>,
     /// The time, by the API's clock, up to which the head poll under way has seen everything new in the list.
     this_poll_at: Option<UnixMs>,
-    /// The time up to which the head poll before the one under way had seen everything new in the list.
+    /// The time up to which the previous head poll had seen everything new in the list.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
@@ -54,7 +54,7 @@ struct SkippedBlock {
 pub(super) struct WalkMemory {
     /// The cursors at which this pass has read.
     pub(super) seen: HashSet<Cursor>,
-    /// How many pages in a row had nothing new and no older time.
+    /// How many pages in a row had no new row and no older time.
     pub(super) idle_pages: u32,
     /// The oldest time that this pass has reached.
     pub(super) lowest_of_pass: Option<UnixMs>,
@@ -104,8 +104,8 @@ impl Memory {
         self.this_poll_at = Some(self.unseen_since.or(self.peeks_since).unwrap_or(now.server));
     }
 
-    /// Returns the time up to which the head poll before the one under way had seen everything new in the list; `None`
-    /// if there was no such poll in this process.
+    /// Returns the time up to which the previous head poll had seen everything new in the list; `None` if there was no
+    /// previous head poll in this process.
     pub(super) fn last_poll_at(&self) -> Option<UnixMs> {
         self.last_poll_at
     }

@@ -137,7 +137,7 @@ impl<F: Feed> ApiLink<F> {
     }
 
     /// Returns the API's limit by its headers, and the number of foreign requests in the API's present window or in the
-    /// window before, whichever is greater. `wall` is the relay's time.
+    /// previous one, whichever is greater. `wall` is the relay's time.
     pub(super) fn api_budget(&mut self, now: Instant, wall: UnixMs) -> ApiBudget {
         let found = self.budget.window().foreign_for_certain();
         let (limit, rest) =
@@ -161,7 +161,7 @@ impl<F: Feed> ApiLink<F> {
         Some(url.origin().ascii_serialization())
     }
 
-    /// Returns whether there is another key than the key in use.
+    /// Returns whether there are other keys besides the key in use.
     pub(super) fn has_several_keys(&self) -> bool {
         self.feed.keys() > 1
     }

@@ -108,7 +108,7 @@ impl Maintenance {
         }
     }
 
-    /// Follows a new retention. If it has changed, a whole round begins at once.
+    /// Takes a new retention. If it differs from the previous one, a whole round begins at once.
     pub(super) fn follow(&mut self, state: &Options, now: Instant) {
         let retention = Retention::of(state);
         if std::mem::replace(&mut self.retention, retention) != retention {
