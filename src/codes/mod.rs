@@ -1,5 +1,5 @@
 //! One-time codes in messages: the code that the vendor found, and the operator's pattern for messages in which the
-//! vendor found none (`[codes]`).
+//! vendor found no code (`[codes]`).
 
 mod mask;
 
@@ -16,10 +16,10 @@ use crate::settings::{self, Reader, WrittenText, settings};
 settings! {
     /// `[codes]`, as written.
     pub struct Settings {
-        /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
-        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code`, `tail`,
-        /// `has_code` of filters, `mask_codes`, `message.code` of templates, the formats and sinks that show a code, the
-        /// status page and its API use it. "": no pattern.
+        /// A regular expression that finds the code in the text of a message in which the API found none
+        /// (`parsedCode`). The code is the first group of the expression, or the whole match if there is no group.
+        /// `wait --code`, `tail`, `has_code` of filters, `mask_codes`, `message.code` of templates, the formats and
+        /// sinks that show a code, the status page and its API use it. "": no pattern.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }

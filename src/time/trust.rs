@@ -160,7 +160,7 @@ struct ClockOffsets {
     machine: i64,
     api: Option<i64>,
     since: i64,
-    /// When the API was last heard, in elapsed milliseconds.
+    /// When the API last stated a time, in elapsed milliseconds.
     heard: i64,
 }
 
@@ -178,7 +178,7 @@ impl JumpWatch {
         let jump = whole_ms(JUMP);
         let pace = self.0.filter(|pace| {
             let same_api = pace.api.zip(api).is_none_or(|(was, is)| was.abs_diff(is) <= jump.unsigned_abs());
-            // When the API is heard for the first time, the watch over both clocks begins.
+            // When the first time of the API comes, the watch over both clocks begins.
             same_api && pace.machine.abs_diff(machine) <= jump.unsigned_abs() && (pace.api.is_some() || api.is_none())
         });
         let mut pace = pace.unwrap_or(ClockOffsets { machine, api, since: elapsed, heard: elapsed });

@@ -39,8 +39,8 @@ impl CoverageState {
         now.server.after(lags.map_or(Duration::ZERO, |lags| self.memory.rows_ahead(rules, lags)))
     }
 
-    /// Returns the time that a message would have if it arrived now: the present time by the clock that dates messages,
-    /// as far as the relay knows that clock.
+    /// Returns the time that a message would have if it arrived now: the present time by the clock of the messages, as
+    /// far as the relay knows that clock.
     pub fn messages_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
         UnixMs(self.rows_now(rules, now).0.saturating_sub(behind))

@@ -15,7 +15,7 @@ use crate::ingest::waiting_readers::HeadPaces;
 use crate::metrics::IngestMetrics;
 use crate::time::Instant;
 
-/// The feed, the budget of requests to it, and what its answers have shown about the time and about other programs.
+/// The feed, the request budget, and what the answers of the API have shown about the time and about other programs.
 pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
@@ -31,8 +31,8 @@ pub(super) struct ApiLink<F> {
 /// A request whose answer has not come yet.
 pub(super) struct InFlightRequest<A> {
     ticket: Ticket,
-    /// The key with which the request was sent, as the number of keys that had been given up. A refusal concerns this
-    /// key only, and no key that came into use later.
+    /// Identifies the key with which the request was sent: the number of keys that had been given up before. If the API
+    /// refuses the key, only this key is given up, and not a key that came into use later.
     key: u64,
     answer: A,
 }

@@ -95,7 +95,7 @@ pub enum Ending {
     NoKey(String),
 }
 
-/// The trouble that ends polling although nobody has asked the poller to stop.
+/// The trouble that ends polling although the poller was not asked to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
     /// The state is damaged, or no longer the state that this process may use.

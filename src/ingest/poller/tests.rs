@@ -29,7 +29,7 @@ use crate::time::{Clock, Instant, Liveness};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
-/// The headers about the limit, by the number of the request.
+/// Makes the headers about the limit for the request with this number.
 type Rates = fn(usize) -> RateHeaders;
 
 /// A feed that answers each request after 50 ms, as its script says.
