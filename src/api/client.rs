@@ -32,14 +32,14 @@ pub struct Client {
     current: usize,
 }
 
-/// The result of a request: what the headers of the answer say, and the page.
+/// The result of a request: the values from the headers of the answer, and the page.
 #[derive(Debug)]
 pub struct Response<P = Page> {
     /// The time by the API's clock, from the header `Date`.
     pub date: Option<UnixMs>,
     /// The rate limit, from the headers.
     pub rate: RateHeaders,
-    /// The page, or the reason why there is none.
+    /// The page, or the reason why there is no page.
     pub page: Result<P, Error>,
 }
 

@@ -1,6 +1,5 @@
-//! Reads a page with a row that is invalid JSON: a raw control character, `NaN`, a bad escape, a byte that is no UTF-8,
-//! or a row that is cut off. Without this module, one such row at the top of the feed would hide every message below
-//! the row.
+//! Reads a page with a row that is invalid JSON: a raw control character, `NaN`, a bad escape, invalid UTF-8, or a row
+//! that is cut off. Without this module, one such row at the top of the feed would hide every message below the row.
 //!
 //! Only rows are read leniently. The rest of the page, above all the cursor, must be valid JSON. The end of a row is
 //! decided in this order:

@@ -68,7 +68,7 @@ impl Lags {
     /// How many of the newest rows are enough to show that a clock has changed.
     const FEW: usize = 5;
 
-    /// Lags from the values of the newest rows, the newest last, and the lag at the time of the anchor.
+    /// Makes lags from the values of the newest rows, the newest last, and the lag at the time of the anchor.
     pub fn new(seen: Vec<i64>, anchor: i64) -> Self {
         let mut lags = Self { seen: Vec::new(), anchor };
         lags.extend(seen);
@@ -246,7 +246,7 @@ pub enum Anomaly {
     UnreadableRow,
     /// A row is not valid JSON.
     SpoiledRow,
-    /// A row appeared after ids of its time may have been forgotten.
+    /// A row appeared so late that the ids of rows with its time may have been forgotten.
     BelowWatermark,
     /// The API refused a cursor.
     RefusedCursor,

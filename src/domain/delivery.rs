@@ -1,4 +1,4 @@
-//! The values of a delivery: its lane, how an attempt ended, and why a message is a dead letter. Why a sink is paused.
+//! The values of a delivery: its lane, the result of an attempt, and the reasons for dead letters and for pauses.
 
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};

@@ -3,7 +3,7 @@
 /// One result of `check --online`, for people. No text of a finding holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The tried thing, in one or two words.
+    /// The name of the thing that was tried: one or two words.
     pub subject: String,
     /// The verdict.
     pub verdict: CheckVerdict,

@@ -1,4 +1,4 @@
-//! The setting of where a first run begins.
+//! The setting that decides where a first run begins.
 
 use std::fmt;
 use std::time::Duration;

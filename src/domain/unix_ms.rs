@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// The feed's times have millisecond precision. Finer times are rounded down. Rounding can give two rows the same time,
-/// but no more than that; the rules of coverage allow this. Arithmetic saturates, so [`UnixMs::MIN`] and
-/// [`UnixMs::MAX`] serve as "no bound".
+/// The feed's times have millisecond precision. Finer times are rounded down. The only effect is that two rows may get
+/// the same time, which the rules of coverage allow. Arithmetic saturates, so [`UnixMs::MIN`] and [`UnixMs::MAX`] serve
+/// as "no bound".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);
 

@@ -46,7 +46,7 @@ impl Choices for Bytes<'_> {
         u64::from(self.byte()) % end
     }
 
-    /// The probability is rounded to a multiple of 1/256.
+    /// The probability is rounded down to a multiple of 1/256.
     fn chance(&mut self, probability: f64) -> bool {
         let byte = self.byte();
         byte > 0 && f64::from(byte) <= probability * 256.0

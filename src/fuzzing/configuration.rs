@@ -43,7 +43,7 @@ pub fn configuration(bytes: &[u8]) {
         let line = text(bytes.line());
         let Some((name, value)) = line.split_once('=') else { break };
         // A value that is written out may be shown, unless it is a secret, so it must not contain the marker. The file
-        // is always the one of the input.
+        // is always the one of the input, so `JOLTSMS_RELAY_CONFIG` is left out.
         if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
             env.insert(name.into(), value.into());
         }

@@ -37,7 +37,7 @@ pub fn page(body: &[u8]) {
             return;
         }
     };
-    // The bytes between the rows may be invalid UTF-8.
+    // Bytes that the relay does not read may be invalid UTF-8.
     let text = String::from_utf8_lossy(body);
     for row in &page.rows {
         assert!(row.spoiled.is_some() || text.contains(&*row.raw), "a row that did not come: {}", row.raw);

@@ -1,8 +1,8 @@
 //! The decision when the log reports foreign requests: requests of other programs with the same API key. Pure.
 //!
 //! Foreign requests are reported once, and the report is remembered in the state, so that several relays on one key do
-//! not report each other at each start. A new report follows when the number of foreign requests was twice as high or
-//! half as high in two windows of the API, one after the other.
+//! not report each other at each start. A new report follows when the number of foreign requests was at least twice or
+//! at most half of the reported number in two windows of the API, one after the other.
 
 use crate::api::budget::ForeignRequests;
 
@@ -85,7 +85,7 @@ impl ForeignNotice {
         let tells = is_other && self.has_changed;
         self.has_changed = is_other && !tells;
         if tells {
-            // Foreign requests that have ended are news when they begin again.
+            // If foreign requests end, they are reported when they begin again.
             self.requests = if requests >= MIN_REPORTED { requests } else { 0 };
         }
         tells

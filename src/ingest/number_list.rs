@@ -2,7 +2,7 @@
 //! ask for details of numbers or for events.
 //!
 //! Invariants:
-//! - A list counts as complete only if no page follows its last page by the API's answer, and all of its rows could be
+//! - A list counts as complete only if the API says that no page follows its last page, and if all of its rows could be
 //!   read.
 //! - If a failure or an odd answer interrupts a list, the list is begun again after a wait. Each further failure makes
 //!   the wait longer.
@@ -71,7 +71,7 @@ struct Listing {
     pages: u32,
     /// The ids of the numbers on the pages that were read.
     ids: HashSet<String>,
-    /// How many pages in a row had no number that was not listed before.
+    /// How many pages in a row had only numbers that were listed before.
     repeated: u32,
     /// Whether rows of the list could not be read. Any number may have been in one of these rows.
     spoiled: bool,
@@ -160,7 +160,7 @@ impl NumberList {
         self.listing.as_ref().is_some_and(|listing| listing.pages >= QUICK_PAGES)
     }
 
-    /// Returns whether the list became long with its last page.
+    /// Returns whether the list became long with the page that was read last.
     pub(super) fn has_become_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }

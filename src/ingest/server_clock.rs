@@ -18,7 +18,7 @@
 //!   the relay's time counts, but no time before the latest `ingestedAt` of the page.
 //! - Three clocks may confirm a `Date`:
 //!   - the relay's time, because it goes on while the machine is suspended;
-//!   - the machine's clock, because it is right again after the machine was stopped;
+//!   - the machine's clock, because it is right again after a virtual machine was paused;
 //!   - the latest `ingestedAt` of the page, but only if the `Date` is later than the expected time.
 
 use std::time::Duration;
@@ -96,9 +96,9 @@ impl ServerClock {
     }
 }
 
-/// Returns the time that counts as the API's present time while the first `Date` is doubted: the earlier one of `date` and
-/// the relay's time, or the latest `ingestedAt` if it is later. An `ingestedAt` later than both `date` and the relay's
-/// time counts only up to the later one of these two.
+/// Returns the time that counts as the API's present time while the first `Date` is doubted: the earlier one of `date`
+/// and the relay's time, or the latest `ingestedAt` if it is later. An `ingestedAt` later than both `date` and the
+/// relay's time counts only up to the later one of these two.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
     let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
     ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))

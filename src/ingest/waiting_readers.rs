@@ -73,7 +73,7 @@ mod tests {
         for (usual, interval, spare, beside_others, demand, fast, expected) in [
             // No reader.
             (1000, 1000, 100, 0, nothing, false, 1000),
-            // Spare slots, then fewer of them, then none.
+            // First enough spare slots, then too few.
             (1000, 1000, 620, 0, nothing, true, 200),
             (1000, 1000, 1000, 0, nothing, true, 200),
             (1000, 1000, 1001, 0, nothing, true, 1000),

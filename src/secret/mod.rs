@@ -1,6 +1,6 @@
 //! Secret values: the type that keeps them, the places from which they are read, and the trimming of what was read.
 //!
-//! Invariants: a [`Secret`] leaves this type only through [`Secret::expose`], so a search for that word finds every
+//! Invariants: [`Secret::expose`] is the only way to the value of a [`Secret`], so a search for that word finds every
 //! use. A secret prints as `[redacted]` and is wiped from memory when it is dropped. No error of this module repeats
 //! the text that was read.
 

@@ -32,7 +32,7 @@ const NO_RESULT: &str = "a filter or a function on this line has no result, such
 /// The words for a failed operation, if minijinja's own words may contain a value.
 const UNFIT_VALUE: &str = "a filter, a function or an operator on this line cannot use the value that it gets";
 
-/// The beginnings of those of minijinja's error texts that name types and operators only, and contain no value.
+/// The beginnings of the minijinja error texts that name only types and operators, and contain no value.
 const NAME_NO_VALUE: [&str; 6] = [
     "tried to use ",
     "value of type ",

@@ -5,6 +5,9 @@
 //!   goes back. It is only for times that other machines compare with their clocks: signatures and dates.
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
+//! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from
+//! the API's answers ([`Clock::message_time`]).
+//!
 //! Invariants: changes of the machine's clock do not change the relay's time, and the sleep of a suspended machine
 //! counts in it. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Until
 //! [`Clock::confirm`] was called, no code may end a delivery or remove anything because time has passed.
@@ -59,13 +62,14 @@ struct RelayTime {
     /// The API's clock, by the last `Date` that was believed.
     api: Option<i64>,
     api_doubt: ClockDoubt,
-    /// The clock of the messages, once the API was heard in this process.
+    /// The clock of the messages, once the API has stated a time in this process.
     messages: Option<i64>,
-    /// The earliest that the clock of the messages may read, if the API states no time except those of its messages.
+    /// The earliest time that the clock of the messages may show, if the API states no time except the times of its
+    /// messages.
     messages_least: Option<i64>,
     /// The API's last reading of the clock of the messages, while this reading is not believed.
     doubted: Option<i64>,
-    /// The machine's clock when its jumps were last looked for.
+    /// The machine's clock when the relay last looked for its jumps.
     machine_seen: i64,
     /// Except with [`TimeSource::System`]: how far the machine's clock is ahead of elapsed time.
     machine_off: i64,
@@ -92,7 +96,8 @@ pub struct ClockMemory {
     pub written_at: i64,
     /// Whether the API had confirmed the relay's time.
     pub confirmed: bool,
-    /// If the API had not confirmed the relay's time: the newest relay's time that the API had confirmed before.
+    /// If the API had not confirmed the relay's time: the newest instant at which an earlier process had a confirmed
+    /// time.
     pub confirmed_at: Option<i64>,
     /// By how many milliseconds the machine's clock was ahead of the API's.
     pub machine_ahead_ms: Option<i64>,
@@ -110,7 +115,7 @@ pub struct ClockCorrection {
     /// Stored instants from this instant up to `was` move by the difference. Stored instants later than `was` become
     /// the present time.
     pub from: UnixMs,
-    /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API was not heard.
+    /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API has stated no time.
     pub machine_ahead_ms: Option<i64>,
 }
 
@@ -119,13 +124,14 @@ pub struct ClockCorrection {
 pub struct MachineJump {
     /// By how many milliseconds the machine's clock was set ahead.
     pub by_ms: i64,
-    /// By how many milliseconds the machine's clock is ahead of the API's clock now; `None` if the API was not heard.
+    /// By how many milliseconds the machine's clock is ahead of the API's clock now; `None` if the API has stated no
+    /// time.
     pub ahead_ms: Option<i64>,
 }
 
 impl RelayTime {
-    /// Returns the clock of the messages by the last statement of the API that was believed. If there is no such
-    /// statement, and the relay's time is confirmed, returns this clock as an earlier process left it.
+    /// Returns the clock of the messages by the last time of the API that was believed. If there is no such time, and
+    /// the relay's time is confirmed, returns this clock as an earlier process left it.
     fn known_messages(&self) -> Option<i64> {
         let heard = self.messages.or(self.messages_least);
         heard.or_else(|| (self.state == Trust::Confirmed).then(|| self.remembered_messages()))
@@ -136,8 +142,8 @@ impl RelayTime {
         self.base.saturating_add(self.before.messages_ahead_ms.unwrap_or(0))
     }
 
-    /// Returns the clock of the messages by which their age is judged; `None` if it is not known yet. A doubted time of
-    /// the API makes no message older.
+    /// Returns the clock of the messages for judging how old messages are; `None` if it is not known yet. A doubted
+    /// time of the API makes no message older.
     fn ageing_messages(&self) -> Option<i64> {
         let known = self.known_messages();
         let Some(doubted) = self.doubted else { return known };
@@ -242,7 +248,7 @@ impl Clock {
         monotonic()
     }
 
-    /// Returns the machine's clock as it is now, for times that other machines compare with theirs.
+    /// Returns the machine's clock as it is now, for times that other machines compare with their clocks.
     pub fn machine_time(&self) -> UnixMs {
         match self.source {
             TimeSource::System => system_wall(),
@@ -262,8 +268,8 @@ impl Clock {
         UnixMs(self.lock().base.saturating_add(elapsed))
     }
 
-    /// Returns whether the relay's time is known to be right, so that things may end and be removed because time has
-    /// passed.
+    /// Returns whether the relay's time is known to be right. Only then may deliveries end, and may data be removed,
+    /// because time has passed.
     pub fn is_confirmed(&self) -> bool {
         self.lock().state == Trust::Confirmed
     }
@@ -273,9 +279,9 @@ impl Clock {
         self.lock().corrected_by
     }
 
-    /// Returns the time by the clock that dates the messages; `None` if it is not known yet. While the API states a
-    /// time that is not believed, this is the earlier one of that time and the expected time, so that a message is too
-    /// old only if it is too old by both.
+    /// Returns the time by the clock of the messages; `None` if it is not known yet. While the API states a time that
+    /// is not believed, this is the stated time or the expected time, whichever is earlier. So a message is too old
+    /// only if it is too old by both times.
     pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
@@ -289,16 +295,16 @@ impl Clock {
         UnixMs(relay.ageing_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// Returns the time that the API is expected to state for the clock that dates the messages. The expectation
-    /// follows from the API's earlier times that were believed.
+    /// Returns the time that the API is expected to state for the clock of the messages. The expectation follows from
+    /// the API's earlier times that were believed.
     pub fn expected_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
         UnixMs(relay.known_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// Returns the latest time that the clock that dates the messages may show now. If a message is not too old by this
-    /// time, it is certainly not too old.
+    /// Returns the latest time that the clock of the messages may show now. If a message is not too old by this time,
+    /// it is certainly not too old.
     pub fn latest_message_time(&self) -> UnixMs {
         let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
         let relay = self.lock();
@@ -306,13 +312,13 @@ impl Clock {
         doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
     }
 
-    /// Records that, by the API, the clock that dates the messages shows `now`, but that this time is not believed yet.
+    /// Records that the API states `now` for the clock of the messages, but that this time is not believed yet.
     pub fn doubt_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// Records that, by the API, the clock that dates the messages shows `now`.
+    /// Records that the API states `now` for the clock of the messages.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -320,9 +326,9 @@ impl Clock {
         relay.doubted = None;
     }
 
-    /// Records that the API was read and stated no time, and that the clock that dates the messages shows `least` or
-    /// later. `least` plus the time that passes stays a lower bound. This lower bound counts as the time of that clock
-    /// until the API states a time. It is not passed on to other processes.
+    /// Records that the API was read and stated no time, and that the clock of the messages shows `least` or later.
+    /// `least` plus the time that passes stays a lower bound. This lower bound counts as the time of that clock until
+    /// the API states a time. It is not passed on to other processes.
     pub fn hear_messages_since(&self, least: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -372,9 +378,8 @@ impl Clock {
         boot_id::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
     }
 
-    /// Sets the relay's time for a command, by the memory that a relay left. If the relay still runs (`runs`), it must
-    /// have left the memory since the machine started. So the memory counts even if the command may not read the
-    /// boot id.
+    /// Sets the relay's time for a command, by the memory that a relay left. `runs` says that the relay still runs. If
+    /// so, the memory is of this boot of the machine, even if the command cannot read the boot id.
     pub fn adopt_memory(&self, left: Option<ClockMemory>, runs: bool) {
         self.go_on(left, UnixMs::MIN, runs);
     }
@@ -406,8 +411,8 @@ impl Clock {
     pub fn synchronize(&self, api: Option<UnixMs>) -> Option<ClockCorrection> {
         let (elapsed, machine, at) = (self.elapsed(), self.machine_time(), self.monotonic());
         let mut relay = self.lock();
-        // Until the time is confirmed, a jump of the API's clock is not doubted; it begins the watch over the clocks
-        // again.
+        // Until the time is confirmed, a jump of the API's clock is not doubted. Instead, the jump begins the watch
+        // over the clocks again.
         let expected = relay.api.filter(|_| relay.state != Trust::Unconfirmed);
         let expected = expected.map(|base| UnixMs(base.saturating_add(elapsed)));
         let heard = api.filter(|api| {

@@ -8,7 +8,7 @@
 //!   clock may be about to be set right. Then the API is believed, with one exception: the state holds instants that
 //!   are later than the API's time, from a process whose time was confirmed, and the machine's clock does not
 //!   contradict these instants.
-//! - If time has passed by only one of the two clocks, this time does not make stored times older.
+//! - If only one of the two clocks shows that time has passed, this time does not make stored times older.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
 //! - A clock that suddenly reads something far from the expected time is not believed at once ([`ClockDoubt`]).
 
@@ -43,7 +43,7 @@ pub(super) struct ClockEvidence {
     pub(super) relay: UnixMs,
     /// The machine's clock.
     pub(super) machine: UnixMs,
-    /// The API's clock; `None` if the API was not heard in this process.
+    /// The API's clock; `None` if the API has stated no time in this process.
     pub(super) api: Option<UnixMs>,
     /// The newest instant that the state held when this process began.
     pub(super) newest: UnixMs,
@@ -64,10 +64,10 @@ pub(super) struct ClockEvidence {
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether a step ahead of the relay's time must not make stored times older, because this time has passed by only
-    /// one of the clocks.
+    /// Whether a step ahead of the relay's time must not make stored times older, because only one of the clocks shows
+    /// that this time has passed.
     pub(super) uncounted: bool,
-    /// Whether the API was heard and took part in this verdict.
+    /// Whether the API's clock was known and took part in this verdict.
     pub(super) by_api: bool,
 }
 
@@ -160,7 +160,7 @@ struct ClockOffsets {
     machine: i64,
     api: Option<i64>,
     since: i64,
-    /// When the API was last heard, in elapsed milliseconds.
+    /// When the API last stated a time, in elapsed milliseconds.
     heard: i64,
 }
 
@@ -178,7 +178,7 @@ impl JumpWatch {
         let jump = whole_ms(JUMP);
         let pace = self.0.filter(|pace| {
             let same_api = pace.api.zip(api).is_none_or(|(was, is)| was.abs_diff(is) <= jump.unsigned_abs());
-            // When the API is heard for the first time, the watch over both clocks begins.
+            // When the first time of the API comes, the watch over both clocks begins.
             same_api && pace.machine.abs_diff(machine) <= jump.unsigned_abs() && (pace.api.is_some() || api.is_none())
         });
         let mut pace = pace.unwrap_or(ClockOffsets { machine, api, since: elapsed, heard: elapsed });
@@ -338,7 +338,7 @@ mod tests {
 
     proptest! {
         /// One clock is right and the other shows any time. The verdict is the time of one of the two, and never later
-        /// than both. Time that has passed by only one of the clocks is not counted.
+        /// than both. If only one of the clocks shows that time has passed, this time is not counted.
         #[test]
         fn no_verdict_counts_time_that_only_one_clock_saw(
             wrong in -400 * DAY..400 * DAY,

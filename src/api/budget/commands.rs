@@ -38,7 +38,7 @@ pub struct CommandBudget {
 pub struct CommandTicket(u64);
 
 impl CommandBudget {
-    /// Opens the file in the state directory `dir`, which must exist. `limit`: the most requests in a minute.
+    /// Opens the file in the state directory `dir`, which must exist. `limit` is the most requests in a minute.
     ///
     /// # Errors
     /// Errors of the file system.

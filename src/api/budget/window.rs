@@ -238,8 +238,8 @@ impl Window {
         wanted.min(share.requests / 2)
     }
 
-    /// The limit for polls. This is the configured limit if the API states that its window has requests left, and if no
-    /// other program has used any: then the API's statement keeps the relay within the window. Otherwise this is the
+    /// The limit for polls. If the API states that its window has requests left, and no other program uses the key,
+    /// this is the configured limit: the API's statement keeps the relay within the window. Otherwise this is the
     /// relay's share.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
@@ -264,8 +264,8 @@ impl Window {
     /// `now`.
     ///
     /// This time is the poll interval at least. While other work waits, polls are spaced evenly at the pace of their
-    /// share. (If the polls of the last minute were counted instead, no poll could leave for a while after quick
-    /// polls.) While no other work waits, polls are slowed down just enough for the free slots to suffice until further
+    /// share. (A limit on the polls in the last minute would not do: after some quick polls, no poll could leave for a
+    /// while.) While no other work waits, polls are slowed down just enough for the free slots to suffice until further
     /// slots become free. The requests that the API's own window has left are spread evenly until its end.
     pub fn head_spacing(&self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
         let share = self.share();
@@ -282,7 +282,8 @@ impl Window {
         least.max(pace).max(lasting.min(LONGEST_SILENCE))
     }
 
-    /// The time from a poll that took `requests` requests to the next poll that leaves other work its share.
+    /// The shortest time from a poll that took `requests` requests to the next poll, if other work is to keep its
+    /// share.
     pub fn spacing_beside(&self, demand: Demand, requests: u32) -> Duration {
         let share = self.share();
         match demand {
@@ -390,7 +391,7 @@ impl Window {
         self.server.unavailable()
     }
 
-    /// The requests that are certainly of other programs, a minute.
+    /// The requests per minute that certainly came from other programs.
     pub fn foreign_for_certain(&self) -> ForeignRequests {
         self.server.foreign()
     }
@@ -400,7 +401,7 @@ impl Window {
         self.server.foreign_in_total()
     }
 
-    /// The requests a minute that are left for reading older messages.
+    /// The requests per minute that are left for reading older messages.
     pub fn background(&self) -> f64 {
         let share = self.share();
         let left = u32::try_from(share.requests - self.head_share(share)).unwrap_or(u32::MAX);

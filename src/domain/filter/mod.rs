@@ -112,7 +112,7 @@ impl Filter {
         &self.any_of
     }
 
-    /// The decision of each clause by itself, in their order.
+    /// The decision of each clause by itself, in the order of the clauses.
     pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<FilterVerdict> {
         self.any_of.iter().map(|clause| clause.decide(facts, &|| self.finds_code(facts))).collect()
     }

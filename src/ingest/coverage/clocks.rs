@@ -1,7 +1,7 @@
 //! The comparison of the clock that dates the rows with the API's clock.
 //!
-//! `Date` and the times of rows come from different clocks of the API, and nobody promises that these clocks agree: one
-//! of them may be off by minutes, or count in another time zone.
+//! `Date` and the times of rows may come from different clocks of the API. These clocks need not agree: one of them may
+//! be off by minutes, or show the time of another time zone.
 //!
 //! - If the rows' clock is *behind*, a sweep that reads back from the API's time would end too early and lose rows that
 //!   came late. So a sweep reads deeper by the lag: the time by which new rows usually are behind when the relay first
@@ -39,15 +39,14 @@ impl CoverageState {
         now.server.after(lags.map_or(Duration::ZERO, |lags| self.memory.rows_ahead(rules, lags)))
     }
 
-    /// Returns the time that a message would have if it arrived now: the present time by the clock that dates messages,
-    /// as far as the relay knows that clock.
+    /// Returns the time that a message would have if it arrived now: the present time by the clock of the messages, as
+    /// far as the relay knows that clock.
     pub fn messages_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
         UnixMs(self.rows_now(rules, now).0.saturating_sub(behind))
     }
 
-    /// Corrects the times in memory that are in the relay's time, after the relay's time and the stored times were
-    /// corrected.
+    /// Corrects the times in memory, after the relay's time and the stored times were corrected.
     pub fn move_local_times(&mut self, moved: impl Fn(UnixMs) -> UnixMs) {
         for walk in self.coverage.iter_mut().flat_map(|coverage| &mut coverage.walks) {
             walk.progress.since = walk.progress.since.map(&moved);

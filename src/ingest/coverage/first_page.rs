@@ -26,7 +26,7 @@ impl CoverageState {
 }
 
 /// Makes the coverage with which a first run begins. Its marks come from the page and from the API's clock, because
-/// the relay's own clock may differ from the server's, and would then lose or repeat rows.
+/// with the relay's own clock, which may differ from the API's clock, rows could be lost or repeated.
 fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {

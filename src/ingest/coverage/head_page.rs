@@ -90,7 +90,7 @@ impl Draft<'_> {
         self.store(page, gap_around)
     }
 
-    /// Whether a sweep is due. There is one sweep at a time, and none while a walk that counts as a sweep is open.
+    /// Whether a sweep is due. No sweep is opened while another sweep, or a walk that counts as a sweep, is open.
     fn sweep_is_due(&self) -> bool {
         let is_open = self.coverage.walks.iter().any(|walk| match walk.kind {
             WalkKind::Gap { sweep_floor, .. } => sweep_floor.is_some(),

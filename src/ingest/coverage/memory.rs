@@ -1,4 +1,5 @@
 //! The values that coverage keeps in memory only. If they are lost, the relay sends more requests, but misses no row.
+//! The section "Rows that are dated ahead" of ARCHITECTURE.md explains blocks.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,15 +12,15 @@ use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<SkippedBlock>,
-    /// If the head poll under way began behind a block of rows dated ahead: the time, by the API's clock, since when
-    /// the relay has not looked for rows above that block.
+    /// Set if the head poll under way began behind a block of rows dated ahead. Since this time, by the API's clock,
+    /// the relay has not looked for rows above the block.
     unseen_since: Option<UnixMs>,
-    /// If the head poll under way only looks for new rows above the block: the time at which the block was found. Such
-    /// a poll ends at the first page of the block, because the next poll begins behind the block.
+    /// Set if the head poll under way only looks for new rows above the block: the time at which the block was found.
+    /// Such a poll ends at the first page of the block, because the next poll begins behind the block.
     peeks_since: Option<UnixMs>,
-    /// The time, by the API's clock, up to which the head poll under way has seen everything new in the list.
+    /// The head poll under way has seen all new rows that were in the list at this time, by the API's clock.
     this_poll_at: Option<UnixMs>,
-    /// The time up to which the head poll before the one under way had seen everything new in the list.
+    /// The previous head poll has seen all new rows that were in the list at this time.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
@@ -54,7 +55,7 @@ struct SkippedBlock {
 pub(super) struct WalkMemory {
     /// The cursors at which this pass has read.
     pub(super) seen: HashSet<Cursor>,
-    /// How many pages in a row had nothing new and no older time.
+    /// How many pages in a row had no new row and no older time.
     pub(super) idle_pages: u32,
     /// The oldest time that this pass has reached.
     pub(super) lowest_of_pass: Option<UnixMs>,
@@ -104,8 +105,8 @@ impl Memory {
         self.this_poll_at = Some(self.unseen_since.or(self.peeks_since).unwrap_or(now.server));
     }
 
-    /// Returns the time up to which the head poll before the one under way had seen everything new in the list; `None`
-    /// if there was no such poll in this process.
+    /// Returns a time: the previous head poll has seen all new rows that were in the list then. `None` if there was no
+    /// previous head poll in this process.
     pub(super) fn last_poll_at(&self) -> Option<UnixMs> {
         self.last_poll_at
     }

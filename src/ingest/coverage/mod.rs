@@ -1,5 +1,5 @@
-//! The rules by which the relay decides which rows of the feed are new. By these rules it misses no row. The feed is
-//! newest first. The rules are pure: no I/O, no clock.
+//! The rules by which the relay decides which rows of the feed are new, without missing a row. The feed lists the
+//! newest row first. The rules are pure: no I/O, no clock.
 //!
 //! The feed can only be read page by page, towards older rows. Rows come late, share a time, are dated in the future
 //! and vanish; cursors are refused; the process can die between any two steps. So the relay remembers no "last
@@ -9,7 +9,7 @@
 //!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
 //!   arrives there.
 //! - A **sweep** reads the lookback again and again, since a row may show up behind newer ones. The **anchor** is the
-//!   time at which the last *completed* sweep was opened; the next one must reach `anchor - lookback - margin`.
+//!   time at which the last *completed* sweep was opened; the next sweep must reach `anchor - lookback - margin`.
 //! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before,
 //!   so that they become known.
 //! - Rows that are dated before the **watermark** are never news. Only their ids may be forgotten.
@@ -118,7 +118,7 @@ impl Step {
 }
 
 impl CoverageState {
-    /// Makes the state from coverage as the store has it. `held` has the number of rows that each open gap holds.
+    /// Makes the state from the stored coverage. `held` has the number of rows that each open gap holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
     }
@@ -155,7 +155,7 @@ impl CoverageState {
     }
 }
 
-/// The changes of one step, collected while coverage moves on.
+/// The changes of one step, while they are collected.
 struct Draft<'a> {
     rules: &'a Rules,
     now: Now,
@@ -226,8 +226,8 @@ impl<'a> Draft<'a> {
         free
     }
 
-    /// Stores the unknown rows of the first page of a run that starts now. Returns the new rows; the caller releases
-    /// them.
+    /// Stores the unknown rows of the first page of a first run with `poll.start = "now"`. Returns the new rows; the
+    /// caller releases them.
     fn store_at_start(&mut self, page: FeedPage) -> Vec<Seq> {
         let mut free = Vec::new();
         for row in page.into_unknown() {
@@ -294,12 +294,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Returns this gap, if it holds the rows that it reads.
+/// Returns `gap` if this gap holds the rows that it reads.
 fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies. The row came late, and the gap releases it in its place.
+/// Returns the gap in whose unread part `row` lies. The row came late, and the gap will release it in the right place.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

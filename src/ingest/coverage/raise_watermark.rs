@@ -5,8 +5,8 @@ use super::{CoverageState, Draft, NextAction, Step};
 
 impl CoverageState {
     /// Raises the watermark: `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`. `A` is the
-    /// anchor by the clock of the rows, `F` the frontier, `L` the lookback and `m` the margin. The caller commits the
-    /// step and then lets the store forget ids below the new watermark.
+    /// anchor, minus the lag of the rows' clock; `F` is the frontier, `L` the lookback and `m` the margin. The caller
+    /// commits the step and then lets the store forget ids below the new watermark.
     pub fn raise_watermark(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else { return Step::NOTHING };
         let before = Some(coverage.marks);

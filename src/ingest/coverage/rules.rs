@@ -26,7 +26,7 @@ pub struct Rules {
     pub margin: Duration,
     /// The most by which the clocks of the API may differ. Larger differences are ignored as wrong times.
     pub clocks_apart: Duration,
-    /// How long ids are remembered at least.
+    /// The least time for which ids are remembered.
     pub remember_ids: Duration,
     /// How many of the newest ids are never forgotten, whatever their age. Otherwise the rows of a quiet account would
     /// be unknown again at every poll.

@@ -19,7 +19,7 @@ pub enum Setback {
     Unreadable,
     /// The page was empty, whether or not it named a cursor.
     EmptyPage,
-    /// The page led to a cursor where this pass has been already, or promised more rows without a cursor.
+    /// The page led to a cursor at which this pass has read already, or promised more rows without a cursor.
     NoProgress,
     /// Many pages had no new row and no older time. The walk reads on, but slowly.
     StandingStill,

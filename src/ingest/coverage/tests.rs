@@ -1,4 +1,4 @@
-//! Tests of single steps that are too rare in the worlds to be recognised there.
+//! Tests of single steps. In the worlds test these steps are so rare that a fault in them might not be noticed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -144,7 +144,7 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     list.take(&state.head_page(&rules(), list.page(5), now(2500)).ops);
     let anchor = |state: &CoverageState| state.coverage.as_ref().unwrap().marks.anchor;
     assert_eq!(anchor(&state), UnixMs(2000), "the last time that all above was known");
-    // When the time has come, a poll begins at the head again.
+    // When the sweep interval has passed, a poll begins at the head again.
     assert_eq!(state.head_cursor(&rules(), now(3000)), None);
     let step = state.head_page(&rules(), list.page(0), now(3000));
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "unseen")));
@@ -252,7 +252,7 @@ fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
         let rows = timed(&[(2000, 2000), (1999, 1999)]).into_rows().into_iter().map(|(row, _)| row).collect();
         poll(FeedPage::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
     };
-    // The anchor is 1000, the lookback 30, and the margin 5. Rows that were there before show nothing about the clocks.
+    // The anchor is 1000, the lookback 30, and the margin 5. The rows of the first page show nothing about the clocks.
     assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all may have come since the poll before");
     assert_eq!(floor_after(&[810, 810, 810, 809]), Some(965 - 200), "a clock that is behind");
     assert_eq!(floor_after(&[1009, 1009, 1008, 800, 700]), Some(965), "a few that came late");

@@ -1,4 +1,4 @@
-//! The decision whether an unknown row of a page is new, and if not, what it is.
+//! The decision whether an unknown row of a page is new. If it is not new, its standing says why.
 //!
 //! A row is new if all of this is true:
 //! - its id is not stored (callers ask only about such rows),

@@ -14,7 +14,7 @@ pub(super) struct AccountCheck {
     is_accepted: bool,
     /// Whether the address and the key were found to belong to the account of the state.
     is_verified: bool,
-    /// Whether the key that was in use before had been found to belong to the account of the state.
+    /// Whether the previous key was found to belong to the account of the state.
     was_verified: bool,
     /// How many polls in a row did not show to whose account the messages belong.
     undecided_polls: u32,

@@ -15,7 +15,7 @@ use crate::ingest::waiting_readers::HeadPaces;
 use crate::metrics::IngestMetrics;
 use crate::time::Instant;
 
-/// The feed, the budget of requests to it, and what its answers have shown about the time and about other programs.
+/// The feed, the request budget, and what the answers of the API have shown about the time and about other programs.
 pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
@@ -31,8 +31,8 @@ pub(super) struct ApiLink<F> {
 /// A request whose answer has not come yet.
 pub(super) struct InFlightRequest<A> {
     ticket: Ticket,
-    /// The key with which the request was sent, as the number of keys that had been given up. A refusal concerns this
-    /// key only, and no key that came into use later.
+    /// Identifies the key with which the request was sent: the number of keys that had been given up before. If the API
+    /// refuses the key, only this key is given up, and not a key that came into use later.
     key: u64,
     answer: A,
 }
@@ -137,7 +137,7 @@ impl<F: Feed> ApiLink<F> {
     }
 
     /// Returns the API's limit by its headers, and the number of foreign requests in the API's present window or in the
-    /// window before, whichever is greater. `wall` is the relay's time.
+    /// previous one, whichever is greater. `wall` is the relay's time.
     pub(super) fn api_budget(&mut self, now: Instant, wall: UnixMs) -> ApiBudget {
         let found = self.budget.window().foreign_for_certain();
         let (limit, rest) =
@@ -161,7 +161,7 @@ impl<F: Feed> ApiLink<F> {
         Some(url.origin().ascii_serialization())
     }
 
-    /// Returns whether there is another key than the key in use.
+    /// Returns whether there are other keys besides the key in use.
     pub(super) fn has_several_keys(&self) -> bool {
         self.feed.keys() > 1
     }

@@ -95,8 +95,8 @@ impl<F> Orders<F> {
         self.questions.send_modify(|count| *count += 1);
     }
 
-    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if no key is left: nobody
-    /// can answer, or the same question was asked before and not answered.
+    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if no key is left: there is
+    /// no [`PollerControl`] that could answer, or the same question was asked before and not answered.
     fn waits_for_keys(&mut self, refusal: &str) -> bool {
         let was_waiting = self.waiting.take().is_some();
         let waits = !was_waiting && self.questions.receiver_count() > 0;

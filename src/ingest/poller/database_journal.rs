@@ -1,8 +1,8 @@
 //! The handling of SQLite's journal. The journal cannot be emptied while another program reads the state and does not
 //! end its transaction.
 //!
-//! The relay cannot end that program. So the relay goes on, and logs the problem. Of a large journal, only as many
-//! bytes as an ordinary journal has count for `state.max_size` ([`crate::store::DiskUsage`]). If the disk gets full,
+//! The relay cannot end that program. So the relay goes on, and logs the problem. For `state.max_size`, a large journal
+//! counts only as if it had the size of an ordinary journal ([`crate::store::DiskUsage`]). If the disk gets full,
 //! `state.min_free` takes effect as usual.
 
 use std::time::Duration;

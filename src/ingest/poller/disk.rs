@@ -57,7 +57,7 @@ impl Disk {
         }
     }
 
-    /// Follows new limits and retention. Space is measured, and maintenance begins, at once.
+    /// Takes new limits and a new retention. Space is measured, and maintenance begins, at once.
     pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
         self.space.follow(state, now);
         self.maintenance.follow(state, now);
@@ -147,7 +147,7 @@ impl Disk {
         self.space.shortage().filter(|_| !self.maintenance.has_more())
     }
 
-    /// Measures space if it is time to, and begins to remove messages if space gets short.
+    /// Measures space if this is due, and begins to remove messages if space gets short.
     pub(super) async fn check_space(&mut self, now: Instant) -> Result<SpaceCheck, store::Error> {
         if !self.space.is_due(now) {
             return Ok(SpaceCheck::Unchanged);
@@ -248,8 +248,8 @@ impl Disk {
         self.maintenance.fail(at);
     }
 
-    /// Erases removed texts, if it is time to. The poller does this because it runs as long as the relay, and because
-    /// its loop goes round even if there is nothing to poll. If nothing is kept, this function also checks whether a
+    /// Erases removed texts, if this is due. The poller does this because it runs as long as the relay, and because its
+    /// loop goes round even if there is nothing to poll. If nothing is kept, this function also checks whether a
     /// command has removed something.
     pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
         if self.erasure.due() > now {

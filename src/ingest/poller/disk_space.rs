@@ -123,7 +123,7 @@ impl DiskSpace {
         }
     }
 
-    /// Follows new limits: the next measurement is due at once.
+    /// Takes new limits. The next measurement is due at once.
     pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
         self.limits = SpaceLimits { max_size: state.max_size, min_free: state.min_free };
         self.measuring.next = now;

@@ -20,7 +20,7 @@ const KEY_RETRY: Duration = Duration::from_secs(60);
 /// How long pages stay small after a page was too large, or could not be read.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
 
-/// What to look at while there is no answer.
+/// The hint in the log while the API does not answer.
 const UNREACHED_HINT: &str = "look at api.url, DNS, the proxy (api.proxy, HTTPS_PROXY) and the firewall; \
                               `joltsms-relay check --online` tries them";
 
@@ -102,8 +102,8 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.wait_until(now + KEY_RETRY);
     }
 
-    /// Handles a request of `limit` rows that was answered with no page. The lane of the request waits. If a walk fails
-    /// while the head does not, the walk is set back.
+    /// Handles a request of `limit` rows whose answer has no page. The lane of the request waits. If a walk fails while
+    /// the head does not, the walk is set back.
     pub(super) async fn failed(
         &mut self,
         is_head: bool,
@@ -147,7 +147,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Handles a poll of the newest messages that was answered with no page.
+    /// Handles a poll of the newest messages whose answer has no page.
     fn head_failed(&mut self, error: &Error, now: Instant) -> Option<Ending> {
         let failures = self.lanes.head.count_failure();
         let wait = self.backoff.wait(failures);

@@ -108,7 +108,7 @@ impl Maintenance {
         }
     }
 
-    /// Follows a new retention. If it has changed, a whole round begins at once.
+    /// Takes a new retention. If it differs from the previous one, a whole round begins at once.
     pub(super) fn follow(&mut self, state: &Options, now: Instant) {
         let retention = Retention::of(state);
         if std::mem::replace(&mut self.retention, retention) != retention {
@@ -160,7 +160,7 @@ impl Maintenance {
         RetentionCutoffs { delivered, dead: dead.cutoff(now) }
     }
 
-    /// Returns the message behind which this step removes settled messages; `None` if it removes none.
+    /// Returns the message behind which this step removes settled messages; `None` if the step removes no messages.
     pub(super) fn removes_after(&self) -> Option<Seq> {
         self.removal.now
     }
@@ -169,7 +169,7 @@ impl Maintenance {
         self.removal.advance(dropped.next);
     }
 
-    /// Returns the place behind which this step forgets ids; `None` if it forgets none.
+    /// Returns the place behind which this step forgets ids; `None` if the step forgets no ids.
     pub(super) fn forgets_after(&self) -> Option<ForgottenUpTo> {
         self.forgetting.now
     }

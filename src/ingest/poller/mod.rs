@@ -95,7 +95,7 @@ pub enum Ending {
     NoKey(String),
 }
 
-/// The trouble that ends polling although nobody has asked the poller to stop.
+/// The trouble that ends polling although the poller was not asked to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
     /// The state is damaged, or no longer the state that this process may use.
@@ -137,7 +137,7 @@ pub struct Parts<F> {
     pub liveness: Liveness,
     /// Whether the log reports a long catch-up. It does not if the catch-up is shown in another way.
     pub tells_progress: bool,
-    /// The counters that the poller counts up.
+    /// The counters that the poller increments.
     pub metrics: IngestMetrics,
     /// The readers that wait for messages beside this process.
     pub readers: watch::Receiver<WaitingReaders>,

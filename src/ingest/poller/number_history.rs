@@ -26,8 +26,9 @@ struct NumberHistory {
 }
 
 impl NumberHistories {
-    /// Records the older news among the changes of a step, before these changes are stored. `before` holds the marks
-    /// before the step. `walk` is the walk whose page led to the step, as the walk was before the step.
+    /// Records the messages of histories among the changes of a step ([`older_news`]), before these changes are stored.
+    /// `before` holds the marks before the step. `walk` is the walk whose page led to the step, as the walk was before
+    /// the step.
     pub(super) async fn note_page(
         &mut self,
         store: &Store,

@@ -51,7 +51,7 @@ impl NumbersLane {
         self.in_flight.take()
     }
 
-    /// Logs once that rows of the list are no valid JSON. `rows` is how many there are on a page.
+    /// Logs once that rows of the list are not valid JSON. `rows` is the number of such rows on a page.
     pub(super) fn note_spoiled_rows(&mut self, rows: usize) {
         if rows > 0 && !std::mem::replace(&mut self.has_logged_spoiled_rows, true) {
             tracing::warn!(numbers = rows, "rows of the list of numbers are no valid JSON: they are passed over");

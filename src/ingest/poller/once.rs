@@ -1,4 +1,4 @@
-//! The policy of `once`: all differences between the polling of a one-shot command and that of a relay that runs.
+//! The policy of the command `once`: how its polling differs from the polling of a relay that runs.
 //!
 //! - A complete catch-up includes a sweep, so a sweep is due at once. One sweep is enough.
 //! - Polling ends when everything was read. After a few failures in a row a one-shot command gives up, while a relay
@@ -49,7 +49,7 @@ pub(super) struct OncePolicy {
 /// The wait for the budget, and how it was reported.
 #[derive(Debug, Default)]
 struct BudgetWait {
-    /// When the budget lets the next request leave, as found when requests were last started.
+    /// The instant at which the budget lets the next request leave, as of the last time that requests were started.
     until: Option<Instant>,
     told: Option<WaitNotice>,
 }
@@ -75,7 +75,7 @@ impl OncePolicy {
         if self.is_once() { Rules { sweep_interval: Duration::ZERO, ..rules } } else { rules }
     }
 
-    /// Makes further polls begin no second sweep, once a sweep was completed.
+    /// Changes the rules when a sweep was completed, so that no second sweep begins.
     pub(super) fn limit_sweeps(&self, rules: &mut Rules, coverage: Option<&Coverage>) {
         if self.is_once() && coverage.is_some_and(|coverage| self.is_swept(coverage)) {
             rules.sweep_interval = Duration::MAX;
@@ -92,8 +92,9 @@ impl OncePolicy {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, no
-    /// delivery waits for the list of numbers, the list was looked at if events are made from it, and nothing failed.
+    /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, that no
+    /// delivery waits for the list of numbers, that the list was read if events are made from it, and that there was no
+    /// failure.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)

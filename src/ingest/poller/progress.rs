@@ -73,8 +73,8 @@ impl CatchUpProgress {
         }
     }
 
-    /// Estimates how many pages are left, at most once a second, and reports it. `pace_limit` is how many pages a
-    /// minute the budget leaves for the catch-up.
+    /// Estimates how many pages are left, at most once a second, and reports the estimate. `pace_limit` is how many
+    /// pages a minute the budget leaves for the catch-up.
     pub(super) async fn measure(&mut self, store: &Store, coverage: Option<&Coverage>, pace_limit: f64, now: Instant) {
         let walks = coverage.iter().flat_map(|coverage| &coverage.walks);
         let walks: Vec<Walk> = walks.filter(|walk| Self::counts(walk)).cloned().collect();

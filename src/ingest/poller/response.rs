@@ -37,7 +37,7 @@ impl<F: Feed> Poller<F> {
         self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
-            // The state in memory that has asked for this page is ahead of the disk, so the page is dropped.
+            // The request for this page came from a state in memory that is ahead of the disk, so the page is dropped.
             return Ok(None);
         }
         let is_of_key_in_use = self.link.was_sent_with_key_in_use(&flight.request);
@@ -62,8 +62,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Handles a page, in one transaction. Returns to whose account the page belongs. If that is not known to be the
-    /// account of the state, nothing of the page is stored.
+    /// Handles a page, in one transaction. Returns the verdict on whose messages the page shows. Unless they are known
+    /// to belong to the account of the state, nothing of the page is stored.
     async fn take_page(
         &mut self,
         is_head: bool,

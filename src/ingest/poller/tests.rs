@@ -29,7 +29,7 @@ use crate::time::{Clock, Instant, Liveness};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
-/// The headers about the limit, by the number of the request.
+/// Makes the headers about the limit for the request with this number.
 type Rates = fn(usize) -> RateHeaders;
 
 /// A feed that answers each request after 50 ms, as its script says.
@@ -190,7 +190,8 @@ fn row(number: i64) -> Row {
     }
 }
 
-/// Makes a page of the rows `count` down to 1, ten a page. The cursor is the number of the last row of the page before.
+/// Makes one page of a list with the rows `count` down to 1, ten rows a page. The cursor is the number of the last row
+/// of the previous page.
 fn page(count: i64, cursor: Option<&Cursor>) -> Page {
     let from = cursor.map_or(count, |cursor| cursor.0.parse::<i64>().unwrap() - 1);
     let to = (from - 9).max(1);

@@ -106,7 +106,7 @@ impl Timing {
         let ahead = self.clock.memory().messages_ahead_ms;
         let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
         if differs(self.messages_told.replace(ahead.unwrap_or(0))) {
-            // Commands read the clock memory while this relay runs.
+            // Commands read the stored differences while this relay runs.
             self.remember_at = at;
         }
     }
@@ -151,8 +151,7 @@ impl Timing {
         Ok(true)
     }
 
-    /// Stores the differences between the clocks for other processes, if it is time to and the stored times are
-    /// correct.
+    /// Stores the differences between the clocks for other processes, if this is due and the stored times are correct.
     pub(super) async fn remember_clock(&mut self, store: &Store) -> Result<(), store::Error> {
         let now = self.clock.monotonic();
         if self.following.is_some() || self.remember_at > now {

@@ -31,13 +31,13 @@ impl<F: Feed> Poller<F> {
     async fn follow_clock(&mut self) -> Result<(), store::Error> {
         let store = self.disk.store();
         if self.timing.follow(store, &mut self.state, &self.liveness).await? {
-            // This call makes delivery read the deliveries that it has claimed once more.
+            // This call makes delivery read its claimed deliveries again.
             (self.released)();
         }
         self.timing.remember_clock(store).await
     }
 
-    /// Looks at the space for the state, if it is time to.
+    /// Measures the space for the state, if this is due.
     pub(super) async fn check_space(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
         match self.disk.check_space(now).await? {
@@ -54,8 +54,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Releases the rows that open gaps hold. The gaps would not arrive before there is space, and there would be no
-    /// space before these rows were delivered.
+    /// Releases the rows that open gaps hold. Otherwise the gaps would wait for space before they arrive, and there
+    /// would be space only after these rows were delivered.
     async fn release_held_rows(&mut self, now: Instant) -> Result<(), PollError> {
         if !self.state.holds() || self.disk.is_stale() {
             return Ok(());

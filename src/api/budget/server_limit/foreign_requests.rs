@@ -71,7 +71,7 @@ impl ServerLimit {
         self.foreign_in_total
     }
 
-    /// Returns the number of requests that are certainly of other programs.
+    /// Returns the number of requests that certainly came from other programs.
     pub(in crate::api::budget) fn foreign(&self) -> ForeignRequests {
         // The count of a short window is not extrapolated: one unexplained request would become many.
         let length = self.counted_back();

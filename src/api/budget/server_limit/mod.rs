@@ -20,8 +20,8 @@ use std::time::Duration;
 use super::headers::RateHeaders;
 use crate::time::Instant;
 
-/// The longest silence, after which a request asks whether the silence is over, and the longest reset that is believed
-/// at first sight.
+/// The longest silence. After this time a request is sent, to ask whether the silence is over. This is also the longest
+/// reset that is believed at once.
 pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The time by which timers may be early, and by which a request of a killed process may arrive late.
@@ -42,7 +42,7 @@ pub(super) struct ServerLimit {
     at_most: Option<Duration>,
     /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
-    /// How much later windows end than their resets say, because resets are rounded down.
+    /// By how much windows end later than their resets say, because resets are rounded down.
     late: Duration,
     /// When a reset that is too long to be believed at once was first seen, and the length of that reset.
     unproven: Option<(Instant, Duration)>,
@@ -119,7 +119,7 @@ pub struct ForeignRequests {
 pub(super) struct Share {
     pub(super) requests: usize,
     pub(super) window: Duration,
-    /// The instant from which requests count. Earlier requests were made under another limit. `None`: all requests
+    /// The instant from which requests count. Earlier requests were made under another limit. `None` if all requests
     /// count.
     pub(super) since: Option<Instant>,
 }

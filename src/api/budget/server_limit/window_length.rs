@@ -43,7 +43,8 @@ impl ServerLimit {
             }
             return;
         };
-        // The request was in flight when the first answer of this window came, so that answer's `Remaining` counts it.
+        // The request was in flight when the first answer of this window came, so the `Remaining` of that answer counts
+        // it already.
         if self.window.is_some_and(|window| heard.sent < window.first) {
             return;
         }
@@ -170,8 +171,8 @@ impl ServerLimit {
         };
         SeenWindow {
             limit: headers.limit,
-            // Requests that were answered since the answered request was sent may have reached the API before or after
-            // that request.
+            // The requests in `beside` may have reached the API after the answered request, so that `Remaining` does
+            // not count them.
             left: i64::from(remaining) - i64::from(beside),
             ends,
             guessed: reset.is_none(),

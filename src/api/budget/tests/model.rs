@@ -324,7 +324,7 @@ impl Setup {
                 if backlog == Demand::Sweeps && now >= next_sweep {
                     (pages_left, next_sweep) = (9, now + Duration::from_secs(60));
                 }
-                // As in the poller, each look computes anew when the next poll is due, from what the window knows now.
+                // As in the poller, each look computes anew when the next poll is due, from the present window.
                 let demand = if pages_left > 0 { backlog } else { Demand::Nothing };
                 let began = polls.last().copied().filter(|_| head && rests);
                 let due = began.map_or(start, |began| began + window.head_spacing(demand, 1, began, now));

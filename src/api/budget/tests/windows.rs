@@ -12,12 +12,12 @@ const BACKLOGS: [Demand; 3] = [Demand::Nothing, Demand::Sweeps, Demand::Walks];
 /// The tested limits: requests in a window, and the length of the window in seconds.
 const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180), (120, 60), (600, 300), (5, 200)];
 
-/// From this number of requests of other programs on, the log names other programs.
+/// The log reports other programs if they make at least this many requests.
 const SAID: u32 = 5;
 
 /// Returns how long polls may be silent. If only polls wait, this is about the time between requests that are spread
-/// evenly, and at least the poll interval. Otherwise it is twice as long, because half of the requests are for polls. A
-/// moment is added for the change from one window to the next.
+/// evenly, and at least the poll interval. If other work waits, too, this time is twice as long, because only half of
+/// the requests are for polls. A moment is added for the change from one window to the next.
 fn longest_silence(limit: u32, seconds: u64, backlog: Demand) -> Duration {
     let even = Duration::from_secs(seconds) / limit;
     let apart = if backlog == Demand::Nothing { even } else { 2 * even };
@@ -239,8 +239,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// The promise: in any minute there are no more requests than are configured, over restarts too, whatever the API
-    /// allows and says.
+    /// The promise: in any minute there are no more requests than are configured, even over restarts, and whatever
+    /// limit the API has or states.
     #[test]
     fn never_more_than_is_configured_in_any_minute(
         seed in any::<u64>(),

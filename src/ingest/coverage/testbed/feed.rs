@@ -25,7 +25,7 @@ pub enum Asker {
 
 /// The API as the relay sees it.
 pub trait Feed {
-    /// The time by the API's clock and by the relay's.
+    /// The time by the API's clock and by the relay's clock.
     fn now(&self) -> Now;
 
     /// The latest instant that the frontier may have reached.

@@ -40,7 +40,7 @@ pub struct Beginning {
     pub start_instant: UnixMs,
     /// The tick of the first page.
     pub tick: i64,
-    /// How many messages the list had had when the first page came.
+    /// How many messages the list had got when the first page came.
     pub messages: usize,
     /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. Messages that came
     /// after this time were not in the list before the relay began.
@@ -48,7 +48,7 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// Whether the message at this place of the list was there before the relay began.
+    /// Whether the message at this place was in the list before the relay began.
     pub fn found(&self, place: usize, entry: &Entry, list: &List) -> bool {
         place < self.messages && (!list.has_ingested || UnixMs(entry.ingested) <= self.first_asked)
     }

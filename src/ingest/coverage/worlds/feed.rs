@@ -54,7 +54,7 @@ pub(super) struct World {
     pub(super) starve: u64,
     /// Whether old ids are forgotten.
     pub(super) forget: bool,
-    /// How far the API's clock is ahead of that of the rows.
+    /// How far the API's clock is ahead of the rows' clock.
     pub(super) skew: i64,
     /// From this tick on, the API's clock is ahead by this much.
     pub(super) jump: Option<(i64, i64)>,

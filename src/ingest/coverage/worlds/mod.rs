@@ -1,5 +1,5 @@
-//! The property test of coverage: the real rules on a real SQLite file, in random worlds. All memory is lost at random
-//! moments between two steps.
+//! The property test of coverage: the real rules on a real SQLite file, in random worlds. The values in memory are lost
+//! at random moments between two steps.
 //!
 //! A failure prints the world and the seed. These commands replay one failure, and run many more seeds:
 //!
@@ -61,7 +61,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The messages that the sink got, with counts of what went wrong.
+/// The messages that the sink got, and the numbers of faults.
 #[derive(Default)]
 struct Sink {
     ids: HashSet<String>,
@@ -80,7 +80,7 @@ impl Sink {
             let mut newest = None;
             for ids in &release.queues {
                 let times = ids.iter().map(|id| feed.list.time_of(id));
-                // Nobody knows the place of rows dated ahead until their time has come.
+                // The right place of a row dated ahead is not known until its time has come.
                 newest = newest.max(times.clone().filter(|time| *time <= feed.list.now).max());
                 self.disordered += usize::from(!times.is_sorted());
                 self.doubled += ids.iter().filter(|id| !self.ids.insert((*id).clone())).count();
@@ -92,8 +92,8 @@ impl Sink {
         }
     }
 
-    /// Returns whether an older row that the feed shows still waits, although it lies in no gap but the gap that just
-    /// released its rows.
+    /// Returns whether an older row of the feed was not released, although it lies in no other gap than the gap that
+    /// has just released its rows.
     fn is_overtaken(
         &self,
         entry: &Entry,

@@ -129,8 +129,8 @@ async fn a_wrong_first_date_hides_no_late_message() {
     }
 }
 
-/// The first answer on a new state has a `Date` of 1975. The messages that come after it are released at once. The
-/// relay does not read the whole list before.
+/// The first answer on a new state has a `Date` of 1975. The messages that come after it are released at once; the
+/// relay does not read the whole list first.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_first_date_holds_up_no_message() {
     let world = World::new(|_, _, _| Err(Error::Server(503))).await;

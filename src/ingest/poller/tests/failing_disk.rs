@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// Changes tables through a connection beside the relay's own, so that the relay's next statements run into the
-/// changes.
+/// Changes tables through a connection beside the relay's own, so that the relay's next statements meet the changes.
 fn tamper(dir: &std::path::Path, sql: &str) {
     let connection = rusqlite::Connection::open(dir.join("state.db")).unwrap();
     connection.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -25,7 +24,8 @@ async fn a_disk_that_takes_nothing_is_tried_less_and_less_often() {
     assert_eq!(world.released().await.len(), 35);
 }
 
-/// The state can neither be written nor read again for a while. Decisions of this time must have no effect.
+/// The state can neither be written nor read again for a while. Decisions that are made in this time must have no
+/// effect.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_was_not_stored_is_read_again_also_if_the_state_cannot_be_loaded_at_once() {
     let world = World::on_a_file(|_, _, _| Err(Error::Server(500))).await;

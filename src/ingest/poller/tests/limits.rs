@@ -1,4 +1,4 @@
-//! Tests of the API's limit: when the next poll is due follows from what is known of the limit at that time.
+//! Tests of the API's limit: the due time of the next poll depends on what is known about the limit at that time.
 
 use super::*;
 

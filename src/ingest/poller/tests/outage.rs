@@ -6,7 +6,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const AWAY: std::ops::Range<Duration> = HOUR..Duration::from_secs(9 * 3600);
 
 /// Makes a page of a list with one message a minute since the beginning, ten a page. The cursor is the number of the
-/// last row of the page before.
+/// last row of the previous page.
 fn page_at(now: UnixMs, cursor: Option<&Cursor>) -> Page {
     let minutes = i64::try_from(now.since(BEGAN).as_secs() / 60).unwrap();
     let mut page = page(minutes, cursor);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// When somebody asks for messages that a sink never had, the poller decides on them within five seconds, also while
-/// nothing else happens and the API is down.
+/// When an operator asks for messages that a sink never had, the poller decides on these messages within five seconds,
+/// even while nothing else happens and the API is down.
 #[tokio::test(start_paused = true)]
 async fn a_replay_is_heard_within_five_seconds_whenever_it_comes() {
     let world = World::new(|_, cursor, _| Ok(page(20, cursor))).await;

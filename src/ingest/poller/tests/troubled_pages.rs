@@ -45,8 +45,8 @@ async fn what_was_read_above_a_row_that_can_never_be_read_is_handed_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_cannot_be_read_is_stepped_over_with_smaller_ones() {
-    // A page that ends in message 22 cannot be read, as if that message spoiled its own cursor; nor can any larger page
-    // that contains it.
+    // A page that ends with message 22 cannot be read, as if this message spoiled the cursor. A page of more than three
+    // rows cannot be read if it contains message 22.
     let world = World::new(|_, cursor, limit| {
         let mut page = page(35, cursor);
         page.rows.truncate(usize::try_from(limit).unwrap());
