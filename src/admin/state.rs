@@ -51,7 +51,7 @@ pub struct ArrivalSource {
 pub(super) struct Observed {
     /// The data of the event `status`. It changes only if something changes that a person would want to see.
     pub(super) status: String,
-    /// The last place in the order of release.
+    /// The highest release number so far; messages are numbered in the order in which they are released.
     pub(super) released: i64,
 }
 
@@ -109,6 +109,6 @@ impl FromRef<Endpoint> for AdminState {
     }
 }
 
-/// The address at which a connection arrived. Every request carries this as an extension.
+/// The relay's own address to which a client connected. Every request carries this as an extension.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrivedAt(pub(super) IpAddr);

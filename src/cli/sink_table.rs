@@ -49,7 +49,8 @@ pub(super) fn sinks_table<'a>(
         let mut cells =
             vec![name.to_owned(), grouped(view.waiting), grouped(view.retrying), grouped(view.dead), oldest];
         cells.extend(has_next.then(|| next.clone()));
-        // The last cell keeps the spaces before it from being trimmed.
+        // `table` trims the spaces at the end of each line. This cell protects the spaces before it; the cell is cut
+        // off below.
         cells.push(STATE.to_owned());
         cells
     };

@@ -16,7 +16,7 @@ use crate::settings::{Complaints, Origin};
 /// The variable that names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "JOLTSMS_RELAY_CONFIG";
 
-/// The name of the program's directory inside of directories that programs share.
+/// The name of the relay's own directory below `/etc`, `~/.config` and the like.
 const OWN: &str = "joltsms-relay";
 
 /// The name of the configuration file in its directory.
@@ -25,8 +25,8 @@ const FILE: &str = "config.toml";
 /// The remedy if permission is missing.
 const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
-/// The largest configuration file in bytes. No configuration needs so much, and a device that can be read without an
-/// end cannot fill the memory.
+/// The largest configuration file in bytes; no configuration needs more. So a path that names an endless device does
+/// not fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The configuration file and its text. If a flag or a variable names a file, this file is read. Otherwise the user's

@@ -41,7 +41,7 @@ pub(super) struct Term<'t> {
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) clock: Clock,
-    /// The last place in the order of release at the time when the state was opened.
+    /// The highest release number at the time when the state was opened.
     pub(super) released_before: i64,
     pub(super) poller: Poller<RelayFeed>,
     pub(super) delivery: Delivery,

@@ -19,7 +19,8 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Liveness};
 
-/// The most settlements in one transaction. There are never more settlements than all sinks have workers together.
+/// The most settlements in one transaction. Each worker waits for its settlement, so there are no more settlements than
+/// the workers of all sinks.
 const AT_ONCE: usize = 1000;
 
 /// The maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.
@@ -160,8 +161,10 @@ impl SettlementWriter {
             let (kept, written) = self
                 .store
                 .write(move |spool| {
-                    // The clock is read inside the transaction. A correction of the relay's time also moves the records
-                    // that were written before it, and no settlement must be moved twice.
+                    // The clock is read inside the transaction, so that the stored times cannot be corrected between
+                    // this reading and the writing. If they were corrected before, the settlement is moved here; if
+                    // they are corrected later, it is moved then. Only between a correction of the clock and that of
+                    // the stored times, within milliseconds, a settlement may be moved by both.
                     let (now, corrected_by) = (clock.relay_time(), clock.corrected_by());
                     let settlements: Vec<Settlement> = settlements
                         .into_iter()
@@ -206,8 +209,8 @@ impl SettlementWriter {
     }
 
     /// Takes the settlements that have arrived, and waits up to [`BATCHING_DELAY`] for the settlements of attempts
-    /// under way. So if a receiver answers at once, all its answers are in one transaction. Attempts that outlasted an
-    /// earlier delay are not waited for.
+    /// under way. So the answers that come within this delay are in one transaction. Attempts that outlasted an earlier
+    /// delay are not waited for.
     async fn gather(&mut self, inbox: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Batch) {
         let end = self.clock.monotonic() + BATCHING_DELAY;
         loop {
@@ -243,7 +246,7 @@ impl SettlementWriter {
     }
 }
 
-/// Returns the settlement with its times moved by `by` milliseconds. This is the correction of the relay's time since
+/// Returns the settlement with its times moved by `by` milliseconds: by as much as the relay's time was corrected since
 /// the settlement was made.
 fn moved(settlement: Settlement, by: i64) -> Settlement {
     let later = |at: UnixMs| UnixMs(at.0.saturating_add(by));

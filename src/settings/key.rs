@@ -10,11 +10,12 @@ pub struct DeclaredKey {
     pub name: String,
     /// The values that the key takes.
     pub kind: KeyKind,
-    /// The default, as TOML. `None`: the key is required, or has no default.
+    /// The default, as TOML. `None`: there is no default.
     pub default: Option<String>,
     /// The value that the example shows for a key without a default, as TOML.
     pub example: Option<&'static str>,
-    /// Lines of the example, for a table or for a key that is best shown as a whole.
+    /// Whole lines that the example shows for this key, such as `hosts = ["relay.example.com"]`. For a table they
+    /// stand in place of its keys.
     pub lines: &'static [&'static str],
     /// The documentation, in sentences.
     pub doc: String,
@@ -56,7 +57,7 @@ pub enum KeyKind {
     Boolean,
     /// One of these words.
     Words(Vec<&'static str>),
-    /// A path. A relative one counts from the directory of the file.
+    /// A path. A relative path counts from the directory of the configuration file in which it stands.
     Path,
     /// An array of statuses within bounds.
     Statuses {
@@ -74,7 +75,8 @@ pub enum KeyKind {
     },
     /// A table with names that the user chooses, each with a text.
     Map {
-        /// The names whose values are secrets, in small letters; case does not count.
+        /// The names whose values are secrets, in lower case. The names that the user chooses are
+        /// compared without regard to case.
         secret: &'static [&'static str],
     },
     /// One text or several.

@@ -25,7 +25,7 @@ pub struct StatusReading {
     pub status: Status,
     /// How many dead letters each sink has for each reason.
     pub dead_letters: Vec<DeadLetterReason>,
-    /// The last place in the order in which messages were released to the sinks.
+    /// The highest release number so far; messages are numbered in the order in which they are released.
     pub last_released: i64,
 }
 

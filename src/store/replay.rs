@@ -104,7 +104,7 @@ impl ReplaySelection {
 
 /// Transactions of `replay`.
 pub trait ReplayTransactions {
-    /// Reads the last place in the order of release. A replay ends at this place, so that it never finds deliveries
+    /// Reads the highest release number. A replay ends at this number, so that it never finds deliveries
     /// that it made itself.
     ///
     /// # Errors

@@ -43,8 +43,8 @@ fn claim(dir: &Path, id: &str, most: usize) -> io::Result<bool> {
     }
     let mut records = known.len() / RECORD;
     if records >= most {
-        // The newer half is copied to the front before the file is cut off. So after a crash between the two steps,
-        // some records are only there twice.
+        // The newer half is copied to the front before the file is cut off. A crash between the two steps
+        // leaves these records in the file twice, which does no harm.
         let kept = known.get(records / 2 * RECORD..records * RECORD).unwrap_or_default();
         file.write_all_at(kept, 0)?;
         file.set_len(bytes(kept.len()))?;

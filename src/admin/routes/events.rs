@@ -35,7 +35,7 @@ struct EventStream {
     status: String,
     /// The place of the last message that was sent.
     after: i64,
-    /// The last place in the order of release, as far as it is known.
+    /// The highest release number so far, as far as it is known.
     released: i64,
     _permit: OwnedSemaphorePermit,
 }

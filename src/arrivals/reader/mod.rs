@@ -67,7 +67,7 @@ struct OpenState {
 /// How far a state was read.
 #[derive(Clone)]
 struct ReadingProgress {
-    /// The last place in the order of release that was read.
+    /// The highest release number that was read.
     place: i64,
     baseline: Baseline,
     /// Messages that were received before this time are old, because they were not new in the scratch state that was

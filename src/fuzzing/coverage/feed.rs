@@ -9,7 +9,7 @@ use crate::ingest::coverage::testbed::{
     Answer, Asker, CLOCKS_APART, Choices, CursorKind, Entry, Feed, List, Sort, Tie,
 };
 
-/// A feed whose faults are read from the bytes.
+/// A feed whose faults are chosen by the input of the fuzz target.
 pub(super) struct FaultyFeed {
     pub(super) list: List,
     /// How far the API's clock is ahead of the rows' clock.
@@ -42,13 +42,14 @@ impl FaultyFeed {
         self.list.add(number, time, readable, 0);
     }
 
-    /// Whether a row is dated ahead in a list that is not sorted by `receivedAt`. The place of such a row is wrong by
-    /// more than the margin.
+    /// Whether a row is dated ahead in a list that is sorted by `ingestedAt`. Such a row stands lower in the list than
+    /// its time says.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
         self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether some rows are dated ahead, but by so little that the clock of the rows could be ahead.
+    /// Whether some rows are dated ahead by less than 1000 ticks. The relay may take them as a sign that the rows' clock
+    /// is ahead.
     pub(super) fn has_rows_ahead(&self) -> bool {
         self.list.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
     }
