@@ -19,8 +19,8 @@ pub struct Cursor(pub String);
 /// - Every row with `W <= time <= F` that appeared no later than `L` after its time is in one of three places: in the
 ///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - lag - L - m`.
 ///   The lag is how far the rows' clock is behind the API's clock ([`Lags`]).
-/// - `F`, `W` and `A` only rise. `F` never passes the API's present time, by the `Date` of its answers or by the
-///   `ingestedAt` of rows.
+/// - `F`, `W` and `A` only rise. `F` never passes the API's present time. (If the rows' clock is ahead, the
+///   `ingestedAt` of rows counts as the present time.)
 /// - After the first completed sweep, `W <= A - L - m`. `W` is never later than the floor of an open walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
@@ -142,8 +142,8 @@ pub struct Walk {
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
-    /// The sequence number that the next stored row had when the walk was opened. A row with a lower number was stored
-    /// before, and helps to prove that the walk has arrived.
+    /// The sequence number that the next stored row would have had when the walk was opened. A row with a lower number
+    /// was stored before, and helps to prove that the walk has arrived.
     pub opened_seq: Seq,
     /// A time by the API's clock: when the walk is complete, it has covered all rows that were in the list at this
     /// time. This is the time at which the walk was opened, or a little earlier.
@@ -221,7 +221,7 @@ pub enum RowStanding {
     BelowWatermark,
     /// The row has no id, or is not valid JSON: kept as it came, not delivered.
     Unreadable,
-    /// Not a row of the feed, but an event about a number that the relay has made, for sinks that ask for events.
+    /// Not a row of the feed, but an event that the relay has made about a number, for sinks that ask for events.
     Event,
 }
 

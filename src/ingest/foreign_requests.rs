@@ -85,7 +85,7 @@ impl ForeignNotice {
         let tells = is_other && self.has_changed;
         self.has_changed = is_other && !tells;
         if tells {
-            // If foreign requests end, they are reported when they begin again.
+            // 0 means that the foreign requests have ended. If they begin again, they are reported again.
             self.requests = if requests >= MIN_REPORTED { requests } else { 0 };
         }
         tells

@@ -18,9 +18,9 @@ pub enum Escaping {
     Form,
     /// The value is in a line for people. It must not contain line breaks, and must not control a terminal.
     Line,
-    /// The value is one part of an address whose parts stand between separators. The characters of this text, white
-    /// space and control characters become `_`. A `+` at the beginning of the value, as phone numbers have, is left out
-    /// if it is one of the characters. An empty value becomes `_`, too, so that no part is empty.
+    /// The value is one part of an address, with separators between the parts. The separators (the characters of this
+    /// text), white space and control characters become `_`. But if `+` is a separator, a `+` at the beginning of the
+    /// value, as in phone numbers, is left out. An empty value becomes `_`, too, so that no part is empty.
     Part(&'static str),
     /// The value is in a text that no program parses, so nothing is escaped.
     None,

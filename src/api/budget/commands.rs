@@ -177,7 +177,7 @@ impl CommandRequests {
 /// Whether a slot holds a request that the relay has not counted. `before` is the content of the slot at the last
 /// count, and `slot` is its present content. A request that was counted before its answer came is not counted again,
 /// with one exception: if the answer came more than [`SLACK`] after the request was sent, the API may have counted the
-/// request as late as that.
+/// request only shortly before the answer.
 fn is_new(before: i64, slot: i64) -> bool {
     match (before, slot) {
         (_, 0) => false,

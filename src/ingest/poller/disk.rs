@@ -249,8 +249,8 @@ impl Disk {
     }
 
     /// Erases removed texts, if this is due. The poller does this because it runs as long as the relay, and because its
-    /// loop goes round even if there is nothing to poll. If nothing is kept, this function also checks whether a
-    /// command has removed something.
+    /// loop goes round even if there is nothing to poll. If the configuration erases texts on delivery, this function
+    /// also checks whether a command has removed something.
     pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
         if self.erasure.due() > now {
             return Ok(());

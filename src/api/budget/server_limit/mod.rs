@@ -38,7 +38,8 @@ pub(super) struct ServerLimit {
     window: Option<SeenWindow>,
     /// The longest reset of the previous window.
     before: Option<Duration>,
-    /// The time after which a window was over although its reset was longer; `None` if no reset was too long.
+    /// If a window was over before its reset had passed: the time after which the window was over. `None` if no reset
+    /// was too long.
     at_most: Option<Duration>,
     /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
@@ -57,8 +58,8 @@ pub(super) struct ServerLimit {
     /// window.
     at_least: Duration,
     previous_foreign: u32,
-    /// How many requests are left to other programs beyond the requests that they used before. The number grows when
-    /// the other programs use up the window nevertheless.
+    /// How many requests the relay leaves to other programs in addition to the number that they used before. This grows
+    /// when the other programs use up the window in spite of that.
     margin: u32,
     /// The number of ended windows that were seen from their beginning.
     windows: u64,

@@ -1,4 +1,4 @@
-//! Tests of `once`: it ends, whether all was read or not.
+//! Tests of `once`: the command ends, whether it could read everything or not.
 
 use super::*;
 
@@ -43,7 +43,8 @@ async fn once_does_not_wait_for_a_list_of_numbers_that_cannot_be_read_before_the
     let (_stop, stops) = watch::channel(false);
     let began = world.clock.monotonic();
     assert_eq!(world.poller(Mode::Once).run(stops).await.unwrap(), Ending::CaughtUp);
-    // An account without messages is asked three times, one second apart, before its first page counts.
+    // If the account has no messages, the API is asked three times, one second apart, before the empty first page
+    // counts.
     let took = world.clock.monotonic().saturating_duration_since(began);
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
