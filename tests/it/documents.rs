@@ -67,7 +67,7 @@ fn documents() -> Vec<PathBuf> {
     let names =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "simulator/README.md"];
     let mut all: Vec<PathBuf> = names.iter().map(|name| root().join(name)).collect();
-    for folder in ["docs", "docs/sinks"] {
+    for folder in ["docs", "docs/internals", "docs/sinks"] {
         let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
         all.extend(entries.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
     }

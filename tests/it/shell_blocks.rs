@@ -47,7 +47,7 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let folders = ["docs", "docs/sinks"].map(|name| root().join(name));
+    let folders = ["docs", "docs/internals", "docs/sinks"].map(|name| root().join(name));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let mut all: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect();
     all.push(root().join("README.md"));

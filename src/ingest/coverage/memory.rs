@@ -1,5 +1,5 @@
 //! The values that coverage keeps in memory only. If they are lost, the relay sends more requests, but misses no row.
-//! The section "Rows that are dated ahead" of ARCHITECTURE.md explains blocks.
+//! The section "Rows that are dated ahead" of `docs/internals/coverage.md` explains blocks.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
