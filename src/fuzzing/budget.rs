@@ -39,8 +39,9 @@ struct Sent {
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. The checks: in a window after their answers
-/// there are never more requests than the limit; silences are as long as the API asked for; and no wait lasts for ever.
+/// Sends requests, gives answers with any content, and lets time pass. The checks: a request counts until one window
+/// after its answer, and never more requests count than the limit allows; silences are as long as the API asked for;
+/// and no wait lasts for ever.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
