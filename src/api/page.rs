@@ -277,7 +277,7 @@ fn read_row(piece: &FoundRow<'_>, place: usize) -> (Row, bool) {
     let received = spoiled_rows::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
     let row = Row {
         readable: false,
-        // A spoiled row with a readable id keeps its name in the state, even if the rest of the row changes.
+        // A spoiled row with a readable id is always stored under the same id, even if the rest of the row changes.
         id: set_aside_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
         time: received.unwrap_or_default(),
         ingested: None,

@@ -14,8 +14,8 @@ pub enum Start {
     Beginning,
     /// Messages received at this instant or later.
     At(UnixMs),
-    /// Messages received this long before the first page, or later. The first page and the API's time decide the
-    /// instant, once.
+    /// Messages received this long before the first page, or later. The instant is computed once, from the first page
+    /// and the API's time.
     Back(Duration),
 }
 

@@ -22,14 +22,13 @@ pub struct Unread {
 impl Unread {
     /// Returns how many rows a walk still has to read; `None` if no estimate is possible.
     ///
-    /// A sweep reads known rows, whose number is counted. For a gap, the estimate assumes that the unread rows are as
-    /// dense as the rows that were read last. This is right if messages come evenly. If not, the estimate gets better
-    /// while the gap is read. The estimate never exceeds the number of unknown rows that the API's `total` allows. For
-    /// a gap that goes down to the feed's end, the estimate is this number itself.
+    /// A sweep reads stored rows only, and they are counted. A gap also has rows that are not stored. The estimate
+    /// assumes that these rows are as dense as the rows that were read last. This is right if messages come evenly. If
+    /// not, the estimate gets better while the gap is read. The rows that are not stored are at most `total` minus
+    /// `stored`. For a gap that goes down to the feed's end, the estimate is exactly this number.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
-        // If the rest is 0, some stored rows have left the feed. Then the rest shows nothing, and only the total is a
-        // bound.
+        // If the rest is 0 although a gap is open, some stored rows have left the feed. Then only the total is a bound.
         let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),

@@ -11,7 +11,7 @@ use crate::http::retry_after::CAP;
 use crate::ingest::coverage::testbed::Choices as _;
 use crate::time::{Clock, Instant};
 
-/// The longest time to the end of a window that `X-RateLimit-Reset` may state.
+/// The longest reset that counts as a duration.
 const DAY: Duration = Duration::from_secs(86_400);
 
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
@@ -39,9 +39,9 @@ struct Sent {
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. The checks: requests
-/// without an answer, and requests that were answered in the last window, are together never more than the limit; no
-/// request is sent during a silence; and no wait lasts for ever.
+/// Sends requests, gives answers with any content, and lets time pass. The checks: a request counts until one window
+/// after its answer, and never more requests count than the limit allows; silences are as long as the API asked for;
+/// and no wait lasts for ever.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);

@@ -26,7 +26,7 @@ impl<'a> Bytes<'a> {
         i64::from_le_bytes([0; 8].map(|_| self.byte()))
     }
 
-    /// The bytes up to the next 0, without it.
+    /// The bytes before the next 0.
     pub(super) fn line(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let (line, rest) = self.0.split_at(end);

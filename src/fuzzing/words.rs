@@ -26,8 +26,8 @@ pub fn retry_after(bytes: &[u8]) {
     }
 }
 
-/// Handles a message, an id and a `Location`. The results must be one line, one header, and a few words that hide
-/// possible keys.
+/// Handles a text as a message, as the id of a webhook, and as an answer with a `Location`. The message must become one
+/// line. The id must become a valid header. The description of the answer must be short and must not show a key.
 pub fn words(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let status = StatusCode::from_u16(300 + u16::from(bytes.byte() % 100)).expect("three digits");
@@ -55,8 +55,8 @@ pub fn words(bytes: &[u8]) {
     };
     let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // If the receiver itself wrote a key into its answer, showing the key is no leak: the answer would be the same for
-    // any address.
+    // If the receiver's own answer holds the word, showing the word is no leak. Then the description of an answer from
+    // an address without this word shows the word, too.
     let without = told("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");

@@ -1,4 +1,4 @@
-//! The decision when the log reports foreign requests: requests of other programs with the same API key. Pure.
+//! Decides when the log reports foreign requests: requests of other programs with the same API key. Pure.
 //!
 //! Foreign requests are reported once, and the report is remembered in the state, so that several relays on one key do
 //! not report each other at each start. A new report follows when the number of foreign requests was at least twice or

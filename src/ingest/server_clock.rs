@@ -1,7 +1,7 @@
 //! The present time by the API's clock.
 //!
 //! A `Date` has whole seconds, rounded down, and was written before it arrived. So each `Date` is a lower bound of the
-//! API's time. If the relay adds the time that has passed since by its monotonic clock, the bound stays a lower bound.
+//! API's time. The relay adds the time that has passed since then by its monotonic clock: the sum is a lower bound too.
 //! The highest of all these bounds is soon exact to a few milliseconds.
 //!
 //! If answers have no `Date`, the time at which a row was ingested is such a bound, too. The relay adds the time that

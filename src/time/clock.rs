@@ -99,7 +99,7 @@ pub struct ClockMemory {
     /// If the API had not confirmed the relay's time: the newest instant at which an earlier process had a confirmed
     /// time.
     pub confirmed_at: Option<i64>,
-    /// By how many milliseconds the machine's clock was ahead of the API's.
+    /// By how many milliseconds the machine's clock was ahead of the API's clock.
     pub machine_ahead_ms: Option<i64>,
     /// By how many milliseconds the clock of the messages was ahead of the relay's time.
     pub messages_ahead_ms: Option<i64>,

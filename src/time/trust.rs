@@ -53,7 +53,7 @@ pub(super) struct ClockEvidence {
     pub(super) steady: Duration,
     /// How much time lies between the first and the last answer of the API since the last jump.
     pub(super) told: Duration,
-    /// By how many milliseconds an earlier process found the machine's clock ahead of the API's.
+    /// By how many milliseconds an earlier process found the machine's clock ahead of the API's clock.
     pub(super) known_apart: Option<i64>,
     /// Whether the API had confirmed the time of that earlier process.
     pub(super) known_confirmed: bool,

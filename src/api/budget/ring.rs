@@ -1,10 +1,10 @@
 //! The ring: a file that keeps the requests of the last minute through a kill.
 //!
-//! Format: one slot of 8 bytes for each request that the limit allows. The slot of request `n` is `n` modulo the number
-//! of slots. A slot holds a time in milliseconds since the Unix epoch, as a big-endian integer. If the request was
-//! answered, this is the time of the answer; if not, it is the time at which the request was sent, negated. 0 means
-//! that the slot was never used. The file is never flushed: the page cache survives a SIGKILL, and after a power cut
-//! the API's headers limit the budget.
+//! Format: one slot of 8 bytes for each request that the limit allows. Request `n` has the slot with the number `n`
+//! modulo the number of slots. A slot holds a time in milliseconds since the Unix epoch, as a big-endian integer. If
+//! the request was answered, this is the time of the answer; if not, it is the time at which the request was sent,
+//! negated. 0 means that the slot was never used. The file is never flushed: the page cache survives a SIGKILL, and
+//! after a power cut the API's headers limit the budget.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};

@@ -184,8 +184,9 @@ mod tests {
         Clock::starting_at(UnixMs(0)).monotonic()
     }
 
-    /// A limit of 120 requests a minute that has accepted `accepted` requests, one each 500 ms, was refused once, and
-    /// was accepted again `silence` seconds later. Returns the limit and the time of the last request.
+    /// Makes a limit, configured as 120 requests a minute. `accepted` requests are accepted, one each 500 ms; one
+    /// request is refused; and `silence` seconds later a request is accepted again. Returns the limit and the time of
+    /// the last request.
     fn taught(accepted: u32, silence: u64) -> (UnstatedLimit, Instant) {
         let start = origin();
         let mut limit = UnstatedLimit::new(120, MINUTE);

@@ -168,8 +168,8 @@ impl Memory {
         self.ingested_ahead = ahead;
     }
 
-    /// Returns how far the clock of the rows is ahead of the API's clock: zero, unless most new rows are dated ahead
-    /// as well.
+    /// Returns how far the clock of the rows is ahead of the API's clock. The result is zero unless most new rows are
+    /// dated ahead.
     pub(super) fn rows_ahead(&self, rules: &Rules, lags: &Lags) -> Duration {
         if rules.rows_are_ahead(lags) { self.ingested_ahead } else { Duration::ZERO }
     }

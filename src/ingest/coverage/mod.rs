@@ -10,9 +10,10 @@
 //!   arrives there.
 //! - A **sweep** reads the lookback again and again, since a row may show up behind newer ones. The **anchor** is the
 //!   time at which the last *completed* sweep was opened; the next sweep must reach `anchor - lookback - margin`.
-//! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before,
-//!   so that they become known.
-//! - Rows that are dated before the **watermark** are never news. Only their ids may be forgotten.
+//! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before
+//!   this run, so that they become known.
+//! - Rows that are dated before the **watermark** are never news. The relay may forget the ids of these rows, and of no
+//!   others.
 //!
 //! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk
 //! and adds [`Memory`], which may be lost at any moment without harm. After a failed commit the caller throws the state

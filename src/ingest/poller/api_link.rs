@@ -114,7 +114,8 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refusals()
     }
 
-    /// Returns until when the API wants silence; `None` if it wants no silence.
+    /// Returns the instant before which no request may leave, because the API wants silence; `None` if requests may
+    /// leave now.
     pub(super) fn silent_until(&mut self, now: Instant) -> Option<Instant> {
         self.budget.window().silent_until(now)
     }
@@ -225,8 +226,8 @@ impl<F: Feed> ApiLink<F> {
         self.foreign_notice = ForeignNotice::remembered(requests);
     }
 
-    /// Checks whether other programs use the key, and logs what is new. Returns the number that the next process must
-    /// remember, if it has changed.
+    /// Counts foreign requests, and logs them if a report is due. Returns how many foreign requests a minute the state
+    /// must record as reported; `None` if this number has not changed.
     pub(super) fn due_foreign_report(&mut self) -> Option<u32> {
         let found = self.budget.window().foreign_for_certain();
         let before = self.foreign_notice.requests();

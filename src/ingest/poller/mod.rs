@@ -135,7 +135,7 @@ pub struct Parts<F> {
     pub released: Box<dyn Fn() + Send>,
     /// Records every turn of the loop.
     pub liveness: Liveness,
-    /// Whether the log reports a long catch-up. It does not if the catch-up is shown in another way.
+    /// Whether the log reports a long catch-up. False for a reader, and if a progress bar shows the catch-up.
     pub tells_progress: bool,
     /// The counters that the poller increments.
     pub metrics: IngestMetrics,

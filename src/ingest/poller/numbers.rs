@@ -82,7 +82,7 @@ impl<F: Feed> Poller<F> {
         let wall = self.clock.relay_time();
         let NumberPage { numbers, spoiled, more } = page;
         self.lanes.numbers.note_spoiled_rows(spoiled);
-        // Without the clock of the messages nobody can tell how long a number is still rented.
+        // Without the clock of the messages it is not known how long a number is still rented.
         let events = self.clock.message_time().map(|now| self.expiry.events(&numbers, now)).unwrap_or_default();
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.disk.store().write(move |spool| {

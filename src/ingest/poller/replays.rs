@@ -25,12 +25,12 @@ impl ReplayWatch {
         self.due = now + MAX_TURN_INTERVAL;
     }
 
-    /// Returns whether commands have asked for more since the last decision.
+    /// Returns whether commands have asked for further replays since the last decision.
     pub(super) fn is_new(&self, found: ReplayCount) -> bool {
         found != self.decided
     }
 
-    /// Records that everything that commands had asked for was decided.
+    /// Records that all replays up to the count `found` were decided.
     pub(super) fn note_decided(&mut self, found: ReplayCount) {
         self.decided = found;
     }

@@ -14,7 +14,7 @@ use crate::ingest::waiting_readers::head_spacing;
 use crate::store;
 use crate::time::{Instant, MAX_TURN_INTERVAL};
 
-/// The shortest silence that is shown.
+/// The shortest pause of all requests that the relay shows as its condition.
 const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 impl<F: Feed> Poller<F> {
@@ -178,11 +178,11 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Shows that the relay is silent because the API wants silence, and until when.
+    /// Shows until when the relay sends no request, because the API wants silence.
     pub(super) fn show_silence(&mut self, now: Instant) {
         let Some(until) = self.link.silent_until(now) else { return };
         let wait = until.saturating_duration_since(now);
-        // Any other condition is worse than a silence, and stays.
+        // Any other condition is worse than a pause, and stays.
         let may_be_replaced =
             matches!(self.report.condition(), Condition::Limited(_) | Condition::Starting | Condition::Polling);
         if wait >= LONG_SILENCE && may_be_replaced {
@@ -191,12 +191,11 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Logs other programs that use the API key, and stores the number that was logged.
+    /// Logs foreign requests if a report is due, and stores how many were reported.
     pub(super) async fn report_foreign_requests(&mut self) -> Result<(), store::Error> {
         let Some(told) = self.link.due_foreign_report() else { return Ok(()) };
         match self.disk.store().write(move |spool| spool.record_reported_foreign_requests(told)).await {
-            // The next start reports the other programs again, and the next work that needs the disk will report the
-            // failure.
+            // The next process reports the other programs again. The next work that needs the disk reports the failure.
             Err(error) if error.is_passing() => Ok(()),
             result => result,
         }

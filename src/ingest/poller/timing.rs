@@ -112,7 +112,7 @@ impl Timing {
     }
 
     /// Corrects the relay's time once the right time is known. Returns the shift in milliseconds if the time was
-    /// corrected; then the stored times have to [follow](Self::follow).
+    /// corrected; then [`follow`](Self::follow) has to correct the stored times.
     pub(super) fn put_right(&mut self) -> Option<i64> {
         let rebase = self.clock.synchronize(self.heard.take());
         if let Some(rebase) = rebase {

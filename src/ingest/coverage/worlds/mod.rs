@@ -66,7 +66,7 @@ impl fmt::Display for Verdict {
 struct Sink {
     ids: HashSet<String>,
     doubled: usize,
-    /// How many queues of one transaction had messages that did not come oldest first.
+    /// How many times a transaction released messages to a queue in another order than oldest first.
     disordered: usize,
     /// How many messages were overtaken by a newer message, although they had no other gap to wait for.
     overtaken: usize,
