@@ -11,7 +11,7 @@ use crate::http::retry_after::CAP;
 use crate::ingest::coverage::testbed::Choices as _;
 use crate::time::{Clock, Instant};
 
-/// The longest reset that counts as a duration.
+/// The longest time to the end of a window that `X-RateLimit-Reset` may state.
 const DAY: Duration = Duration::from_secs(86_400);
 
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
