@@ -58,7 +58,7 @@ pub struct Lags {
     /// For each new row at the head of the feed: how far its time was behind the API's clock, the newest row last. 0
     /// means that the row's time was right, and a negative number that the row's time was ahead of the API's clock.
     seen: Vec<i64>,
-    /// How far the rows' clock was behind the API's when the anchor was set.
+    /// How far the rows' clock was behind the API's clock when the anchor was set.
     anchor: i64,
 }
 
@@ -80,7 +80,7 @@ impl Lags {
         &self.seen
     }
 
-    /// How far the rows' clock was behind the API's when the anchor was set.
+    /// How far the rows' clock was behind the API's clock when the anchor was set.
     pub fn anchor(&self) -> i64 {
         self.anchor
     }

@@ -18,7 +18,7 @@ pub(super) struct ForeignNotice {
     /// Whether the report was made before its window ended. If so, the first whole window corrects the number without a
     /// new report.
     reported_mid_window: bool,
-    /// Whether the number had changed that much already in the previous whole window.
+    /// Whether the number of the previous whole window was at least twice or at most half of the reported number.
     has_changed: bool,
     /// How many windows of the API have ended.
     windows: u64,

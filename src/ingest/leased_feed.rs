@@ -25,8 +25,8 @@ pub struct RequestSlots {
 }
 
 impl RequestSlots {
-    /// Makes the slots of the lease of `epoch`. `may_send` says by this machine's own clock whether the lease still
-    /// allows work; it is called right before each request.
+    /// Makes the slots for a lease with this `epoch`. `may_send` says by this machine's own clock whether the lease
+    /// still allows work; it is called right before each request.
     pub fn new(
         records: Box<dyn RequestTransactions>,
         epoch: i64,

@@ -135,7 +135,7 @@ impl NumberList {
         }
     }
 
-    /// Returns when the next request may leave; `None` if no sink asks for details.
+    /// Returns when the next request may leave; `None` if no sink asks for details of numbers or for events.
     pub(super) fn due(&self) -> Option<Instant> {
         self.asked_for.then_some(self.due)
     }

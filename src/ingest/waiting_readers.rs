@@ -78,7 +78,7 @@ mod tests {
             (1000, 1000, 1000, 0, nothing, true, 200),
             (1000, 1000, 1001, 0, nothing, true, 1000),
             (1300, 1000, 1200, 0, nothing, true, 1200),
-            // With a long interval the slots are not all used up at once; a short interval is kept.
+            // First a long `poll.interval`, then short ones, which are kept.
             (60_000, 60_000, 900, 0, nothing, true, 200),
             (60_000, 60_000, 1100, 0, nothing, true, 1100),
             (500, 500, 700, 0, nothing, true, 500),

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 pub use source::{Environment, Source, Unavailable};
 
-/// Makes these hashes differ from every other SHA-256 of the same input. The state on disk depends on this value, so it
+/// Makes fingerprints differ from every other SHA-256 of the same input. The state on disk depends on this value, so it
 /// must never change.
 const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
 

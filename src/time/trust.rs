@@ -165,7 +165,7 @@ struct ClockOffsets {
 }
 
 /// The most by which a clock may be off from its expected reading without having jumped. A `Date` has whole seconds,
-/// and its answer may have been on its way for long.
+/// and the answer that contains it may have been on its way for a long time.
 const JUMP: Duration = Duration::from_secs(60);
 
 impl JumpWatch {

@@ -22,7 +22,7 @@ use crate::files;
 /// The name of the file in the state directory.
 const FILE: &str = "budget.commands";
 
-/// Beside a running relay, commands leave one of this many slots free.
+/// While a relay runs, commands leave one slot in 20 free.
 const KEPT_FREE: u64 = 20;
 
 /// The budget for the requests of a command.

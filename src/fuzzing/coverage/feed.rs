@@ -1,5 +1,5 @@
-//! The feed of the fuzz target, controlled by the input. It either lies, or it shows an honest list, with the troubles
-//! that coverage must overcome.
+//! The feed of the fuzz target, controlled by the input. It either *lies* (gives any answers), or it shows an honest
+//! list, with the troubles that coverage must overcome.
 
 use std::collections::HashMap;
 

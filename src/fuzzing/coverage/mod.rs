@@ -1,9 +1,9 @@
 //! Fuzzes coverage, with any sequence of pages, refusals, failures, kills and waits.
 //!
-//! On a feed that lies, only the invariants must hold (see [`Coverage`](crate::domain::Coverage)): no sequence number
-//! is used twice, marks only rise, each held row is held by an open gap, and no row is released twice. On an honest
-//! feed, whatever its troubles, every new message must arrive in the end, and messages from before the first run must
-//! not arrive.
+//! A feed may *lie*, that is, give any answer. On such a feed, only the invariants must hold (see
+//! [`Coverage`](crate::domain::Coverage)): no sequence number is used twice, marks only rise, each held row is held by
+//! an open gap, and no row is released twice. On an honest feed, whatever its troubles, every new message must arrive
+//! in the end, and messages from before the first run must not arrive.
 
 mod feed;
 mod store;

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - New settings do not affect a request under way: its answer is handled as usual.
-//! - The budget is the same before and after: requests that were made count in the new limits.
+//! - New limits do not begin a new budget: requests that were made before count in the new limits, too.
 //! - The poller asks for new keys once for each refusal of the last key, and never waits longer than [`PATIENCE`] for
 //!   the answer.
 
@@ -57,7 +57,7 @@ impl<F> PollerControl<F> {
         self.orders.send(PollOrder::Follow(Box::new(settings))).ok();
     }
 
-    /// Answers the poller's question for new keys: there are no new keys.
+    /// Answers the poller's question whether there are new keys: there are none.
     pub fn keys_are_unchanged(&self) {
         self.orders.send(PollOrder::KeysAreUnchanged).ok();
     }

@@ -122,8 +122,8 @@ impl Disk {
         !self.erasure.is_on_delivery()
     }
 
-    /// Records whether any reader waits for messages. If the configuration erases texts on delivery, then while there
-    /// are readers, maintenance erases each text a moment later instead.
+    /// Records whether any reader waits for messages. If the configuration erases texts on delivery, maintenance keeps
+    /// each text for a moment while there are readers.
     pub(super) fn note_readers(&mut self, present: bool, now: Instant) {
         if self.erasure.is_on_delivery() && self.has_readers != present {
             self.has_readers = present;

@@ -47,8 +47,8 @@ impl Lanes {
         !self.head.is_under_way() && !self.background.is_under_way() && !self.numbers.is_under_way()
     }
 
-    /// Returns whether no request for messages is under way or follows at once, the last head poll did not fail, and no
-    /// delivery waits for details of a number.
+    /// Returns whether four conditions hold: no request for messages is under way, no such request follows at once, the
+    /// last head poll did not fail, and no delivery waits for details of a number.
     pub(super) fn are_at_rest(&self) -> bool {
         let messages_are_idle = !self.head.is_under_way() && !self.background.is_under_way();
         messages_are_idle && self.head.begins_poll() && self.head.failures() == 0 && !self.numbers.list().awaited()

@@ -22,8 +22,8 @@ impl ServerLimit {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
         let length = length.max(Duration::from_secs(1));
-        // A configured limit below the API's already leaves room for other programs, so no more requests are left to
-        // them.
+        // A configured limit below the API's limit already leaves room for other programs, so no more requests are left
+        // to them.
         let share = self.beside_others(limit, configured);
         let in_ours = (f64::from(share) * window.as_secs_f64() / length.as_secs_f64()).ceil().max(1.0);
         if in_ours >= f64::from(configured) {

@@ -55,8 +55,8 @@ impl ServerLimit {
         let changed = self
             .window
             .is_some_and(|window| window.limit.zip(headers.limit).is_some_and(|(before, limit)| before != limit));
-        // Before its stated end, a window is over only if more requests are left again, and if rounding cannot explain
-        // this.
+        // Before its stated end, a window counts as over only if `Remaining` has jumped up and rounding cannot explain
+        // the jump.
         let is_clear = |window: &SeenWindow| !self.counts_down || window.ends > now + ROUNDING;
         let is_over = |window: &SeenWindow| window.ends <= now || (turned && is_clear(window));
         let goes_on = self.window.filter(|window| !is_over(window) && !changed);

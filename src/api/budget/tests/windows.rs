@@ -12,7 +12,7 @@ const BACKLOGS: [Demand; 3] = [Demand::Nothing, Demand::Sweeps, Demand::Walks];
 /// The tested limits: requests in a window, and the length of the window in seconds.
 const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180), (120, 60), (600, 300), (5, 200)];
 
-/// The log reports other programs if they make at least this many requests.
+/// The log reports other programs if they make at least this many requests a minute.
 const SAID: u32 = 5;
 
 /// Returns how long polls may be silent. If only polls wait, this is about the time between requests that are spread
@@ -100,8 +100,8 @@ fn headers_that_make_no_sense_stop_nothing() {
             let run = Setup { spoil, seconds: 1800, api: api(limit, seconds, kind), ..Setup::default() }.run();
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
             assert!(run.longest_silence(0) <= Duration::from_secs(901), "{name}: {:?}", run.longest_silence(0));
-            // The documented limit is polled as before. The exception is "always 800 s", a wrong long reset, in its
-            // first windows.
+            // On an API with the documented limit, wrong resets do not slow polls down. The exception is "always 800
+            // s", which does so in the first windows.
             if (limit, seconds) == (120, 60) && spoiled != "always 800 s" {
                 assert!(run.longest_silence(0) <= Duration::from_secs(3), "{name}: {:?}", run.longest_silence(0));
             }
