@@ -52,7 +52,8 @@ settings! {
     }
 }
 
-/// If a key means the same as for another type, its documentation consists of these words and the name of that type.
+/// How the documentation of a key begins if the key means the same as for another type. The name of that type follows,
+/// as in `As for http.`
 const AS_FOR: &str = "As for ";
 
 /// What a key means for some of the types that have it.
@@ -220,7 +221,7 @@ fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
     own
 }
 
-/// Returns the type for which a misspelt type was probably meant.
+/// Returns the type that was probably meant, if the written type is misspelt; `None` if no type is similar.
 fn meant_type(at: &Reader<'_>) -> Option<&'static dyn SinkType> {
     let meant = nearest(&at.written_out("type")?.to_ascii_lowercase(), types().map(SinkType::name))?;
     types().find(|kind| kind.name() == meant)

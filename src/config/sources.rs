@@ -103,7 +103,7 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     if let Some(start) = &flags.start {
         document.section("poll").set("start", Origin::Flag("--start"), text(start));
     }
-    // Variables may add keys to the sink that the flag makes, such as `allow_http`.
+    // Environment variables may add keys, such as `allow_http`, to the sink that `--forward-to` makes.
     let is_added_to = |name: &SinkName, sink: &Table| {
         let only_adds = matches!(sink.origin, Origin::Variable(_))
             && !["type", "url"].iter().any(|key| sink.entries.contains_key(*key));

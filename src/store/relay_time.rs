@@ -2,7 +2,7 @@
 //! instants are moved when this time is corrected.
 //!
 //! Invariants: a correction leaves an instant in the past as it is, or moves it by as much as the relay's time. After a
-//! correction the only stored instants later than now are the ends of waits, and each wait keeps its length. A
+//! correction the only stored instants later than now are the ends of waits, and no wait has become longer. A
 //! correction ends no delivery and removes no record.
 
 use super::error::Error;

@@ -95,7 +95,7 @@ impl Draft<'_> {
     }
 }
 
-/// Returns by how much the `ingestedAt` of several rows of a page is later than the API's present time; zero if the
+/// Returns by how much the third-latest `ingestedAt` of a page is later than the API's present time; zero if the
 /// difference is within the margin, or greater than clocks can be apart.
 fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();

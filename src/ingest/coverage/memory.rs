@@ -8,7 +8,7 @@ use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 
-/// The part of the state that is helpful but not needed, and is therefore not stored.
+/// The part of [`CoverageState`](super::CoverageState) that is helpful but not needed, and is therefore not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<SkippedBlock>,
@@ -24,13 +24,15 @@ pub struct Memory {
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
-    /// The rows dated ahead that a first run has passed over before the page with which coverage begins.
+    /// The rows of the first pages of a first run, if these pages have only rows dated ahead. Coverage begins with the
+    /// page after them.
     future_rows: Vec<(Row, Option<Seq>)>,
     /// How many empty head pages came in a row.
     empty_heads: u32,
     /// The time, by the API's clock, at which the API first answered with an empty list before coverage began.
     first_empty_poll_at: Option<UnixMs>,
-    /// By how much the `ingestedAt` of several rows of the last head page was later than the API's present time.
+    /// By how much the third-latest `ingestedAt` of the last head page was later than the API's present time; zero if
+    /// the rows' clock does not count as ahead.
     ingested_ahead: Duration,
     walks: HashMap<WalkId, WalkMemory>,
 }
@@ -55,7 +57,7 @@ struct SkippedBlock {
 pub(super) struct WalkMemory {
     /// The cursors at which this pass has read.
     pub(super) seen: HashSet<Cursor>,
-    /// How many pages in a row had no new row and no older time.
+    /// How many pages in a row had no new row, and did not reach an older time than the pages of this pass before them.
     pub(super) idle_pages: u32,
     /// The oldest time that this pass has reached.
     pub(super) lowest_of_pass: Option<UnixMs>,
@@ -94,8 +96,8 @@ impl Memory {
         Some(skip.cursor.clone())
     }
 
-    /// Returns since when the list may have rows that the head poll under way does not see; `None` if that poll began
-    /// at the head.
+    /// Returns the time at which the block was found behind which the head poll under way began. This poll does not see
+    /// the rows that have appeared above the block since then. `None`: the poll began at the head.
     pub(super) fn unseen_since(&self) -> Option<UnixMs> {
         self.unseen_since
     }

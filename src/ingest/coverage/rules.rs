@@ -37,7 +37,8 @@ pub struct Rules {
     pub pages_ahead: u32,
     /// The most pages of a new gap that are read at once behind its head page.
     pub head_pages: u32,
-    /// A walk counts as standing still after this many pages in a row without a new row and without an older time.
+    /// A walk counts as standing still after this many pages in a row without a new row that also reached
+    /// no older time than the pages before them.
     pub idle_pages: u32,
     /// A walk is stalled after this many failures in a row.
     pub patience_failures: u32,

@@ -5,7 +5,7 @@ use crate::domain::NumberUse;
 use crate::domain::filter::{Clause, Filter, Globs};
 
 /// Makes a state with three sinks: `all` wants every message, the filter of `pay` asks for a detail of the number, and
-/// `told` shows details of the number.
+/// the messages for `told` wait for the details of the number.
 fn with_sinks(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
     let mut spool = scratch.open();
     let globs = Globs::new(["PayPal"]).unwrap();

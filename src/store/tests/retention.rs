@@ -66,7 +66,7 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scra
     assert_eq!(
         (dropped, texts(&*spool, 1..=8)),
         (RemovedMessages { messages: 1, dead: 3, next: None }, vec![2, 3, 5, 6, 7, 8]),
-        "dead letters go by themselves, and with the last of them the message that nobody has"
+        "each dead letter goes by its own age; a message that no sink has got goes with its last dead letter"
     );
     spool.remove_settled(cutoffs(201, 201), Seq(0)).unwrap();
     assert_eq!(texts(&*spool, 1..=8), [2, 3, 7, 8]);
