@@ -41,7 +41,7 @@ pub(super) struct AttemptTask {
     /// When the message was received, by the clock that dates messages; `None` if an operator sent the message again.
     pub(super) received: Option<UnixMs>,
     pub(super) retry: Retry,
-    /// [`Clock::corrected_by`] when the attempt began.
+    /// By how many milliseconds the relay's time was corrected before the attempt began.
     pub(super) corrected_by: i64,
     pub(super) jitter: Arc<Jitter>,
     pub(super) clock: Clock,
@@ -106,10 +106,11 @@ impl AttemptTask {
         // settlement although it already has it.
         drop(expected);
         let attempts = self.attempts_before.saturating_add(u32::from(was_sent));
+        let now = ClockReading::now(&self.clock);
         let history = AttemptHistory {
             attempts,
             first_attempt: self.first_attempt,
-            ended: self.clock.relay_time(),
+            ended: now.relay_time,
             paused: self.paused,
             expires: self.expires,
             refusals: match &attempt {
@@ -124,7 +125,7 @@ impl AttemptTask {
         // A refusal that concerns the receiver as a whole does not lengthen the retry schedule of this message.
         let is_refused = matches!((signal, &outcome), (HealthSignal::Refused(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
-        let (change, written) = self.settle(attempts, outcome.as_ref(), signal);
+        let (change, written) = self.settle(now, attempts, outcome.as_ref(), signal);
         if let Some(written) = written
             && written.await.is_err()
         {
@@ -139,6 +140,7 @@ impl AttemptTask {
     /// Changes the sink's health, and hands the change and the outcome over to be written in one transaction.
     fn settle(
         &self,
+        now: ClockReading,
         attempts: u32,
         outcome: Option<&Outcome>,
         signal: HealthSignal,
@@ -146,21 +148,21 @@ impl AttemptTask {
         // The lock is held until the settlement is handed over. So settlements are written in the order in which the
         // health changed.
         let mut health = self.health.lock();
-        let now = ClockReading::now(&self.clock);
-        let corrected_by = self.clock.corrected_by().saturating_sub(self.corrected_by);
+        let corrected_by = now.corrected_by.saturating_sub(self.corrected_by);
         if signal == HealthSignal::Success {
             health.accepted(self.seq, self.number_key);
         }
         let change = health.apply(signal, self.start, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {
-            self.settler.settle(Settlement {
+            let settlement = Settlement {
                 sink: self.sink,
                 seq: self.seq,
                 attempts,
                 first_attempt: UnixMs(self.first_attempt.0.saturating_add(corrected_by)),
                 outcome: outcome.clone(),
                 health: change.record,
-            })
+            };
+            self.settler.settle(settlement, now.corrected_by)
         });
         (change, settled)
     }

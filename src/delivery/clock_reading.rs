@@ -10,11 +10,15 @@ pub(super) struct ClockReading {
     pub(super) monotonic: Instant,
     /// The relay's time.
     pub(super) relay_time: UnixMs,
+    /// By how many milliseconds the relay's time was corrected in this process before this moment.
+    pub(super) corrected_by: i64,
 }
 
 impl ClockReading {
     pub(super) fn now(clock: &Clock) -> Self {
-        Self { monotonic: clock.monotonic(), relay_time: clock.relay_time() }
+        let monotonic = clock.monotonic();
+        let moment = clock.relay_moment();
+        Self { monotonic, relay_time: moment.time, corrected_by: moment.corrected_by }
     }
 
     /// Returns the relay's time at a later instant. For an instant before this moment, returns the relay's time of this

@@ -285,11 +285,15 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn start() -> ClockReading {
-        ClockReading { monotonic: Clock::starting_at(UnixMs(0)).monotonic(), relay_time: UnixMs(1_750_000_000_000) }
+        ClockReading {
+            monotonic: Clock::starting_at(UnixMs(0)).monotonic(),
+            relay_time: UnixMs(1_750_000_000_000),
+            corrected_by: 0,
+        }
     }
 
     fn later(moment: ClockReading, by: Duration) -> ClockReading {
-        ClockReading { monotonic: moment.monotonic + by, relay_time: moment.relay_time.after(by) }
+        ClockReading { monotonic: moment.monotonic + by, relay_time: moment.relay_time.after(by), ..moment }
     }
 
     fn apply(health: &mut SinkHealth, signal: HealthSignal, now: ClockReading) -> Option<store::HealthRecord> {

@@ -32,12 +32,17 @@ const WAITS: Schedule = Schedule { initial: Duration::from_millis(100), factor: 
 /// The wait after an error while the daemon stops, when there is little time left.
 const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 
+/// How long settlements wait before they look again whether the stored times are correct, and how often they do so. A
+/// correction of the stored times takes some milliseconds. If the disk does not take it, settlements must not wait for
+/// ever: their errors tell the operator.
+const WAIT_FOR_CORRECTION: Duration = Duration::from_millis(10);
+const MOST_WAITS_FOR_CORRECTION: u32 = 500;
+
 /// Hands settlements to the task that writes them. Clones share one task, which ends when all of them are dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Settler {
     jobs: mpsc::UnboundedSender<Job>,
     expected: Arc<AtomicUsize>,
-    clock: Clock,
 }
 
 /// A mark for one attempt under way, for whose settlement the task may wait. The mark is dropped when the attempt has
@@ -54,7 +59,7 @@ impl Drop for ExpectedSettlement {
 #[derive(Debug)]
 struct Job {
     settlement: Settlement,
-    /// [`Clock::corrected_by`] when the settlement was made.
+    /// By how many milliseconds the relay's time was corrected before the settlement was made.
     corrected_by: i64,
     committed: oneshot::Sender<()>,
 }
@@ -79,7 +84,7 @@ impl Settler {
         let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {
             store,
-            clock: clock.clone(),
+            clock,
             jitter,
             stopping,
             liveness,
@@ -87,7 +92,7 @@ impl Settler {
             expected: Arc::clone(&expected),
             stragglers: 0,
         };
-        (Self { jobs, expected, clock }, writer.run(inbox))
+        (Self { jobs, expected }, writer.run(inbox))
     }
 
     /// Notes that an attempt begins, so that a settlement will come.
@@ -97,13 +102,15 @@ impl Settler {
     }
 
     /// Takes the settlement at once: settlements are written in the order of these calls. The returned future waits
-    /// until the settlement is on the disk, however long that takes.
-    pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), SettlerEnded>> + use<> {
+    /// until the settlement is on the disk, however long that takes. `corrected_by`: by how many milliseconds the
+    /// relay's time was corrected before the settlement was made.
+    pub(super) fn settle(
+        &self,
+        settlement: Settlement,
+        corrected_by: i64,
+    ) -> impl Future<Output = Result<(), SettlerEnded>> + use<> {
         let (committed, done) = oneshot::channel();
-        let taken = self
-            .jobs
-            .send(Job { settlement, corrected_by: self.clock.corrected_by(), committed })
-            .map_err(|_| SettlerEnded);
+        let taken = self.jobs.send(Job { settlement, corrected_by, committed }).map_err(|_| SettlerEnded);
         async move {
             taken?;
             done.await.map_err(|_| SettlerEnded)
@@ -128,7 +135,7 @@ struct SettlementWriter {
 /// The settlements of the next transaction, and the channels of the attempts that wait for them.
 #[derive(Default)]
 struct Batch {
-    /// Each settlement with the value that [`Clock::corrected_by`] had when the settlement was made.
+    /// Each settlement, and by how many milliseconds the relay's time was corrected before the settlement was made.
     settlements: Vec<(Settlement, i64)>,
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -148,6 +155,7 @@ impl SettlementWriter {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
         let mut batch = Batch::default();
         let mut failures = 0;
+        let mut waits_for_correction = 0;
         loop {
             if batch.settlements.is_empty() {
                 self.liveness.rest();
@@ -158,23 +166,34 @@ impl SettlementWriter {
             self.gather(&mut inbox, &mut batch).await;
             let Batch { settlements, mut waiting } = batch;
             let clock = self.clock.clone();
+            let may_wait = waits_for_correction < MOST_WAITS_FOR_CORRECTION;
             let (kept, written) = self
                 .store
                 .write(move |spool| {
                     // The clock is read inside the transaction, so that the stored times cannot be corrected between
-                    // this reading and the writing. If they were corrected before, the settlement is moved here; if
-                    // they are corrected later, it is moved then. Only between a correction of the clock and that of
-                    // the stored times, within milliseconds, a settlement may be moved by both.
-                    let (now, corrected_by) = (clock.relay_time(), clock.corrected_by());
+                    // this reading and the writing. A settlement from before a correction is moved: here, if the stored
+                    // times are correct already, and otherwise together with them. Settlements do not mix with a
+                    // correction of the stored times that is under way.
+                    let now = clock.relay_moment();
+                    if now.is_correcting && may_wait {
+                        return Ok((settlements, None));
+                    }
                     let settlements: Vec<Settlement> = settlements
                         .into_iter()
-                        .map(|(made, by)| moved(made, corrected_by.saturating_sub(by)))
+                        .map(|(made, by)| moved(made, now.corrected_by.saturating_sub(by)))
                         .collect();
-                    let written = spool.settle(&settlements, now);
-                    Ok((settlements.into_iter().map(|made| (made, corrected_by)).collect(), written))
+                    let written = spool.settle(&settlements, now.time);
+                    Ok((settlements.into_iter().map(|made| (made, now.corrected_by)).collect(), Some(written)))
                 })
                 .await
-                .unwrap_or_else(|ended| (Vec::new(), Err(ended)));
+                .unwrap_or_else(|ended| (Vec::new(), Some(Err(ended))));
+            let Some(written) = written else {
+                waits_for_correction += 1;
+                tokio::time::sleep(WAIT_FOR_CORRECTION).await;
+                batch = Batch { settlements: kept, waiting };
+                continue;
+            };
+            waits_for_correction = 0;
             let mut settlements = kept;
             match written {
                 Ok(()) => {

@@ -75,6 +75,17 @@ struct RelayTime {
     machine_off: i64,
 }
 
+/// The relay's time at one moment, as [`Clock::relay_moment`] returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayMoment {
+    /// The relay's time.
+    pub time: UnixMs,
+    /// By how many milliseconds the relay's time was corrected in this process before this moment.
+    pub corrected_by: i64,
+    /// Whether the relay's time was corrected, but not all stored times were corrected yet.
+    pub is_correcting: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
     Unconfirmed,
@@ -272,6 +283,18 @@ impl Clock {
     /// because time has passed.
     pub fn is_confirmed(&self) -> bool {
         self.lock().state == Trust::Confirmed
+    }
+
+    /// Returns the relay's time together with what is needed to compare it with stored times. No correction can come
+    /// between the parts of the returned value.
+    pub fn relay_moment(&self) -> RelayMoment {
+        let elapsed = self.elapsed();
+        let relay = self.lock();
+        RelayMoment {
+            time: UnixMs(relay.base.saturating_add(elapsed)),
+            corrected_by: relay.corrected_by,
+            is_correcting: relay.state == Trust::Corrected && relay.corrected_by != 0,
+        }
     }
 
     /// Returns by how many milliseconds the relay's time was corrected in this process so far.

@@ -6,7 +6,7 @@ mod clock;
 mod liveness;
 mod trust;
 
-pub use clock::{Clock, ClockCorrection, ClockMemory, MachineJump};
+pub use clock::{Clock, ClockCorrection, ClockMemory, MachineJump, RelayMoment};
 pub use liveness::{Liveness, MAX_TURN_INTERVAL};
 pub use tokio::time::Instant;
 pub use trust::{ClockDoubt, agree, is_plausible};

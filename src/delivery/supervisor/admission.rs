@@ -1,11 +1,10 @@
 //! Beginning attempts: which may begin now, and which message is sent next.
 //!
-//! Invariant: no attempt begins while the sink is paused, while its receiver wants silence, or before the pace allows
-//! it.
+//! Invariants: no attempt begins while the sink is paused, while its receiver wants silence, or before the pace allows
+//! it. The times of a claim are compared only with a relay's time of the same correction.
 
 use super::Supervisor;
 use crate::delivery::breaker::Admission;
-use crate::delivery::health::AttemptStart;
 use crate::delivery::queues::{CLAIM_BATCH, PROBE_CLAIM};
 use crate::delivery::throttle::Gate;
 use crate::domain::NumberUse;
@@ -42,13 +41,15 @@ impl Supervisor {
         }
     }
 
-    /// Returns which attempts may begin now. `None`: no attempt may begin while the sink is retired or paused, or while
-    /// its queues are incomplete.
+    /// Returns which attempts may begin now. `None`: no attempt may begin while the sink is retired or paused, while its
+    /// queues are incomplete, or while the stored times are being corrected.
     pub(super) fn admission(&self) -> Option<Admission> {
         // If the sink keeps the order of each number, a message must not overtake an older one that is not in the queue
         // of its number yet.
         let is_incomplete = self.context.is_ordered() && (self.backfill.is_under_way() || self.has_unordered_in_flight);
-        if self.is_retired || self.pauses.reason().is_some() || is_incomplete {
+        // A claim holds stored times. It is not known whether those of a claim made now are correct already.
+        let is_correcting = self.context.shared.clock.relay_moment().is_correcting;
+        if self.is_retired || self.pauses.reason().is_some() || is_incomplete || is_correcting {
             return None;
         }
         let now = self.context.monotonic();
@@ -59,14 +60,17 @@ impl Supervisor {
     /// Asks the store for messages to send. Returns whether the store answered.
     async fn claim(&mut self, chunk: ClaimLimits) -> bool {
         let Self { context, store, .. } = self;
-        if store.waits_until(context.monotonic()).is_some() {
+        let clock = context.shared.clock.relay_moment();
+        if store.waits_until(context.monotonic()).is_some() || clock.is_correcting {
             return false;
+        }
+        if std::mem::replace(&mut self.claims_corrected_by, clock.corrected_by) != clock.corrected_by {
+            self.queues.give_back();
         }
         let mut excluded = self.dispatch.excluded();
         excluded.seqs.extend(self.expiry.set_aside());
         let chunk = ClaimLimits { details: context.identity.format.number_use() != NumberUse::Ignored, ..chunk };
-        let now = context.now().relay_time;
-        let claimed = self.queues.claim(&context.shared.store, context.id(), now, chunk, excluded).await;
+        let claimed = self.queues.claim(&context.shared.store, context.id(), clock.time, chunk, excluded).await;
         store.note_read(context, claimed).is_some()
     }
 
@@ -75,8 +79,12 @@ impl Supervisor {
         if self.gate() != Gate::Open || self.expiry.is_full(self.time) {
             return false;
         }
-        let now = self.context.monotonic();
-        let sharing = self.context.health.lock().lane_sharing(now);
+        let now = self.context.now();
+        if now.corrected_by != self.claims_corrected_by {
+            // The relay's time was corrected since the claims were made, so their times are not comparable with it.
+            return false;
+        }
+        let sharing = self.context.health.lock().lane_sharing(now.monotonic);
         let message_time = self.context.shared.clock.latest_message_time();
         loop {
             let lane = self.dispatch.next_lane(self.queues.waiting(), is_probe, sharing);
@@ -84,8 +92,7 @@ impl Supervisor {
             if self.expiry.sets_aside(&claim, message_time) {
                 continue;
             }
-            let start = AttemptStart { at: now, is_probe };
-            self.dispatch.begin(&self.context, claim, lane, start, self.time.may_give_up());
+            self.dispatch.begin(&self.context, claim, lane, now, is_probe, self.time.may_give_up());
             return true;
         }
     }

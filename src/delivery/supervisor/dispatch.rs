@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::delivery::attempt::{AttemptReport, AttemptTask, OWN_FAILURE};
 use crate::delivery::breaker::MAX_PROBE_INTERVAL;
+use crate::delivery::clock_reading::ClockReading;
 use crate::delivery::context::{Identity, SinkContext};
 use crate::delivery::health::AttemptStart;
 use crate::delivery::lanes::{self, Lane, LaneSharing, LastServed, PerLane};
@@ -134,15 +135,17 @@ impl Dispatch {
         under_way
     }
 
-    /// Begins a delivery. `may_end`: the message may be given up because time has passed.
+    /// Begins a delivery at `now`. `may_end`: the message may be given up because time has passed.
     pub(super) fn begin(
         &mut self,
         context: &SinkContext,
         claim: Claim,
         lane: Lane,
-        start: AttemptStart,
+        now: ClockReading,
+        is_probe: bool,
         may_end: bool,
     ) {
+        let start = AttemptStart { at: now.monotonic, is_probe };
         let mut health = context.health.lock();
         if health.lane_sharing(start.at) != LaneSharing::NewFirst {
             self.last_served.note(lane);
@@ -154,7 +157,7 @@ impl Dispatch {
         }
         let (seq, number) = (claim.seq, claim.number);
         let answered = Arc::new(AtomicBool::new(false));
-        let (task, outgoing) = prepare(context, claim, start, may_end, Arc::clone(&answered));
+        let (task, outgoing) = prepare(context, claim, now, start, may_end, Arc::clone(&answered));
         // The attempt begins here and not in its task, so that attempts begin in the order of these calls.
         let begun = outgoing.map(|outgoing| context.identity.sink.begin(outgoing));
         let abort = self.tasks.spawn(task.run(begun, context.shared.settler.expect_settlement()));
@@ -196,6 +199,7 @@ impl Dispatch {
 fn prepare(
     context: &SinkContext,
     claim: Claim,
+    now: ClockReading,
     start: AttemptStart,
     may_end: bool,
     answered: Arc<AtomicBool>,
@@ -203,13 +207,13 @@ fn prepare(
     let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number_key, details, .. } = claim;
     let Identity { registered, options, format, mask, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
-    let now = clock.relay_time();
     // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
     // as often as a probe.
     let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
     let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
-    let expires = max_age::expires(options.max_age, received, replays)
-        .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
+    let expires = max_age::expires(options.max_age, received, replays).map(|expires| {
+        UnixMs(now.relay_time.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0))
+    });
     // The operator wrote the template, and the template runs in the loop of the sink. So a panic in the template must
     // not concern any other message.
     let make = || outgoing(format, mask.as_ref(), id.clone(), raw, details.as_deref(), sink.takes_lines());
@@ -221,12 +225,12 @@ fn prepare(
         id,
         start,
         attempts_before: attempts,
-        first_attempt: first_attempt.unwrap_or(now),
+        first_attempt: first_attempt.unwrap_or(now.relay_time),
         paused,
         expires: expires.filter(|_| may_end),
         received: (replays == 0).then_some(received),
         retry: if may_end { retry } else { retry.without_give_up() },
-        corrected_by: clock.corrected_by(),
+        corrected_by: now.corrected_by,
         jitter: Arc::clone(&context.shared.jitter),
         clock: clock.clone(),
         settler: context.shared.settler.clone(),
@@ -263,8 +267,7 @@ mod tests {
     }
 
     fn begin(dispatch: &mut Dispatch, context: &SinkContext, claim: Claim) {
-        let start = AttemptStart { at: context.monotonic(), is_probe: false };
-        dispatch.begin(context, claim, Lane::Live, start, true);
+        dispatch.begin(context, claim, Lane::Live, context.now(), false, true);
     }
 
     #[tokio::test(start_paused = true)]

@@ -86,6 +86,8 @@ pub(super) struct Supervisor {
     is_retired: bool,
     /// Whether deliveries are under way that began before the sink kept the order of each number.
     has_unordered_in_flight: bool,
+    /// By how many milliseconds the relay's time was corrected before the claims in `queues` were made.
+    claims_corrected_by: i64,
 }
 
 impl Supervisor {
@@ -120,6 +122,7 @@ impl Supervisor {
             orders,
             is_retired: false,
             has_unordered_in_flight: false,
+            claims_corrected_by: 0,
             context,
         };
         (supervisor, receiver)

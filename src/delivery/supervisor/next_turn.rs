@@ -11,7 +11,7 @@ use crate::time::Instant;
 impl Supervisor {
     /// Returns when the loop turns next, if nothing wakes it up before.
     pub(super) fn next_turn(&self) -> Instant {
-        let ClockReading { monotonic: now, relay_time } = self.context.now();
+        let ClockReading { monotonic: now, relay_time, .. } = self.context.now();
         let next = self.wakeups.poll_at();
         if self.is_retired {
             return next;

@@ -2,6 +2,7 @@
 //! message waits long.
 
 use super::*;
+use crate::time::ClockCorrection;
 
 const WRONG: UnixMs = UnixMs(START.0 + 8 * 86_400_000);
 
@@ -13,9 +14,19 @@ impl World {
 
     /// Does what the poller does when the machine's clock was set right and the API states the same time.
     async fn set_right(&self, to: UnixMs, delivery: &Delivery) {
+        let correction = self.correct_relay_time(to);
+        self.correct_stored_times(correction, delivery).await;
+    }
+
+    /// Corrects the relay's time only. Until the stored times are corrected, too, the two do not go together.
+    fn correct_relay_time(&self, to: UnixMs) -> ClockCorrection {
         self.clock.set_machine(to);
         let correction = self.clock.synchronize(Some(to)).unwrap();
         assert_eq!(correction.now, to);
+        correction
+    }
+
+    async fn correct_stored_times(&self, correction: ClockCorrection, delivery: &Delivery) {
         let mut after = Some(Seq(i64::MIN));
         while let Some(from) = after {
             let now = self.clock.relay_time();
@@ -113,6 +124,59 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
     until("settled", MINUTE, async || world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 1 })
         .await;
     assert_eq!(receiver.ids_begun(), ["m3", "m2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_mixes_the_times_before_a_correction_with_those_after_it() {
+    // The machine has no battery for its clock. The messages failed for the first time an hour ago, as the relay dated
+    // it then.
+    let wrong = UnixMs(DAY.as_millis().try_into().unwrap());
+    let world = World { clock: Clock::unconfirmed_at(wrong), ..World::new() };
+    world.register(&["crm"]).await;
+    world.release(4, DeliveryClass::Live).await;
+    let hour_ago = wrong.before(HOUR).0;
+    let failed = format!(
+        "UPDATE delivery SET state = 'retry', attempts = 1, first_attempt = {hour_ago}, settled_at = {hour_ago}, due = 0"
+    );
+    world.state.change(&failed);
+    let receiver = Receiver::new(&world, |_| (Duration::from_secs(10), unavailable()));
+    let options = Options { concurrency: 1, ..retries() };
+    let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(receiver.attempts(), 1);
+    let correction = ClockCorrection { from: UnixMs::MIN, ..world.correct_relay_time(START) };
+    // Now the first attempt ends, and the other messages were claimed with times from before the correction.
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(receiver.attempts(), 1, "no attempt begins while the stored times are being corrected");
+    world.correct_stored_times(correction, &delivery).await;
+    sleep(HOUR).await;
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 0, retry: 4, dead: 0 });
+    let (first, last) = (START.before(2 * HOUR).0, world.clock.relay_time().0);
+    let astray = format!("SELECT count(*) FROM delivery WHERE first_attempt NOT BETWEEN {first} AND {last}");
+    assert_eq!((world.state.number(&astray), receiver.attempts() > 8), (0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_while_the_stored_times_are_corrected_is_moved_once() {
+    // The relay has run for an hour by a clock that is half an hour ahead, so that the times of this hour include the
+    // right time.
+    let world = World { clock: Clock::unconfirmed_at(START), ..World::new() };
+    world.register(&["crm"]).await;
+    world.release(1, DeliveryClass::Live).await;
+    let receiver = Receiver::new(&world, |_| (MINUTE, unavailable()));
+    let delivery = world.start(vec![("crm", retries(), receiver.clone())]).await;
+    sleep(HOUR).await;
+    let attempts = receiver.attempts();
+    until("an attempt is under way", HOUR, async || receiver.attempts() > attempts).await;
+    let right = world.clock.relay_time().before(HOUR / 2);
+    let correction = world.correct_relay_time(right);
+    sleep(MINUTE + Duration::from_secs(2)).await;
+    world.correct_stored_times(correction, &delivery).await;
+    sleep(Duration::from_secs(1)).await;
+    // Without the correction the first attempt was at START.
+    assert_eq!(world.state.number("SELECT first_attempt FROM delivery"), START.before(HOUR / 2).0);
+    let settled = UnixMs(world.state.number("SELECT settled_at FROM delivery"));
+    assert!(world.clock.relay_time().since(settled) < 2 * MINUTE, "{settled:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,14 +29,14 @@ async fn answers_that_come_together_share_a_transaction() {
     let settler = settler(&world).await;
     let before = transactions(&world);
     let under_way = settler.expect_settlement();
-    let first = settler.settle(settlement(&world, 1));
+    let first = settler.settle(settlement(&world, 1), 0);
     for _ in 0..100 {
         // The settler's task gets turns here, but no time passes. If it did not wait for the attempt under way, it
         // would write now.
         yield_now().await;
     }
     drop(under_way);
-    let second = settler.settle(settlement(&world, 2));
+    let second = settler.settle(settlement(&world, 2), 0);
     first.await.unwrap();
     second.await.unwrap();
     assert_eq!(transactions(&world) - before, 1);
@@ -48,7 +48,7 @@ async fn nobody_waits_where_nothing_else_is_under_way() {
     let settler = settler(&world).await;
     let began = world.clock.monotonic();
     for seq in 1..=20 {
-        settler.settle(settlement(&world, seq)).await.unwrap();
+        settler.settle(settlement(&world, seq), 0).await.unwrap();
     }
     assert_eq!(world.clock.monotonic() - began, Duration::ZERO);
 }
@@ -59,17 +59,17 @@ async fn what_hangs_is_waited_for_once() {
     let settler = settler(&world).await;
     let hangs = [settler.expect_settlement(), settler.expect_settlement()];
     let began = world.clock.monotonic();
-    settler.settle(settlement(&world, 1)).await.unwrap();
+    settler.settle(settlement(&world, 1), 0).await.unwrap();
     let once = world.clock.monotonic() - began;
     assert!(once > Duration::ZERO && once <= Duration::from_millis(2), "{once:?}");
     for seq in 2..=19 {
-        settler.settle(settlement(&world, seq)).await.unwrap();
+        settler.settle(settlement(&world, seq), 0).await.unwrap();
     }
     assert_eq!(world.clock.monotonic() - began, once);
     // Once the straggling attempts are over, they are forgotten: attempts that begin after that are waited for again.
     drop(hangs);
-    settler.settle(settlement(&world, 19)).await.unwrap();
+    settler.settle(settlement(&world, 19), 0).await.unwrap();
     let _another = settler.expect_settlement();
-    settler.settle(settlement(&world, 20)).await.unwrap();
+    settler.settle(settlement(&world, 20), 0).await.unwrap();
     assert!(world.clock.monotonic() - began > once);
 }
