@@ -3,11 +3,11 @@
 //! Invariants, in addition to those of `super::lines`:
 //!
 //! - If the stream is a regular file, a line is delivered when it was flushed to the disk.
-//! - On a terminal, characters that would act on the terminal are escaped: a message is JSON, which can write every
-//!   character as `\u001b`. Any other output gets the bytes unchanged.
+//! - On a terminal, characters that would act on the terminal are escaped in the way of JSON, such as `\u001b`. Any
+//!   other output gets the bytes unchanged.
 //! - If standard output was closed when the process began, nothing is written and every message is kept, because the
 //!   null device in its place would swallow everything.
-//! - A terminal that is gone counts as a reader that is gone.
+//! - A terminal that was closed counts like a pipe whose other end was closed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal as _, Write};

@@ -17,8 +17,8 @@ use super::exit::RunEnd;
 /// keep the output open.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
-/// How long the relay waits for a killed program. The program ends at once, unless it waits for a disk; then it is
-/// reaped later.
+/// How long the relay waits for the end of a program that it has killed. The program ends at once, unless it waits for
+/// a disk. In that case the relay goes on, and tokio reaps the program later.
 const KILLED: Duration = Duration::from_secs(1);
 
 /// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must have
@@ -85,7 +85,8 @@ impl ProcessGroup {
         Self(id.and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 
-    /// Leaves the rest of the group alone. The id of a program that was reaped may soon belong to another program.
+    /// Makes `kill` do nothing. After the program was reaped, its id may soon belong to another program, so processes
+    /// that the program left behind are not killed.
     fn disband(&mut self) {
         self.0 = None;
     }

@@ -72,7 +72,8 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     }
 }
 
-/// A number of seconds in a body, as a wait.
+/// Converts the number of seconds for which a body asks into a wait. A number that is no time span adds nothing to the
+/// status.
 pub(crate) fn wait(seconds: f64) -> AnswerBody {
     Duration::try_from_secs_f64(seconds).map_or(AnswerBody::Nothing, AnswerBody::Wait)
 }

@@ -1,4 +1,4 @@
-//! The client that adds rows, its check, and the creation of its table.
+//! The client that adds rows, the check of a sink for `check --online`, and the creation of a sink's table.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -82,7 +82,8 @@ impl Connector {
             }
         };
         let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
-        // Without this, a small message may wait for the confirmation of the message before.
+        // Without this, the system may hold a small message back until the server has acknowledged the bytes before it
+        // (Nagle's algorithm).
         tcp.set_nodelay(true).ok();
         if self.server.is_encrypted { self.encrypt(Box::new(tcp)).await } else { Ok(Box::new(tcp)) }
     }
