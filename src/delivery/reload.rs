@@ -14,7 +14,7 @@ use super::supervisor::{NewSettings, SinkOrder};
 use crate::store::{Error, Pause, RegisteredSink, SinkId, Spool, Store};
 use crate::time::Clock;
 
-/// How a sink of the new configuration compares with the sink of the same name before.
+/// How a sink of the new configuration compares with the sink of the same name in the previous configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkChange {
     /// Nothing has changed.
@@ -50,7 +50,7 @@ impl Registrar {
     }
 
     /// Registers the sinks of a new configuration in the store. Messages that are released from now on go to these
-    /// sinks, so [`Delivery::follow`] has to come next.
+    /// sinks, so [`Delivery::follow`] has to be called next.
     ///
     /// # Errors
     /// Errors of the store. In this case nothing was changed.
@@ -80,7 +80,7 @@ impl Registrar {
 }
 
 impl Delivery {
-    /// Returns the parts with which the sinks of a new configuration are registered.
+    /// Returns the handle that registers the sinks of a new configuration.
     pub fn registrar(&self) -> Registrar {
         let running = self.sinks.iter().map(|sink| sink.id).collect();
         Registrar { store: self.shared().store.clone(), clock: self.shared().clock.clone(), running }

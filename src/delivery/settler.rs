@@ -19,8 +19,8 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Liveness};
 
-/// The most settlements in one transaction. Each worker waits for its settlement, so there are no more settlements than
-/// the workers of all sinks.
+/// The most settlements in one transaction. More than these can wait only if all sinks together have more than this
+/// many workers, because each worker waits for its settlement.
 const AT_ONCE: usize = 1000;
 
 /// The maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.
@@ -163,8 +163,9 @@ impl SettlementWriter {
                 .write(move |spool| {
                     // The clock is read inside the transaction, so that the stored times cannot be corrected between
                     // this reading and the writing. If they were corrected before, the settlement is moved here; if
-                    // they are corrected later, it is moved then. Only between a correction of the clock and that of
-                    // the stored times, within milliseconds, a settlement may be moved by both.
+                    // they are corrected later, it is moved then. There is one exception: if the clock was corrected
+                    // before this reading, but the stored times are corrected only after this transaction (a matter of
+                    // milliseconds), the settlement is moved twice.
                     let (now, corrected_by) = (clock.relay_time(), clock.corrected_by());
                     let settlements: Vec<Settlement> = settlements
                         .into_iter()

@@ -111,8 +111,8 @@ impl Dispatch {
         self.pace.as_ref().and_then(|pace| pace.wait_until(now))
     }
 
-    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. A probe is the only
-    /// delivery under way, so its lane is chosen as if there were one worker.
+    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. Only one probe may begin at
+    /// a time, so the lane of a probe is chosen as if there were one worker.
     pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, sharing: LaneSharing) -> Option<Lane> {
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
@@ -204,8 +204,8 @@ fn prepare(
     let Identity { registered, options, format, mask, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
     let now = clock.relay_time();
-    // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
-    // as often as a probe.
+    // If the sink keeps the order of each number, a message holds up the later messages of its number. So while nothing
+    // gets through, the waits of the message are at most as long as the longest wait between two probes.
     let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
     let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{FIRST_SILENCE, Recurrence};
 
-/// The number of sustained paces that are remembered.
+/// The number of sustained paces (`PaceEvidence::sustained`) that are remembered.
 const REMEMBERED: usize = 48;
 
 /// A pace counts as slow below this share of the pace that the receiver has sustained.
@@ -29,7 +29,8 @@ const ENOUGH: u32 = 3;
 /// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
-/// Half an attempt in the length of one silence: each attempt comes after twice that length.
+/// A pace is as slow as the receiver asked for if at most this many attempts begin in the length of one silence. At
+/// half an attempt, attempts are twice the length of the silence apart.
 const AS_ASKED: f64 = 0.5;
 
 /// The number of silences that are remembered, to find out how long a silence must be.
@@ -38,8 +39,8 @@ const SILENCES: usize = 4;
 /// If this many messages are accepted between two refusals, the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
-/// While the pace does not matter, each accepted message cancels this many refusals. So if a receiver refuses four of
-/// five messages by chance, it is not taken for a receiver that limits the pace.
+/// While the pace does not matter, each accepted message cancels this many refusals. So a receiver that refuses four of
+/// five messages at random is not taken for a receiver that limits the pace.
 const MADE_UP_FOR: u32 = 4;
 
 /// If this many refusals are left that accepted messages have not cancelled, the receiver refuses most messages.
