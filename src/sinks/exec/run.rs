@@ -13,16 +13,16 @@ use tokio::time::timeout;
 
 use super::exit::RunEnd;
 
-/// How long the rest of the output is read after the program has ended. Another process that the program left behind may
-/// keep the output open.
+/// How long the rest of the output is read after the program has ended. Another process that the program left behind
+/// may keep the output open.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
 /// How long the relay waits for the end of a program that it has killed. The program ends at once, unless it waits for
 /// a disk. In that case the relay goes on, and tokio reaps the program later.
 const KILLED: Duration = Duration::from_secs(1);
 
-/// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must have
-/// pipes for standard input and standard error, and a process group of its own.
+/// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must
+/// have pipes for standard input and standard error, and a process group of its own.
 pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> RunEnd {
     let mut child = match command.spawn() {
         Ok(child) => child,

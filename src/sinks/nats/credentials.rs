@@ -1,4 +1,5 @@
-//! Credentials of NATS: a key with which the nonce of the server is signed, and a token (JWT) that says whose key it is.
+//! Credentials of NATS: a key with which the nonce of the server is signed, and a token (JWT) that says whose key it
+//! is.
 
 use crate::secret::Secret;
 
