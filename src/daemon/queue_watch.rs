@@ -1,7 +1,7 @@
 //! Reads how many messages wait for each sink, again and again, for the status that the service manager shows.
 //!
 //! Invariant: no other part of the relay waits for these readings. They run in a task of their own, and take a fiftieth
-//! of the time at most, because counting a long queue keeps other readers of the state waiting.
+//! of the time at most, because counting a long queue keeps other parts that read the state waiting.
 
 use std::time::Duration;
 

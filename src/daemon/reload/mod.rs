@@ -1,5 +1,5 @@
 //! Reads the configuration again while the relay runs. SIGHUP asks for the whole configuration. Only the secrets are
-//! read again if a file with a secret has changed, or if the API refuses the last key.
+//! read again if a file with a secret has changed, or if the API has refused all API keys of the configuration.
 //!
 //! Invariants:
 //! - Only one reading is under way at a time. The new configuration is prepared while the relay goes on, and then takes
