@@ -23,7 +23,7 @@ use crate::humanize::harmless;
 use crate::ingest::PollError;
 use crate::sinks::stdout::stands_in_for_a_closed_one;
 
-/// How long a command waits at its end until the messages that it has stored are erased.
+/// How long a command waits at its end until the messages that it has stored in the scratch state are erased.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a command that was interrupted may take to end, for example while it writes to a terminal that accepts no
