@@ -68,7 +68,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
     }
 }
 
-/// Waits for the first message that is wanted and that no other waiter has claimed. Returns its JSON text.
+/// Waits for the first message that is wanted and that no other request or command has claimed. Returns its JSON text.
 async fn next_match(source: &ArrivalSource, wanted: &WaitRequest) -> Result<Option<String>, String> {
     let options = ReaderOptions {
         state: source.state.clone(),
