@@ -126,7 +126,7 @@ fn text(value: &RawValue) -> Option<String> {
 
 impl Page {
     /// Reads the body of an answer to a request for up to `limit` rows. A row without a readable time gets the time of
-    /// its neighbour. If no row has a time, all rows get `fallback`.
+    /// a neighbouring row. If no row has a time, all rows get `fallback`.
     ///
     /// # Errors
     /// [`Error::Malformed`] or [`Error::Garbled`]. Both name the mistake and its place, and quote nothing of the body.

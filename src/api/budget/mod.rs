@@ -46,7 +46,7 @@ pub struct Budget {
 
 impl Budget {
     /// Opens a budget within `limits`. The budget counts the requests that an earlier process and commands recorded in
-    /// `dir`.
+    /// `dir`. `now` and `wall` are the present moment: by the monotonic clock, and by the relay's time.
     ///
     /// # Errors
     /// An error if the ring file cannot be read or made.
@@ -108,7 +108,8 @@ impl Budget {
         self.window.admit(lane, now)
     }
 
-    /// Sets new limits. The file gets as many slots as the new limit allows, and keeps the requests that still count.
+    /// Sets new limits. The file gets one slot for each request that the new limit allows, and keeps the requests that
+    /// still count.
     pub fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
         self.window.set_limits(limits);
         let Some(ring) = self.ring.as_mut().filter(|ring| ring.requests() != limits.requests) else { return };

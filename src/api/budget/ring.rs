@@ -36,7 +36,7 @@ pub enum Recorded {
 
 impl Recorded {
     /// Returns how long ago the request was answered; `None` if that is not known. A time in the future, which was
-    /// written before the clock was set back, counts as now.
+    /// written before the relay's clock was set back, counts as now.
     pub fn age(self, now: UnixMs) -> Option<Duration> {
         match self {
             Self::Answered(at) => Some(now.since(at)),

@@ -107,7 +107,7 @@ pub(super) struct HeardAnswer<'a> {
 /// The number of requests by other programs, as requests a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForeignRequests {
-    /// The number of windows of the API that have ended.
+    /// The number of windows of the API that were seen from their beginning and have ended.
     pub windows: u64,
     /// The requests in the last window that ended.
     pub before: u32,
