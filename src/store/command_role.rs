@@ -8,8 +8,8 @@ use super::location::StateLocation;
 use super::open::join_replicas;
 use super::role::RoleLock;
 
-/// How long the role lasts on a state in a database, unless it is renewed. If the command dies, no relay can start
-/// during this time.
+/// How long the role lasts on a state in a database, unless it is renewed. If the command dies, no relay can take the
+/// lease until this time is over.
 const VALID: Duration = Duration::from_secs(60);
 
 /// Proof that no relay works on a state. Dropping this value gives the role up.

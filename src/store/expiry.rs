@@ -4,22 +4,25 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The bounds of one search for messages that are too old. An earlier search covered everything outside of these bounds
-/// and found nothing there.
+/// Which messages a search for messages that are too old looks at: those that earlier searches did not cover. A message
+/// that an earlier search covered is not too old, or became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
-    /// An earlier search covered messages received at this time or earlier.
+    /// Earlier searches covered messages that were received at this time or earlier, if they had been released by then
+    /// (`released`). This search looks at messages that were received after this time.
     pub since: UnixMs,
     /// Messages received at this time or earlier are too old.
     pub cutoff: UnixMs,
-    /// An earlier search covered messages up to this place in the order of release.
+    /// Earlier searches covered messages up to this place in the order of release. This search looks at all messages
+    /// behind this place, whenever they were received.
     pub released: i64,
-    /// Whether this search covers deliveries that failed before.
+    /// Whether this search also looks at every message whose delivery has failed before, whenever the message was
+    /// received.
     pub retries: bool,
 }
 
 impl ExpiryScan {
-    /// Returns the bounds of a search of everything that waits. Nothing is too old until `cutoff` is set.
+    /// Makes the scan that looks at every message that waits. Nothing is too old until `cutoff` is set.
     pub fn everything() -> Self {
         Self { since: UnixMs::MIN, cutoff: UnixMs::MIN, released: 0, retries: true }
     }
@@ -32,7 +35,7 @@ pub struct ExpiryPortion {
     pub rows: Vec<Seq>,
     /// Whether `rows` holds all messages that are too old.
     pub complete: bool,
-    /// The place in the order of release that the search has reached.
+    /// The place of the last message that had been released when the search began. The next search begins behind it.
     pub released: i64,
 }
 

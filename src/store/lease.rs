@@ -14,8 +14,8 @@ use crate::time::Instant;
 /// How long a lease is valid after it was taken or renewed, by the clock of the database.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// How long a relay may work after it began to ask for the lease. The rest of [`LEASE`] is for clocks that run at
-/// different speeds, and for stopping.
+/// How long a relay may work after it began to ask for the lease, or for its last renewal. The rest of [`LEASE`] is for
+/// clocks that run at different speeds, and for stopping.
 const WORK: Duration = Duration::from_secs(5);
 
 /// The time between the beginnings of two renewals.

@@ -9,8 +9,8 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The key of the number that was the newest when [`NumberTransactions::newest_number`] was called, for
-/// [`NumberTransactions::complete_number_list`].
+/// The key of the number that had been added to the state last when [`NumberTransactions::newest_number`] was called.
+/// [`NumberTransactions::complete_number_list`] takes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberKey(pub(super) i64);
 
@@ -68,14 +68,14 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn number_details(&self, id: &str) -> Result<NumberDetails, Error>;
 
-    /// Reads which number is the newest. The caller asks before it begins to read a list of all numbers.
+    /// Reads which number was added to the state last. The caller asks before it begins to read a list of all numbers.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn newest_number(&self) -> Result<NumberKey, Error>;
 
-    /// Records that a list of all numbers was read to its end: numbers up to `newest` that were not in the list are
-    /// absent. Returns how many numbers became absent.
+    /// Records that a list of all numbers was read to its end: numbers that were added to the state up to `newest`, and
+    /// that were not in the list, are absent. Returns how many numbers became absent.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

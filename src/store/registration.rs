@@ -1,4 +1,5 @@
-//! The transactions at a start: recording which sinks there are, and giving stored messages to a new sink.
+//! The transactions at a start and at a reload: recording which sinks there are, and giving stored messages to a new
+//! sink.
 
 use super::delivery::HealthRecord;
 use super::error::Error;
@@ -10,7 +11,7 @@ use crate::domain::{Seq, Start, UnixMs};
 /// What the store has to know of a configured sink.
 #[derive(Clone, Debug)]
 pub struct SinkSetup {
-    /// The name of the sink. By this name the state recognizes the sink at the next start.
+    /// The name of the sink. By this name the state recognizes the sink at the next start or reload.
     pub name: String,
     /// Which messages the sink wants.
     pub selection: MessageSelection,
@@ -22,7 +23,7 @@ pub struct SinkSetup {
     pub events: bool,
     /// Which stored messages the sink receives if it is new and the state has messages already.
     pub start: Start,
-    /// Whether the sink is enabled. A sink that is not enabled is paused until a start at which it is enabled.
+    /// Whether the sink is enabled. A sink that is not enabled is paused until a start or a reload enables it.
     pub enabled: bool,
 }
 
@@ -57,7 +58,7 @@ impl SinkSetup {
 pub struct RegisteredSink {
     /// The sink's id.
     pub id: SinkId,
-    /// The health in which the last process left the sink.
+    /// The health of the sink, as the state last recorded it.
     pub health: HealthRecord,
     /// How often the sink was resumed so far.
     pub resumes: ResumeCount,
@@ -66,8 +67,8 @@ pub struct RegisteredSink {
     /// Whether [`RegistrationTransactions::assign_number_queues`] has to run before the order of each number can be
     /// kept.
     pub needs_number_queues: bool,
-    /// Whether [`RegistrationTransactions::backfill`] has to run: the sink begins with stored messages of which it has
-    /// no deliveries yet.
+    /// Whether [`RegistrationTransactions::backfill`] has to run: the sink is to get stored messages of which it has no
+    /// deliveries yet.
     pub needs_backfill: bool,
 }
 
@@ -80,7 +81,7 @@ pub struct BackfillPortion {
     pub more: bool,
 }
 
-/// Transactions at a start of the relay.
+/// Transactions at a start of the relay and at a reload.
 pub trait RegistrationTransactions {
     /// Records which sinks the configuration has now. A message that is released from now on goes to each of these
     /// sinks that wants it. Existing deliveries of other sinks stay as they are. A due time later than `latest_due` was

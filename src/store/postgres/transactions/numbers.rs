@@ -130,7 +130,8 @@ impl NumberTransactions for PostgresBackend {
 }
 
 impl PostgresBackend {
-    /// Records which undecided deliveries the sink wants. Returns how many deliveries the sink wants.
+    /// Of these undecided deliveries, makes those fresh that the sink wants, and removes those that it does not want.
+    /// Returns how many became fresh.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, Option<bool>)]) -> Result<usize, Error> {
         let with = |verdict: bool| -> Vec<i64> {
             decided.iter().filter(|(_, is_wanted)| *is_wanted == Some(verdict)).map(|(seq, _)| *seq).collect()

@@ -162,7 +162,8 @@ impl SqliteBackend {
         })
     }
 
-    /// Records which undecided deliveries the sink wants. Returns how many deliveries the sink wants.
+    /// Of these undecided deliveries, makes those fresh that the sink wants, and removes those that it does not want.
+    /// Returns how many became fresh.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, bool)]) -> Result<usize, Error> {
         if decided.is_empty() {
             return Ok(0);
