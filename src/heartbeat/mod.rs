@@ -1,4 +1,4 @@
-//! Reports to a monitoring service, such as healthchecks.io, that the relay works: a request to a secret URL every
+//! Reports to a monitoring service, such as healthchecks.io, that the relay works: a request to a secret URL in each
 //! interval. If the requests stop, the monitoring service raises the alarm.
 //!
 //! Invariants: a request is sent only while the API is polled, every sink makes progress, and every loop turns. No
