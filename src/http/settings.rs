@@ -32,7 +32,7 @@ settings! {
     }
 }
 
-/// The addresses of one kind of server.
+/// The form of the addresses of one kind of server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerKind {
     /// The schemes of encrypted connections.
@@ -41,7 +41,7 @@ pub struct ServerKind {
     pub plain: &'static [&'static str],
     /// The key that allows connections to other machines that are not encrypted.
     pub allow_plain: &'static str,
-    /// A whole address.
+    /// A whole address, as an example for operators.
     pub example: &'static str,
 }
 
