@@ -6,9 +6,9 @@
 //! - If the rows' clock is *behind*, a sweep that reads back from the API's time would end too early and lose rows that
 //!   came late. So a sweep reads deeper by the lag: the time by which new rows usually are behind when the relay first
 //!   sees them.
-//! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would never
-//!   pass it. So if several rows of a page were ingested after the API's present time, the time of their ingestion
-//!   counts as the present time. A single such row proves nothing.
+//! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would stay
+//!   behind all new rows. So if several rows of a page were ingested after the API's present time, the time of their
+//!   ingestion counts as the present time. A single such row proves nothing.
 
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ impl Draft<'_> {
         self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
     }
 
-    /// Records how far the new rows of a head page are behind the API's clock. On the very first page no row is
-    /// known to be new.
+    /// Records how far the new rows of a head page are behind the API's clock. On the very first page no row is known
+    /// to be new, so no row counts as behind.
     pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
         let last_poll = self.marks_on_disk.map(|marks| self.memory.last_poll_at().unwrap_or(marks.anchor));

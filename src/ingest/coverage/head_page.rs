@@ -97,7 +97,8 @@ impl Draft<'_> {
             WalkKind::Sweep | WalkKind::Seed => true,
         });
         let (now, anchor) = (self.now.server, self.coverage.marks.anchor);
-        // After the API's clock was set back, the API's time is earlier than the anchor for a long time.
+        // After the API's clock was set back, the API's time is earlier than the anchor for a long time. Sweeps must
+        // not wait until this has passed.
         !is_open && (now.since(anchor) >= self.rules.sweep_interval || anchor.since(now) > self.rules.margin)
     }
 }

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - New settings do not affect a request under way: its answer is handled as usual.
 //! - New limits do not begin a new budget: requests that were made before count in the new limits, too.
-//! - The poller asks for new keys once for each refusal of the last key, and never waits longer than [`PATIENCE`] for
-//!   the answer.
+//! - When the API refuses a key, the poller asks for new keys. It waits for the answer only if the refused key was the
+//!   last one, and never longer than [`PATIENCE`].
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use crate::ingest::feed::PageFuture;
 pub(super) enum PageKind {
     /// A page of a head poll: the newest messages (`None`), or the page behind a cursor that the head poll follows.
     Head { cursor: Option<Cursor> },
-    /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may read at
-    /// once.
+    /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may still
+    /// read before its poll ends. It is 0 in the background lane.
     Walk { id: WalkId, pages_left: u32 },
 }
 
