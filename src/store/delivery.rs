@@ -18,7 +18,7 @@ use crate::domain::{DeliveryClass, Outcome, Seq, UnixMs};
 pub struct Claim {
     /// The message's sequence number.
     pub seq: Seq,
-    /// The message's place in the order of release: smaller numbers were released first.
+    /// The message's place in the order of release: messages with smaller numbers were released earlier.
     pub release_no: i64,
     /// Whether the delivery is live or backfill.
     pub class: DeliveryClass,

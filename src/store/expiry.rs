@@ -4,20 +4,19 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// Which messages a search for messages that are too old looks at: those that earlier searches did not cover. A message
-/// that an earlier search covered is not too old, or became a dead letter.
+/// Which messages a search for messages that are too old has to look at. The last complete search has made dead letters
+/// of all messages that had been released by then, and that were received at `since` or earlier. So this search looks
+/// only at messages that were received after `since`, and at messages that were released after that search began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
-    /// Earlier searches covered messages that were received at this time or earlier, if they had been released by then
-    /// (`released`). This search looks at messages that were received after this time.
+    /// The cutoff of the last complete search. Messages that were received after this time are looked at.
     pub since: UnixMs,
     /// Messages received at this time or earlier are too old.
     pub cutoff: UnixMs,
-    /// Earlier searches covered messages up to this place in the order of release. This search looks at all messages
-    /// behind this place, whenever they were received.
+    /// The last place in the order of release when the last complete search began. Messages behind this place are
+    /// looked at, whenever they were received.
     pub released: i64,
-    /// Whether this search also looks at every message whose delivery has failed before, whenever the message was
-    /// received.
+    /// Whether every message whose delivery has failed before is looked at, too, whenever it was received.
     pub retries: bool,
 }
 
@@ -33,7 +32,7 @@ impl ExpiryScan {
 pub struct ExpiryPortion {
     /// The messages that are too old.
     pub rows: Vec<Seq>,
-    /// Whether `rows` holds all messages that are too old.
+    /// Whether `rows` holds all messages that are too old. If not, the same search finds more of them.
     pub complete: bool,
     /// The place of the last message that had been released when the search began. The next search begins behind it.
     pub released: i64,

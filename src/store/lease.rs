@@ -156,7 +156,7 @@ pub trait RequestTransactions: Send {
     /// may not leave.
     fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error>;
 
-    /// Records that a request was answered now. One window later its slot is free again.
+    /// Records that a request was answered now. One window of the budget later, the slot of the request is free again.
     ///
     /// # Errors
     /// [`Error::Database`]: the request still counts as being under way.

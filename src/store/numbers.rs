@@ -2,8 +2,8 @@
 //! details.
 //!
 //! Invariant: a delivery is undecided only while its sink needs details of the number that are not known. Once a list
-//! of all numbers was read to its end, every number that the state knew before the list began counts as known: with its
-//! details, or as absent.
+//! of all numbers was read to its end, every number that was in the state before the relay began to read the list
+//! counts as known: with its details, or as absent.
 
 use super::error::Error;
 use super::sink_id::SinkId;
@@ -28,7 +28,8 @@ pub enum NumberDetails {
 /// Which undecided deliveries [`NumberTransactions::decide`] decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndecidedScope {
-    /// All undecided deliveries, because the details that the sinks need may have changed.
+    /// All undecided deliveries, because the sinks may need other details now than when these deliveries became
+    /// undecided.
     All,
     /// The deliveries whose number is known by now.
     Known,
@@ -74,8 +75,9 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn newest_number(&self) -> Result<NumberKey, Error>;
 
-    /// Records that a list of all numbers was read to its end: numbers that were added to the state up to `newest`, and
-    /// that were not in the list, are absent. Returns how many numbers became absent.
+    /// Records that a list of all numbers was read to its end. The numbers up to the key `newest` were in the state
+    /// before the list was read: those of them that the list does not contain are absent from now on. Returns how many
+    /// numbers became absent.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

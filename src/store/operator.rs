@@ -150,8 +150,8 @@ pub trait OperatorTransactions {
     fn end_closed_pauses(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error>;
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
-    /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
-    /// was neither a pause nor a silence, returns `None` and changes only the count of
+    /// deliveries become due now, and the time of the pause does not count for their `retry.give_up_after`. Returns
+    /// what was ended. If there was neither a pause nor a silence, returns `None` and changes only the count of
     /// [`resume_count`](Self::resume_count). A new count makes a running relay discard what it has learnt about the
     /// receiver.
     ///

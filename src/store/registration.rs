@@ -84,8 +84,8 @@ pub struct BackfillPortion {
 /// Transactions at a start of the relay and at a reload.
 pub trait RegistrationTransactions {
     /// Records which sinks the configuration has now. A message that is released from now on goes to each of these
-    /// sinks that wants it. Existing deliveries of other sinks stay as they are. A due time later than `latest_due` was
-    /// written by a clock that was ahead, and becomes `now`.
+    /// sinks that wants it. Deliveries for sinks that are not configured any more stay as they are. A due time later
+    /// than `latest_due` was written by a clock that was ahead, and becomes `now`.
     ///
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
     /// receives. On a first run `poll.start` has decided this for all sinks.
@@ -115,9 +115,9 @@ pub trait RegistrationTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn backfill(&mut self, sink: SinkId, at_most: usize) -> Result<BackfillPortion, Error>;
 
-    /// Gives deliveries their place in the queues of numbers, for a sink that did not keep an order before. Changes at
-    /// most `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
-    /// deliveries have their place.
+    /// Puts deliveries into the queues of their numbers, for a sink that did not keep an order before. Changes at most
+    /// `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
+    /// deliveries are in their queues.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

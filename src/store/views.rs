@@ -16,7 +16,7 @@ pub struct SinkView {
     pub id: SinkId,
     /// The sink's name.
     pub name: String,
-    /// Whether the sink was configured at the last start.
+    /// Whether the sink was configured at the last start or reload of a relay.
     pub configured: bool,
     /// The pause of the sink; `None` if it is not paused.
     #[serde(flatten, serialize_with = "Pause::serialize_if_any")]
@@ -144,7 +144,7 @@ fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok,
 pub struct TracedDelivery {
     /// The name of the sink.
     pub sink: String,
-    /// Whether the sink was configured at the last start.
+    /// Whether the sink was configured at the last start or reload of a relay.
     pub configured: bool,
     /// Whether the sink is paused.
     pub paused: bool,
@@ -231,7 +231,7 @@ pub trait ViewTransactions {
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
     /// Reads the next messages behind the place `after` in the order of release, at most `at_most` messages. Messages
-    /// that were there before a first run, or that came later than the lookback allows, are left out.
+    /// that were in the feed before the first run, or that came later than the lookback allows, are left out.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -191,7 +191,7 @@ fn undecided(
 /// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
 /// as they are, because filters do not apply to them.
 pub(super) fn make_undecided(statements: &Statements<'_>, sink: SinkId) {
-    // The search runs for one state at a time, because each state has an index of its own.
+    // The search runs for one state of deliveries at a time, because each state has an index of its own.
     for state in ["fresh", "retry"] {
         statements.later(
             format!(

@@ -22,8 +22,8 @@ const DROP_TEXTS: &str = "UPDATE message SET raw = NULL
              AND (stored_at < $3 OR EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq))
     END";
 
-/// Removes the texts of released messages together with the deliveries of the messages, unless a message waits for a
-/// sink or is a dead letter.
+/// Removes the text of each of these released messages together with the deliveries of the message, unless the message
+/// waits for a sink or is a dead letter.
 pub(super) fn erase_if_done(statements: &Statements<'_>, seqs: &[i64]) {
     statements.later(
         "WITH erased AS (

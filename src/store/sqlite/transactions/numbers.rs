@@ -199,7 +199,7 @@ pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rus
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }
-    // The loop searches one state at a time, because each state has an index of its own.
+    // The loop searches one state of deliveries at a time, because each state has an index of its own.
     for state in [DeliveryState::Fresh, DeliveryState::Retry] {
         transaction.execute(
             &format!(
