@@ -46,7 +46,7 @@ impl Pinger {
         Ok(Self { client, options: options.clone(), told_failure: false })
     }
 
-    /// Sends a request every interval while the relay works, until the future is dropped.
+    /// Sends a request in each interval while the relay works, until the future is dropped.
     pub async fn run(mut self, status: StatusSource, progress: LoopProgress) {
         loop {
             let wait = if works(&status, &progress).await {
