@@ -6,7 +6,8 @@
 //!   can be made of it, the message is given up only in two cases: an attempt ends without success at or past the
 //!   deadline, or the message is too old when an attempt ends without success.
 //! - A due time is never past the deadline, so that a last attempt is made at the deadline.
-//! - The wait that the receiver asks for lengthens the scheduled wait and never shortens it.
+//! - After a failure, a wait that the receiver asks for lengthens the scheduled wait and never shortens it. After a
+//!   refusal the schedule does not count: the message waits for as long as the receiver asks.
 //! - A refusal for a reason of the receiver's own (too many requests, or a request for silence) is no failure of the
 //!   message.
 
@@ -100,8 +101,9 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
     };
     let Refusals { are_alone, recurrence, least_wait } = history.refusals;
     let (signal, wait) = match refusal.filter(|_| !are_alone) {
-        // The message waits for as long as the receiver asks, or else for the shortest silence. (The sink may have to
-        // keep silent for longer.) The message has not failed, so its place in the retry schedule does not change.
+        // The message waits for as long as the receiver asks, or for [`FIRST_SILENCE`] if the receiver asks for no
+        // time. (The sink may have to keep silent for longer.) The message has not failed, so its place in the retry
+        // schedule does not change.
         Some(refusal) => {
             let longest = retry.schedule().max;
             let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));

@@ -10,12 +10,13 @@
 //! messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
 //! likely, and no message is blamed.
 //!
-//! So there is a second measure, by which a message is *suspected* earlier. In this measure a message that waits counts
-//! with one refusal only, and a suspected message with none. A message that was accepted in the end counts with all its
-//! refusals. A suspicion delays a message only while refusals have nothing to do with the pace.
+//! So there is a second measure, by which a message is *suspected* before it could be blamed. In this measure a message
+//! that waits counts with one refusal only, and a suspected message with none. A message that was accepted in the end
+//! counts with all its refusals. Only while the throttle has found that refusals have nothing to do with the pace, a
+//! suspected message is treated like a blamed one.
 //!
 //! Invariants:
-//! - While the receiver accepts nothing, nothing is learned.
+//! - While the receiver accepts nothing, no further message or number is blamed.
 //! - A message that was blamed for its refusals is no longer blamed once it is accepted, and a number once one of its
 //!   messages is accepted.
 //! - No more than [`MOST`] messages and [`MOST`] numbers are remembered.

@@ -1,7 +1,7 @@
 //! The workers of one sink: which delivery begins next, which deliveries are under way, and how each delivery ends.
 //!
-//! Invariants: there are never more deliveries under way than workers; a worker is free again only when the result of
-//! its delivery is on the disk.
+//! Invariants: unless a reload has lowered `concurrency`, there are never more deliveries under way than workers; a
+//! worker is free again only when the result of its delivery is on the disk.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -155,7 +155,8 @@ impl Dispatch {
         let (seq, number) = (claim.seq, claim.number);
         let answered = Arc::new(AtomicBool::new(false));
         let (task, outgoing) = prepare(context, claim, start, may_end, Arc::clone(&answered));
-        // The attempt begins here and not in its task, so that attempts begin in the order of these calls.
+        // The attempt begins here and not in its task, so that attempts begin in the order in which this function is
+        // called.
         let begun = outgoing.map(|outgoing| context.identity.sink.begin(outgoing));
         let abort = self.tasks.spawn(task.run(begun, context.shared.settler.expect_settlement()));
         self.in_flight.insert(abort.id(), InFlight { seq, number, lane, start, answered, abort });

@@ -121,12 +121,12 @@ impl PaceEvidence {
     /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
-        // The refusal counts if the attempts were twice as far apart as the longest silence that the receiver has ever
-        // asked for. The longest one is taken because a receiver that states exactly when it accepts the next message
-        // sometimes asks for very little.
+        // The refusal counts if the attempts were at least twice as far apart as the longest silence that the receiver
+        // has ever asked for. The longest one is taken because a receiver that states exactly when it accepts the next
+        // message sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
-        // A measured silence includes the time until the answer. So it counts only if it is much longer than the
-        // receiver asked for.
+        // A measured silence includes the time until the answer. So it takes the place of the asked silence only if it
+        // is more than twice as long.
         let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
         let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {
@@ -147,7 +147,8 @@ impl PaceEvidence {
         self.refused_again = 0;
     }
 
-    /// Forgets the evidence, because it no longer holds or was wrong.
+    /// Forgets the sustained paces and the refusals at a slow pace, because they no longer count or led to a wrong
+    /// conclusion.
     pub(super) fn begin_anew(&mut self) {
         self.sustained.clear();
         self.refused_though_slow = 0;

@@ -1,10 +1,10 @@
 //! The pace that a receiver sets by refusing requests ("429 Too Many Requests", or an answer that asks for silence).
 //! Pure: the time is passed in.
 //!
-//! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
-//! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the first of
-//! these attempts is refused, the next attempts prefer messages that were never attempted, because the receiver may
-//! refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
+//! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last accepted attempts are
+//! remembered. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If
+//! the first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
+//! receiver may refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
 //! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
 //!   end of one silence to the end of the next, and the pace that it refused. The geometric mean of both becomes the
 //!   *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a few refusals,
@@ -159,9 +159,9 @@ struct Accepted {
 }
 
 impl Throttle {
-    /// Returns the throttle of a receiver that has refused nothing yet. If the receiver lately refused a message of an
-    /// earlier process, `silent_until` is the end of the remaining silence, or an instant that has passed if the
-    /// silence is over.
+    /// Returns the throttle at the start of a process. `silent_until`: the end of the silence, if the receiver lately
+    /// refused a message of an earlier process; an instant that has passed if that silence is over. `None`: nothing is
+    /// limited.
     pub(super) fn new(silent_until: Option<Instant>, now: Instant) -> Self {
         let trying = |until| Trying {
             since: now,
