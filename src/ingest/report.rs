@@ -154,9 +154,9 @@ pub struct ApiBudget {
     /// How many requests a minute other programs make: in the API's present window or in the previous one, whichever
     /// has more.
     pub foreign: u32,
-    /// The limit of a window, by the API's headers.
+    /// How many requests the API allows in one of its windows, by the API's headers.
     pub server_limit: Option<u32>,
-    /// The requests that are left of the limit, by the API's headers.
+    /// How many requests are left of the limit in the API's present window, by the API's headers.
     pub server_remaining: Option<u32>,
     /// When the window ends by the API's headers, as an instant of the relay's time.
     pub server_resets_at: Option<UnixMs>,

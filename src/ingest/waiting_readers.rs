@@ -9,8 +9,8 @@ use crate::time::Instant;
 const FASTEST: Duration = Duration::from_millis(200);
 
 /// While a reader waits, polls come every [`FASTEST`] as long as the free slots of the budget would also suffice for
-/// polls at this interval (or at `poll.interval`, if that is shorter) until further slots become free. When fewer slots
-/// are free, polls become slower in time. So even if a reader waits for long, no poll has to wait for a slot.
+/// polls at this interval (or at `poll.interval`, if that is shorter) until further slots become free. As soon as fewer
+/// slots are free, polls become slower. So even if a reader waits for long, no poll has to wait for a slot.
 const SLOWEST_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// The readers that wait for messages.

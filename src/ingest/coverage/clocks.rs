@@ -109,8 +109,8 @@ fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
 ///
 /// - A row is behind if its time is more than the margin before the previous poll (`last_poll`), although that poll did
 ///   not show the row.
-/// - A row is ahead if it is dated more than the margin after now.
-/// - A row that is dated now, within the margin, counts as 0.
+/// - A row is ahead if it is dated more than the margin after the API's present time (`server`).
+/// - A row that is dated within the margin of the API's present time counts as 0.
 /// - All other rows are ignored, also rows whose time is further off than clocks can be apart.
 fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, last_poll: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));

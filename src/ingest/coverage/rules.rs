@@ -51,7 +51,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules with the limits of a real feed.
+    /// Makes the rules, with the limits for a real feed. (Some tests shorten the limits.)
     pub fn new(start: Start, lookback: Duration, sweep_interval: Duration) -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {

@@ -62,8 +62,8 @@ impl<F> PollerControl<F> {
         self.orders.send(PollOrder::KeysAreUnchanged).ok();
     }
 
-    /// Waits until the API refuses a key, so that the poller asks for new keys. The answer is [`PollerControl::follow`]
-    /// with a new feed, or [`PollerControl::keys_are_unchanged`].
+    /// Waits until the API refuses a key and the poller asks for new keys. The answer is [`PollerControl::follow`] with
+    /// a new feed, or [`PollerControl::keys_are_unchanged`].
     pub async fn key_refused(&mut self) {
         if self.questions.changed().await.is_err() {
             std::future::pending::<()>().await;

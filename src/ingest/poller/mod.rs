@@ -299,7 +299,8 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Returns the present time, for a moment at which no answer has come. The API's time is estimated from the last
-    /// answer. Before the first answer the frontier counts instead, or the relay's time if there is no frontier.
+    /// answer. Until the first answer comes, the frontier counts as the API's time, or the relay's time if there is no
+    /// frontier.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);

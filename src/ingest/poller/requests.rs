@@ -81,7 +81,7 @@ impl<F: Feed> Poller<F> {
             PageKind::Head { cursor } => cursor.clone(),
             PageKind::Walk { id, .. } => match self.cursor_of_walk(*id) {
                 Some(cursor) => cursor,
-                // The walk was closed meanwhile.
+                // Meanwhile the walk was closed, so the next poll begins at the head.
                 None => return self.lanes.head.next_poll_from_head(),
             },
         };

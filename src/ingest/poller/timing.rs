@@ -163,8 +163,9 @@ impl Timing {
     }
 }
 
-/// Returns the present time by a page with this `Date`. The time of coverage is more exact than a `Date`, so it counts,
-/// unless coverage doubts this `Date`.
+/// Returns the present time by a page with this `Date`. The estimate of the API's time (`now`) is more exact than a
+/// `Date`, so the estimate counts. But if this `Date` was doubted, and the estimate is far from it for this reason, the
+/// `Date` counts.
 pub(super) fn page_time(now: Now, date: UnixMs) -> Now {
     Now { server: if is_plausible(date, now.server) { now.server } else { date }, ..now }
 }
