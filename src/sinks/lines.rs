@@ -114,7 +114,8 @@ fn for_terminal(line: &[u8]) -> Vec<u8> {
 
 fn write_all(mut writer: LineWriter<impl LineStream>, inbox: &Receiver<Line>) {
     while let Ok(first) = inbox.recv() {
-        // This takes all lines of the queue. They are few, because the sink's concurrency limits the lines under way.
+        // With `together`, this takes all lines of the queue. They are few, because the sink's concurrency limits the
+        // lines under way.
         let others = if writer.together { usize::MAX } else { 0 };
         let mut ended = Vec::new();
         for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {

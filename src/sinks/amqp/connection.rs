@@ -20,7 +20,8 @@ use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, Serve
 /// The bytes that a client sends first.
 const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
-/// The broker may close the connection after this many seconds of silence.
+/// The longest heartbeat timeout to which the relay agrees, in seconds. The broker may close a connection on which it
+/// has received nothing for this time.
 const HEARTBEAT: u16 = 30;
 
 /// Every broker accepts frames of up to this many bytes.

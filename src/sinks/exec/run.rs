@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::exit::RunEnd;
 
-/// How long the rest of the output is read after the program has ended. Another process that the program left behind
-/// may keep the output open.
+/// How long the rest of the standard error is read after the program has ended. Another process that the program left
+/// behind may keep the standard error open.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
 /// How long the relay waits for the end of a program that it has killed. The program ends at once, unless it waits for
@@ -68,7 +68,7 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     }
 }
 
-/// Reads the output to its end, throws it away, and counts its bytes.
+/// Reads the standard error to its end, throws it away, and counts its bytes.
 async fn drain(stderr: Option<ChildStderr>, written: &mut u64) {
     let Some(mut stderr) = stderr else { return };
     let mut buffer = [0; 4096];

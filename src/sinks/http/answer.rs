@@ -11,7 +11,7 @@ use crate::sinks::Attempt;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// How to read the answers of a service whose bodies say more than their statuses.
+/// How to read the answers of a service in whose answers the body says more than the status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect {
     /// Whether an answer 2xx may say that the service does not have the message.

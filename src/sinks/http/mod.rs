@@ -55,7 +55,8 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
-    /// How the bodies of answers are read, if the receiver is a service whose bodies matter.
+    /// How the bodies of answers are read; `None` if the bodies of this receiver say nothing that the status does not
+    /// say.
     pub(crate) dialect: Option<Dialect>,
 }
 

@@ -126,7 +126,7 @@ pub(super) struct KafkaSink(Arc<KafkaClient>);
 /// The client that the attempts of a sink share.
 struct KafkaClient {
     target: KafkaTarget,
-    /// The client. It keeps its connections itself.
+    /// The client, which keeps its connections itself; `None`: the next attempt makes a client.
     open: Mutex<Option<OpenProducer>>,
 }
 

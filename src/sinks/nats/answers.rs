@@ -57,7 +57,7 @@ pub(super) fn attempt(answer: &NatsAnswer) -> Attempt {
     }
 }
 
-/// Decides what an error of JetStream means. The numbers are those of `err_code`.
+/// Decides what an error of JetStream means. The codes below are values of `err_code`.
 fn refused(error: &JetStreamError) -> Attempt {
     let JetStreamError { err_code, description } = error;
     let words = |why: &str| format!("JetStream refuses the message: {why}");
