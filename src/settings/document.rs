@@ -1,7 +1,7 @@
 //! The configuration as written: the keys, their values, and the place of each value.
 //!
-//! File, environment and flags are merged here, key by key. All names in a document are valid. Its values may be wrong:
-//! they are checked later, when they are read.
+//! File, environment and flags are merged here, key by key. All keys in a document are declared. The values may be
+//! wrong: they are checked later, when they are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
