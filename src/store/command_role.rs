@@ -15,7 +15,7 @@ const VALID: Duration = Duration::from_secs(60);
 /// Proof that no relay works on a state. Dropping this value gives the role up.
 pub struct CommandRole {
     _lock: Option<RoleLock>,
-    /// The lease, and its epoch.
+    /// The lease, and its epoch; `None` for a state in a file.
     lease: Option<(Box<dyn LeaseTransactions>, i64)>,
 }
 

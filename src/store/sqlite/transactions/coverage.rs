@@ -25,7 +25,7 @@ impl CoverageTransactions for SqliteBackend {
 
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error> {
         self.read(|connection| {
-            // All queries run in one transaction. Otherwise each query would lock and unlock the file for itself.
+            // All queries run in one transaction, because without it each query would lock and unlock the file once.
             let transaction = connection.unchecked_transaction()?;
             let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
             ids.iter().map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional()).collect()
