@@ -1,4 +1,4 @@
-//! Finds in the body of an answer what its status does not say. Pure.
+//! Finds in the body of an answer what the status of the answer does not say. Pure.
 //!
 //! Invariant: no text of the body is shown, because the body may repeat the message. All words come from this program.
 

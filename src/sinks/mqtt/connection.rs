@@ -79,7 +79,8 @@ impl BrokerConnection {
         let properties = acknowledged.properties;
         let limit = |limit: fn(&ConnAckProperties) -> Option<u16>| properties.as_ref().and_then(limit);
         let window = limit(|limits| limits.receive_max).unwrap_or(u16::MAX);
-        // With 0 the broker says that it needs no pings.
+        // With 0 the broker says that it needs no pings. The relay sends pings nevertheless, to notice a dead
+        // connection.
         let keep_alive = match limit(|limits| limits.server_keep_alive) {
             Some(seconds @ 1..) => KEEP_ALIVE.min(Duration::from_secs(seconds.into())),
             Some(0) | None => KEEP_ALIVE,

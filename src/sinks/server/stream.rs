@@ -1,4 +1,4 @@
-//! Connects to a server over TCP, and with TLS if the server wants that.
+//! Connects to a server over TCP, and with TLS if the configuration of the sink asks for it.
 
 use std::error::Error;
 use std::io;
@@ -32,7 +32,7 @@ pub(in crate::sinks) struct Connector {
 }
 
 impl SinkServer {
-    /// Sets TLS up, if the server needs it.
+    /// Sets TLS up, if the connections begin with a TLS handshake.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
