@@ -92,7 +92,7 @@ impl Document {
         self.sections.entry(section).or_insert_with(|| Table::new(Origin::Default))
     }
 
-    /// The tables of all sections that were asked for, by the name of the section.
+    /// The tables of all sections for which [`Self::section`] was called, by the name of the section.
     pub(super) fn sections(&self) -> impl Iterator<Item = (&'static str, &Table)> {
         self.sections.iter().map(|(name, table)| (*name, table))
     }
