@@ -13,7 +13,7 @@ use crate::time::Clock;
 /// The shortest time between two readings.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The pause after a reading is at least this many times as long as the reading.
+/// The wait after a reading is at least this many times as long as the reading.
 const SHARE: u32 = 50;
 
 /// The queues of all sinks, as they were a short time ago.

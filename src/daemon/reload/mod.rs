@@ -99,7 +99,7 @@ struct Running {
 pub(super) enum ReloadEvent {
     /// SIGHUP asks for a reload.
     Asked,
-    /// A reading may have to begin.
+    /// Something has happened after which a reading may have to begin.
     Due,
     /// A reading has ended.
     Ended(Box<Reading>),

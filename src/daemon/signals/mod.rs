@@ -34,7 +34,7 @@ pub enum Stop {
 pub enum StopSignal {
     /// SIGINT, or Ctrl-C.
     Interrupt,
-    /// SIGTERM, or SIGHUP if there is no configuration file.
+    /// SIGTERM, or a SIGHUP that does not ask for a reload but ends the relay.
     Terminate,
 }
 
