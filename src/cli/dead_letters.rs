@@ -35,7 +35,7 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
     done.unwrap_or_else(|exit| exit)
 }
 
-/// Returns the selection that the flags describe. Fails if there is no such sink.
+/// Returns the selection that the flags describe. Fails if no sink has the name that the flags give.
 fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, CommandRefusal> {
     Ok(dead_letter_selection(spool, which.sink.as_deref(), which.id.as_deref())?)
 }

@@ -39,7 +39,7 @@ impl From<When> for Since {
     }
 }
 
-/// Reads the part of the configuration that these commands need in any case.
+/// Reads the part of the configuration that `wait` and `tail` always need.
 pub(super) fn reader_config(flags: &Flags) -> Result<ReaderConfig, Exit> {
     config::load_reader(&Sources::from_process(flags.overrides()))
         .map_err(|error| complain(Exit::Configuration, &error))

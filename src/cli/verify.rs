@@ -59,7 +59,7 @@ enum MessageState {
     TooOldToTell,
     /// The state does not know the message.
     Missing,
-    /// The state knows the message, and will release it later, for this reason.
+    /// The state knows the message, and the message is not released yet, for this reason.
     HandedOnLater(&'static str),
     /// For this reason, the message was not released. Only an operator can have it delivered.
     SetAside(&'static str),
