@@ -2,7 +2,7 @@
 //!
 //! Plain http would send codes and keys unencrypted, so the configuration must allow plain http explicitly, unless the
 //! requests stay on this machine. Error texts never show a URL. They show at most the host, and not even the host if
-//! the URL is a reference to a variable or a file.
+//! the key refers to a variable or a file that holds the URL.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;

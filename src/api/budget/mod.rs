@@ -8,7 +8,7 @@
 //! - If no answer states a limit, the relay learns a pace from 429s. This pace can only tighten the budget, too.
 //! - Polls of the newest page never starve the reading of older messages, and the reading never starves the polls.
 //!
-//! The decisions are pure, in [`Window`]. [`Budget`] adds the clock and the file.
+//! The decisions are pure, in [`Window`]. [`Budget`] adds the files in which requests are recorded.
 
 mod commands;
 mod headers;

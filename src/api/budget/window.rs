@@ -66,8 +66,8 @@ pub struct Window {
     server: ServerLimit,
     rate_limited: RateLimited,
     unstated: UnstatedLimit,
-    /// Whether this process had an answer. Until then nothing is known of the API, and one request at a time is
-    /// sent.
+    /// Whether this process has had an answer of the API. Until then nothing is known of the API, and one request at a
+    /// time is sent.
     answered: bool,
     last_poll: Option<Instant>,
     last_sent: Option<Instant>,
