@@ -90,7 +90,7 @@ pub struct Config {
     pub heartbeat: Option<heartbeat::Options>,
     /// `[sinks.*]`, by name; at least one, and at most one of them stdout.
     pub sinks: Vec<ConfiguredSink>,
-    /// True if no sink is configured, so that the only sink is an implied stdout.
+    /// True if no sink is configured. Then the only sink is one of type `stdout`, which the relay adds itself.
     pub sinks_implied: bool,
     /// How the operator calls the program for this configuration and state.
     pub invocation: Invocation,
