@@ -24,7 +24,7 @@ use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::settings::parse_duration;
 use crate::store::claim_for_waiter;
 
-/// The longest time that a client may ask for.
+/// The times for which a client may ask the relay to wait.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 
 /// What a request asks for.
