@@ -15,8 +15,8 @@ pub(super) struct ForeignNotice {
     /// How many foreign requests a minute were last reported; 0 if there was no report, or if the requests have ended
     /// since.
     requests: u32,
-    /// Whether the report was made before its window ended. If so, the first whole window corrects the number without a
-    /// new report.
+    /// Whether the report was made before its window ended. If so, the first whole window may raise the reported number
+    /// without a new report.
     reported_mid_window: bool,
     /// Whether the number of the previous whole window was at least twice or at most half of the reported number.
     has_changed: bool,

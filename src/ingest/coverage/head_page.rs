@@ -84,8 +84,8 @@ impl Draft<'_> {
         self.finish(NextAction::FollowWalk(gap))
     }
 
-    /// Stores the unknown rows of a page. A new row in the unread part of a gap waits for that gap; the other new rows
-    /// are returned.
+    /// Stores the unknown rows of a page. A new row in the unread part of a gap that holds its rows waits for that gap;
+    /// the other new rows are returned.
     pub(super) fn store_in_place(&mut self, page: FeedPage) -> Vec<Seq> {
         self.store(page, gap_around)
     }

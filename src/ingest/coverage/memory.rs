@@ -52,8 +52,8 @@ struct SkippedBlock {
     skipped_by_last_poll: bool,
 }
 
-/// The memory of one walk since it was opened, restarted or loaded. A *pass* is the part of the reading since the walk
-/// last jumped to another place: to an earlier cursor or to the head.
+/// The memory of one walk since it was opened or loaded. A *pass* is the part of the reading since the walk last jumped
+/// to another place: to an earlier cursor or to the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
     /// The cursors at which this pass has read.

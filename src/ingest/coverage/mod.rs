@@ -303,8 +303,8 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies. The row came late. The gap will release it together with the rows
-/// that it holds, in the right order.
+/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The row came late. The gap will release
+/// it together with the rows that it holds, in the right order.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

@@ -22,7 +22,7 @@ use crate::time::Instant;
 /// How long the poller waits for an answer to the question whether there are new keys.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The settings that a poller can change while it runs.
+/// The settings that can be changed while a poller runs.
 pub struct PollSettings<F> {
     /// The new source of pages; `None` if the source stays the same.
     pub feed: Option<F>,

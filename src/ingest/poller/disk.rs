@@ -57,7 +57,8 @@ impl Disk {
         }
     }
 
-    /// Takes new limits and a new retention. Space is measured, and maintenance begins, at once.
+    /// Takes new limits and a new retention. Space is measured at once. If the retention has changed, maintenance
+    /// begins at once, too.
     pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
         self.space.follow(state, now);
         self.maintenance.follow(state, now);
@@ -250,8 +251,8 @@ impl Disk {
     }
 
     /// Erases removed texts, if this is due. The poller does this because it runs as long as the relay, and because its
-    /// loop goes round even if there is nothing to poll. If the configuration erases texts on delivery, this function
-    /// also checks whether a command has removed something.
+    /// loop goes round even if there is nothing to poll. If the configuration erases texts on delivery, and another
+    /// process (such as a command) has changed the state, maintenance begins again.
     pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
         if self.erasure.due() > now {
             return Ok(());

@@ -1,4 +1,5 @@
-//! The handling of answers without a page, and of pages that could not be stored. Every failure makes its lane wait.
+//! The handling of answers without a page, and of pages that could not be stored. After a failure the lane waits,
+//! unless another key or a smaller page is tried at once.
 
 use std::time::Duration;
 

@@ -92,9 +92,9 @@ impl OncePolicy {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, that no
-    /// delivery waits for the list of numbers, that the list was read if events are made from it, and that there was no
-    /// failure.
+    /// Returns whether everything was read. `is_at_rest` says that no request for messages is under way or follows at
+    /// once, that the last head poll did not fail, that the state in memory is not stale, that no delivery waits for
+    /// the list of numbers, and, if events are made from this list, that an attempt to read it has ended.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)

@@ -44,7 +44,8 @@ pub(super) async fn answer_of(in_flight: &mut Option<PageRequest>) -> Response {
 }
 
 /// Returns how many rows are asked for after a page of `limit` rows could not be read: first one row, then one more
-/// each time. A page of another length may be readable, because a spoiled cursor belongs to the last row of its page.
+/// each time. A page of another length may be readable: a spoiled cursor belongs to the last row of its page, and the
+/// other page has another last row.
 pub(super) fn next_smaller(limit: u32) -> u32 {
     if limit >= PAGE_ROWS { 1 } else { limit + 1 }
 }
