@@ -99,7 +99,7 @@ impl Lags {
     }
 
     /// How far the rows' clock is behind: the median of all remembered rows, or of the newest few, whichever is
-    /// greater. `None` if no row has shown anything about the clocks yet.
+    /// greater, and at least 0. `None` if no row has shown anything about the clocks yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))

@@ -64,7 +64,8 @@ pub enum PauseReason {
     Operator,
     /// The receiver answered 410: it wants no more messages.
     Gone,
-    /// Nobody reads the standard output any more. The next start has another output.
+    /// Nobody reads the standard output any more. The pause ends at the next start, because the next process has
+    /// another output.
     Closed,
     /// The configuration says `enabled = false`.
     Disabled,
