@@ -5,9 +5,9 @@
 //!
 //! - If both clocks agree, their time is right.
 //! - If they differ, neither is believed until they have differed by the same amount for a while, because the machine's
-//!   clock may be about to be set right. Then the API is believed, with one exception: the state holds instants that
-//!   are later than the API's time, from a process whose time was confirmed, and the machine's clock does not
-//!   contradict these instants.
+//!   clock may be about to be set right. (No wait is needed if an earlier process stored the same difference.) Then the
+//!   API is believed, with one exception: the state holds instants that are later than the API's time, from a process
+//!   whose time was confirmed, and the machine's clock does not contradict these instants.
 //! - If the relay's time is set forward, but only one of the two clocks shows that so much time has passed, the skipped
 //!   time does not make stored times older.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
