@@ -11,14 +11,14 @@
 //!
 //! Coverage uses the estimate only to limit its marks (such as the frontier) and to compute the floors of walks. If the
 //! estimate is behind, walks read a little more than they must. If the estimate is ahead, late messages are lost: the
-//! anchor rises with the estimate, and sweeps no longer read down to these messages. So:
+//! anchor rises with the estimate, and sweeps no longer read down to these messages. So each `Date` is compared with
+//! the *expected time*, which is the last estimate plus the time that has passed since:
 //!
-//! - The *expected time* is the last estimate, plus the time that has passed since. A `Date` that is more than an hour
-//!   behind the expected time, or more than five minutes ahead of it, is believed only after it was repeated for 15
-//!   minutes, or if another clock confirms it ([`ClockDoubt`]).
-//! - When the first `Date` of a process comes, there is no earlier estimate. If no other clock confirms this `Date`,
-//!   the API's time counts as the `Date` or the relay's time, whichever is earlier. But it never counts as a time
-//!   before the latest `ingestedAt` of the page.
+//! - A `Date` that is more than an hour behind the expected time, or more than five minutes ahead of it, is believed
+//!   only after it was repeated for 15 minutes, or if another clock confirms it ([`ClockDoubt`]).
+//! - When the first `Date` of a process comes, there is no estimate from an earlier `Date`. If no other clock confirms
+//!   this `Date`, the API's time counts as the `Date` or the relay's time, whichever is earlier. But it never counts as
+//!   a time before the latest `ingestedAt` of the page.
 //! - Three clocks may confirm a `Date`:
 //!   - the relay's time, because it goes on while the machine is suspended;
 //!   - the machine's clock, because it is right again after a virtual machine was paused;
