@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Reusable, ServerStream, words};
 
-/// How many intervals between two pings may pass in which the server sends nothing.
+/// How many ping intervals may pass in which the server sends nothing.
 const LONGEST_SILENCE: u32 = 2;
 
 /// The channel for the answer to a request. The caller may have stopped waiting for the answer.
