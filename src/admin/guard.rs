@@ -22,8 +22,8 @@ pub(super) enum RequestRefusal {
     OtherOrigin,
 }
 
-/// Decides by Host and Origin whether a request may be answered. `own_address`: the address at which the connection
-/// arrived. `names`: further names of the endpoint, in lower case.
+/// Decides by Host and Origin whether a request may be answered. `own_address`: the relay's own address to which the
+/// client connected. `names`: further names of the endpoint, in lower case.
 pub(super) fn admit(
     method: &Method,
     uri: &Uri,
@@ -49,7 +49,7 @@ pub(super) fn admit(
 }
 
 /// Whether a browser says that a page of this endpoint sends the request. If there is a `Sec-Fetch-Site`, its value
-/// decides. Otherwise a request with an `Origin` counts, because [`admit`] has compared the `Origin` with the `Host`.
+/// decides. If there is none, an `Origin` is enough, because [`admit`] has compared the `Origin` with the `Host`.
 pub(super) fn comes_from_own_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes() == b"same-origin");
     site.unwrap_or_else(|| headers.contains_key(ORIGIN))
@@ -79,7 +79,7 @@ fn authority(text: &str) -> Option<Authority> {
     text.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'))
 }
 
-/// Whether a host is this endpoint: a loopback name or address, the address of the connection, or one of `names`.
+/// Whether a host is this endpoint: a loopback name or address, the relay's own address, or one of `names`.
 fn is_own(host: &Authority, own_address: IpAddr, names: &[String]) -> bool {
     let name = name_of(host);
     let is_own_address = |address: IpAddr| {

@@ -12,14 +12,14 @@ pub(super) const MINUTES: usize = 60;
 pub(super) struct HistoryMinute {
     /// The number of requests to the API.
     pub(super) requests: u64,
-    /// The number of deliveries whose lag is known.
+    /// The number of deliveries whose delivery lag is known: how old the message was when the sink accepted it.
     pub(super) deliveries: u64,
-    /// The sum of the lags of these deliveries, in seconds.
+    /// The sum of these delivery lags, in seconds.
     pub(super) lag_seconds: f64,
 }
 
 impl HistoryMinute {
-    /// Returns the mean lag in seconds; `None` if nothing was delivered.
+    /// Returns the mean delivery lag in seconds; `None` if nothing was delivered.
     pub(super) fn mean_lag(&self) -> Option<f64> {
         let deliveries = u32::try_from(self.deliveries).unwrap_or(u32::MAX);
         (deliveries > 0).then(|| self.lag_seconds / f64::from(deliveries))

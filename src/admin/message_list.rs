@@ -25,7 +25,7 @@ const MOST: usize = 500;
 /// state.
 const MOST_LOOKED_AT: usize = 20_000;
 
-/// How many messages are read at once.
+/// How many messages are read in one portion.
 const PORTION: usize = 500;
 
 /// Which messages are listed. All conditions must hold.

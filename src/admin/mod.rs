@@ -1,4 +1,5 @@
-//! The admin endpoint: an HTTP server for probes, for Prometheus and for people. It is off unless `admin.listen` is set.
+//! The admin endpoint: an HTTP server for probes, for Prometheus and for people. It is off unless `admin.listen` is
+//! set.
 //!
 //! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. All other paths need the token,
 //! and do not exist if no token is configured. `/api/v1/wait` answers when a message comes, and `/api/v1/events` is a

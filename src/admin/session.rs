@@ -16,7 +16,8 @@ pub(super) const COOKIE: &str = "joltsms_relay_session";
 /// How long a session lasts, in milliseconds: twelve hours.
 const LASTS_MS: i64 = 12 * 3600 * 1000;
 
-/// Keeps this hash apart from every other use of the token.
+/// This text is hashed together with the end of the session. So a hash that is made with the token for another purpose
+/// is never the value of a session.
 const PURPOSE: &str = "joltsms-relay session v1";
 
 /// Makes the value of a session that begins at `now`.

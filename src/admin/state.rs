@@ -55,7 +55,7 @@ pub(super) struct Observed {
     pub(super) released: i64,
 }
 
-/// The parts of the relay, and the endpoint's own values. Clones share them.
+/// The parts of the relay, and values that only the endpoint uses. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) state: AdminState,

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 /// The largest page that is read, in bytes. A usual page has a few kilobytes.
 pub const PAGE_CAP: usize = 8 << 20;
 
-/// The part of an error's body that is read, in bytes: enough for the error code.
+/// How many bytes of the body are read if the answer is an error: enough for the error code.
 const ERROR_CAP: usize = 64 << 10;
 
 /// Asks the API for messages and numbers, with the first key that the API accepts.
@@ -104,8 +104,9 @@ impl Client {
         another
     }
 
-    /// Requests up to `limit` messages behind `cursor`, or the newest messages if there is no cursor. `now` counts as
-    /// the time if the response has no `Date`. The future holds no reference to the client.
+    /// Requests up to `limit` messages: the next older ones after the page that had `cursor`, or the newest ones if
+    /// there is no cursor. `now` is used in place of the response's `Date` if the response has no `Date`. The future
+    /// holds no reference to the client.
     pub fn fetch(
         &self,
         cursor: Option<&Cursor>,
@@ -115,8 +116,8 @@ impl Client {
         self.get(&self.messages, cursor, limit, move |body, now| Page::read(body, limit, now), now)
     }
 
-    /// Requests the numbers behind `cursor`, or the first numbers if there is no cursor. Everything else is as in
-    /// [`Client::fetch`].
+    /// Requests the numbers that follow the page that had `cursor`, or the first numbers if there is no cursor.
+    /// Everything else is as in [`Client::fetch`].
     pub fn fetch_numbers(
         &self,
         cursor: Option<&Cursor>,

@@ -31,7 +31,7 @@ pub enum Error {
         /// The host and port of the proxy.
         proxy: String,
     },
-    /// 5xx: the server failed.
+    /// 5xx: the server failed. Or 408 or 425: the request came at the wrong moment.
     #[error("{0} from the API")]
     Server(u16),
     /// 3xx. Redirects are not followed, because they would give the key to another host.

@@ -2,8 +2,8 @@
 //!
 //! Each row keeps its text as it came. The relay reads only a few fields from the text (such as the id and the times),
 //! one by one, so that a field of an unexpected type does no harm to other fields. A row that is invalid JSON is
-//! separated from its neighbours (`spoiled_rows`). An answer that is no complete page is an error, because half a page
-//! would leave a hole in the feed.
+//! separated from its neighbours (`spoiled_rows`). An answer that is no complete page is an error, because the relay
+//! would take the rows of the missing part for read.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -126,7 +126,7 @@ fn text(value: &RawValue) -> Option<String> {
 
 impl Page {
     /// Reads the body of an answer to a request for up to `limit` rows. A row without a readable time gets the time of
-    /// its neighbour. If no row has a time, all rows get `fallback`.
+    /// a neighbouring row. If no row has a time, all rows get `fallback`.
     ///
     /// # Errors
     /// [`Error::Malformed`] or [`Error::Garbled`]. Both name the mistake and its place, and quote nothing of the body.
@@ -203,7 +203,7 @@ impl<'a> PageJson<'a> {
 pub struct NumberPage {
     /// The numbers that have an id.
     pub numbers: Vec<Number>,
-    /// The number of rows that are invalid JSON and were left out.
+    /// The number of entries of the list that are invalid JSON and were left out.
     pub spoiled: usize,
     /// Whether more numbers follow.
     pub more: More,
@@ -214,7 +214,7 @@ pub struct NumberPage {
 pub struct Number {
     /// The API's id, which messages refer to.
     pub id: String,
-    /// The JSON text of the row, byte for byte.
+    /// The JSON text of the number, byte for byte.
     pub raw: Box<str>,
 }
 
@@ -243,7 +243,7 @@ impl NumberPage {
     }
 }
 
-/// Reads the row of one number; `None` if the row has no id.
+/// Reads one entry of the list of numbers; `None` if the entry has no id.
 pub fn read_number(raw: &RawValue) -> Option<Number> {
     let fields = serde_json::from_str::<RowFields<'_>>(raw.get()).ok()?;
     let id = serde_json::from_str::<String>(fields.id?.get()).ok()?;

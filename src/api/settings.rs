@@ -141,7 +141,7 @@ fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &WrittenText, part: &
     let Some(rest) = part.strip_prefix(PREFIX) else {
         let message = format!("`{name}` does not begin with `{PREFIX}`, so it may be another secret: it is not sent");
         let quoted = part.starts_with(['"', '\'']);
-        // The text is a line of an environment file: the name of a variable, and then the key.
+        // Whether the text is a line of an environment file: the name of a variable, and then the key.
         let is_assignment = part.split_once('=').is_some_and(|(name, value)| {
             unquoted(value.trim()).starts_with(PREFIX) && name.bytes().all(|byte| byte.is_ascii_graphic())
         });

@@ -6,8 +6,8 @@
 //!
 //! 1. The row is valid JSON, and a comma, the end of the list, or another valid row follows. The row is used byte for
 //!    byte as it came, whatever follows the comma.
-//! 2. The row would be JSON if any bytes were allowed in strings, if any word were a value, and if commas might be
-//!    missing or doubled. The end of the row is certain; the row is spoiled.
+//! 2. The row would be JSON if any bytes were allowed in strings, if any word could be a name or a value, if values
+//!    could be missing, and if there could be spare commas. Then the end of the row is certain, and the row is spoiled.
 //! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its end: the end of the
 //!    list, or a comma that is followed by a valid row with an id and a time.
 //!
@@ -240,7 +240,8 @@ fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
     (body.get(at) == Some(&byte)).then_some(at + 1)
 }
 
-/// A reader of bytes that have only the form of JSON: any bytes in strings, any words as values, spare commas.
+/// A reader of bytes that have only the form of JSON: any bytes in strings, any words as names and values, missing
+/// values, spare commas.
 struct LenientReader<'a> {
     body: &'a [u8],
     at: usize,

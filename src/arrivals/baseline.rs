@@ -8,8 +8,8 @@
 //! - If some time had passed between the last poll and the beginning of the command, a message that was received in
 //!   this time is old.
 //!
-//! Both rules compare the times of messages, as the API states them, with each other or with the clock of the messages.
-//! They do not use the machine's clock.
+//! Both rules compare the times of messages, as the API states them, with each other or with the *clock of the
+//! messages*, the clock that dates them. They do not use the machine's clock.
 
 use std::time::Duration;
 
@@ -44,8 +44,9 @@ pub struct Baseline {
     /// The sequence number of the first message that was stored after the command began.
     next_seq: Seq,
     unread: Vec<UnreadStretch>,
-    /// Messages that were received between these times are old: the first time is the last poll before the command
-    /// began, and the second time is shortly before the command began.
+    /// Messages that were received between these times are old. The first time is that of the last poll before the
+    /// command began, or the frontier or the anchor if one of these is later. The second time is shortly before the
+    /// command began.
     unseen: Option<(UnixMs, UnixMs)>,
     /// Messages that were received at this time or later count as new in any case.
     since: Option<UnixMs>,

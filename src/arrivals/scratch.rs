@@ -66,7 +66,8 @@ pub(super) fn directory(dir: &Path) -> PathBuf {
     dir.join(DIRECTORY)
 }
 
-/// Removes the scratch state in `dir` that a killed command has left, unless another command uses it.
+/// Removes the scratch state that a killed command has left below the state directory `dir`, unless another command
+/// uses it.
 ///
 /// # Errors
 /// Errors of the file system and of the role.

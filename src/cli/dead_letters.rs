@@ -14,14 +14,14 @@ use crate::humanize::{count, harmless, span, table};
 use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
 use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, ListedUpTo, Spool};
 
-/// How many dead letters are read at once and printed as one table, so that memory stays bounded. The columns of the
-/// next table may have other widths.
+/// How many dead letters are read in one portion and printed as one table, so that memory stays bounded. The columns of
+/// the next table may have other widths.
 const TABLE: usize = 500;
 
 /// The indentation of the lines below an id.
 const INDENT: &str = "  ";
 
-/// The number of messages whose texts are read at once.
+/// How many messages' texts are read in one portion.
 const TEXTS: usize = 20;
 
 pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit {
@@ -35,7 +35,7 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
     done.unwrap_or_else(|exit| exit)
 }
 
-/// Returns the selection that the flags describe. Fails if there is no such sink.
+/// Returns the selection that the flags describe. Fails if no sink has the name that the flags give.
 fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, CommandRefusal> {
     Ok(dead_letter_selection(spool, which.sink.as_deref(), which.id.as_deref())?)
 }

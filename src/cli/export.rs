@@ -53,7 +53,7 @@ pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     };
     match saved {
         Ok(salvage) => tell(&salvage),
-        // The reader closed the pipe because it has read enough.
+        // The program at the other end of the pipe has read enough, and has closed the pipe. Nothing is reported.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Failure,
         Err(error) if unwritten => complain(Exit::Failure, &unwritable(output, &error)),
         Err(error) => {
@@ -91,7 +91,7 @@ enum Output {
     },
 }
 
-/// The state of the file, for the thread that receives signals.
+/// What the thread that receives signals must know about the file.
 #[derive(Debug, Default)]
 enum ExportDraft {
     /// There is no file yet.

@@ -23,7 +23,7 @@ use crate::humanize::harmless;
 use crate::ingest::PollError;
 use crate::sinks::stdout::stands_in_for_a_closed_one;
 
-/// How long a command waits at its end until the messages that it has stored are erased.
+/// How long a command waits at its end until the messages that it has stored in the scratch state are erased.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a command that was interrupted may take to end, for example while it writes to a terminal that accepts no
@@ -39,7 +39,7 @@ impl From<When> for Since {
     }
 }
 
-/// Reads the part of the configuration that these commands need in any case.
+/// Reads the part of the configuration that `wait` and `tail` always need.
 pub(super) fn reader_config(flags: &Flags) -> Result<ReaderConfig, Exit> {
     config::load_reader(&Sources::from_process(flags.overrides()))
         .map_err(|error| complain(Exit::Configuration, &error))

@@ -1,5 +1,5 @@
-//! The commands of the program. Each command has its own file, and ends in an [`Exit`]. `commands` declares the commands
-//! and their flags.
+//! The commands of the program. Each command has its own file, and ends in an [`Exit`]. `commands` declares the
+//! commands and their flags.
 
 mod api_access;
 mod check;

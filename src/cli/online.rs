@@ -1,7 +1,7 @@
 //! `check --online`: tries everything outside the program that the relay needs, and says how to mend each fault.
 //!
-//! Invariants: no message is sent to a sink, and nothing is changed. The requests to the API are counted in the budget of
-//! the state. No secret is shown.
+//! Invariants: no message is sent to a sink, and nothing is changed. The requests to the API are counted in the budget
+//! of the state. No secret is shown.
 
 use std::fs;
 use std::path::Path;

@@ -27,7 +27,7 @@ fn sorted(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).unwrap_or_default()
 }
 
-/// Prints an answer. A reader that closes the pipe early is not a failure.
+/// Prints an answer. If the program that reads stdout closes the pipe early, this is not a failure.
 pub(super) fn answer(text: &str) -> Exit {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -36,7 +36,8 @@ pub(super) fn answer(text: &str) -> Exit {
     }
 }
 
-/// Returns the exit code after a failed write to stdout. The error is reported unless the reader closed the pipe.
+/// Returns the exit code after a failed write to stdout. The error is reported, unless the program that reads stdout
+/// has closed the pipe.
 pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Exit::Done,

@@ -173,7 +173,7 @@ impl<'s> Paced<'s> {
         Ok(pace)
     }
 
-    /// Returns the number of deliveries that are requested at once: about one second of the rate.
+    /// Returns the number of deliveries that are requested in one portion: about one second of the rate.
     fn at_once(&self) -> usize {
         usize::try_from(self.rate / 60).unwrap_or(1).max(1)
     }
@@ -202,7 +202,8 @@ impl<'s> Paced<'s> {
         self.needs_a_relay(&format!("{} of {} were requested", grouped(asked), grouped(self.all)))
     }
 
-    /// Fails unless a relay runs. Without a running relay, the next start would send all deliveries at once.
+    /// Fails unless a relay runs. Without a running relay, the deliveries would wait in the state, and the next start
+    /// would send all of them together.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.state) {
             Ok(Some(false)) => Err(complain(

@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Sinks in every state, as a relay that runs reports them.
+    /// Sinks in all conditions, as a running relay reports them.
     fn sinks() -> Vec<(SinkView, Option<SinkStatus>)> {
         let delivered = DeliveredMessages { count: 1234, last_at: Some(ago(9)) };
         let pause = Pause { reason: PauseReason::Disabled, since: ago(11) };

@@ -156,7 +156,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
             dropping => break dropping,
         }
     };
-    // The role is released before printing. Otherwise an output that nobody reads would keep a relay from starting.
+    // The role is released before printing. Printing blocks if nobody reads the output, and the role would then keep a
+    // relay from starting.
     drop(role);
     match dropping {
         DropProgress::MoreToRemove(_) | DropProgress::Removed => {}

@@ -19,8 +19,9 @@ pub(super) fn location(flags: &Flags) -> Result<StateLocation, Exit> {
     }
 }
 
-/// Opens the state for reading while `read` runs, and closes it before anything is printed. Otherwise a command whose
-/// output nobody reads would keep SQLite's journal from being emptied, and a relay from starting.
+/// Opens the state for reading while `read` runs, and closes it before anything is printed. Printing blocks if nobody
+/// reads the output. If the state were still open then, SQLite's journal could not be emptied, and a relay could not
+/// start.
 pub(super) fn look<T>(
     state: &StateLocation,
     read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>,

@@ -1,8 +1,8 @@
-//! `verify --since TIME`: reads the API's list of messages again, and lists the messages that are missing in the state or
-//! undelivered.
+//! `verify --since TIME`: reads the API's list of messages again, and lists the messages that are missing in the state
+//! or undelivered.
 //!
-//! Invariants: nothing is changed. The requests stay within the budget that the command shares with a running relay. The
-//! state is closed during requests and while anything is printed.
+//! Invariants: nothing is changed. The requests stay within the budget that the command shares with a running relay.
+//! The state is closed during requests and while anything is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,7 +59,7 @@ enum MessageState {
     TooOldToTell,
     /// The state does not know the message.
     Missing,
-    /// The state knows the message, and will release it later, for this reason.
+    /// The state knows the message, and the message is not released yet, for this reason.
     HandedOnLater(&'static str),
     /// For this reason, the message was not released. Only an operator can have it delivered.
     SetAside(&'static str),
@@ -88,7 +88,7 @@ impl MessageState {
         }
     }
 
-    /// Whether a running relay may change this state within seconds.
+    /// Whether a running relay may change this judgement within seconds.
     fn may_settle(&self) -> bool {
         match self {
             Self::Missing | Self::HandedOnLater(_) => true,

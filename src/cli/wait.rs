@@ -89,7 +89,7 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
     Ok(follow(flags, &config, how.since, how.timeout, work))
 }
 
-/// Waits for the first message that is wanted and that no other waiter has claimed. Returns the line to print.
+/// Waits for the first message that is wanted and that no other `wait` command has claimed. Returns the line to print.
 async fn next_match(
     reader: &mut ArrivalReader,
     wanted: &MessageChoice,

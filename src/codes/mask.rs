@@ -79,8 +79,8 @@ impl CodeMask {
     }
 }
 
-/// Finds the places of a code in a text. Letters match without regard to case, and separators within the code do not
-/// count, so that 123456 is found in `123 456` and in `123-456`.
+/// Finds the places of a code in a text. ASCII letters match without regard to case, and separators within the code do
+/// not count, so that 123456 is found in `123 456` and in `123-456`.
 fn places(text: &[SpelledChar], code: &str) -> Vec<Range<usize>> {
     let mut wanted: Vec<char> = code.chars().filter(|next| !is_separator(*next)).collect();
     if wanted.is_empty() {

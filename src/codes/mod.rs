@@ -1,5 +1,5 @@
-//! One-time codes in messages: the code that the vendor found, and the operator's pattern for messages in which the
-//! vendor found no code (`[codes]`).
+//! One-time codes in messages: the code that the API found, and the operator's pattern for messages in which the API
+//! found no code (`[codes]`).
 
 mod mask;
 

@@ -25,8 +25,8 @@ const FILE: &str = "config.toml";
 /// The remedy if permission is missing.
 const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
-/// The largest configuration file in bytes; no configuration needs more. So a path that names an endless device does
-/// not fill the memory.
+/// The largest configuration file in bytes; no configuration needs more. Reading stops there, so a path that names an
+/// endless device does not fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The configuration file and its text. If a flag or a variable names a file, this file is read. Otherwise the user's
@@ -92,7 +92,8 @@ fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
     user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join(FILE))
 }
 
-/// The state directory when no key and no flag names one. `None` if not even the home directory is known.
+/// The state directory when no key and no flag names one: the directory that systemd has made (`$STATE_DIRECTORY`), or
+/// else a usual place. `None` if not even the home directory is known.
 ///
 /// A configuration file below `/etc` belongs to a service, so the state directory is that of the service. For example,
 /// `/etc/joltsms-relay/shop.toml` belongs to `joltsms-relay@shop.service`, whose state directory is

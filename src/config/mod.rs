@@ -90,7 +90,7 @@ pub struct Config {
     pub heartbeat: Option<heartbeat::Options>,
     /// `[sinks.*]`, by name; at least one, and at most one of them stdout.
     pub sinks: Vec<ConfiguredSink>,
-    /// True if no sink is configured, so that the only sink is an implied stdout.
+    /// True if no sink is configured. Then the only sink is one of type `stdout`, which the relay adds itself.
     pub sinks_implied: bool,
     /// How the operator calls the program for this configuration and state.
     pub invocation: Invocation,
@@ -131,7 +131,7 @@ impl Config {
 /// `[sinks.NAME]`
 #[derive(Clone, Debug)]
 pub struct ConfiguredSink {
-    /// The sink's name, under which the state of the sink is stored.
+    /// The sink's name, under which the state keeps the sink's deliveries.
     pub name: SinkName,
     /// Which messages the sink wants.
     pub selection: store::MessageSelection,
@@ -319,7 +319,7 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     })
 }
 
-/// Warns if no sink takes the events that `[events]` asks for, and if a sink takes events and `[events]` asks for none.
+/// Warns if `[events]` asks for events that no sink takes, or if a sink takes events for which `[events]` does not ask.
 fn warn_of_lost_events(document: &mut Document, terms: &[Duration], sinks: &[ConfiguredSink], report: &mut Complaints) {
     let key = "number_expiring";
     let configured = document.section("events").entries.get(key).map(|entry| entry.origin.clone());

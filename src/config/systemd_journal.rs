@@ -14,7 +14,8 @@ pub struct FileId {
 }
 
 impl Config {
-    /// Refuses to write messages to the journal merely because no sink is configured.
+    /// Refuses a configuration without sinks if standard output is systemd's journal. Without sinks the relay writes
+    /// messages to standard output, and nobody has decided that the journal should keep them.
     ///
     /// `journal_stream` is `$JOURNAL_STREAM`, by which systemd says which stream goes to its journal. `stdout`
     /// identifies standard output. A configured stdout sink is accepted, because somebody decided to have it. A

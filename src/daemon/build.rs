@@ -18,7 +18,7 @@ use crate::status::LoopProgress;
 use crate::store::RoleLock;
 use crate::time::Clock;
 
-/// Opens everything that `config` names. If the relay is alone on its state, deliveries that wait in the store begin at
+/// Opens everything that `config` names. If the relay is alone on its state, deliveries that wait in the state begin at
 /// once; polling begins with [`Daemon::run`]. If several relays share the state, nothing begins before [`Daemon::run`].
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends. Results that are not on
-//! the disk after the grace get two more seconds (`delivery/supervisor/shutdown.rs`).
+//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends. Results that are not
+//! on the disk after the grace get two more seconds (`delivery/supervisor/shutdown.rs`).
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::time::Clock;
 /// How long attempts under way may go on after the signal to stop.
 pub(super) const GRACE: Duration = Duration::from_secs(8);
 
-/// Ends the deliveries: waits for attempts under way for at most [`GRACE`], or until a second signal ends the relay at once.
+/// Ends the deliveries: waits for attempts under way for at most [`GRACE`], or until a second signal ends the relay at
+/// once.
 pub(super) async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clock) {
     let began = clock.monotonic();
     let at_once = async {

@@ -62,7 +62,7 @@ impl RunError {
         self.of_store().is_some_and(store::Error::is_damage)
     }
 
-    /// Whether only the term of this relay as the active one has ended.
+    /// Whether this failure ends only the term of this relay as the active one, and not the process.
     pub(super) fn ends_term(&self) -> bool {
         self.of_store().is_some_and(store::Error::ends_term)
     }

@@ -41,7 +41,7 @@ pub(super) struct Term<'t> {
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) clock: Clock,
-    /// The highest release number at the time when the state was opened.
+    /// The highest release number at the time when the state was opened; releases are numbered in their order.
     pub(super) released_before: i64,
     pub(super) poller: Poller<RelayFeed>,
     pub(super) delivery: Delivery,

@@ -63,7 +63,7 @@ pub(super) fn close(dir: &Path, names: &[&str]) {
 }
 
 /// Whether the group `gid` shares a directory with this mode on purpose. `groups` are the groups of this process.
-/// A directory to which all users may write is not shared on purpose.
+/// A directory to which all users may write is not shared on purpose. Two cases of sharing on purpose are known:
 ///
 /// - OpenShift runs each container as a user of its own, in group 0. Only root and such containers are in group 0.
 /// - Kubernetes gives a volume to the group `fsGroup`, of which the relay is a member: new files belong to the group,

@@ -1,7 +1,7 @@
 //! Reads how many messages wait for each sink, again and again, for the status that the service manager shows.
 //!
 //! Invariant: no other part of the relay waits for these readings. They run in a task of their own, and take a fiftieth
-//! of the time at most, because counting a long queue keeps other readers of the state waiting.
+//! of the time at most, because counting a long queue keeps other parts that read the state waiting.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::time::Clock;
 /// The shortest time between two readings.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The pause after a reading is at least this many times as long as the reading.
+/// The wait after a reading is at least this many times as long as the reading.
 const SHARE: u32 = 50;
 
 /// The queues of all sinks, as they were a short time ago.

@@ -1,8 +1,8 @@
 //! Notices the commands that wait for messages while the relay runs (`wait`, `tail`), and reports them to the poller.
 //!
-//! With `keep_delivered = "0s"` the texts of delivered messages are erased at once, but not while there is a reader:
-//! then the texts are kept for some seconds. The relay begins to keep the texts before it tells the reader that the
-//! reader was noticed. When the last reader ends, the poller erases the texts.
+//! With `keep_delivered = "0s"` the text of a message is erased as soon as the message is delivered. While there is a
+//! reader, the text is kept for some seconds instead. The relay begins to keep the texts before it tells the reader
+//! that the reader was noticed. When the last reader ends, the poller erases the texts.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub(super) struct ReaderWatch {
     pub(super) dir: PathBuf,
     pub(super) store: Store,
     pub(super) clock: Clock,
-    /// Whether the texts of delivered messages are erased at once.
+    /// Whether the text of a message is erased as soon as the message is delivered, if there is no reader.
     pub(super) erases_at_once: bool,
     pub(super) readers: watch::Sender<WaitingReaders>,
 }

@@ -84,7 +84,7 @@ impl RelayProcess {
             Ok(LockFileState::Intact) => {}
             Ok(LockFileState::Recreated) => tracing::warn!("{LOCK_MADE_AGAIN}"),
             Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => return Err(error),
-            // The lock on the directory is still held.
+            // The relay still holds the lock on the directory, so it goes on.
             Err(error) => tracing::debug!(%error, "the relay cannot find out whether it still has the role"),
         }
         self.service.show(status);

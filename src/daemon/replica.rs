@@ -1,4 +1,5 @@
-//! A relay that shares its state with others: it stands by until it is elected, works for its term, and stands by again.
+//! A relay that shares its state with others: it stands by until it is elected, works for its term, and stands by
+//! again.
 //!
 //! Invariants:
 //! - The relay works only under a lease, and no part of its work outlives the term: the opened state, the sinks and the
@@ -80,8 +81,8 @@ fn ended_standing_by(signal: StopSignal) -> Ended {
     Ended::Stopped(signal)
 }
 
-/// Returns whether the relay stands by again after this error: its lease has ended, or the database failed in a way that
-/// may pass.
+/// Returns whether the relay stands by again after this error: its lease has ended, or the database failed in a way
+/// that may pass.
 fn only_ends_term(error: &RunError) -> bool {
     error.ends_term()
         || matches!(error, RunError::Store(error) | RunError::Build(BuildError::Store(error))

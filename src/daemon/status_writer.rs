@@ -15,7 +15,8 @@ use crate::ingest::{Mode, PollReport};
 use crate::status::{Live, LiveFile, RelayReport, ReloadReport};
 use crate::time::{Clock, Instant};
 
-/// The longest time between two writings of a running relay. A relay that has not written for much longer is stuck.
+/// The longest time between two reports of a running relay. A relay that has not written a report for much longer is
+/// stuck.
 const RAREST: Duration = Duration::from_secs(5);
 
 /// The longest time that the end of the relay waits until the last report is written.
@@ -129,7 +130,7 @@ impl StatusWriter {
         Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last, published }
     }
 
-    /// Returns the time between two writings: one writing for each poll, but at most one in a second, and at least one
+    /// Returns the time between two reports: one report for each poll, but at most one in a second, and at least one
     /// every [`RAREST`].
     pub(super) fn interval(&self) -> Duration {
         self.last.interval().clamp(Duration::from_secs(1), RAREST)

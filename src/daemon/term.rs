@@ -204,7 +204,8 @@ fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> 
     }
 }
 
-/// Makes the deliveries that are due now and leaves the others. Stops when the signal to stop comes.
+/// Waits until no delivery is in flight or due. Deliveries that are due later are left. Ends early when the signal to
+/// stop comes.
 async fn deliver_what_is_due(
     delivery: &Delivery,
     permit: &WorkPermit,

@@ -1,6 +1,6 @@
 //! Feeds the watchdog of the service manager while every loop of the relay has turned lately. A loop turns at least
-//! every 5 seconds, also while the API or a receiver is down. So systemd restarts a relay that is stuck, but not a relay
-//! that waits.
+//! every 5 seconds, also while the API or a receiver is down. So systemd restarts a relay that is stuck, but not a
+//! relay that waits.
 //!
 //! Invariant: the watchdog has a thread of its own, which never waits for a disk or for another thread, only for time.
 //! A disk that does not answer can hold up all other threads. This thread still reports the standstill, and stops
@@ -61,7 +61,8 @@ impl Watchdog {
         Ok(Self(orders))
     }
 
-    /// Feeds the service manager's watchdog while the service manager knows that the relay runs.
+    /// Lets the thread feed the watchdog if `is_ready`, which says that the service manager knows that the relay runs.
+    /// If not, the thread does not feed it.
     pub(super) fn feed(&self, is_ready: bool) {
         *self.0.lock() = if is_ready { WatchdogOrder::Feed } else { WatchdogOrder::Wait };
     }
@@ -107,8 +108,8 @@ impl Standstill {
         Self { stood_still: false, last_look: now, awake_since: now }
     }
 
-    /// Returns whether a loop stands still, and logs the beginning of a standstill. `longest_stall` is the time since the
-    /// slowest loop turned.
+    /// Returns whether a loop stands still, and logs the beginning of a standstill. `longest_stall` is the time since
+    /// the slowest loop turned.
     fn look(&mut self, longest_stall: Duration, now: Instant) -> bool {
         self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_look), now);
         self.last_look = now;

@@ -2,10 +2,12 @@
 //! from the sink's retry schedule (`retry_schedule.rs`).
 //!
 //! Invariants:
-//! - A message is given up only when an attempt fails at or past the message's deadline, or when the message is too old
-//!   by then. The deadline is the end of `give_up_after`.
+//! - The deadline of a message is the end of `give_up_after`. Unless the receiver rejects the message, or no payload
+//!   can be made of it, the message is given up only in two cases: an attempt ends without success at or past the
+//!   deadline, or the message is too old when an attempt ends without success.
 //! - A due time is never past the deadline, so that a last attempt is made at the deadline.
-//! - The wait that the receiver asks for lengthens the scheduled wait and never shortens it.
+//! - After a failure, a wait that the receiver asks for lengthens the scheduled wait and never shortens it. After a
+//!   refusal the schedule does not count: the message waits for as long as the receiver asks.
 //! - A refusal for a reason of the receiver's own (too many requests, or a request for silence) is no failure of the
 //!   message.
 
@@ -41,7 +43,7 @@ pub(super) struct AttemptHistory {
 pub(super) struct Refusals {
     /// Whether the receiver refuses this message while it accepts others. Such a refusal is a failure of the message.
     pub(super) are_alone: bool,
-    /// How the last refusal relates to the earlier ones.
+    /// How the last refusal relates to the earlier refusals of the message.
     pub(super) recurrence: Recurrence,
     /// The shortest wait before the next attempt.
     pub(super) least_wait: Duration,
@@ -99,8 +101,9 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
     };
     let Refusals { are_alone, recurrence, least_wait } = history.refusals;
     let (signal, wait) = match refusal.filter(|_| !are_alone) {
-        // If the sink keeps silent, it does so for as long as the delivery waits. The message has not failed, so its
-        // place in the retry schedule does not change.
+        // The message waits for as long as the receiver asks, or for [`FIRST_SILENCE`] if the receiver asks for no
+        // time. (The sink may have to keep silent for longer.) The message has not failed, so its place in the retry
+        // schedule does not change.
         Some(refusal) => {
             let longest = retry.schedule().max;
             let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));
@@ -113,7 +116,7 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
     Decision { outcome: Some(again_after(wait, status, answer, history, retry)), signal }
 }
 
-/// Whether an attempt ended with a refusal that concerns the receiver as a whole.
+/// Whether an attempt ended with a refusal.
 pub(super) fn is_refusal(attempt: &Attempt) -> bool {
     refusal(attempt).is_some()
 }

@@ -36,7 +36,8 @@ pub(super) struct AttemptTask {
     pub(super) first_attempt: UnixMs,
     /// How long the sink was paused since the first attempt.
     pub(super) paused: Duration,
-    /// When the message becomes too old to be sent again; `None`: never.
+    /// When the message becomes too old to be sent again; `None`: never, or the relay does not know yet what time it
+    /// is.
     pub(super) expires: Option<UnixMs>,
     /// When the message was received, by the clock that dates messages; `None` if an operator sent the message again.
     pub(super) received: Option<UnixMs>,
@@ -122,7 +123,8 @@ impl AttemptTask {
             Ok(attempt) => decide(attempt, history, &self.retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
-        // A refusal that concerns the receiver as a whole does not lengthen the retry schedule of this message.
+        // A refusal that concerns the receiver as a whole does not lengthen the later waits of this message. So the
+        // refused attempt is not counted, because the retry schedule derives each wait from the number of attempts.
         let is_refused = matches!((signal, &outcome), (HealthSignal::Refused(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
         let (change, written) = self.settle(now, attempts, outcome.as_ref(), signal);

@@ -1,8 +1,9 @@
 //! The breaker of one sink. While no message gets through, the breaker lets one probe begin after each wait, instead of
 //! one attempt for each message. Pure: the time is passed in.
 //!
-//! A probe sends the message that is next in the normal order. So a message that the receiver can never accept does not
-//! keep the breaker open. Any success closes the breaker.
+//! A probe sends the message that is next in the normal order, and a message that has just failed waits for its retry.
+//! So the probes try different messages, and a message that the receiver can never accept does not keep the breaker
+//! open. Any success closes the breaker.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(super) enum Admission {
     Probing,
 }
 
-/// The state of one sink's breaker.
+/// The breaker of one sink: closed or open.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Breaker {
     /// Every attempt may begin. `failures` is the number of failures in a row so far.

@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) jitter: Arc<Jitter>,
     pub(super) settler: Settler,
-    /// How the operator calls the program, for hints.
+    /// How the operator calls the program. The commands that the log gives as hints begin with this.
     pub(super) invocation: Invocation,
     /// The number of wake-ups so far. The number changes when the store may hold new messages.
     pub(super) wake: watch::Receiver<u64>,
@@ -35,13 +35,14 @@ pub(super) struct Shared {
     pub(super) waker: Waker,
     /// `None` until the daemon stops; from then on the instant by which deliveries must have ended.
     pub(super) stopping: watch::Receiver<Option<Instant>>,
-    /// The channel that receives the error when the state turns out to be damaged.
+    /// The channel to which the error is sent if the state turns out to be damaged.
     pub(super) damage: watch::Sender<Option<Arc<Error>>>,
     /// How many sinks the configuration has now.
     pub(super) sink_count: Arc<AtomicUsize>,
 }
 
-/// One sink: its name, its configuration, and what the store knew of the sink at the start.
+/// One sink: its name, its configuration, and what the store knew of the sink when it was last registered, at the start
+/// or at a reload.
 pub(super) struct Identity {
     pub(super) registered: RegisteredSink,
     /// The name of the sink in the configuration, or the new name once somebody has renamed the sink in the store.
@@ -95,7 +96,7 @@ impl SinkContext {
         }
     }
 
-    /// Whether the sink gets the messages of each receiving number one after the other.
+    /// Whether the sink keeps the order of each number: it gets the messages of a receiving number one after the other.
     pub(super) fn is_ordered(&self) -> bool {
         self.identity.options.order == Order::Number
     }

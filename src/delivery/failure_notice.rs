@@ -1,5 +1,5 @@
 //! Decides when the log says that a sink fails, and when the log says that the sink works again: once for each outage,
-//! and not for every message of a receiver that accepts some messages and refuses others. Pure: the time is passed in.
+//! and not again and again if the receiver accepts some messages and fails on others. Pure: the time is passed in.
 //!
 //! Invariant: a sink that goes on failing is reported at once, or one minute after the last report at the latest.
 

@@ -50,11 +50,11 @@ pub(super) struct SinkHealth {
     recorded: store::HealthRecord,
 }
 
-/// A silence, during which nothing is sent. Its end is kept by both clocks.
+/// A silence, during which nothing is sent: its end by the monotonic clock, and by the relay's time.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
     until: Instant,
-    /// `until` by the relay's time.
+    /// The same moment as `until`, by the relay's time.
     until_relay_time: UnixMs,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct AttemptStart {
     pub(super) is_probe: bool,
 }
 
-/// What the end of an attempt changed about its sink.
+/// What the end of an attempt changed in the health of its sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HealthChange {
     /// The attempt opened the breaker.
@@ -81,8 +81,8 @@ pub(super) struct HealthChange {
 
 impl SinkHealth {
     /// Restores the health that an earlier process has written. If a silence ends later than the longest possible
-    /// silence would, its end was written while the clock was ahead, so the silence counts as over. If a silence ended
-    /// less than ten minutes ago, the receiver counts as one that limits the pace.
+    /// silence would, the relay's clock was ahead when the end was written, so the silence counts as over. If a silence
+    /// ended less than ten minutes ago, the receiver counts as one that limits the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: ClockReading) -> Self {
         let latest = now.relay_time.after(retry_after::CAP).after(CLOCK_TOLERANCE);
         let until = recorded.busy_until.map(|until| if until > latest { now.relay_time } else { until });
@@ -119,7 +119,7 @@ impl SinkHealth {
         }
     }
 
-    /// The end of the silence that the receiver wants; `None`: the receiver wants none.
+    /// The end of the present silence; `None`: there is no silence now.
     pub(super) fn silence_until(&self, now: Instant) -> Option<Instant> {
         self.silence.map(|silence| silence.until).filter(|until| *until > now)
     }

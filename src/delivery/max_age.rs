@@ -3,7 +3,8 @@
 //!
 //! A message grows older whatever its sink does: while the receiver is down, the breaker is open or the sink is paused.
 //! So old messages are found in two ways: before each attempt, and by regular checks of the store. A check reads only
-//! messages whose age passed the limit since the check before. So a check costs little, however many messages wait.
+//! messages that have become too old since the check before, or that were released since then. So a check costs little,
+//! however many messages wait.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32)
     max_age.filter(|_| replays == 0).map(|age| received.after(age))
 }
 
-/// The checks of the store for messages above one age limit.
+/// The regular checks of the store for messages of one sink that are older than `max_age`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgeChecks {
     max_age: Duration,
@@ -48,8 +49,8 @@ impl AgeChecks {
         (self.next <= now).then_some(ExpiryScan { cutoff, ..self.scan })
     }
 
-    /// Notes that a check is complete: every message that the check could find is a dead letter now. `released`:
-    /// messages up to this place in the order of release had been released when the check was made.
+    /// Notes that a check is complete: every message that the check could find is a dead letter now. `released` is the
+    /// place, in the order of release, of the message that had been released last when the check was made.
     pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
         self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;
@@ -66,8 +67,8 @@ impl AgeChecks {
         self.is_unfinished
     }
 
-    /// Makes the next check cover every waiting message again, because messages that were released long ago have joined
-    /// the waiting ones.
+    /// Makes the next check cover every waiting message again, because a new sink has got stored messages that were
+    /// released long ago.
     pub(super) fn check_everything(&mut self) {
         self.scan = ExpiryScan::everything();
     }

@@ -4,8 +4,8 @@
 //! - In any 60 seconds no more attempts begin than the limit allows, whichever worker makes them and however they end.
 //! - Attempts are evenly spread: after a quiet hour the first attempt begins at once, and the others do not follow in a
 //!   burst.
-//! - A process begins with one wait, as if the process before it had begun an attempt at that moment. So a restart, or
-//!   a crash loop, does not exceed the limit, and nothing has to be kept on disk for this.
+//! - A process begins with one wait, because the process before it may have begun an attempt just before its end. So a
+//!   restart, or a crash loop, does not exceed the limit, and nothing has to be kept on disk for this.
 
 use std::time::Duration;
 

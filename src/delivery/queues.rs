@@ -7,8 +7,8 @@
 //! - The store is asked for more messages of a lane only after something may have put messages there (a wake-up, a due
 //!   time, the slow poll), or while the store's last answer for the lane was not empty.
 //! - If the order of each number is kept, there is at most one claim for each number: the first message that waits.
-//!   While a message of the number is under way there is no claim for the number. Messages that somebody asked for
-//!   again form a queue of their own for each number, so that live messages do not wait for them.
+//!   While a message of the number is under way there is no claim for the number. The replayed messages of a number
+//!   have a queue of their own, so that live messages do not wait for them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -21,7 +21,7 @@ use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 /// memory.
 pub(super) const CLAIM_BATCH: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
 
-/// The claim limits while only a probe may begin: a probe needs one message of each lane.
+/// The claim limits while only a probe may begin: one message of each lane is enough to choose the probe's message.
 pub(super) const PROBE_CLAIM: ClaimLimits = ClaimLimits { rows: 1, bytes: 1, details: false };
 
 /// The claims of one sink, with a queue for each lane.

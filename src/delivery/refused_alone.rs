@@ -10,13 +10,15 @@
 //! messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
 //! likely, and no message is blamed.
 //!
-//! So there is a second measure, by which a message is *suspected* earlier. In this measure a message that waits counts
-//! with one refusal only, and a suspected message with none. A message that was accepted in the end counts with all its
-//! refusals. A suspicion delays a message only while refusals have nothing to do with the pace.
+//! So there is a second measure, by which a message is *suspected* before it could be blamed. In this measure a message
+//! that waits counts with one refusal only, and a suspected message with none. A message that was accepted in the end
+//! counts with all its refusals. Only while the throttle has found that refusals have nothing to do with the pace, a
+//! suspected message is treated like a blamed one.
 //!
 //! Invariants:
-//! - While the receiver accepts nothing, nothing is learned.
-//! - A message or number that was blamed for its refusals is no longer blamed once it is accepted.
+//! - While the receiver accepts nothing, no further message or number is blamed.
+//! - A message that was blamed for its refusals is no longer blamed once it is accepted, and a number once one of its
+//!   messages is accepted.
 //! - No more than [`MOST`] messages and [`MOST`] numbers are remembered.
 
 use std::collections::HashMap;
@@ -151,7 +153,7 @@ impl<K: Eq + Hash> RefusalCounts<K> {
 }
 
 impl Count {
-    /// Whether the refusals cannot be chance, given how many of the other messages the receiver refused in the same
+    /// Whether the refusals are hardly chance, given how many of the other messages the receiver refused in the same
     /// time. If the receiver refused one of five other messages, six refusals are enough. If it refused four of five,
     /// 42 refusals are needed.
     fn is_own_fault(&self, others_refused: u64, now: Totals) -> bool {
@@ -178,7 +180,7 @@ mod tests {
     use super::*;
 
     impl RefusedAlone {
-        /// Notes a refusal. Returns whether the refusal does not concern the receiver as a whole.
+        /// Notes a refusal. Returns whether the refusal concerns only the message or its number.
         fn is_alone(&mut self, seq: Seq, number: Option<i64>) -> bool {
             self.refused(seq, number, false) == RefusalCause::Alone
         }

@@ -30,15 +30,16 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
 pub(super) async fn register(store: &Store, clock: &Clock, setups: &[&Setup]) -> Result<Vec<RegisteredSink>, Error> {
     let messages_now = clock.likely_message_time();
     let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
-    // If a stored due time is further away than the longest possible wait, it was written while the clock was ahead.
+    // If a stored due time is further away than the longest possible wait, the relay's clock was ahead when that time
+    // was written.
     let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
     let now = clock.relay_time();
     let latest_due = now.after(longest.max(retry_after::CAP)).after(CLOCK_TOLERANCE);
     store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await
 }
 
-/// Ends those pauses of `sinks` that began because the sink's output was closed. Returns the pause that each of `sinks`
-/// has now.
+/// Ends the pauses of those `sinks` that were paused because nobody read their output. Returns the pause that each of
+/// `sinks` still has.
 ///
 /// # Errors
 /// Errors of the store. In this case nothing was changed.

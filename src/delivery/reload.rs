@@ -14,7 +14,7 @@ use super::supervisor::{NewSettings, SinkOrder};
 use crate::store::{Error, Pause, RegisteredSink, SinkId, Spool, Store};
 use crate::time::Clock;
 
-/// How a sink of the new configuration compares with the sink of the same name before.
+/// How a sink of the new configuration compares with the sink of the same name in the previous configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkChange {
     /// Nothing has changed.
@@ -50,7 +50,7 @@ impl Registrar {
     }
 
     /// Registers the sinks of a new configuration in the store. Messages that are released from now on go to these
-    /// sinks, so [`Delivery::follow`] has to come next.
+    /// sinks, so [`Delivery::follow`] has to be called next.
     ///
     /// # Errors
     /// Errors of the store. In this case nothing was changed.
@@ -63,8 +63,9 @@ impl Registrar {
         Ok(NewSinks(sinks.collect()))
     }
 
-    /// Returns the pause of each sink. The registration is on the disk by now, so an error of the store must not undo
-    /// the reload: the loop of a sink asks the store for its pause again within seconds.
+    /// Returns the pause of each sink. If the store fails, no sink counts as paused for now: the registration is on the
+    /// disk by now, so the reload must go on, and the loop of each sink asks the store for the pause again within
+    /// seconds.
     async fn pauses(&self, ids: Vec<SinkId>) -> Vec<Option<Pause>> {
         let beginning = ids.iter().copied().filter(|id| !self.running.contains(id));
         if let Err(error) = lift_closed(&self.store, &self.clock, beginning).await {
@@ -80,7 +81,7 @@ impl Registrar {
 }
 
 impl Delivery {
-    /// Returns the parts with which the sinks of a new configuration are registered.
+    /// Returns the handle that registers the sinks of a new configuration.
     pub fn registrar(&self) -> Registrar {
         let running = self.sinks.iter().map(|sink| sink.id).collect();
         Registrar { store: self.shared().store.clone(), clock: self.shared().clock.clone(), running }

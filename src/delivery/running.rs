@@ -122,19 +122,19 @@ impl Delivery {
         self.wake.clone()
     }
 
-    /// Returns the state of each sink, in the order of the configuration.
+    /// Returns the status of each sink, in the order of the configuration.
     pub fn status(&self) -> Vec<SinkStatus> {
         self.sinks.iter().map(|sink| sink.published.borrow().status.clone()).collect()
     }
 
-    /// Returns, for the watchdog, how long ago the slowest of the loops last turned. Each loop turns at least every
-    /// five seconds, even if receivers do not answer and nobody reads the output.
+    /// Returns, for the watchdog, the longest time for which one of the loops has not turned. Each loop turns at least
+    /// every five seconds, even if receivers do not answer and nobody reads the output.
     pub fn longest_stall(&self) -> Duration {
         let loops = self.sinks.iter().chain(&self.retired).map(|sink| sink.liveness.stalled_for());
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
     }
 
-    /// Resolves when every sink is a stream that its reader has closed, so that no receiver is left. Without sinks the
+    /// Resolves when nobody reads the output of any sink any more, so that no receiver is left. Without sinks the
     /// future never resolves. The future covers only the present sinks: after a reload the caller has to make a new
     /// one.
     pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {

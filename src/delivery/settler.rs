@@ -19,8 +19,8 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Liveness};
 
-/// The most settlements in one transaction. Each worker waits for its settlement, so there are no more settlements than
-/// the workers of all sinks.
+/// The most settlements in one transaction. More than these can wait only if all sinks together have more than this
+/// many workers, because each worker waits for its settlement.
 const AT_ONCE: usize = 1000;
 
 /// The maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.

@@ -1,11 +1,11 @@
-//! The state that a sink's loop publishes: for `status`, for commands that wait for the loop, and at the end of
-//! delivery.
+//! The values that a sink's loop publishes, for `status` and for commands that wait for the loop, and the values that
+//! it returns at its end.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{PauseReason, UnixMs};
 
-/// The state of one sink after its loop's last turn. The serialized fields are fields of `sinks` in `status`.
+/// The status of one sink after the last turn of its loop. The serialized fields are fields of `sinks` in `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SinkStatus {
@@ -126,7 +126,7 @@ impl Published {
     }
 }
 
-/// The result of the end of delivery.
+/// How delivery ended: how many deliveries under way were not recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// Deliveries that were cut off before the receiver had answered. The next start makes them again.

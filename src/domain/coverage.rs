@@ -1,6 +1,6 @@
 //! Coverage: the records of the state that show which rows of the feed were read.
 //!
-//! The rules that change this state are in `ingest::coverage`. The store only loads coverage and carries out the
+//! The rules by which these records change are in `ingest::coverage`. The store only loads coverage and carries out the
 //! [`StoreOp`](super::StoreOp)s of each page.
 
 use serde::Serialize;
@@ -55,8 +55,9 @@ pub struct Marks {
 /// median of many rows shows the difference, even if single rows came late or have a wrong date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
-    /// For each new row at the head of the feed: how far its time was behind the API's clock, the newest row last. 0
-    /// means that the row's time was right, and a negative number that the row's time was ahead of the API's clock.
+    /// For each new row at the head of the feed whose time shows something about the clocks: how far its time was
+    /// behind the API's clock, the newest row last. 0 means that the row's time was right, and a negative number that
+    /// the row's time was ahead of the API's clock.
     seen: Vec<i64>,
     /// How far the rows' clock was behind the API's clock when the anchor was set.
     anchor: i64,
@@ -68,7 +69,7 @@ impl Lags {
     /// How many of the newest rows are enough to show that a clock has changed.
     const FEW: usize = 5;
 
-    /// Makes lags from the values of the newest rows, the newest last, and the lag at the time of the anchor.
+    /// Makes lags from the values of the newest rows, the newest last, and the lag when the anchor was set.
     pub fn new(seen: Vec<i64>, anchor: i64) -> Self {
         let mut lags = Self { seen: Vec::new(), anchor };
         lags.extend(seen);
@@ -98,7 +99,7 @@ impl Lags {
     }
 
     /// How far the rows' clock is behind: the median of all remembered rows, or of the newest few, whichever is
-    /// greater. `None` if no new row has come yet.
+    /// greater, and at least 0. `None` if no row has shown anything about the clocks yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))
@@ -252,7 +253,8 @@ pub enum Anomaly {
     RefusedCursor,
     /// A cursor led to an empty page.
     EmptyPage,
-    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them.
+    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them; or many
+    /// pages in a row brought the walk no further.
     NoProgress,
     /// A page of a walk could not be read, although the API answered other requests.
     UnreadablePage,

@@ -8,9 +8,10 @@ use super::UnixMs;
 /// The lane of a delivery that was not attempted yet. Live deliveries are claimed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeliveryClass {
-    /// The message showed up at the head of the feed, or late behind newer ones.
+    /// The message showed up at the head of the feed, or came late and was found by a sweep.
     Live,
-    /// The message was found by a catch-up.
+    /// The message was found by a catch-up or on a first run, or the delivery was made later for another reason, for
+    /// example because an operator asked for a replay.
     Backfill,
 }
 
@@ -54,7 +55,7 @@ pub enum NumberUse {
     Needed,
 }
 
-/// Why nothing is sent to a sink until an operator or the next start ends the pause.
+/// Why a sink is paused: nothing is sent to it until the pause ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -63,7 +64,8 @@ pub enum PauseReason {
     Operator,
     /// The receiver answered 410: it wants no more messages.
     Gone,
-    /// Nobody reads the standard output any more. The next start has another output.
+    /// Nobody reads the standard output any more. The pause ends at the next start, because the next process has
+    /// another output.
     Closed,
     /// The configuration says `enabled = false`.
     Disabled,
@@ -88,7 +90,8 @@ impl PauseReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum DeadReason {
-    /// An attempt failed after `retry.give_up_after`.
+    /// An attempt failed after the time `retry.give_up_after` was over, or the message waited too long for details of
+    /// its number.
     GaveUp,
     /// The sink's template failed on the message, so nothing was sent.
     Template,

@@ -1,8 +1,8 @@
 //! Makes text from outside safe to show: on a terminal, in a log, in a line of a protocol.
 //!
 //! The sender of a message, an answer or a header can write anything into it: line breaks that begin a new line,
-//! escapes that clear or rename a terminal, characters that turn the direction of the text behind them. All of these
-//! are escaped.
+//! escapes that clear or rename a terminal, characters that turn the direction of the text after them. All of these are
+//! escaped.
 
 use std::fmt::{self, Display, Write};
 

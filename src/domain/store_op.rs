@@ -41,7 +41,7 @@ pub enum StoreOp {
         /// The lane of their deliveries.
         class: DeliveryClass,
     },
-    /// Store the present state of a walk.
+    /// Store a walk as it is now.
     PutWalk(Box<Walk>),
     /// Remove a walk that has ended.
     RemoveWalk(WalkId),

@@ -28,7 +28,8 @@ impl Unread {
     /// `stored`. For a gap that goes down to the feed's end, the estimate is exactly this number.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
-        // If the rest is 0 although a gap is open, some stored rows have left the feed. Then only the total is a bound.
+        // If `total` minus `stored` is 0 although a gap is open, some stored rows have left the feed. Then only `total`
+        // is a bound.
         let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),

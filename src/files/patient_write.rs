@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Write};
 use std::thread;
 use std::time::Duration;
 
-/// The first and the longest pause while a stream takes no bytes.
+/// The first and the longest wait between two tries while a stream takes no bytes.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 

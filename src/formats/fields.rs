@@ -17,7 +17,8 @@ impl<'j> Fields<'j> {
         if let Ok(members) = serde_json::from_str::<BTreeMap<String, &'j RawValue>>(json) {
             return Self(members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect());
         }
-        // The name of a field may contain half of a surrogate pair, too.
+        // The name of a field may contain half of a surrogate pair, which the parser refuses. So the text is mended and
+        // read again.
         let mended = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&surrogates::mended(json));
         Self(mended.unwrap_or_default().into_iter().map(|(name, value)| (name, Cow::Owned(value))).collect())
     }

@@ -409,7 +409,7 @@ fn strange_messages_have_a_payload_in_every_format() {
     ] {
         for format in all() {
             if let (Format::Template(_), true) = (&format, raw.len() > 1_000) {
-                // The message is nested more deeply than the reader allows. This makes an error and not a crash.
+                // The message is nested more deeply than the parser allows. This makes an error and not a crash.
                 assert!(format.payload(raw.into(), None).is_err());
                 continue;
             }

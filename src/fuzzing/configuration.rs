@@ -23,8 +23,10 @@ fn folder() -> &'static PathBuf {
     })
 }
 
-/// Reads a configuration. The input has variables up to an empty line, then the file. The configuration must be
-/// accepted, or refused in words without control characters and without any value that came from a reference.
+/// Reads a configuration. The input begins with lines that end with a zero byte: two lines with parts of the secret
+/// that references lead to, then lines with environment variables, then a line without `=`. The rest of the input is
+/// the file. The configuration must be accepted, or refused in words without control characters and without any value
+/// that came from a reference.
 pub fn configuration(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let secret = format!("{}{MARKER}{}", text(bytes.line()), text(bytes.line()));

@@ -2,8 +2,8 @@
 //! data from outside.
 //!
 //! The fuzz targets of the same names in `fuzz/` call these functions (`just fuzz`). The tests below call them with
-//! every input in `fuzz/corpus/` and `fuzz/regressions/`, so that a fault that a fuzzer once found is found again. The
-//! module is compiled for the fuzz targets and the tests only.
+//! every input in `fuzz/corpus/` and `fuzz/regressions/`, so that a fault that a fuzzer once found is noticed if it
+//! comes back. The module is compiled for the fuzz targets and the tests only.
 
 mod budget;
 mod bytes;

@@ -55,8 +55,8 @@ pub fn words(bytes: &[u8]) {
     };
     let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // If the receiver's own answer holds the word, showing the word is no leak. Then the description of an answer from
-    // an address without this word shows the word, too.
+    // If the receiver's own answer holds one of the two secret words below, showing this word is no leak. In this case
+    // the description shows the word even if the answer comes from an address without the word.
     let without = told("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");

@@ -1,4 +1,4 @@
-//! Reports to a monitoring service, such as healthchecks.io, that the relay works: a request to a secret URL every
+//! Reports to a monitoring service, such as healthchecks.io, that the relay works: a request to a secret URL in each
 //! interval. If the requests stop, the monitoring service raises the alarm.
 //!
 //! Invariants: a request is sent only while the API is polled, every sink makes progress, and every loop turns. No
@@ -46,7 +46,7 @@ impl Pinger {
         Ok(Self { client, options: options.clone(), told_failure: false })
     }
 
-    /// Sends a request every interval while the relay works, until the future is dropped.
+    /// Sends a request in each interval while the relay works, until the future is dropped.
     pub async fn run(mut self, status: StatusSource, progress: LoopProgress) {
         loop {
             let wait = if works(&status, &progress).await {

@@ -13,8 +13,8 @@ use super::resolver::Resolver;
 use super::transport::Transport;
 
 /// How long an idle connection is kept. Servers close idle connections after 5 s (Node) or more. A request that is sent
-/// while the server closes the connection fails, and a POST may not simply be repeated, so the relay closes the
-/// connection first.
+/// while the server closes the connection fails, and a POST may not simply be repeated. So the relay closes idle
+/// connections earlier than the servers do.
 pub const KEEP_IDLE: Duration = Duration::from_secs(4);
 
 /// The `User-Agent` of every request.

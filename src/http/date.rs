@@ -7,7 +7,8 @@ use crate::domain::UnixMs;
 /// The parser of dates. It ignores the weekday, because some servers get the weekday wrong.
 static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`. The two forms that were obsolete in 1999 are not understood.
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`. The two other forms of dates in HTTP, which were obsolete already in 1999,
+/// are not understood.
 pub fn parse(text: &str) -> Option<UnixMs> {
     PARSER.parse_timestamp(text.trim()).ok().map(|instant| UnixMs(instant.as_millisecond()))
 }

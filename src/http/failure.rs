@@ -27,7 +27,7 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     describe_causes(error.source()).unwrap_or_else(|| kind_of(error).to_owned())
 }
 
-/// Describes an error of the HTTP library below a client, as [`describe`] does.
+/// Describes an error of hyper, the HTTP library on which the clients are built, as [`describe`] does.
 pub(super) fn describe_cause(cause: &(dyn Error + 'static)) -> String {
     if is_dead(Some(cause)) {
         return DEAD.to_owned();

@@ -1,4 +1,5 @@
-//! The client for receivers: an answer with a status is an answer, whatever else is wrong with its head.
+//! The client for receivers: it accepts every answer that has a readable status, whatever else is wrong with the head
+//! of the answer.
 //!
 //! Requests go through hyper's own client over connections of the `Dialer`, because reqwest gives the bytes of an
 //! answer only to its own parser. Each connection mends the heads that the parser would refuse (`lenient_head.rs`).

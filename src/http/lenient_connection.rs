@@ -42,7 +42,8 @@ struct Answers {
     unfinished: Vec<u8>,
     /// Bytes for the HTTP library. They come before all bytes that are still to be read.
     ready: Vec<u8>,
-    /// Whether a head was mended. Its body may end only with the connection.
+    /// Whether a head was mended. The body of that answer may end only with the connection, so no further answer can
+    /// follow.
     is_last: bool,
     /// Whether the other side was told that no further request comes.
     is_half_closed: bool,

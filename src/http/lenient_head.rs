@@ -8,7 +8,7 @@
 //! | a Content-Length without a value | the line is left out |
 //! | NUL or a bare carriage return in the value of a header | a space |
 //! | NUL or a bare carriage return in the name of a header | the line is left out |
-//! | a control character in the reason | a space |
+//! | a control character in the reason phrase (the words behind the status) | a space |
 //! | several spaces before the status, or a character other than a space behind it | one space |
 //! | `http/1.1` in small letters | `HTTP/1.1` |
 //! | HTTP/1.0 with a Transfer-Encoding | HTTP/1.1 |
@@ -109,7 +109,7 @@ fn mend(status_line: &StatusLine<'_>, first_line: &[u8], headers: &[u8]) -> Opti
 struct StatusLine<'h> {
     is_version_1_0: bool,
     code: [u8; 3],
-    /// The bytes behind the code and the separator.
+    /// The reason phrase: the bytes behind the code and the separator.
     reason: &'h [u8],
     /// Whether the HTTP library accepts the line as it is.
     is_well_formed: bool,
@@ -209,7 +209,7 @@ fn is_refused(byte: u8) -> bool {
     matches!(byte, b'\0' | b'\r')
 }
 
-/// Whether a reason must not contain this byte.
+/// Whether a reason phrase must not contain this byte.
 fn is_control(byte: u8) -> bool {
     byte != b'\t' && byte.is_ascii_control()
 }

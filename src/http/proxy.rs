@@ -34,8 +34,8 @@ pub struct Proxy {
     pub variable: Option<&'static str>,
 }
 
-/// Why a text cannot be used as the address of a proxy. Displays as the end of a sentence that begins with the name of
-/// the variable or key, and repeats nothing of the text.
+/// Why a text cannot be used as the address of a proxy, or as the value of `NO_PROXY`. Displays as the end of a
+/// sentence that begins with the name of the variable or key, and repeats nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableProxy {
     /// The text is in quotes that were meant for a shell.
@@ -118,7 +118,7 @@ impl Proxy {
             }
         }
         let written = written.ok_or(UnusableVariable { name, wrong: UnusableProxy::NotText })?;
-        // All programs read an address without a scheme as an http address.
+        // Other programs, too, read an address without a scheme as an http address.
         let in_full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
         let address = parse_address(&in_full).map_err(|wrong| UnusableVariable {
             name,

@@ -1,8 +1,9 @@
 //! Shows URLs without their secrets.
 //!
-//! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. Receivers put passwords into the user
-//! information, and tokens into the path and into the names and values of the query. Servers may repeat these parts in
-//! a `Location`. The scheme, the host and the port stay readable, since an operator must see which receiver is meant.
+//! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. The URLs of receivers may have
+//! passwords in the user information, and tokens in the path and in the names and values of the query. Servers may
+//! repeat these parts in a `Location`. The scheme, the host and the port stay readable, since an operator must see
+//! which receiver is meant.
 
 use std::fmt;
 

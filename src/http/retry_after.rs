@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::date;
 use crate::domain::UnixMs;
 
-/// The longest wait that is obeyed. A mistyped date must not silence a receiver for years.
+/// The longest wait that is obeyed. A mistyped date must not make the relay wait for years.
 pub const CAP: Duration = Duration::from_secs(24 * 3600);
 
 /// Reads a number of seconds, whole or with a fraction, or an HTTP date. A date is taken relative to `now`; a date that

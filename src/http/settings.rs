@@ -2,7 +2,7 @@
 //!
 //! Plain http would send codes and keys unencrypted, so the configuration must allow plain http explicitly, unless the
 //! requests stay on this machine. Error texts never show a URL. They show at most the host, and not even the host if
-//! the URL is a reference to a variable or a file.
+//! the key refers to a variable or a file that holds the URL.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
@@ -32,7 +32,7 @@ settings! {
     }
 }
 
-/// The addresses of one kind of server.
+/// The form of the addresses of one kind of server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerKind {
     /// The schemes of encrypted connections.
@@ -41,7 +41,7 @@ pub struct ServerKind {
     pub plain: &'static [&'static str],
     /// The key that allows connections to other machines that are not encrypted.
     pub allow_plain: &'static str,
-    /// A whole address.
+    /// A whole address, as an example for operators.
     pub example: &'static str,
 }
 

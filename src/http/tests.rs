@@ -37,7 +37,8 @@ async fn ask_receiver_over(transport: &Transport, url: Url) -> Result<reqwest::R
     client.execute(request).await.map_err(|error| error.describe(&transport.proxy, &OPTIONS))
 }
 
-/// Returns the words for a request without an answer. Both clients must find the same words.
+/// Returns the words for a request without an answer. The client of the API and the client for receivers must find the
+/// same words.
 async fn words(url: Url) -> String {
     let words = describe(&get(url.clone()).await.unwrap_err(), &OPTIONS);
     assert_eq!(ask_receiver(url).await.unwrap_err(), words);

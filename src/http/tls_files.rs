@@ -45,7 +45,7 @@ pub enum UnusableTlsFile {
     /// The two files are mixed up: this file should hold the key.
     #[error("holds a certificate and no private key")]
     CertificateInstead,
-    /// The file is PEM with something else than a key, or is not PEM.
+    /// The file is PEM with something other than a key, or is not PEM.
     #[error("holds no private key in PEM form")]
     NoKey,
     /// The key needs a passphrase.
@@ -62,7 +62,7 @@ pub enum UnusableTlsFile {
     OtherKey,
 }
 
-/// Reads the authorities whose certificates are trusted for the other side.
+/// Reads the authorities that are trusted to sign the other side's certificate.
 ///
 /// # Errors
 /// [`UnusableTlsFile`] if the file cannot be used.

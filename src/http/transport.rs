@@ -27,7 +27,7 @@ pub struct Tls {
     pub(super) identity: Option<ClientCertificate>,
 }
 
-/// A certificate of our own with its key.
+/// The relay's own certificate, with its key.
 #[derive(Clone)]
 pub struct ClientCertificate {
     /// The certificate and the key as a client for HTTP takes them.

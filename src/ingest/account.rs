@@ -1,7 +1,7 @@
 //! The check whether the messages that the API shows belong to the account of this state.
 //!
-//! The API does not say whose messages it lists. So if the address or the key is new to the state, a page must show
-//! something that the state knows: a message, or at least a number. Until then nothing is committed.
+//! The API does not say whose messages it lists. So if the API's address or the key is new to the state, a page must
+//! show something that the state knows: a message, or at least a number. Until such a page comes, nothing is stored.
 
 use crate::store::Account;
 

@@ -77,7 +77,8 @@ impl ExpiryWatch {
         Self { terms, has_looked: false }
     }
 
-    /// Takes the terms of a reload. Returns whether the list has to be read again because one of the terms is new.
+    /// Takes the terms that a reload of the configuration has brought. Returns whether the list has to be read again
+    /// because one of the terms is new.
     pub(super) fn follow(&mut self, terms: Vec<Duration>) -> bool {
         let has_new = terms.iter().any(|term| !self.terms.contains(term));
         self.terms = terms;
@@ -94,8 +95,9 @@ impl ExpiryWatch {
         !self.terms.is_empty() && !self.has_looked
     }
 
-    /// Returns the events of numbers that expire within one of the terms, at `now` by the clock of the messages. If
-    /// several terms of a number have begun, only the event of the shortest term is returned.
+    /// Returns an event for each number that expires within one of the terms. `now` is the present time by the clock
+    /// that dates the messages. If several terms of a number have begun, only the event of the shortest term is
+    /// returned.
     pub(super) fn events(&self, numbers: &[Number], now: UnixMs) -> Vec<Row> {
         numbers.iter().filter_map(|number| event_of(number, &self.terms, now)).collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! Foreign requests are reported once, and the report is remembered in the state, so that several relays on one key do
 //! not report each other at each start. A new report follows when the number of foreign requests was at least twice or
-//! at most half of the reported number in two windows of the API, one after the other.
+//! at most half of the reported number in two successive windows of the API.
 
 use crate::api::budget::ForeignRequests;
 
@@ -15,8 +15,8 @@ pub(super) struct ForeignNotice {
     /// How many foreign requests a minute were last reported; 0 if there was no report, or if the requests have ended
     /// since.
     requests: u32,
-    /// Whether the report was made before its window ended. If so, the first whole window corrects the number without a
-    /// new report.
+    /// Whether the report was made before its window ended. If so, the first whole window may raise the reported number
+    /// without a new report.
     reported_mid_window: bool,
     /// Whether the number of the previous whole window was at least twice or at most half of the reported number.
     has_changed: bool,
@@ -34,7 +34,8 @@ pub(super) enum ForeignReport {
 }
 
 impl ForeignNotice {
-    /// Makes the report that an earlier process has stored, from its number of foreign requests a minute.
+    /// Restores the last report of an earlier process, from the number of foreign requests a minute that the state
+    /// holds.
     pub(super) fn remembered(requests: u32) -> Self {
         Self { requests, ..Self::default() }
     }

@@ -16,15 +16,15 @@ use crate::domain::{Cursor, More, Seq};
 use crate::store::NumberKey;
 use crate::time::Instant;
 
-/// The time from one complete reading of the list to the next. The list is read again because people change services
-/// and tags.
+/// The time from one complete reading of the list to the next. The list is read again because people change the
+/// services and tags of their numbers.
 const REFRESH: Duration = Duration::from_secs(300);
 
 /// The most pages of a list: 5,000 numbers at ten a page. A list with more pages counts as a list without an end.
 pub(super) const MOST_PAGES: u32 = 500;
 
-/// How many pages of a list are read as quickly as missed messages. Further pages get no more of the budget than a
-/// sweep.
+/// While a delivery waits for details of its number, this many pages of the list get as much of the budget as the pages
+/// of a gap. All further pages get no more of the budget than a sweep.
 const QUICK_PAGES: u32 = 50;
 
 /// After this many pages in a row with nothing but numbers that were listed before, the list counts as a circle.
@@ -33,8 +33,8 @@ const REPEATED_PAGES: u32 = 3;
 /// The wait before a list without an end is read again.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// The least time for which a message waits for a list that cannot be read to its end. After that time the message is
-/// given up.
+/// The least time for which a message waits for a list that cannot be read to its end. After that time the message
+/// becomes a dead letter.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.
@@ -82,7 +82,8 @@ struct Listing {
 pub(super) enum NumberListStep {
     /// The next page of the list has to be read.
     Continue,
-    /// The list is complete. Numbers up to this key that the list did not show are absent.
+    /// The list is complete. If it does not show a number that the state knew when the list was begun (a number up to
+    /// this key), that number is absent.
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Incomplete,

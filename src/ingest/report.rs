@@ -117,7 +117,8 @@ pub struct PollReport {
     pub since: Option<UnixMs>,
     /// When the newest page was last read, by the relay's time.
     pub last_poll_at: Option<UnixMs>,
-    /// The shortest time between two polls that the API's limit allows; zero if the limit demands no such time.
+    /// The longest time between two polls that the request budget has demanded since the last poll; zero if it has
+    /// demanded none.
     #[serde(skip)]
     pub spacing: Duration,
     /// The last four characters of the API key in use.
@@ -150,11 +151,12 @@ pub struct PollReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApiBudget {
-    /// The requests of other programs in the API's last window, as requests a minute.
+    /// How many requests a minute other programs make: in the API's present window or in the previous one, whichever
+    /// has more.
     pub foreign: u32,
-    /// The limit of a window, by the API's headers.
+    /// How many requests the API allows in one of its windows, by the API's headers.
     pub server_limit: Option<u32>,
-    /// The requests that are left of the limit, by the API's headers.
+    /// How many requests are left of the limit in the API's present window, by the API's headers.
     pub server_remaining: Option<u32>,
     /// When the window ends by the API's headers, as an instant of the relay's time.
     pub server_resets_at: Option<UnixMs>,
@@ -165,7 +167,7 @@ pub struct ApiBudget {
 #[serde(default)]
 pub struct StorageReport {
     /// The size of SQLite's journal in bytes, while another program reads the state and so keeps the journal from being
-    /// emptied.
+    /// emptied; otherwise `None`.
     pub journal_held_bytes: Option<u64>,
 }
 

@@ -1,21 +1,24 @@
 //! The present time by the API's clock.
 //!
 //! A `Date` has whole seconds, rounded down, and was written before it arrived. So each `Date` is a lower bound of the
-//! API's time. The relay adds the time that has passed since then by its monotonic clock: the sum is a lower bound too.
-//! The highest of all these bounds is soon exact to a few milliseconds.
+//! API's time. The relay adds the time that has passed since the `Date` arrived, by its monotonic clock: the sum is a
+//! lower bound too. The highest of all these bounds is the relay's *estimate* of the API's time. It is soon exact to a
+//! few milliseconds.
 //!
 //! If answers have no `Date`, the time at which a row was ingested is such a bound, too. The relay adds the time that
 //! has passed to this bound as well. Otherwise time would stand still on a quiet account: no sweep would come due, and
 //! rows dated a moment ahead would never become ordinary.
 //!
-//! Coverage uses the estimate only to cap its marks and to place the floors of walks. If the estimate is behind, walks
-//! read a little more than they must. If the estimate is ahead, late messages are lost: the anchor rises with the
-//! estimate, and sweeps no longer read down to these messages. So:
+//! Coverage uses the estimate only to limit its marks (such as the frontier) and to compute the floors of walks. If the
+//! estimate is behind, walks read a little more than they must. If the estimate is ahead, late messages are lost: the
+//! anchor rises with the estimate, and sweeps no longer read down to these messages. So each `Date` is compared with
+//! the *expected time*, which is the last estimate plus the time that has passed since:
 //!
 //! - A `Date` that is more than an hour behind the expected time, or more than five minutes ahead of it, is believed
 //!   only after it was repeated for 15 minutes, or if another clock confirms it ([`ClockDoubt`]).
-//! - The first `Date` of a process has no expected time. If no other clock confirms it, the earlier one of `Date` and
-//!   the relay's time counts, but no time before the latest `ingestedAt` of the page.
+//! - When the first `Date` of a process comes, there is no estimate from an earlier `Date`. If no other clock confirms
+//!   this `Date`, the API's time counts as the `Date` or the relay's time, whichever is earlier. But it never counts as
+//!   a time before the latest `ingestedAt` of the page.
 //! - Three clocks may confirm a `Date`:
 //!   - the relay's time, because it goes on while the machine is suspended;
 //!   - the machine's clock, because it is right again after a virtual machine was paused;

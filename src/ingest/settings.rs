@@ -10,7 +10,8 @@ const TENTH: Duration = Duration::from_millis(100);
 const DAY: Duration = Duration::from_secs(86_400);
 const MONTH: Duration = DAY.saturating_mul(30);
 
-/// At this interval half of the budget goes to polls, so that the other half is left for catching up.
+/// At this interval half of the default budget of 120 requests a minute goes to polls, so that the other half is left
+/// for catching up.
 const INTERVAL: Duration = Duration::from_secs(1);
 const LOOKBACKS: RangeInclusive<Duration> = Duration::ZERO..=MONTH;
 

@@ -8,15 +8,16 @@ use crate::time::Instant;
 /// The shortest time between two polls of the newest page.
 const FASTEST: Duration = Duration::from_millis(200);
 
-/// Polls are fast while enough slots of the budget are free: they must suffice for polls at this interval (or at
-/// `poll.interval`, if that is shorter) until further slots become free. So even after a long wait of a reader, a poll
-/// never has to wait for a slot.
+/// While a reader waits, polls come every [`FASTEST`] as long as the free slots of the budget would also suffice for
+/// polls at this interval (or at `poll.interval`, if that is shorter) until further slots become free. As soon as fewer
+/// slots are free, polls become slower. So even if a reader waits for long, no poll has to wait for a slot.
 const SLOWEST_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// The readers that wait for messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitingReaders {
-    /// Whether there is any reader. Texts are kept for readers for a moment.
+    /// Whether there is any reader. While there is one, a relay that erases texts on delivery erases each text only
+    /// some seconds after the delivery.
     pub present: bool,
     /// Until when some reader wants fast polls.
     pub fast_until: Option<Instant>,
@@ -36,8 +37,8 @@ pub(super) struct HeadPaces {
     pub(super) usual: Duration,
     /// `poll.interval`
     pub(super) interval: Duration,
-    /// The shortest time between two polls for which the free slots of the budget suffice, not counting the slots that
-    /// are left to sweeps.
+    /// The shortest time between two polls at which the free slots of the budget suffice until further slots become
+    /// free. The slots that are left to sweeps do not count as free.
     pub(super) spare: Duration,
     /// The shortest time between two polls that leaves walks and the list of numbers their share of the budget.
     pub(super) beside_others: Duration,
@@ -45,9 +46,10 @@ pub(super) struct HeadPaces {
 
 /// Returns the time between two polls of the newest page.
 ///
-/// While a reader waits, the slots that no other work needs are used up at the fastest pace. After that, polls are so
-/// far apart that the slots suffice. A catch-up keeps its share of the budget, because it may be about to read the
-/// message for which the reader waits. Polls are never slower than without a reader.
+/// While a reader waits, polls come at the fastest pace, on slots that no other work needs, until these slots become
+/// scarce ([`SLOWEST_FOR_READERS`]). From then on polls are so far apart that the slots that are left last until
+/// further slots become free. A catch-up keeps its share of the budget, because it may be about to read the message for
+/// which the reader waits. Polls are never slower than without a reader.
 pub(super) fn head_spacing(paces: HeadPaces, demand: Demand, fast: bool) -> Duration {
     let HeadPaces { usual, interval, spare, beside_others } = paces;
     if !fast {

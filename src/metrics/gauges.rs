@@ -14,7 +14,7 @@ pub struct Gauges {
     pub budget_remaining: Option<u64>,
     /// When the newest page was last read, in milliseconds since 1970.
     pub last_poll_ms: Option<i64>,
-    /// The time up to which all messages were read or lie in an open gap, in milliseconds since 1970.
+    /// The time up to which all messages were read, or will be read by an open gap, in milliseconds since 1970.
     pub frontier_ms: Option<i64>,
     /// How many gaps are open.
     pub gaps: u64,

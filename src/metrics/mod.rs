@@ -52,7 +52,7 @@ pub struct Metrics {
 pub struct MetricTotals {
     /// The number of requests to the API.
     pub requests: u64,
-    /// The number of deliveries whose lag was counted.
+    /// The number of deliveries whose delivery lag (how old the message was when the sink accepted it) was counted.
     pub deliveries: u64,
     /// The sum of these lags, in seconds.
     pub lag_seconds: f64,
@@ -80,7 +80,7 @@ impl Metrics {
         self.sinks.of(name)
     }
 
-    /// Returns sums over all labels, for a view of the last hour.
+    /// Returns sums over all labels. The status page makes its view of the last hour from them.
     pub fn totals(&self) -> MetricTotals {
         let (deliveries, lag_seconds) = self.sinks.lags();
         MetricTotals { requests: self.ingest.requests_made(), deliveries, lag_seconds }

@@ -1,4 +1,4 @@
-//! Settling dead letters: sending them again, or giving them up.
+//! Retrying and dropping dead letters: sending them again, or giving them up.
 
 use super::refusal::OperatorRefusal;
 use super::sinks::sink_named;
@@ -21,10 +21,10 @@ pub fn dead_letter_selection(
     Ok(DeadLetterSelection { sink: sink.map(str::to_owned), id: id.map(str::to_owned) })
 }
 
-/// Settles all dead letters of a selection. Returns how many there were.
+/// Retries or drops all dead letters of a selection, as `action` says. Returns how many there were.
 ///
 /// # Errors
-/// The errors of the store. Dead letters that were settled before the error stay settled.
+/// The errors of the store. The dead letters that were retried or dropped before the error stay retried or dropped.
 pub fn resolve_dead_letters(
     spool: &mut Spool,
     selection: &DeadLetterSelection,

@@ -1,5 +1,5 @@
-//! The actions of an operator, for the commands and for the status page: pausing and resuming sinks, settling dead
-//! letters, and replays.
+//! The actions of an operator, for the commands and for the status page: pausing and resuming sinks, retrying and
+//! dropping dead letters, and replays.
 //!
 //! Each action calls a transaction of the store, once or in a loop, and returns a sentence about the change. The
 //! actions are the same for a command and for the page.

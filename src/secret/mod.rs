@@ -38,8 +38,8 @@ impl Secret {
     /// A hash of 16 hexadecimal characters. Equal values have equal hashes, and the value cannot be computed from the
     /// hash.
     ///
-    /// The state keeps the hash, so that the relay notices when another account is configured. Use it only for values
-    /// with the entropy of an API key: a short password could be found by trying many values.
+    /// The state keeps the hash, so that the relay notices when another account is configured. Fingerprints may be made
+    /// only of values with the entropy of an API key: a short password could be found by trying many values.
     pub fn fingerprint(&self) -> String {
         let hash = Sha256::new().chain_update(FINGERPRINT_DOMAIN).chain_update(self.expose()).finalize();
         hex::encode(&hash[..8])

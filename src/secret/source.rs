@@ -23,8 +23,8 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub enum Source {
     /// An environment variable.
     Env(String),
-    /// A file. A relative path is relative to the working directory of the process, so the configuration makes its
-    /// paths absolute before.
+    /// A file. A relative path is relative to the working directory of the process, so the configuration first makes
+    /// its paths absolute.
     File(PathBuf),
     /// A file in `$CREDENTIALS_DIRECTORY`.
     Credential(String),

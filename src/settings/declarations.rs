@@ -73,7 +73,8 @@ impl Declarations {
         if first == SINKS { parts.all(plain) } else { is_section && parts.next().is_none() }
     }
 
-    /// Another section that has a key of this name, for a key that stands in the wrong table.
+    /// Names the sections and tables that have a key of this name, for the error about a key that stands in the wrong
+    /// table.
     pub(crate) fn elsewhere(&self, name: &str) -> Option<String> {
         let own = self.sections.iter().map(|section| (section.name.to_owned(), section));
         let own = own.chain([(format!("{SINKS}.NAME"), &self.sink)]);

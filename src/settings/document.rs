@@ -1,7 +1,7 @@
 //! The configuration as written: the keys, their values, and the place of each value.
 //!
-//! File, environment and flags are merged here, key by key. All names in a document are valid. Its values may be wrong:
-//! they are checked later, when they are read.
+//! File, environment and flags are merged here, key by key. All keys in a document are declared. The values may be
+//! wrong: they are checked later, when they are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -37,7 +37,7 @@ pub struct Table {
     pub origin: Origin,
     /// The written values.
     pub entries: BTreeMap<String, WrittenEntry>,
-    /// Known keys for which a misspelt key was probably meant. They are not reported as missing.
+    /// The known keys that were probably meant by misspelt keys of this table. They are not reported as missing.
     pub misspelt: BTreeSet<String>,
     /// The elements of each array of tables, by the array's name. The keys of an element have their complete names.
     pub elements: BTreeMap<String, Vec<Table>>,
@@ -52,7 +52,7 @@ pub struct WrittenEntry {
     pub value: WrittenValue,
 }
 
-/// A value as written. A text counts as a secret until the reader of its key has decided that it is not a secret.
+/// A value as written. A text counts as a secret until the code that reads its key has decided that it is not a secret.
 #[derive(Clone, Debug)]
 pub enum WrittenValue {
     /// A string of the file, or any value of the environment and the flags.
@@ -92,7 +92,7 @@ impl Document {
         self.sections.entry(section).or_insert_with(|| Table::new(Origin::Default))
     }
 
-    /// The tables of all sections that were asked for, by the name of the section.
+    /// The tables of all sections for which [`Self::section`] was called, by the name of the section.
     pub(super) fn sections(&self) -> impl Iterator<Item = (&'static str, &Table)> {
         self.sections.iter().map(|(name, table)| (*name, table))
     }

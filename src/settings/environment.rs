@@ -45,7 +45,8 @@ enum VariableMeaning<'v> {
 pub fn apply(environment: &Environment, document: &mut Document, report: &mut Complaints) {
     let declared = report.declared();
     let mut unknown = Vec::new();
-    // If the file itself refers to a short variable, even in an array of keys, the variable does not override the file.
+    // If a value of the file refers to a short variable (`{ env = "NAME" }`), also as one element of an array, this
+    // variable does not override the value.
     let named_by_file: Vec<&str> = declared
         .short
         .iter()

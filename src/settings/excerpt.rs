@@ -1,8 +1,8 @@
 //! The text of the configuration file, and the excerpts of it that error texts show.
 //!
-//! Invariant: no excerpt shows a value that may be a secret. A value is shown as `"…"` unless the reader of its key
-//! says that it may be shown. Comments are cut off. In a file that is not TOML no value is shown at all, because it is
-//! unknown where a value begins and ends.
+//! Invariant: no excerpt shows a value that may be a secret. A value is shown as `"…"` unless the code that reads its
+//! key says that it may be shown. Comments are cut off. In a file that is not TOML no value is shown at all, because it
+//! is unknown where a value begins and ends.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ impl SourceFile {
         let shown = match text.find('=') {
             Some(equals) if declared.is_known(text[..equals].trim()) => equals + 1,
             None if declared.is_known_header(text) => text.len(),
-            // A line that looks complete may be the rest of a broken string.
+            // A line that looks complete may be the rest of a broken string, so nothing of it is shown.
             _ => 0,
         };
         let (head, rest) = text.split_at(shown);

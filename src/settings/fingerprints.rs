@@ -1,8 +1,8 @@
 //! A fingerprint of the value of each key, by which two readings of a configuration are compared.
 //!
 //! Invariants:
-//! - The fingerprint covers the value that a key has in the end. The value of a reference is the content of its source.
-//!   So if a secret is replaced, the fingerprint of its key changes.
+//! - A fingerprint covers the value that a component gets. If the value is a reference, the fingerprint covers the
+//!   content of its source. So if a secret is replaced, the fingerprint of its key changes.
 //! - A fingerprint is a hash and is kept in memory only. It shows nothing of a value.
 
 use std::collections::{BTreeMap, BTreeSet};

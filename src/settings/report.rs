@@ -63,8 +63,8 @@ impl Errors {
 impl Problem {
     fn new(place: ProblemPlace, message: String, help: &str) -> Self {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
-        // The readers of the keys keep values out of error texts. They cannot do so for an API key that somebody put
-        // where a name or a path belongs, but such a key is easily recognised here.
+        // The code that reads a key keeps values out of error texts, except names and paths. An API key that somebody
+        // put where a name or a path belongs is recognised here, by its beginning `jolt_sk_`.
         let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
         Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }

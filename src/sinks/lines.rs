@@ -5,15 +5,14 @@
 //! - Lines are written whole, in the order in which their attempts began. Each line is written with one write if the
 //!   system accepts the whole line at once.
 //! - A line is delivered when its write has returned and the stream was flushed. One flush serves all lines that were
-//!   written since the last flush. The sink waits for a slow reader; it drops nothing.
+//!   written since the last flush. If the program at the other end reads slowly, the sink waits; it drops nothing.
 //! - If only a part of a line could be written (because the disk is full), the rest of the line is written before
 //!   anything else, so that the stream never contains a broken line.
 //! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
 //!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
 //!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
-//!
-//! Writes happen on a thread of their own, because they block for as long as the reader does not read. A runtime that
-//! shuts down waits for its own blocking threads, but not for this thread.
+//! Writes happen on a thread of their own, because they block for as long as the program at the other end does not
+//! read. A runtime that shuts down waits for its own blocking threads, but not for this thread.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -107,15 +106,16 @@ impl Sink for LineSink {
     }
 }
 
-/// Escapes characters that act on a terminal, in the way of JSON. In a message such characters stand only within
-/// strings.
+/// Replaces characters that act on a terminal by escapes as JSON has them. JSON stays the same JSON, because in valid
+/// JSON such characters occur only within strings.
 fn for_terminal(line: &[u8]) -> Vec<u8> {
     Sanitized::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
 
 fn write_all(mut writer: LineWriter<impl LineStream>, inbox: &Receiver<Line>) {
     while let Ok(first) = inbox.recv() {
-        // This takes all lines of the queue. They are few, because the sink's concurrency limits the lines under way.
+        // With `together`, this takes all lines of the queue. They are few, because the sink's concurrency limits the
+        // lines under way.
         let others = if writer.together { usize::MAX } else { 0 };
         let mut ended = Vec::new();
         for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {

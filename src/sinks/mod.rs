@@ -107,7 +107,7 @@ pub trait SinkType: Debug + Sync {
         Vec::new()
     }
 
-    /// Returns the names of the keys of delivery that this type does not have.
+    /// Returns the names of the keys that delivery declares for all sinks, and that sinks of this type do not have.
     fn lacks(&self) -> &'static [&'static str] {
         &[]
     }
@@ -175,10 +175,10 @@ pub trait Target: Any + Debug + Send + Sync {
     }
 }
 
-/// The creation of a table under way. Its error is the reason in words.
+/// A future that creates a table. Its error is the reason in words.
 pub type TableCreation<'t> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 't>>;
 
-/// A check of a sink under way.
+/// A future that checks a sink.
 pub type OnlineCheck<'t> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 't>>;
 
 /// The bytes that would be sent for a message.
@@ -265,7 +265,8 @@ pub enum Attempt {
         /// A description of the receiver's answer for people.
         answer: String,
     },
-    /// The reader of the output is gone for good. Nothing was attempted.
+    /// The program that read the output is gone for good, or nothing can be written to the output. The attempt does not
+    /// count.
     Closed,
 }
 

@@ -3,11 +3,11 @@
 //! Invariants, in addition to those of `super::lines`:
 //!
 //! - If the stream is a regular file, a line is delivered when it was flushed to the disk.
-//! - On a terminal, characters that would act on the terminal are escaped: a message is JSON, which can write every
-//!   character as `\u001b`. Any other output gets the bytes unchanged.
+//! - On a terminal, characters that would act on the terminal are escaped in the way of JSON, such as `\u001b`. Any
+//!   other output gets the bytes unchanged.
 //! - If standard output was closed when the process began, nothing is written and every message is kept, because the
 //!   null device in its place would swallow everything.
-//! - A terminal that is gone counts as a reader that is gone.
+//! - A terminal that was closed counts like a pipe whose other end was closed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
@@ -152,9 +152,10 @@ impl Write for StandardOutput {
     }
 }
 
-/// Makes a stream append to its file. Otherwise a file that was opened with `>` would get a hole as long as its old
-/// content when somebody truncates it, as logrotate's `copytruncate` does. Only the status flag of the open file
-/// changes. Other processes that share the open file also write at the end of the file, as they did before.
+/// Makes a stream append to its file. Without this, a stream that was opened with `>` goes on at its old position after
+/// somebody has truncated the file, as logrotate's `copytruncate` does. The file then begins with a hole as long as its
+/// old content. Only the status flag of the open file changes. Other processes that share the open file also write at
+/// the end of the file, as they did before.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)

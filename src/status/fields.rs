@@ -32,7 +32,7 @@ pub struct Status {
     pub problems: Vec<String>,
     /// The state directory.
     pub state: StateStatus,
-    /// The relay process that runs, or ran last.
+    /// The relay process that runs or, if none runs, the last one.
     pub relay: RelayStatus,
     /// How the API is polled.
     pub polling: PollingStatus,
@@ -86,12 +86,12 @@ pub struct StateStatus {
     pub storage: StorageReport,
 }
 
-/// The relay process that runs, or ran last.
+/// The relay process that runs or, if none runs, the last one.
 #[derive(Clone, Debug, Serialize)]
 pub struct RelayStatus {
     /// Whether a relay holds the role.
     pub running: bool,
-    /// Why the process cannot write a report about itself.
+    /// Why the process cannot write a report about itself; `None` if nothing prevents it.
     #[serde(skip)]
     pub obstacle: Option<String>,
     /// The report that the process wrote about itself.
@@ -106,7 +106,7 @@ pub struct PollingStatus {
     pub interval_seconds: Option<Seconds>,
     /// The time since the newest page was last read.
     pub last_poll_age_seconds: Option<Seconds>,
-    /// By how much longer than `poll.interval` the API's limit makes the time between two polls.
+    /// How much longer than `poll.interval` the time between two polls is, because of the API's limit.
     #[serde(skip)]
     pub slowed_by: Duration,
     /// The report of the poller.
@@ -119,7 +119,7 @@ pub struct PollingStatus {
 pub struct CoverageStatus {
     /// `poll.start` at the first run.
     pub start: Option<String>,
-    /// The instant up to which all messages were read or lie in an open walk.
+    /// The instant up to which all messages were read, or will be read by an open gap.
     pub frontier: UnixMs,
     /// The age of `frontier` by the API's clock.
     pub frontier_age_seconds: Seconds,
@@ -142,15 +142,16 @@ pub struct WalkStatus {
     pub reached: UnixMs,
     /// The instant at which the stretch ends. `None`: the stretch ends with the oldest message.
     pub down_to: Option<UnixMs>,
-    /// The number of messages that are held until the stretch was read to its end, so that they are handed on in order.
+    /// The number of messages that are held until the stretch was read to its end, so that they are released in order.
     pub held_messages: u64,
-    /// Whether messages are handed on as soon as they are read.
+    /// Whether messages are released as soon as they are read.
     pub streaming: bool,
     /// The number of requests in a row that brought the reading no further.
     pub failures: u32,
     /// An estimate of the pages that are left.
     pub pages_left: Option<u64>,
-    /// An estimate of the time that is left, by the pace of the last minute; whole seconds in the JSON.
+    /// An estimate of the time that is left, if the relay goes on as fast as in the last minute; whole seconds in the
+    /// JSON.
     #[serde(serialize_with = "whole_seconds")]
     pub seconds_left: Option<Duration>,
 }
@@ -159,11 +160,11 @@ pub struct WalkStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadingKind {
-    /// Messages that were missed.
+    /// Messages that the polls have missed, for example during an outage.
     Gap,
-    /// Messages that came late: the lookback is read once more.
+    /// Messages that came late: the newest part of the feed, as far back as the lookback, is read once more.
     Sweep,
-    /// The messages that were there before the first run.
+    /// The messages that were in the feed before the first run.
     Seed,
 }
 
@@ -207,7 +208,8 @@ pub struct ListedSink {
     /// The values about the sink that the state holds.
     #[serde(flatten)]
     pub stored: StoredSink,
-    /// The learned pace of [`SinkStatus`]; `None` if no relay runs or no pace was learned.
+    /// The pace that the relay has learned for the sink ([`SinkStatus::learned_per_minute`]); `None` if no relay runs
+    /// or no pace was learned.
     pub learned_requests_per_minute: Option<u64>,
 }
 

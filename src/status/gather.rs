@@ -17,9 +17,10 @@ use crate::store::{self, Database, Error, ReplicaGroup, ReplicaView, Spool, Stat
 use crate::time::Clock;
 
 impl Status {
-    /// Reads the status of a state; `None` if there is no state. Afterwards `clock` shows the relay's time. Otherwise,
-    /// after a jump of this machine's clock, the relay would look as if it had written nothing for a long time.
-    /// `once_within`: a state on which no relay runs is healthy if `once` has caught up within this time.
+    /// Reads the status of a state; `None` if there is no state. Also sets `clock` to the relay's time, as the state
+    /// records it. If `clock` kept this machine's time, then after a jump of the machine's clock the relay would look
+    /// as if it had written nothing for a long time. `once_within`: a state on which no relay runs is healthy if `once`
+    /// has caught up within this time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].
@@ -38,7 +39,8 @@ impl Status {
     }
 
     /// Reads the status of an opened state at `now` by the relay's time. `running`: whether a relay runs. `live`: the
-    /// report that the relay that runs, or ran last, wrote about itself. `once_within` as for [`Status::of`].
+    /// report of the running relay about itself, or, if no relay runs, the report of the last one. `once_within` as for
+    /// [`Status::of`].
     pub(super) fn gather(
         StateView { state, spool, replicas }: StateView<'_>,
         now: UnixMs,
@@ -94,8 +96,8 @@ impl Status {
         }
     }
 
-    /// Adds the report that the relay that runs, or ran last, wrote about itself. If that relay does not run any more,
-    /// values that hold only for a running relay are left out.
+    /// Adds the report of the running relay about itself, or, if no relay runs, the report of the last one. From the
+    /// report of a relay that has ended, values that hold only for a running relay are left out.
     pub(super) fn add(&mut self, mut live: Live) {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));
@@ -119,7 +121,7 @@ impl Status {
 pub(super) struct StateView<'s> {
     pub(super) state: &'s StateLocation,
     pub(super) spool: &'s Spool,
-    /// The relays that share the state, if it is in a database.
+    /// The relays that share the state, if it is in PostgreSQL; `None` if it is in a SQLite file.
     pub(super) replicas: Option<ReplicaGroup>,
 }
 

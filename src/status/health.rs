@@ -20,8 +20,8 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// How long a sink, or the list of numbers, may fail before this is a problem.
 const MAX_FAILING: Duration = Duration::from_secs(15 * 60);
 
-/// How long a running relay may write nothing about itself before this is a problem. A relay writes every five seconds
-/// at least.
+/// How long a running relay may write nothing about itself before this is a problem. A relay writes at least every five
+/// seconds.
 const MAX_STANDSTILL: Duration = Duration::from_secs(30);
 
 /// A condition that is unhealthy.
@@ -220,7 +220,7 @@ mod tests {
         UnixMs(NOW.0 - seconds * 1000)
     }
 
-    /// The state of a healthy relay, and the report that this relay wrote about itself.
+    /// The status of a healthy relay without the relay's report about itself, and this report.
     fn healthy() -> (Status, Live) {
         let sink = SinkView {
             name: "crm".into(),

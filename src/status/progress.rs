@@ -12,7 +12,7 @@ pub const STANDSTILL: Duration = Duration::from_secs(20);
 /// The progress of the loops, as the daemon's own loop last recorded it.
 #[derive(Clone, Copy, Debug)]
 struct NotedProgress {
-    /// How long before `at` the slowest loop had last turned.
+    /// At the instant `at`: how long ago the slowest loop had last turned.
     slowest: Duration,
     at: Instant,
     is_stopping: bool,
@@ -32,7 +32,7 @@ impl LoopProgress {
         Self { clock: clock.clone(), noted: watch::Sender::new(noted) }
     }
 
-    /// Records how long ago the slowest loop has turned.
+    /// Records how long ago the slowest loop last turned.
     pub fn note(&self, slowest: Duration) {
         let at = self.clock.monotonic();
         self.noted.send_modify(|noted| (noted.slowest, noted.at) = (slowest, at));
@@ -48,7 +48,7 @@ impl LoopProgress {
         self.noted.borrow().is_stopping
     }
 
-    /// Returns how long ago the slowest loop has turned. The loop that records the progress counts as well.
+    /// Returns how long ago the slowest loop last turned. The loop that records the progress counts as well.
     pub fn longest_stall(&self) -> Duration {
         let noted = *self.noted.borrow();
         noted.slowest + self.clock.monotonic().saturating_duration_since(noted.at)

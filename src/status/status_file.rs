@@ -8,7 +8,8 @@
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
 //! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that grows by one with each writing,
 //! and the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. A
-//! reader uses the intact slot with the higher number, so it never sees a report that is only half written. Mode 0600.
+//! program that reads the file uses the intact slot with the higher number, so it never sees a report that is only half
+//! written. Mode 0600.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -92,7 +93,7 @@ pub struct LiveFile {
 const NAME: &str = "relay.status";
 const MAGIC: &str = "joltsms-relay status 2";
 
-/// The largest file that a reader accepts, in bytes. No relay writes a larger file.
+/// The most bytes of the file that are read. No relay writes a larger file.
 const MAX_BYTES: u64 = 4 << 20;
 
 impl LiveFile {
@@ -212,7 +213,7 @@ impl Live {
         Duration::from_millis(self.interval_ms)
     }
 
-    /// Returns by how much longer than `poll.interval` the API's limit makes the time between two polls.
+    /// Returns how much longer than `poll.interval` the time between two polls is, because of the API's limit.
     pub fn slowed_by(&self) -> Duration {
         Duration::from_millis(self.spacing_ms.saturating_sub(self.interval_ms))
     }

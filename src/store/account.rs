@@ -47,7 +47,7 @@ pub trait AccountTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn knows_number(&self, ids: &[&str]) -> Result<bool, Error>;
 
-    /// Returns whether the state has messages of this number.
+    /// Returns whether the state has messages of the number with this id.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

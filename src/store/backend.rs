@@ -36,7 +36,7 @@ use super::views::ViewTransactions;
 ///   method with much work does one portion of it, and returns where the next portion begins.
 /// - **Without a clock.** A backend reads no clock. It stores the instants that it is given, in milliseconds.
 /// - **Blocking.** A method blocks its thread until it is done. [`super::Store`] calls it from threads that may block;
-///   a backend with an asynchronous client waits there for its answer.
+///   a backend with an asynchronous client waits on such a thread for the answer.
 ///
 /// A backend on a server has to make one more promise: a relay that has lost its role without noticing changes nothing.
 /// The backend checks the role in the transaction of each change, and returns an error if the role is lost.

@@ -8,14 +8,14 @@ use super::location::StateLocation;
 use super::open::join_replicas;
 use super::role::RoleLock;
 
-/// How long the role lasts on a state in a database, unless it is renewed. If the command dies, no relay can start
-/// during this time.
+/// How long the role lasts on a state in a database, unless it is renewed. If the command dies, no relay can take the
+/// lease until this time is over.
 const VALID: Duration = Duration::from_secs(60);
 
 /// Proof that no relay works on a state. Dropping this value gives the role up.
 pub struct CommandRole {
     _lock: Option<RoleLock>,
-    /// The lease, and its epoch.
+    /// The lease, and its epoch; `None` for a state in a file.
     lease: Option<(Box<dyn LeaseTransactions>, i64)>,
 }
 

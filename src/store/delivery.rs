@@ -4,8 +4,8 @@
 //! delivery is as its last settled attempt left it.
 //!
 //! A sink with `order = "number"` has one queue for each number, and only the first message of each queue is claimed.
-//! Messages that an operator sends again wait in a second queue for the same number, so that a new message never waits
-//! for a replay. Messages keep their order within each queue.
+//! Messages that an operator sends again, or that another sink hands over, wait in a second queue for the same number,
+//! so that a new message never waits for these messages. Messages keep their order within each queue.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::domain::{DeliveryClass, Outcome, Seq, UnixMs};
 pub struct Claim {
     /// The message's sequence number.
     pub seq: Seq,
-    /// The message's place in the order of release: smaller numbers were released first.
+    /// The message's place in the order of release: messages with smaller numbers were released earlier.
     pub release_no: i64,
     /// Whether the delivery is live or backfill.
     pub class: DeliveryClass,
@@ -69,10 +69,11 @@ pub struct FirstClaims {
     /// At most one claim for each queue of a number: the first message of the queue, if it is due. The claims form
     /// three groups: live messages that were never attempted, backfill messages that were never attempted, and retries.
     /// The limits apply to each group separately, so that a long group does not crowd out the other groups. The first
-    /// two groups are in the order of release. Among the retries, the longest overdue comes first. So a message that is
+    /// two groups are in the order of release. Among the retries, the longest overdue comes first. Each refusal gives a
+    /// message a new due time, so the messages that fell due before that time come first. That is why a message that is
     /// refused again and again does not keep other numbers waiting.
     pub claims: Vec<Claim>,
-    /// Whether more deliveries could have been claimed.
+    /// Whether the limits left out deliveries that are due.
     pub more: bool,
     /// The earliest due time of the queues whose first message is not due yet; `None` if there is no such queue.
     pub next_due: Option<UnixMs>,
@@ -118,8 +119,8 @@ pub struct WaitingCounts {
 /// Transactions on deliveries that wait.
 pub trait DeliveryTransactions {
     /// Claims deliveries of one class that were never attempted, in the order of release. Leaves out messages for which
-    /// `skip` returns `true`: these are in flight. Each call begins again with the first delivery that waits, so no
-    /// delivery is skipped.
+    /// `skip` returns `true`: the caller has claimed these before. Each call begins again with the first delivery that
+    /// waits, so no delivery is skipped.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -157,7 +158,8 @@ pub trait DeliveryTransactions {
         skip: &dyn Fn(i64, Seq) -> bool,
     ) -> Result<FirstClaims, Error>;
 
-    /// Reads the earliest due time after `now` of the failed deliveries of a sink; `None` if there is none.
+    /// Reads the earliest time after `now` at which a failed delivery of the sink falls due; `None` if there is no such
+    /// time.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -17,9 +17,9 @@ pub struct DiskUsage {
     pub journal: u64,
 }
 
-/// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal.
-/// SQLite moves further bytes into the file soon, at the latest when no other program reads the state. They are not
-/// needed for messages.
+/// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal. A
+/// journal is longer only for a while, for example while another program reads the state. When that program ends,
+/// SQLite moves the changes into the file and shortens the journal.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.

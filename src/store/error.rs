@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::permissions;
 use crate::domain::shell_word;
 
-/// Why the store failed to do what its caller asked for. The state was not changed.
+/// Why the store failed to do what its caller asked for. The state was not changed; only with [`Error::Uncertain`] it
+/// may have been changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has the role of the relay on this state.

@@ -4,22 +4,24 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The bounds of one search for messages that are too old. An earlier search covered everything outside of these bounds
-/// and found nothing there.
+/// Which messages a search for messages that are too old has to look at. The last complete search has made dead letters
+/// of all messages that had been released by then, and that were received at `since` or earlier. So this search looks
+/// only at messages that were received after `since`, and at messages that were released after that search began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
-    /// An earlier search covered messages received at this time or earlier.
+    /// The cutoff of the last complete search. Messages that were received after this time are looked at.
     pub since: UnixMs,
     /// Messages received at this time or earlier are too old.
     pub cutoff: UnixMs,
-    /// An earlier search covered messages up to this place in the order of release.
+    /// The last place in the order of release when the last complete search began. Messages behind this place are
+    /// looked at, whenever they were received.
     pub released: i64,
-    /// Whether this search covers deliveries that failed before.
+    /// Whether every message whose delivery has failed before is looked at, too, whenever it was received.
     pub retries: bool,
 }
 
 impl ExpiryScan {
-    /// Returns the bounds of a search of everything that waits. Nothing is too old until `cutoff` is set.
+    /// Makes the scan that looks at every message that waits. Nothing is too old until `cutoff` is set.
     pub fn everything() -> Self {
         Self { since: UnixMs::MIN, cutoff: UnixMs::MIN, released: 0, retries: true }
     }
@@ -30,9 +32,9 @@ impl ExpiryScan {
 pub struct ExpiryPortion {
     /// The messages that are too old.
     pub rows: Vec<Seq>,
-    /// Whether `rows` holds all messages that are too old.
+    /// Whether `rows` holds all messages that are too old. If not, the same search finds more of them.
     pub complete: bool,
-    /// The place in the order of release that the search has reached.
+    /// The place of the last message that had been released when the search began. The next search begins behind it.
     pub released: i64,
 }
 

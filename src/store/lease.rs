@@ -14,8 +14,8 @@ use crate::time::Instant;
 /// How long a lease is valid after it was taken or renewed, by the clock of the database.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// How long a relay may work after it began to ask for the lease. The rest of [`LEASE`] is for clocks that run at
-/// different speeds, and for stopping.
+/// How long a relay may work after it began to ask for the lease, or for its last renewal. The rest of [`LEASE`] is for
+/// clocks that run at different speeds, and for stopping.
 const WORK: Duration = Duration::from_secs(5);
 
 /// The time between the beginnings of two renewals.
@@ -156,7 +156,7 @@ pub trait RequestTransactions: Send {
     /// may not leave.
     fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error>;
 
-    /// Records that a request was answered now. One window later its slot is free again.
+    /// Records that a request was answered now. One window of the budget later, the slot of the request is free again.
     ///
     /// # Errors
     /// [`Error::Database`]: the request still counts as being under way.

@@ -1,8 +1,8 @@
 //! The choice of messages that a sink wants.
 //!
-//! Invariant: for a message that was released, each sink of the configuration has either a delivery or a filter that
-//! does not want the message. If the decision depends on details of the number that are not known yet, the delivery is
-//! undecided.
+//! Invariant: when a message is released, each sink of the configuration gets a delivery of it, unless the filter of
+//! the sink does not want the message. If the decision depends on details of the number that are not known yet, the
+//! delivery is undecided.
 
 use crate::domain::NumberUse;
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};

@@ -2,15 +2,15 @@
 //! details.
 //!
 //! Invariant: a delivery is undecided only while its sink needs details of the number that are not known. Once a list
-//! of all numbers was read to its end, every number that the state knew before the list began counts as known: with its
-//! details, or as absent.
+//! of all numbers was read to its end, every number that was in the state before the relay began to read the list
+//! counts as known: with its details, or as absent.
 
 use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The key of the number that was the newest when [`NumberTransactions::newest_number`] was called, for
-/// [`NumberTransactions::complete_number_list`].
+/// The key of the number that had been added to the state last when [`NumberTransactions::newest_number`] was called.
+/// [`NumberTransactions::complete_number_list`] takes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberKey(pub(super) i64);
 
@@ -28,7 +28,8 @@ pub enum NumberDetails {
 /// Which undecided deliveries [`NumberTransactions::decide`] decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndecidedScope {
-    /// All undecided deliveries, because the details that the sinks need may have changed.
+    /// All undecided deliveries, because the sinks may need other details now than when these deliveries became
+    /// undecided.
     All,
     /// The deliveries whose number is known by now.
     Known,
@@ -68,14 +69,15 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn number_details(&self, id: &str) -> Result<NumberDetails, Error>;
 
-    /// Reads which number is the newest. The caller asks before it begins to read a list of all numbers.
+    /// Reads which number was added to the state last. The caller asks before it begins to read a list of all numbers.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn newest_number(&self) -> Result<NumberKey, Error>;
 
-    /// Records that a list of all numbers was read to its end: numbers up to `newest` that were not in the list are
-    /// absent. Returns how many numbers became absent.
+    /// Records that a list of all numbers was read to its end. The numbers up to the key `newest` were in the state
+    /// before the list was read: those of them that the list does not contain are absent from now on. Returns how many
+    /// numbers became absent.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

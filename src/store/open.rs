@@ -118,7 +118,8 @@ pub fn join_replicas(database: &Database, name: &str) -> Result<Box<dyn LeaseTra
     postgres::join(database, name)
 }
 
-/// Returns the records of the requests to the API that the relays of a state make. Nothing is opened yet.
+/// Returns access to the records of the requests to the API that the relays of a state make. The first use of it
+/// connects to the database.
 pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
     postgres::request_records(database)
 }

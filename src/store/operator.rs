@@ -1,4 +1,5 @@
-//! The transactions of operators: pausing, resuming, renaming and dropping sinks, and settling dead letters.
+//! The transactions of operators: pausing, resuming, renaming and dropping sinks, and retrying or dropping dead
+//! letters.
 //!
 //! Commands run these transactions, also while a relay is running. The relay notices the changes within seconds.
 //!
@@ -79,7 +80,7 @@ pub struct ResolvedUpTo {
 /// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropPermission {
-    /// The sink may be removed although it was configured at the last start, because no relay runs and none can start
+    /// The sink may be removed although the last relay was configured with it, because no relay runs and none can start
     /// meanwhile.
     pub configured: bool,
     /// Messages that wait for the sink, and its dead letters, may be removed.
@@ -99,8 +100,8 @@ pub enum DropProgress {
     SinkHasMessages,
 }
 
-/// How many dead letters are settled in one transaction. The number is limited so that the relay does not wait long to
-/// write.
+/// How many dead letters are retried or dropped in one transaction. The number is limited so that the relay does not
+/// wait long to write.
 pub(super) const RESOLVE_BATCH: i64 = 1000;
 
 /// How many deliveries of a dropped sink are removed in one transaction.
@@ -149,8 +150,8 @@ pub trait OperatorTransactions {
     fn end_closed_pauses(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error>;
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
-    /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
-    /// was neither a pause nor a silence, returns `None` and changes only the count of
+    /// deliveries become due now, and the time of the pause does not count for their `retry.give_up_after`. Returns
+    /// what was ended. If there was neither a pause nor a silence, returns `None` and changes only the count of
     /// [`resume_count`](Self::resume_count). A new count makes a running relay discard what it has learnt about the
     /// receiver.
     ///
@@ -165,9 +166,10 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error>;
 
-    /// Settles at most 1000 dead letters of a selection, those behind `after`; the default begins with the first. Each
-    /// dead letter is settled once, even if it becomes a dead letter again meanwhile. Returns how many dead letters
-    /// were settled, and where the next call goes on; `None` if there are no more.
+    /// Retries or drops, as `verdict` says, at most 1000 dead letters of a selection, those behind `after`; the default
+    /// begins with the first. Each dead letter has its turn once, even if the delivery becomes a dead letter again
+    /// meanwhile. Returns how many dead letters were retried or dropped, and where the next call goes on; `None` if
+    /// there are no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

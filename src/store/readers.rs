@@ -2,8 +2,8 @@
 //!
 //! A reader registers itself by a file in the directory `readers` of the state. The file is locked as long as the
 //! reader runs, so the registration of a killed reader ends with its process. The relay looks at the directory often.
-//! It polls faster while a reader waits. While a reader is registered, the relay keeps texts of delivered messages a
-//! little longer.
+//! It polls faster while a reader waits. While a reader is registered, a relay that is to erase texts on delivery keeps
+//! each text for some seconds after the delivery.
 //!
 //! Format of a file: one line with the number of milliseconds for which the reader wants fast polls. The relay adds one
 //! byte when it has noticed the reader.

@@ -1,4 +1,5 @@
-//! The transactions at a start: recording which sinks there are, and giving stored messages to a new sink.
+//! The transactions at a start and at a reload: recording which sinks there are, and giving stored messages to a new
+//! sink.
 
 use super::delivery::HealthRecord;
 use super::error::Error;
@@ -10,7 +11,7 @@ use crate::domain::{Seq, Start, UnixMs};
 /// What the store has to know of a configured sink.
 #[derive(Clone, Debug)]
 pub struct SinkSetup {
-    /// The name of the sink. By this name the state recognizes the sink at the next start.
+    /// The name of the sink. By this name the state recognizes the sink at the next start or reload.
     pub name: String,
     /// Which messages the sink wants.
     pub selection: MessageSelection,
@@ -22,7 +23,7 @@ pub struct SinkSetup {
     pub events: bool,
     /// Which stored messages the sink receives if it is new and the state has messages already.
     pub start: Start,
-    /// Whether the sink is enabled. A sink that is not enabled is paused until a start at which it is enabled.
+    /// Whether the sink is enabled. A sink that is not enabled is paused until a start or a reload enables it.
     pub enabled: bool,
 }
 
@@ -57,7 +58,7 @@ impl SinkSetup {
 pub struct RegisteredSink {
     /// The sink's id.
     pub id: SinkId,
-    /// The health in which the last process left the sink.
+    /// The health of the sink, as the state last recorded it.
     pub health: HealthRecord,
     /// How often the sink was resumed so far.
     pub resumes: ResumeCount,
@@ -66,8 +67,8 @@ pub struct RegisteredSink {
     /// Whether [`RegistrationTransactions::assign_number_queues`] has to run before the order of each number can be
     /// kept.
     pub needs_number_queues: bool,
-    /// Whether [`RegistrationTransactions::backfill`] has to run: the sink begins with stored messages of which it has
-    /// no deliveries yet.
+    /// Whether [`RegistrationTransactions::backfill`] has to run: the sink is to get stored messages of which it has no
+    /// deliveries yet.
     pub needs_backfill: bool,
 }
 
@@ -80,11 +81,11 @@ pub struct BackfillPortion {
     pub more: bool,
 }
 
-/// Transactions at a start of the relay.
+/// Transactions at a start of the relay and at a reload.
 pub trait RegistrationTransactions {
     /// Records which sinks the configuration has now. A message that is released from now on goes to each of these
-    /// sinks that wants it. Existing deliveries of other sinks stay as they are. A due time later than `latest_due` was
-    /// written by a clock that was ahead, and becomes `now`.
+    /// sinks that wants it. Deliveries for sinks that are not configured any more stay as they are. A due time later
+    /// than `latest_due` was written by a clock that was ahead, and becomes `now`.
     ///
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
     /// receives. On a first run `poll.start` has decided this for all sinks.
@@ -114,9 +115,9 @@ pub trait RegistrationTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn backfill(&mut self, sink: SinkId, at_most: usize) -> Result<BackfillPortion, Error>;
 
-    /// Gives deliveries their place in the queues of numbers, for a sink that did not keep an order before. Changes at
-    /// most `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
-    /// deliveries have their place.
+    /// Puts deliveries into the queues of their numbers, for a sink that did not keep an order before. Changes at most
+    /// `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
+    /// deliveries are in their queues.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

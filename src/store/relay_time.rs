@@ -1,9 +1,9 @@
 //! The transactions of the relay's time: what one process passes to the next process about this time, and how stored
 //! instants are moved when this time is corrected.
 //!
-//! Invariants: a correction leaves an instant in the past as it is, or moves it by as much as the relay's time. After a
-//! correction the only stored instants later than now are the ends of waits, and no wait has become longer. A
-//! correction ends no delivery and removes no record.
+//! Invariants: a correction moves an instant in the past by as much as it moves the relay's time, or leaves the instant
+//! as it is. After a correction the only stored instants later than now are the ends of waits, and no wait has become
+//! longer. A correction ends no delivery and removes no record.
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
@@ -31,7 +31,7 @@ pub trait RelayTimeTransactions {
     fn remember_clock(&mut self, memory: &ClockMemory) -> Result<(), Error>;
 
     /// Reads the newest instant at which a message was stored. If no process has recorded the relay's time in the state
-    /// yet, the instants of settled deliveries count too.
+    /// yet, the instants at which deliveries were settled count too.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

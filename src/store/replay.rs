@@ -61,7 +61,7 @@ pub struct Replayable {
 pub struct ReplayPortion {
     /// Deliveries that can be repeated, in the order of release, or in the order of the ids that were asked for.
     pub found: Vec<Replayable>,
-    /// The sinks of deliveries that were selected and wait already.
+    /// For each delivery that was selected and waits already: its sink.
     pub waiting: Vec<SinkId>,
     /// The place in the order of release where the search goes on; `None` at the end of the search.
     pub next: Option<i64>,

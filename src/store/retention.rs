@@ -1,9 +1,9 @@
 //! The transactions that remove what is no longer kept: texts of messages that every sink has, old dead letters, and
 //! ids that cannot appear again as new.
 //!
-//! Invariants: a message or delivery that still waits is not removed. An id is removed only below the watermark and
-//! after its text; the ids that are newest by time stay, whatever their age. The id of an event stays until the event
-//! cannot be made again.
+//! Invariants: a message or delivery that still waits is not removed. An id is removed only if its message is dated
+//! before the watermark and has no text any more; the ids of the newest messages stay, whatever their age. The id of an
+//! event stays until the event cannot be made again.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! The role of the relay on a state directory. At most one process has the role.
 //!
 //! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The lock on the file
-//! is needed because any user may look at the file, and because earlier versions use only this lock. The lock on the
-//! directory is needed because the file can be removed: a process that then makes the file again could take the role
-//! while another process still has it. The directory cannot be removed without the state. (systemd-tmpfiles leaves a
-//! locked directory alone.)
+//! is needed because earlier versions use only this lock, and because some file systems, such as NFS, cannot lock a
+//! directory. The lock on the directory is needed because the file can be removed: a process that then makes the file
+//! again could take the role while another process still has it. The directory cannot be removed without the state.
+//! (systemd-tmpfiles leaves a locked directory alone.)
 //!
 //! The operating system releases both locks when the process ends, however it ends.
 
@@ -88,8 +88,8 @@ impl RoleLock {
         &self.dir
     }
 
-    /// Checks that this process still has the role. If `relay.lock` was removed, it is made again, so that other users
-    /// and earlier versions see that a relay runs.
+    /// Checks that this process still has the role. If `relay.lock` was removed, it is made again, so that earlier
+    /// versions, which look only at this file, see that a relay runs.
     ///
     /// # Errors
     /// The role is lost with [`Error::Replaced`] (another directory is in the place of the state directory) and with
@@ -134,8 +134,8 @@ pub fn is_locked(dir: &Path) -> Result<Option<bool>, Error> {
     take_shared(dir).map(|(running, _)| running)
 }
 
-/// Returns whether a relay has the role. If no relay has the role, also returns the shared role, which keeps every
-/// relay from taking the role.
+/// Returns whether a relay has the role; `None` if this user has no permission to find out. If no relay has the role,
+/// also returns a shared lock, which keeps every relay from taking the role.
 pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRoleLock>), Error> {
     let path = dir.join(LOCK_FILE);
     let mut held = Vec::new();

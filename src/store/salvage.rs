@@ -1,4 +1,4 @@
-//! The values that an export saves of a state, whether the state is whole or damaged.
+//! The values that `state export` saves from a state, whether the state is whole or damaged.
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;

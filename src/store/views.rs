@@ -16,7 +16,7 @@ pub struct SinkView {
     pub id: SinkId,
     /// The sink's name.
     pub name: String,
-    /// Whether the sink was configured at the last start.
+    /// Whether the sink was configured at the last start or reload of a relay.
     pub configured: bool,
     /// The pause of the sink; `None` if it is not paused.
     #[serde(flatten, serialize_with = "Pause::serialize_if_any")]
@@ -31,7 +31,8 @@ pub struct SinkView {
     #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
     /// The ids of the waiting messages that are sent next, at most [`SinkView::WAITING_IDS`]: first the messages that
-    /// have failed before, in the order of their due times.
+    /// have failed before, in the order of their due times; then those that were never attempted, live ones before
+    /// backfill; then the undecided ones.
     pub waiting_ids: Vec<String>,
     /// The earliest due time of the messages that have failed before; `None` if there is no such message.
     #[serde(skip)]
@@ -115,7 +116,7 @@ pub struct Trace {
     pub first_read: UnixMs,
     /// Whether the message is news, and if not, why.
     pub standing: RowStanding,
-    /// The gap that has to end before the message is released.
+    /// The gap that has to end before the message is released; `None` if no gap holds the message.
     #[serde(rename = "held", serialize_with = "is_some")]
     pub held_by: Option<WalkId>,
     /// The message's place in the order of release.
@@ -143,7 +144,7 @@ fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok,
 pub struct TracedDelivery {
     /// The name of the sink.
     pub sink: String,
-    /// Whether the sink was configured at the last start.
+    /// Whether the sink was configured at the last start or reload of a relay.
     pub configured: bool,
     /// Whether the sink is paused.
     pub paused: bool,
@@ -154,7 +155,7 @@ pub struct TracedDelivery {
     /// When the first of these attempts was made.
     #[serde(rename = "first_attempt_at")]
     pub first_attempt: Option<UnixMs>,
-    /// When the last change of the state was recorded.
+    /// When the last change of the delivery's state was recorded.
     #[serde(rename = "settled_at")]
     pub settled: Option<UnixMs>,
     /// When the next attempt is due.
@@ -230,7 +231,7 @@ pub trait ViewTransactions {
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
     /// Reads the next messages behind the place `after` in the order of release, at most `at_most` messages. Messages
-    /// that were there before a first run, or that came later than the lookback allows, are left out.
+    /// that were in the feed before the first run, or that came later than the lookback allows, are left out.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -242,8 +243,8 @@ pub trait ViewTransactions {
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals_before(&self, before: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
-    /// Returns the place in the order of release before the first message that was received at `since` or later. If
-    /// there is no such message, returns the last place.
+    /// Finds the first message, in the order of release, that was received at `since` or later, and returns the place
+    /// before it. If there is no such message, returns the last place.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -21,7 +21,7 @@ use serde::de::IgnoredAny;
 pub use self::escaping::Escaping;
 use crate::codes::CodeFinder;
 
-/// About the most steps of one rendering. The memory of a rendering, in bytes, is at most 64 times this number.
+/// About how many steps one rendering may take. The memory of a rendering, in bytes, is at most 64 times this number.
 /// Ordinary templates take a few hundred steps.
 const FUEL: u64 = 250_000;
 

@@ -2,7 +2,8 @@
 //! process to the next.
 //!
 //! The kernel makes the id. If the process may not read the id from the kernel, as in a service with `ProcSubset=pid`,
-//! the service manager may pass the id instead. Both write the same 128 bits, one with dashes and the other without.
+//! the service manager may pass the id instead. The kernel writes the 128 bits of the id with dashes, the service
+//! manager without dashes.
 
 /// Returns the id of the present boot: the kernel's id, or `told` if the kernel's id cannot be read. `told` is the id
 /// that was passed to the process at its start. Returns `None` if neither is a valid id.

@@ -5,10 +5,11 @@
 //!
 //! - If both clocks agree, their time is right.
 //! - If they differ, neither is believed until they have differed by the same amount for a while, because the machine's
-//!   clock may be about to be set right. Then the API is believed, with one exception: the state holds instants that
-//!   are later than the API's time, from a process whose time was confirmed, and the machine's clock does not
-//!   contradict these instants.
-//! - If only one of the two clocks shows that time has passed, this time does not make stored times older.
+//!   clock may be about to be set right. (No wait is needed if an earlier process stored the same difference.) Then the
+//!   API is believed, with one exception: the state holds instants that are later than the API's time, from a process
+//!   whose time was confirmed, and the machine's clock does not contradict these instants.
+//! - If the relay's time is set forward, but only one of the two clocks shows that so much time has passed, the skipped
+//!   time does not make stored times older.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
 //! - A clock that suddenly reads something far from the expected time is not believed at once ([`ClockDoubt`]).
 
@@ -64,8 +65,8 @@ pub(super) struct ClockEvidence {
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether a step ahead of the relay's time must not make stored times older, because only one of the clocks shows
-    /// that this time has passed.
+    /// Whether time that is skipped when the relay's time is set forward must not make stored times older, because only
+    /// one of the clocks shows that this time has passed.
     pub(super) uncounted: bool,
     /// Whether the API's clock was known and took part in this verdict.
     pub(super) by_api: bool,
@@ -75,7 +76,8 @@ pub(super) struct ClockVerdict {
 pub(super) fn judge(witnesses: &ClockEvidence) -> Option<ClockVerdict> {
     let ClockEvidence { relay, machine, api, newest, proven, steady, told, known_apart, known_confirmed } = *witnesses;
     let Some(api) = api else {
-        // If the machine's clock counts from 1970, or from the last shutdown, the state is a better source.
+        // The machine's clock may count from 1970 or from the last shutdown. If the machine's clock is not past the
+        // newest stored instant, the relay's time stays as it is.
         let now = if machine > newest { machine } else { relay };
         return (steady >= SETTLING_TIME_WITHOUT_API).then_some(ClockVerdict { now, uncounted: false, by_api: false });
     };
@@ -178,7 +180,7 @@ impl JumpWatch {
         let jump = whole_ms(JUMP);
         let pace = self.0.filter(|pace| {
             let same_api = pace.api.zip(api).is_none_or(|(was, is)| was.abs_diff(is) <= jump.unsigned_abs());
-            // When the first time of the API comes, the watch over both clocks begins.
+            // When the API states its first time, the watch begins anew, now over both clocks.
             same_api && pace.machine.abs_diff(machine) <= jump.unsigned_abs() && (pace.api.is_some() || api.is_none())
         });
         let mut pace = pace.unwrap_or(ClockOffsets { machine, api, since: elapsed, heard: elapsed });
@@ -284,7 +286,7 @@ mod tests {
         assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME_WITHOUT_API - Duration::from_secs(1), ..alone }), None);
         let by_machine = |now| Some(ClockVerdict { now, uncounted: false, by_api: false });
         assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME_WITHOUT_API, ..alone }), by_machine(TRUTH));
-        // The machine's clock has no battery, so the state is a better source.
+        // The machine's clock has no battery and shows the year 1970, so the relay's time stays as it is.
         let dead = ClockEvidence {
             machine: UnixMs(3_600_000),
             relay: off(-DAY + 1),

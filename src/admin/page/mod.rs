@@ -66,7 +66,7 @@ struct LoginView<'a> {
     mistake: Option<&'a str>,
 }
 
-/// Writes the page of the login. `mistake` says what was wrong with the last attempt.
+/// Writes the page of the login. `mistake` says what was wrong with the last try to log in.
 pub(super) fn login(options: &Options, mistake: Option<&str>) -> Result<String, UnrenderablePage> {
     let body = rendered("login.html", LoginView { base: &options.base_path, mistake })?;
     in_layout(options, "Log in", body)

@@ -43,7 +43,7 @@ pub(super) fn requests(minutes: &[HistoryMinute]) -> Plot {
     Plot { title: "Requests to the API", summary, bars: bars(&values, |value| format!("{value:.0} requests")) }
 }
 
-/// Makes the plot of the mean lag of the deliveries in each minute.
+/// Makes the plot of the mean delivery lag in each minute.
 pub(super) fn lags(minutes: &[HistoryMinute]) -> Plot {
     let values: Vec<Option<f64>> = minutes.iter().map(HistoryMinute::mean_lag).collect();
     let deliveries: u64 = minutes.iter().map(|minute| minute.deliveries).sum();

@@ -24,7 +24,7 @@ use super::action::ActionFailure;
 /// The longest time between two writes, so that proxies do not take the stream for dead.
 const PING: Duration = Duration::from_secs(15);
 
-/// How many messages are read at once.
+/// How many messages are read in one portion.
 const PORTION: usize = 100;
 
 /// A stream to one client.

@@ -22,7 +22,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
     let parameters = Parameters::of_form(uri.query().unwrap_or_default().as_bytes());
     let query = PageQuery::of(parameters);
     let reading = endpoint.state.status.read().await.map_err(|error| unavailable(error.to_string()))?;
-    // The page names a mistake in a filter, and shows the messages without a filter.
+    // If a filter has a mistake, the page names the mistake, and shows the messages without a filter.
     let (selected, mistake) = match MessageQuery::read(&query.filters(), clock.likely_message_time()) {
         Ok(selected) => (selected, None),
         Err(refusal) => {

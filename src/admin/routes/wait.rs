@@ -24,7 +24,7 @@ use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::settings::parse_duration;
 use crate::store::claim_for_waiter;
 
-/// The longest time that a client may ask for.
+/// The times for which a client may ask the relay to wait.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 
 /// What a request asks for.
@@ -68,7 +68,7 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
     }
 }
 
-/// Waits for the first message that is wanted and that no other waiter has claimed. Returns its JSON text.
+/// Waits for the first message that is wanted and that no other request or command has claimed. Returns its JSON text.
 async fn next_match(source: &ArrivalSource, wanted: &WaitRequest) -> Result<Option<String>, String> {
     let options = ReaderOptions {
         state: source.state.clone(),

@@ -121,7 +121,7 @@ fn left(slot: i64, now: UnixMs) -> Option<Duration> {
         ..0 => UnixMs(slot.saturating_neg()).after(SLACK),
         1.. => UnixMs(slot),
     };
-    // A time in the future was written before the clock was set back, and counts as now.
+    // A time in the future was written before the relay's clock was set back, and counts as now.
     (WINDOW + SLACK)
         .checked_sub(now.since(answered))
         .map(|left| left.min(WINDOW + SLACK))

@@ -8,7 +8,7 @@
 //! - If no answer states a limit, the relay learns a pace from 429s. This pace can only tighten the budget, too.
 //! - Polls of the newest page never starve the reading of older messages, and the reading never starves the polls.
 //!
-//! The decisions are pure, in [`Window`]. [`Budget`] adds the clock and the file.
+//! The decisions are pure, in [`Window`]. [`Budget`] adds the files in which requests are recorded.
 
 mod commands;
 mod headers;
@@ -46,7 +46,7 @@ pub struct Budget {
 
 impl Budget {
     /// Opens a budget within `limits`. The budget counts the requests that an earlier process and commands recorded in
-    /// `dir`.
+    /// `dir`. `now` and `wall` are the present moment: by the monotonic clock, and by the relay's time.
     ///
     /// # Errors
     /// An error if the ring file cannot be read or made.
@@ -108,7 +108,8 @@ impl Budget {
         self.window.admit(lane, now)
     }
 
-    /// Sets new limits. The file gets as many slots as the new limit allows, and keeps the requests that still count.
+    /// Sets new limits. The file gets one slot for each request that the new limit allows, and keeps the requests that
+    /// still count.
     pub fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
         self.window.set_limits(limits);
         let Some(ring) = self.ring.as_mut().filter(|ring| ring.requests() != limits.requests) else { return };

@@ -1,8 +1,8 @@
 //! The silence after a 429 of the API, and when it ends. Pure; the time is passed in.
 //!
-//! Invariants: each further 429 in a row lengthens the silence, whatever the API says. If the API asks for a silence
-//! longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask whether the
-//! silence is over.
+//! Invariants: whatever the API asks for, the shortest silence grows with each further 429 in a row. If the API asks
+//! for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask
+//! whether the silence is over.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::server_limit::LONGEST_SILENCE;
 use crate::time::Instant;
 use crate::time::backoff::Schedule;
 
-/// The lengths of the silences if the API names a time that is too long to wait for, or that is no duration. After each
-/// of these silences one request is sent.
+/// The lengths of the silences if the API names a time that is too long to wait for, or a reset that makes no sense
+/// ([`RateHeaders::reset_is_absurd`]). After each of these silences one request is sent.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
 /// The silence after 429s.
@@ -26,10 +26,10 @@ pub(super) struct RateLimited {
 }
 
 impl RateLimited {
-    /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for the
-    /// time that `fallback` gives for the number of 429s in a row. The documentation mentions no reset that is an
-    /// instant, so `Retry-After` takes precedence over such a reset. A time that is no duration, or that is longer than
-    /// 15 minutes, is not obeyed: the relay sends a request after a minute, and then less and less often.
+    /// Records a 429, and returns the length of the silence. The silence lasts until the reset, or for `Retry-After`,
+    /// or for the time that `fallback` gives for the number of 429s in a row. The documentation mentions no reset that
+    /// is an instant, so `Retry-After` takes precedence over such a reset. A reset that makes no sense, and a time
+    /// longer than 15 minutes, are not obeyed: the relay sends a request after a minute, and then less and less often.
     pub(super) fn refused(
         &mut self,
         headers: &RateHeaders,
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn silence_lasts_as_long_as_the_api_asks_for_and_longer_each_time() {
         let seconds = |told: Option<u64>| told.map(Duration::from_secs);
-        // The reset, `Retry-After`, whether the reset is no duration; the silences after one, two and three 429s.
+        // The reset, `Retry-After`, whether the reset makes no sense; the silences after one, two and three 429s.
         let cases = [
             (Some(30), None, false, [30, 30, 40]),
             (None, Some(7), false, [7, 20, 40]),

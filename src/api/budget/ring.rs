@@ -1,4 +1,4 @@
-//! The ring: a file that keeps the requests of the last minute through a kill.
+//! The ring: a file that keeps the requests of the last minute for the next process, even if this process is killed.
 //!
 //! Format: one slot of 8 bytes for each request that the limit allows. Request `n` has the slot with the number `n`
 //! modulo the number of slots. A slot holds a time in milliseconds since the Unix epoch, as a big-endian integer. If
@@ -36,7 +36,7 @@ pub enum Recorded {
 
 impl Recorded {
     /// Returns how long ago the request was answered; `None` if that is not known. A time in the future, which was
-    /// written before the clock was set back, counts as now.
+    /// written before the relay's clock was set back, counts as now.
     pub fn age(self, now: UnixMs) -> Option<Duration> {
         match self {
             Self::Answered(at) => Some(now.since(at)),
@@ -94,8 +94,8 @@ impl Ring {
         u32::try_from(self.slots).unwrap_or(u32::MAX)
     }
 
-    /// Gives the file `requests` slots, with these entries in them. If the file cannot be made anew, it stays as it is,
-    /// and holds fewer requests than it should.
+    /// Gives the file `requests` slots. `entries` are the requests to keep, each with the content of its slot. If the
+    /// file cannot be made anew, it stays as it is, and holds fewer requests than it should.
     pub fn resize(&mut self, requests: u32, entries: impl Iterator<Item = (Ticket, i64)>) {
         let slots = u64::from(requests).max(1);
         let mut image = vec![0; usize::try_from(slots * 8).unwrap_or(0)];

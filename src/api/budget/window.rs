@@ -14,9 +14,9 @@ use crate::time::Instant;
 pub enum RequestPurpose {
     /// Polling the newest page.
     Head,
-    /// Reading a gap, or messages from before the first run.
+    /// Reading a gap or a seed.
     Walk,
-    /// Reading the lookback once more.
+    /// Reading a sweep.
     Sweep,
 }
 
@@ -27,7 +27,7 @@ pub enum Demand {
     Nothing,
     /// A sweep.
     Sweeps,
-    /// Gaps, or messages from before the first run.
+    /// Gaps or seeds.
     Walks,
 }
 
@@ -53,7 +53,7 @@ pub enum Permission {
     Go,
     /// Ask again at this instant.
     WaitUntil(Instant),
-    /// Ask again when a request in flight was answered.
+    /// Ask again when a request in flight has been answered.
     WaitForAnswer,
 }
 
@@ -66,8 +66,8 @@ pub struct Window {
     server: ServerLimit,
     rate_limited: RateLimited,
     unstated: UnstatedLimit,
-    /// Whether this process had an answer. Until then nothing is known of the API, and one request at a time is
-    /// sent.
+    /// Whether this process has had an answer of the API. Until then nothing is known of the API, and one request at a
+    /// time is sent.
     answered: bool,
     last_poll: Option<Instant>,
     last_sent: Option<Instant>,
@@ -102,7 +102,7 @@ impl Slot {
 /// long.
 const ALONE: Duration = Duration::from_secs(5);
 
-/// The error of an age that was computed from two instants in whole milliseconds.
+/// The most by which an age can be wrong if it was computed from two times in whole milliseconds.
 const ROUNDED: Duration = Duration::from_millis(1);
 
 impl Window {
@@ -203,8 +203,8 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
-            // The headers delay a request until this time at most, because only a further answer can show that they are
-            // wrong.
+            // The headers delay a poll until this time at most, because only a further answer can show that the headers
+            // are wrong.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -419,8 +419,9 @@ fn evenly(until: Instant, requests: usize, from: Instant) -> Duration {
     until.saturating_duration_since(from) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
-/// The time between two requests if `requests` are spread evenly over a window. If there is only one slot, both lanes
-/// take turns.
+/// The time between two requests if `requests` are spread evenly over a window. If the polls and the other work share a
+/// single request in each window (so that `requests` is 0), they take turns: each gets a request in every second
+/// window.
 fn pace(window: Duration, requests: usize) -> Duration {
     match u32::try_from(requests) {
         Ok(0) => window * 2,

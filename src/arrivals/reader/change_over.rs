@@ -22,7 +22,7 @@ impl ArrivalReader {
         }
         // If this user has no permission to find out whether a relay runs, a relay is assumed to run: the user may
         // still be able to read its state. If several relays share a state, one of them will poll. A reader that
-        // polled, too, would use their budget.
+        // polled, too, would use up slots of their budget.
         let runs = self.options.state.is_shared() || is_running(&self.options.state)? != Some(false);
         match self.state.as_ref().map(|state| state.kind) {
             None if runs => {

@@ -10,8 +10,8 @@ use crate::status::Live;
 use crate::store::{self, Spool, open_reader};
 use crate::time::Clock;
 
-/// The longest time that the reader waits until the relay has noticed it. The reader waits only if the relay erases
-/// texts at once while it knows of no reader.
+/// The longest time that the reader waits until the relay has noticed it. The reader waits only if the relay is to
+/// erase texts on delivery (`keep_delivered = "0s"`): such a relay keeps texts only after it has noticed a reader.
 const NOTICE: Duration = Duration::from_secs(2);
 
 impl ArrivalReader {

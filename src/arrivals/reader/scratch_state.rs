@@ -64,7 +64,7 @@ impl ArrivalReader {
     }
 
     /// Decides where the new messages begin in the scratch state. The messages that the first poll found are old, so
-    /// the rule about the time since the last poll is not needed.
+    /// the second rule of [`super::super::baseline`] (about the time since the last poll) is not needed.
     fn begin_in_scratch_state(&self, spool: &Spool, coverage: &Coverage) -> Result<ReadingProgress, store::Error> {
         let clock = match &self.poller {
             Some(poller) => poller.clock().clone(),

@@ -247,7 +247,8 @@ fn a_found_file_that_cannot_be_used_is_not_passed_over() {
 
 #[test]
 fn a_place_of_the_system_that_cannot_be_looked_at_is_not_passed_over() {
-    // A link to itself cannot be opened by anybody. A closed directory would not do here, because root can open it.
+    // A link to itself cannot be opened by anybody. A directory without permissions would prove nothing, because root
+    // can open it.
     let around = |machine: &Machine, place: &str| {
         fs::create_dir_all(machine.path(place).parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("joltsms-relay", machine.path(place)).unwrap();

@@ -150,7 +150,8 @@ const SECRET_KEYS: [(&str, &str, bool); 8] = [
     ("proxy", "proxy = SOURCE", true),
 ];
 
-/// The configuration with such a sink, with the secret in a variable, a file or a credential.
+/// Loads a configuration with a sink that has these lines. The secret is in a variable, a file and a credential, and
+/// `source` refers to one of the three.
 fn with_secret(lines: &str, source: &str, content: &[u8]) -> Result<Config, Errors> {
     let url = if lines.starts_with("url") { "" } else { "url = \"https://a.example\"\n" };
     let lines = lines.replace("SOURCE", source);

@@ -1,4 +1,4 @@
-//! Formats an event as a line of the log.
+//! Formats an event of `tracing` as a line of the log.
 //!
 //! Invariants: an event is one line, whatever its values contain. Control characters are escaped. Values from outside
 //! are cut to 1,000 characters, because ids and answers may have megabytes.

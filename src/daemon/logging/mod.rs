@@ -38,8 +38,8 @@ use line::LogStream;
 use repetition_limit::{RepetitionGuard, RepetitionLimit};
 use writer::{LinesGuard, Notice};
 
-/// The log target of the certificate verifier. Its errors, which it logs at each attempt, are left out. Its warnings
-/// about authorities that cannot be read stay.
+/// The log target of the certificate verifier. Its errors, of which it logs one for each certificate that it refuses,
+/// are left out. Its warnings about authorities that cannot be read stay.
 const VERIFIER: &str = "rustls_platform_verifier";
 
 /// The beginning of the names of log files.

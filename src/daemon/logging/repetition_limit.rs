@@ -1,7 +1,7 @@
 //! Leaves out lines that repeat too often, and says how many lines were left out.
 //!
-//! Lines are of the same kind if one place in the code logs them, with the same sink, anomaly and kind of failure. Lines
-//! of the levels DEBUG and TRACE are never left out.
+//! Lines are of the same kind if one place in the code logs them, with the same sink, anomaly and kind of failure.
+//! Lines of the levels DEBUG and TRACE are never left out.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -1,7 +1,8 @@
 //! Writes the log on a thread of its own.
 //!
 //! Invariants:
-//! - Code that logs never waits for the log's reader: a line for which the buffer has no room is dropped and counted.
+//! - Code that logs never waits for the program that reads the log: a line for which the buffer has no room is dropped
+//!   and counted.
 //! - When the stream accepts lines again, a line at the place of the missing lines says how many are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
@@ -48,7 +49,8 @@ struct Counts {
     taken: u64,
     /// How many of the accepted lines have left the queue.
     handled: u64,
-    /// The value of `handled` when the queue was last empty, after the attempt to report the lines that were lost.
+    /// The value of `handled` when the queue was last empty, after the thread had tried to report the lines that were
+    /// lost.
     settled: u64,
     /// How many lines are missing and not reported yet.
     lost: u64,

@@ -1,5 +1,5 @@
 //! Reads the configuration again while the relay runs. SIGHUP asks for the whole configuration. Only the secrets are
-//! read again if a file with a secret has changed, or if the API refuses the last key.
+//! read again if a file with a secret has changed, or if the API has refused all API keys of the configuration.
 //!
 //! Invariants:
 //! - Only one reading is under way at a time. The new configuration is prepared while the relay goes on, and then takes
@@ -99,7 +99,7 @@ struct Running {
 pub(super) enum ReloadEvent {
     /// SIGHUP asks for a reload.
     Asked,
-    /// A reading may have to begin.
+    /// Something has happened after which a reading may have to begin.
     Due,
     /// A reading has ended.
     Ended(Box<Reading>),

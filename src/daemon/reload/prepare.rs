@@ -1,6 +1,6 @@
 //! Reads a configuration again, and prepares everything that it needs. Everything that can fail happens here.
 //!
-//! Invariant: nothing changes before the last step, which registers the sinks in the store in one transaction. After
+//! Invariant: nothing changes before the last step, which registers the sinks in the state in one transaction. After
 //! this step nothing can fail.
 
 use std::sync::Arc;

@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::daemon::log_sentences::NOT_RELOADED;
 
 impl Reloading {
-    /// Reads the configuration again. Returns the configuration that takes effect; `None`: `before` stays in effect. The
-    /// log says what has changed, or what is wrong.
+    /// Reads the configuration again. Returns the configuration that takes effect; `None`: `before` stays in effect.
+    /// The log says what has changed, or what is wrong.
     pub(in crate::daemon) async fn read_standing_by(&self, before: &Config) -> Option<Config> {
         let (read, known) = (Arc::clone(&self.read), before.clone());
         let config = match spawn_blocking(move || read(&known, ReadAgain::Everything)).await {

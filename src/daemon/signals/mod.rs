@@ -34,7 +34,7 @@ pub enum Stop {
 pub enum StopSignal {
     /// SIGINT, or Ctrl-C.
     Interrupt,
-    /// SIGTERM, or SIGHUP if there is no configuration file.
+    /// SIGTERM, or a SIGHUP that does not ask for a reload but ends the relay.
     Terminate,
 }
 
@@ -65,7 +65,8 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// disk that does not answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP means.
+/// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP
+/// means.
 ///
 /// `overdue` is called if the process has still not ended some seconds after it was asked to end at once.
 ///

@@ -1,5 +1,6 @@
-//! Brings the deliveries in the store in line with a new configuration. If a sink keeps the order of each number, its
-//! deliveries are put into the queues of their numbers. A new sink gets the stored messages with which it begins.
+//! Brings the deliveries in the store in line with a new configuration. If a sink keeps the order of each number, each
+//! of its deliveries is put into the queue of the delivery's number. A new sink gets the stored messages with which it
+//! begins (the key `start`).
 //!
 //! Each step is one small transaction, so that other writes do not wait long. The store records which work is left, so
 //! the work goes on after a restart.
@@ -16,7 +17,8 @@ const AT_ONCE: usize = 2000;
 /// The work that is left for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backfill {
-    /// The deliveries of all messages up to this one are in the queues of their numbers; `None`: all deliveries are.
+    /// The deliveries of all messages up to this one are in the queues of their numbers already; `None`: all deliveries
+    /// are.
     numbered_to: Option<Seq>,
     /// How many stored messages the new sink has got so far; `None`: the sink needs no more of them.
     filled: Option<u64>,

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 1000;
 #[derive(Debug)]
 pub(super) struct BringForward {
     /// When the earliest failed attempt since the last success began; [`UnixMs::MIN`] if this is unknown, as after a
-    /// start and after the relay's time was corrected.
+    /// start and after the relay's time was corrected. `None`: no attempt has failed since the last success.
     outage_from: Option<UnixMs>,
     /// Retries whose first attempt was at this time or later are to be made due.
     pending_from: Option<UnixMs>,

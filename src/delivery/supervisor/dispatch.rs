@@ -1,7 +1,7 @@
 //! The workers of one sink: which delivery begins next, which deliveries are under way, and how each delivery ends.
 //!
-//! Invariants: there are never more deliveries under way than workers; a worker is free again only when the result of
-//! its delivery is on the disk.
+//! Invariants: unless a reload has lowered `concurrency`, there are never more deliveries under way than workers; a
+//! worker is free again only when the result of its delivery is on the disk.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -112,8 +112,8 @@ impl Dispatch {
         self.pace.as_ref().and_then(|pace| pace.wait_until(now))
     }
 
-    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. A probe is the only
-    /// delivery under way, so its lane is chosen as if there were one worker.
+    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. Only one probe may begin at
+    /// a time, so the lane of a probe is chosen as if there were one worker.
     pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, sharing: LaneSharing) -> Option<Lane> {
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
@@ -158,7 +158,8 @@ impl Dispatch {
         let (seq, number) = (claim.seq, claim.number);
         let answered = Arc::new(AtomicBool::new(false));
         let (task, outgoing) = prepare(context, claim, now, start, may_end, Arc::clone(&answered));
-        // The attempt begins here and not in its task, so that attempts begin in the order of these calls.
+        // The attempt begins here and not in its task, so that attempts begin in the order in which this function is
+        // called.
         let begun = outgoing.map(|outgoing| context.identity.sink.begin(outgoing));
         let abort = self.tasks.spawn(task.run(begun, context.shared.settler.expect_settlement()));
         self.in_flight.insert(abort.id(), InFlight { seq, number, lane, start, answered, abort });
@@ -207,8 +208,8 @@ fn prepare(
     let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number_key, details, .. } = claim;
     let Identity { registered, options, format, mask, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
-    // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
-    // as often as a probe.
+    // If the sink keeps the order of each number, a message holds up the later messages of its number. So while nothing
+    // gets through, the waits of the message are at most as long as the longest wait between two probes.
     let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
     let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays).map(|expires| {

@@ -12,13 +12,14 @@ use crate::domain::{Seq, UnixMs};
 use crate::store::{Claim, ExpiredMessage, Spool};
 use crate::time::Instant;
 
-/// The number of messages that one transaction looks at, or writes. The number is greater than the number of workers.
+/// The number of messages that one transaction looks at, or writes. The number is greater than the greatest
+/// `concurrency`. So if a search finds this many messages, some of them are not under way and can be given up.
 const AT_ONCE: usize = 500;
 
 /// The age limit of one sink, and the claimed messages whose age exceeds the limit.
 #[derive(Debug)]
 pub(super) struct Expiry {
-    /// The checks of the store; `None`: the sink has no age limit.
+    /// The regular checks of the messages in the store; `None`: the sink has no age limit.
     checks: Option<AgeChecks>,
     /// Messages that were claimed and found to be too old, and that are to become dead letters.
     set_aside: Vec<Seq>,
@@ -52,8 +53,8 @@ impl Expiry {
         self.set_aside.clear();
     }
 
-    /// Makes the next check cover every waiting message, because messages that were released long ago have joined the
-    /// waiting ones.
+    /// Makes the next check cover every waiting message, because a new sink has got stored messages that were released
+    /// long ago.
     pub(super) fn check_everything(&mut self) {
         if let Some(checks) = &mut self.checks {
             checks.check_everything();
@@ -77,7 +78,7 @@ impl Expiry {
     }
 
     /// Makes dead letters of the messages that are set aside, and looks for more messages in the store that are too
-    /// old. `is_under_way` says which messages are being sent. They are left to their attempts; if such an attempt
+    /// old. `is_under_way` says which messages are being sent. Such a message is left to its attempt; if the attempt
     /// fails, the message is not tried again. Returns whether messages were given up, so that other messages may now be
     /// the first of their queue.
     pub(super) async fn step(

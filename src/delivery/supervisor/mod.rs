@@ -17,8 +17,8 @@
 //!
 //! This file has the loop itself and two of its steps: to notice changes, and to work on the store. The other steps
 //! have files of their own: [`admission`] begins attempts, [`outcome`] handles their ends, [`next_turn`] says when the
-//! loop turns again, [`publication`] shows the state of the sink, [`orders`] follows a reload, and [`shutdown`] ends
-//! the loop.
+//! loop turns again, [`publication`] publishes what the loop knows of its sink, [`orders`] follows a reload, and
+//! [`shutdown`] ends the loop.
 //!
 //! Invariants:
 //! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages

@@ -65,12 +65,13 @@ impl Outage {
         self.failing_since = self.failing_since.map(|since| UnixMs(since.0.saturating_add(by)));
     }
 
-    /// Returns the reason of a failure whose log line was put off and is due now, if the sink still fails.
+    /// If the log line about a failure was put off until now, and the sink still fails, returns the reason of the
+    /// failure.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
         self.notice.overdue(now)
     }
 
-    /// The instant at which a failure whose log line was put off is to be logged.
+    /// The instant until which the log line about a failure is put off; `None`: no log line is put off.
     pub(super) fn report_at(&self) -> Option<Instant> {
         self.notice.report_at()
     }

@@ -1,10 +1,11 @@
-//! The pauses of a sink: some begin because of a receiver's answer, others are begun and ended in the store by
-//! operators. The name of the sink, which operators may change in the store, is read together with the pauses.
+//! The pauses of a sink. Some begin because of a receiver's answer, others because an operator writes them to the
+//! store. Operators end pauses of both kinds in the store. The name of the sink, which operators may change in the
+//! store, is read together with the pauses.
 //!
 //! Invariants:
 //! - The store is asked at each slow poll, so a command takes effect within seconds.
 //! - A pause that began in this process holds at once, and is written to the store as soon as the disk accepts writes.
-//!   Until the pause is written, the state of the store does not end it.
+//!   Until the pause is written, nothing that is read from the store ends it.
 //! - A sink that the configuration switches off stays off, even if an operator resumes it.
 
 use super::store_retry::StoreRetry;
@@ -121,13 +122,13 @@ impl Pauses {
         requests
     }
 
-    /// Follows the state of the store. `was_resumed`: somebody resumed the sink since the store was asked last. Such a
-    /// resume counts even if this process saw no pause: it may have ended a silence, or a pause that began after the
-    /// store was asked last.
+    /// Follows the pause that the store holds; `None`: the store holds no pause. `was_resumed`: somebody resumed the
+    /// sink since the store was asked last. Such a resume counts even if this process saw no pause: it may have ended a
+    /// silence, or a pause that began after the store was asked last.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // The store may hold an operator's pause: it lasts even when the sink is switched on again. If the store
-            // holds no pause any more, it gets a new one, because the sink is still switched off.
+            // The store may hold an operator's pause: such a pause goes on even when the sink is switched on again. If
+            // the store holds no pause any more, it gets a new one, because the sink is still switched off.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }

@@ -1,4 +1,4 @@
-//! Publishing the state of the sink, for `status`, for `once` and for a reload.
+//! Publishes what the loop knows of its sink, for `status`, for `once` and for a reload.
 
 use super::Supervisor;
 use super::wakeups::SLOW_POLL;
@@ -7,8 +7,9 @@ use crate::delivery::lanes::PerLane;
 use crate::delivery::status::{BlockedBy, Published, SinkStatus, shortened};
 
 impl Supervisor {
-    /// Publishes the state of the sink after this turn. Readers see every state; those who wait are woken only when the
-    /// sink is blocked, unblocked, idle or busy again. Counters change with nearly every turn, and nobody waits for them.
+    /// Publishes the values of the sink after this turn. Whoever asks for them gets the newest values. Whoever waits
+    /// for a change is woken only when the sink becomes blocked, unblocked, idle or busy. Counters change with nearly
+    /// every turn, and nobody waits for a change of a counter.
     pub(super) fn publish(&self) {
         let now = self.context.now();
         let pause = self.pauses.reason();
@@ -20,7 +21,8 @@ impl Supervisor {
         let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
             && !self.expiry.is_full(self.time)
             && (self.queues.needs_claims() || self.queues.waiting() != PerLane::default());
-        // The command `once` delivers the due messages and then ends. It waits for the end of a short silence, too.
+        // The command `once` ends when all sinks are idle. It is to wait for the end of a short silence, so a sink in
+        // such a silence does not count as idle.
         let is_silent_for_a_moment =
             pause.is_none() && silence_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
         let is_idle =

@@ -1,7 +1,7 @@
 //! Runs the reads and writes that a sink's loop asks of the store, and waits for a while after an error.
 //!
 //! Invariants: after an error the store is not asked until the wait is over; the waits grow with each error in a row.
-//! After a failed write only a successful write ends the row of errors: on a full disk reads still succeed.
+//! After a failed write only a successful write ends the series of errors, because on a full disk reads still succeed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const WAITS: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0,
 #[derive(Debug, Default)]
 pub(super) struct StoreRetry {
     failures: u32,
-    /// Whether a write is among the failures in the row.
+    /// Whether at least one of these failures was a failed write.
     writes_fail: bool,
     again_at: Option<Instant>,
 }
@@ -93,7 +93,7 @@ impl StoreRetry {
         }
     }
 
-    /// Notes that the store answered. Returns whether the answer ends a row of failures.
+    /// Notes that the store answered. Returns whether the answer ends a series of failures.
     fn worked(&mut self, access: Access) -> bool {
         if self.writes_fail && access == Access::Read {
             return false;

@@ -11,7 +11,7 @@ use crate::time::{Instant, MAX_TURN_INTERVAL};
 /// Time between two slow polls.
 pub(super) const SLOW_POLL: Duration = MAX_TURN_INTERVAL;
 
-/// The next slow poll, and the last wake-up that the loop has followed.
+/// The next slow poll, and the last wake-up that the loop has noticed.
 #[derive(Debug)]
 pub(super) struct Wakeups {
     poll_at: Instant,

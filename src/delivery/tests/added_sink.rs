@@ -54,7 +54,7 @@ async fn a_new_sink_begins_where_it_is_told() {
         until("what comes", MINUTE, async || new.accepted() == expected.len() + 1 && old.accepted() == 1).await;
         until("recorded", MINUTE, async || world.waiting("new").await == WaitingCounts::default()).await;
         delivery.drain(Duration::ZERO).await;
-        // The sink is known now, so that another start does not give it the messages again.
+        // The store knows the sink now, so another start does not give it the messages again.
         let _delivery = world.start(sinks()).await;
         sleep(HOUR).await;
         assert_eq!(new.ids_begun().len(), expected.len() + 1, "{start:?}");

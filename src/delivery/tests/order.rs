@@ -273,7 +273,8 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     assert_eq!(count(unnumbered), 0);
 }
 
-/// After an outage of 16 hours the first messages have long waits, and all other messages are behind them.
+/// After an outage of 16 hours, the retry schedule alone would make the first message of each number wait for hours,
+/// with all later messages of the number behind it.
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
     for numbers in [1, 20] {

@@ -1,4 +1,4 @@
-//! Tests of trouble: the store fails, a receiver is gone or closed, or the relay itself panics.
+//! Tests of trouble: the store fails, a receiver is gone, nobody reads the output any more, or the relay itself panics.
 
 use super::super::BlockedBy;
 use super::*;

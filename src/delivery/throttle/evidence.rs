@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{FIRST_SILENCE, Recurrence};
 
-/// The number of sustained paces that are remembered.
+/// The number of sustained paces (`PaceEvidence::sustained`) that are remembered.
 const REMEMBERED: usize = 48;
 
 /// A pace counts as slow below this share of the pace that the receiver has sustained.
@@ -29,7 +29,8 @@ const ENOUGH: u32 = 3;
 /// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
-/// Half an attempt in the length of one silence: each attempt comes after twice that length.
+/// A pace is as slow as the receiver asked for if at most this many attempts begin in the length of one silence. At
+/// half an attempt, attempts are twice the length of the silence apart.
 const AS_ASKED: f64 = 0.5;
 
 /// The number of silences that are remembered, to find out how long a silence must be.
@@ -38,8 +39,8 @@ const SILENCES: usize = 4;
 /// If this many messages are accepted between two refusals, the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
-/// While the pace does not matter, each accepted message cancels this many refusals. So if a receiver refuses four of
-/// five messages by chance, it is not taken for a receiver that limits the pace.
+/// While the pace does not matter, each accepted message cancels this many refusals. So a receiver that refuses four of
+/// five messages at random is not taken for a receiver that limits the pace.
 const MADE_UP_FOR: u32 = 4;
 
 /// If this many refusals are left that accepted messages have not cancelled, the receiver refuses most messages.
@@ -120,12 +121,12 @@ impl PaceEvidence {
     /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
-        // The refusal counts if the attempts were twice as far apart as the longest silence that the receiver has ever
-        // asked for. The longest one is taken because a receiver that states exactly when it accepts the next message
-        // sometimes asks for very little.
+        // The refusal counts if the attempts were at least twice as far apart as the longest silence that the receiver
+        // has ever asked for. The longest one is taken because a receiver that states exactly when it accepts the next
+        // message sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
-        // A measured silence includes the time until the answer. So it counts only if it is much longer than the
-        // receiver asked for.
+        // A measured silence includes the time until the answer. So it takes the place of the asked silence only if it
+        // is more than twice as long.
         let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
         let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {
@@ -146,7 +147,8 @@ impl PaceEvidence {
         self.refused_again = 0;
     }
 
-    /// Forgets the evidence, because it no longer holds or was wrong.
+    /// Forgets the sustained paces and the refusals at a slow pace, because they no longer count or led to a wrong
+    /// conclusion.
     pub(super) fn begin_anew(&mut self) {
         self.sustained.clear();
         self.refused_though_slow = 0;

@@ -1,7 +1,8 @@
 //! The pace of attempts after a silence, and how this pace grows while the receiver refuses nothing.
 //!
-//! The pace begins below a ceiling and grows like the window of TCP's CUBIC: quickly at first, slowly near the ceiling,
-//! and then more and more quickly. Without a ceiling each accepted message raises the pace by the same factor.
+//! The pace begins below a *ceiling*, the pace that the receiver is thought to accept. It grows like the window of
+//! TCP's CUBIC: quickly at first, slowly near the ceiling, and then more and more quickly. Without a ceiling each
+//! accepted message raises the pace by the same factor.
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub(super) struct LearnedPace {
 /// What is known of a receiver at the end of a silence, in messages a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PaceBounds {
-    /// The rate at which the receiver accepted messages, over the time until the end of the silence.
+    /// The highest rate at which the receiver accepted messages over a time that ended with the end of the silence.
     pub(super) taken: f64,
     /// The pace that the receiver refused.
     pub(super) refused: f64,
@@ -82,7 +83,8 @@ impl LearnedPace {
             None => (None, UNKNOWN, UNSURE),
             Some(PaceBounds { taken, refused }) => {
                 let taken = taken.min(refused);
-                // The accepted rate is below the receiver's limit, and the refused pace is above it.
+                // The accepted rate is below the receiver's limit, and the refused pace is above it. So the ceiling
+                // lies between these two.
                 let ceiling = (taken * refused).sqrt().min(BELOW_REFUSED * refused);
                 let span = if 1.0 - taken / refused > COSTS_MUCH { UNSURE } else { SURE };
                 (Some(ceiling.max(least)), BELOW_CEILING * ceiling, span)

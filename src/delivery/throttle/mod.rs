@@ -1,14 +1,14 @@
 //! The pace that a receiver sets by refusing requests ("429 Too Many Requests", or an answer that asks for silence).
 //! Pure: the time is passed in.
 //!
-//! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
-//! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the first of
-//! these attempts is refused, the next attempts prefer messages that were not refused yet, because the receiver may
-//! refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
+//! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last accepted attempts are
+//! remembered. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If
+//! the first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
+//! receiver may refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
 //! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
-//!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
-//!   both, so a wrong first guess is corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has
-//!   the details.
+//!   end of one silence to the end of the next, and the pace that it refused. The geometric mean of both becomes the
+//!   *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a few refusals,
+//!   and a good guess changes little. [`LearnedPace`] has the details.
 //! - The more a refusal costs (the longer its silence), the more rarely the sink risks one.
 //! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
 //!   enough.
@@ -57,8 +57,8 @@ const WORTH_SHOWING: u64 = 6_000;
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The pace, in attempts a second, that counts as refused at the first refusal. The pace of the attempts before that is
-/// not known.
+/// The pace, in attempts a second, that counts as the refused pace at the first refusal, because the pace of the
+/// attempts before the first refusal is not known.
 const FIRST_GUESS: f64 = 50.0;
 
 /// Whether the receiver's pace allows an attempt to begin.
@@ -135,7 +135,7 @@ enum Phase {
 
 #[derive(Clone, Copy, Debug)]
 struct Trying {
-    /// Attempts that began before this instant began before the silence.
+    /// When the silence began. Attempts that began earlier do not show whether the silence was long enough.
     since: Instant,
     /// When the silence is over.
     until: Instant,
@@ -153,14 +153,15 @@ struct Accepted {
     newest: VecDeque<Instant>,
     /// The number of these attempts.
     count: u32,
-    /// When the first of these attempts began. `None` before the first silence, when attempts are not counted.
+    /// When the first of these attempts began; `None`: no silence has ended since the receiver began to limit the pace,
+    /// so `count` means nothing yet.
     since: Option<Instant>,
 }
 
 impl Throttle {
-    /// Returns the throttle of a receiver that has refused nothing yet. If the receiver lately refused a message of an
-    /// earlier process, `silent_until` is the end of the remaining silence, or an instant that has passed if the
-    /// silence is over.
+    /// Returns the throttle at the start of a process. `silent_until`: the end of the silence, if the receiver lately
+    /// refused a message of an earlier process; an instant that has passed if that silence is over. `None`: nothing is
+    /// limited.
     pub(super) fn new(silent_until: Option<Instant>, now: Instant) -> Self {
         let trying = |until| Trying {
             since: now,
@@ -195,8 +196,8 @@ impl Throttle {
         }
     }
 
-    /// Whether the last attempt after a silence was refused, so that the receiver may refuse the message and not the
-    /// pace.
+    /// Whether the last attempt after a silence was refused. Then perhaps the receiver refuses the message of that
+    /// attempt at any pace.
     pub(super) fn tried_in_vain(&self, now: Instant) -> bool {
         matches!(self.phase, Phase::Trying(Trying { refusals: 2.., .. })) && !self.is_free(now)
     }

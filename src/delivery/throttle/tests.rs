@@ -323,7 +323,7 @@ async fn a_silence_before_the_start_is_one() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// The throttle meets any limit, however the receiver states it, and however long its answers take.
+    /// The throttle adapts to any limit, however the receiver states the limit, and however long the answers take.
     #[test]
     fn any_limit_is_met(
         rate in 0.2_f64..40.0,

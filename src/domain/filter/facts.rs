@@ -10,7 +10,7 @@ use crate::domain::surrogates::mended;
 /// The details of a number: its row in `GET /v1/numbers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Details<'a> {
-    /// The API was not asked for the number yet.
+    /// The relay has not read the details of the number yet.
     Unknown,
     /// The API's list does not contain the number, or the message names no number. So there is no service and there are
     /// no tags.

@@ -93,7 +93,8 @@ impl Filter {
         self.any_of.iter().any(Clause::needs_details)
     }
 
-    /// Decides on one message. If no clause accepts the message, the verdict gives the reason of the first clause.
+    /// Decides on one message. If no clause accepts the message, the verdict is that of the first clause that cannot
+    /// decide yet. If every clause refuses the message, the verdict is that of the first clause.
     pub fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         let mut best = None;
         for clause in &self.any_of {

@@ -105,7 +105,8 @@ fn composed(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
-/// A text without regard to case, by Unicode's full case folding: `ß` is `ss`, and `ﬁ` is `fi`.
+/// Returns the text in a form that is the same for capital and small letters, by Unicode's full case folding: `ß`
+/// becomes `ss`, and `ﬁ` becomes `fi`.
 fn folded(text: &str) -> String {
     composed(&text.chars().flat_map(fold).collect::<String>()).into_owned()
 }
@@ -141,7 +142,8 @@ fn stand_in(letter: &str) -> char {
 }
 
 /// The full case folding of a character, which may be several characters. Some capital letters, such as `ẞ`, have a
-/// small letter without a capital of its own. Such a letter is folded by way of the small letter.
+/// small letter (`ß`) whose own capital is another text (`SS`). So a character is first made small, then capital, then
+/// small again.
 fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }

@@ -131,10 +131,10 @@ impl Run {
     ///
     /// Neither the rows nor the clock change, so every cursor that is given out from now on works, and leads to older
     /// rows. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk closes at
-    /// the end of the list. Before it gets such a cursor, a walk has only older cursors: its own and those of its
-    /// trail. The answers to them do not change either. After two refusals or three empty answers the walk goes back to
-    /// its previous cursor, and at last to the head. After at most six empty answers the relay believes that the list
-    /// is empty.
+    /// the end of the list. Before it gets such a cursor, a walk has only cursors that were given out earlier: its
+    /// present one, and the last few before that one (`Walk::trail`). The answers to them do not change either. After
+    /// two refusals or three empty answers the walk goes back to its previous cursor, and at last to the head. After at
+    /// most six empty answers the relay believes that the list is empty.
     fn requests_left(&self) -> usize {
         let old_cursors = (1 + Walk::TRAIL) * 3;
         let each = old_cursors + self.feed.list.pages().max(6);
@@ -154,8 +154,8 @@ impl Run {
         // A first run that starts at a certain time reads down to the first row that is older than this time. In an
         // unsorted list, newer rows may lie below that row.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // Coverage assumes that the clocks differ by the difference that most rows show. Here most rows may have wrong
-        // dates.
+        // Coverage takes the difference that most rows show for the difference between the API's clock and the clock
+        // that dates the rows. Here most rows may have wrong dates.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());
@@ -169,8 +169,9 @@ impl Run {
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
             // A first run with `poll.start = "now"` finds out by `ingestedAt` which rows are older than the run. Three
             // kinds of old rows may be released nevertheless, because a repeated message is better than a lost one: a
-            // row that came late, after the newest row of the first page and before the page itself; a row without
-            // `ingestedAt`; and a row that is dated ahead and lies deeper in the list than the first run had to read.
+            // row that came late, and was ingested after every row of the first page, but before that page was read; a
+            // row without `ingestedAt`; and a row that is dated ahead and lies deeper in the list than the first run
+            // had to read.
             let told = feed.list.has_ingested
                 && UnixMs(entry.ingested) <= beginning.start_instant
                 && !feed.is_out_of_order(entry);

@@ -54,7 +54,8 @@ impl Store for MemoryStore {
         self.rows.values().filter(|row| row.held_by == Some(walk)).count() as u64
     }
 
-    /// This store loses nothing at a restart, so no choice is needed.
+    /// A restart changes nothing in this store: the store is in memory and has no file to close. So no random choice is
+    /// drawn.
     fn restart<C: Choices>(&mut self, _: &mut C) {}
 
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {

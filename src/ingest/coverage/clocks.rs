@@ -6,9 +6,9 @@
 //! - If the rows' clock is *behind*, a sweep that reads back from the API's time would end too early and lose rows that
 //!   came late. So a sweep reads deeper by the lag: the time by which new rows usually are behind when the relay first
 //!   sees them.
-//! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would never
-//!   pass it. So if several rows of a page were ingested after the API's present time, the time of their ingestion
-//!   counts as the present time. A single such row proves nothing.
+//! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would stay
+//!   behind all new rows. So if several rows of a page were ingested after the API's present time, the time of their
+//!   ingestion counts as the present time. A single such row proves nothing.
 
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ impl Draft<'_> {
         self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
     }
 
-    /// Records how far the new rows of a head page are behind the API's clock. On the very first page no row is
-    /// known to be new.
+    /// Records how far the new rows of a head page are behind the API's clock. On the very first page no row is known
+    /// to be new, so no row counts as behind.
     pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
         let last_poll = self.marks_on_disk.map(|marks| self.memory.last_poll_at().unwrap_or(marks.anchor));
@@ -109,8 +109,8 @@ fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
 ///
 /// - A row is behind if its time is more than the margin before the previous poll (`last_poll`), although that poll did
 ///   not show the row.
-/// - A row is ahead if it is dated more than the margin after now.
-/// - A row that is dated now, within the margin, counts as 0.
+/// - A row is ahead if it is dated more than the margin after the API's present time (`server`).
+/// - A row that is dated within the margin of the API's present time counts as 0.
 /// - All other rows are ignored, also rows whose time is further off than clocks can be apart.
 fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, last_poll: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));

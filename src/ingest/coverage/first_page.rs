@@ -35,7 +35,7 @@ fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty
         Start::Now if page.is_empty() => {
             frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
         }
-        // The newest row may have a wrong date. The median of the page's times is hardly wrong.
+        // The newest row may have a wrong date. The median of the page's times is unlikely to be wrong.
         Start::Now => frontier.min(first_empty_poll).min(page.middle_time()).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,
         Start::At(instant) => instant,

@@ -84,8 +84,8 @@ impl Draft<'_> {
         self.finish(NextAction::FollowWalk(gap))
     }
 
-    /// Stores the unknown rows of a page. A new row in the unread part of a gap waits for that gap; the other new rows
-    /// are returned.
+    /// Stores the unknown rows of a page. A new row in the unread part of a gap that holds its rows waits for that gap;
+    /// the other new rows are returned.
     pub(super) fn store_in_place(&mut self, page: FeedPage) -> Vec<Seq> {
         self.store(page, gap_around)
     }
@@ -97,7 +97,8 @@ impl Draft<'_> {
             WalkKind::Sweep | WalkKind::Seed => true,
         });
         let (now, anchor) = (self.now.server, self.coverage.marks.anchor);
-        // After the API's clock was set back, the API's time is earlier than the anchor for a long time.
+        // After the API's clock was set back, the API's time is earlier than the anchor for a long time. Sweeps must
+        // not wait until this has passed.
         !is_open && (now.since(anchor) >= self.rules.sweep_interval || anchor.since(now) > self.rules.margin)
     }
 }

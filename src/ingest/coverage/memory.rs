@@ -8,7 +8,8 @@ use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 
-/// The part of [`CoverageState`](super::CoverageState) that is helpful but not needed, and is therefore not stored.
+/// The part of [`CoverageState`](super::CoverageState) that only saves requests. No row is missed without it, so it is
+/// not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<SkippedBlock>,
@@ -18,9 +19,9 @@ pub struct Memory {
     /// Set if the head poll under way only looks for new rows above the block: the time at which the block was found.
     /// Such a poll ends at the first page of the block, because the next poll begins behind the block.
     peeks_since: Option<UnixMs>,
-    /// The head poll under way has seen all new rows that were in the list at this time, by the API's clock.
+    /// A time by the API's clock: the head poll under way has seen all new rows that were in the list at this time.
     this_poll_at: Option<UnixMs>,
-    /// The previous head poll has seen all new rows that were in the list at this time.
+    /// A time by the API's clock: the previous head poll has seen all new rows that were in the list at this time.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
@@ -51,8 +52,8 @@ struct SkippedBlock {
     skipped_by_last_poll: bool,
 }
 
-/// The memory of one walk since it was opened, restarted or loaded. A *pass* is the part of the reading since the walk
-/// last jumped to another place: to an earlier cursor or to the head.
+/// The memory of one walk since it was opened or loaded. A *pass* is the part of the reading since the walk last jumped
+/// to another place: to an earlier cursor or to the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
     /// The cursors at which this pass has read.
@@ -79,7 +80,8 @@ impl Memory {
         (self.unseen_since, self.peeks_since) = (None, None);
         self.last_poll_at = self.this_poll_at.take().or(self.last_poll_at);
         let skip = self.skip.as_mut()?;
-        // New rows may be dated ahead as well, so the block itself is read again once in every sweep interval.
+        // New rows may be dated ahead as well, and appear above the block. So once in every sweep interval a poll
+        // begins at the head.
         if skip.until <= rows_now || now.server.since(skip.set_at) >= rules.sweep_interval {
             self.skip = None;
             return None;
@@ -96,8 +98,9 @@ impl Memory {
         Some(skip.cursor.clone())
     }
 
-    /// Returns the time at which the block was found behind which the head poll under way began. This poll does not see
-    /// the rows that have appeared above the block since then. `None`: the poll began at the head.
+    /// If the head poll under way began behind a block, returns the time at which the relay found this block. The poll
+    /// does not see the rows that have appeared above the block since then. Returns `None` if the poll began at the
+    /// head.
     pub(super) fn unseen_since(&self) -> Option<UnixMs> {
         self.unseen_since
     }

@@ -8,16 +8,17 @@
 //! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
 //!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
 //!   arrives there.
-//! - A **sweep** reads the lookback again and again, since a row may show up behind newer ones. The **anchor** is the
-//!   time at which the last *completed* sweep was opened; the next sweep must reach `anchor - lookback - margin`.
+//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may show up
+//!   behind newer ones. The **anchor** is the time at which the last *completed* sweep was opened; the next sweep must
+//!   reach `anchor - lag - lookback - margin`. (The margin is a minute.)
 //! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before
 //!   this run, so that they become known.
 //! - Rows that are dated before the **watermark** are never news. The relay may forget the ids of these rows, and of no
 //!   others.
 //!
 //! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk
-//! and adds [`Memory`], which may be lost at any moment without harm. After a failed commit the caller throws the state
-//! away and loads it again.
+//! and adds [`Memory`], which may be lost at any moment without harm. After a failed commit the caller throws this
+//! value away and loads coverage from the disk again.
 //!
 //! The invariants are listed at [`Coverage`]; the property test (`worlds`) checks them after every step.
 
@@ -79,7 +80,7 @@ pub enum NextAction {
     Follow(Cursor),
     /// The head page opened this gap. The head lane may read up to [`Rules::head_pages`] pages of the gap at once.
     FollowWalk(WalkId),
-    /// The answer is not believed yet, so the poller asks again.
+    /// The answer is not believed yet. The next head poll asks again.
     AskAgain,
     /// This walk waits before its next page. The number counts the walk's failures in a row; the length of the wait
     /// depends on it.
@@ -119,12 +120,14 @@ impl Step {
 }
 
 impl CoverageState {
-    /// Makes the state from the stored coverage. `held` has the number of rows that each open gap holds.
+    /// Makes the value from the coverage that the store has loaded. `held` has the number of rows that each open gap
+    /// holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Returns where a head poll reads: at the head (`None`), or behind a block of known rows dated ahead.
+    /// Begins a head poll. Returns where the poll reads: at the head (`None`), or behind a block of known rows dated
+    /// ahead.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -248,8 +251,8 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. The walk will have covered the list as it was at
-    /// `opened_at`: at that time all rows above the page were known.
+    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, it has covered all rows that
+    /// were in the list at `opened_at`, because at that time all rows above the page were known.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
@@ -300,7 +303,8 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies. The row came late, and the gap will release it in the right place.
+/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The row came late. The gap will release
+/// it together with the rows that it holds, in the right order.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

@@ -32,7 +32,8 @@ impl FeedPage {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// Returns the newest of the rows' times that are not after `now`. The first row may have another time.
+    /// Returns the latest of the rows' times that are not after `now`; `None` if there is none. This time need not be
+    /// the time of the first row.
     pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }

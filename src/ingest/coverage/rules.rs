@@ -7,7 +7,8 @@ use crate::domain::{Start, UnixMs};
 /// The present time, as plain values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The time by the API's clock. It caps marks and places floors; it never decides which rows are new.
+    /// The time by the API's clock. It limits the marks (such as the frontier), and the floors of walks are computed
+    /// from it. It never decides which rows are new.
     pub server: UnixMs,
     /// The time by the relay's clock. It shows for how long a walk has been failing.
     pub local: UnixMs,
@@ -37,8 +38,8 @@ pub struct Rules {
     pub pages_ahead: u32,
     /// The most pages of a new gap that are read at once behind its head page.
     pub head_pages: u32,
-    /// A walk counts as standing still after this many pages in a row without a new row that also reached
-    /// no older time than the pages before them.
+    /// A walk counts as standing still after this many pages in a row that had no new row, and reached no older time
+    /// than the pages before them.
     pub idle_pages: u32,
     /// A walk is stalled after this many failures in a row.
     pub patience_failures: u32,
@@ -50,7 +51,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules with the limits of a real feed.
+    /// Makes the rules, with the limits for a real feed. (Some tests shorten the limits.)
     pub fn new(start: Start, lookback: Duration, sweep_interval: Duration) -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {

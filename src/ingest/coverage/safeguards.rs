@@ -1,4 +1,5 @@
-//! The eight safeguards of coverage. Without any one of them rows would be lost, delivered twice, or overtaken.
+//! The eight safeguards of coverage. If one of them were missing, rows would be lost, delivered twice, or overtaken by
+//! newer rows.
 //!
 //! Each safeguard is one function here, and the other files of coverage call it. The worlds test leaves out one
 //! safeguard at a time ([`Safeguard`]), and must then find a fault. Only this file asks which safeguard is left out.
@@ -33,7 +34,7 @@ impl Rules {
             _ if self.leaves_out(Safeguard::Anchor) => marks.frontier,
             _ if self.leaves_out(Safeguard::Clocks) => marks.anchor,
             Some(behind) => anchor_less(behind.max(lags.anchor())),
-            // No new row has come yet: the rows' clock may be as far behind as the newest row is old.
+            // The lag is unknown. At worst the newest row, which is dated `F`, came at `A`. Then the lag is `A - F`.
             None => anchor_less(lags.anchor()).min(marks.frontier),
         };
         by_rows.before(self.lookback).before(self.margin)
@@ -73,8 +74,8 @@ impl Rules {
         is_confirmed || self.leaves_out(Safeguard::EmptyPage)
     }
 
-    /// Returns the highest time that the watermark may take: the watermark stays below all rows that the next sweep or
-    /// an open walk still has to read.
+    /// Returns the highest time that the watermark may take: the watermark is never later than any row that the next
+    /// sweep or an open walk still has to read.
     pub(super) fn watermark_cap(&self, coverage: &Coverage) -> UnixMs {
         if self.leaves_out(Safeguard::Forgetting) {
             return UnixMs::MAX;

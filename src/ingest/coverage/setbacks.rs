@@ -19,20 +19,24 @@ pub enum Setback {
     Unreadable,
     /// The page was empty, whether or not it named a cursor.
     EmptyPage,
-    /// The page led to a cursor at which this pass has read already, or promised more rows without a cursor.
+    /// The page led to a cursor at which the walk had read already in this pass (`WalkMemory` says what a pass is), or
+    /// promised more rows without a cursor.
     NoProgress,
-    /// Many pages had no new row and no older time. The walk reads on, but slowly.
+    /// Many pages in a row had no new row, and reached no older time than the pages before them. The walk reads on, but
+    /// slowly.
     StandingStill,
 }
 
 /// How often an empty page is asked for before the walk tries another way.
 pub(super) const EMPTY_TRIES: u32 = 3;
 
-/// How often a page that cannot be read is asked for before the walk tries another way. The API's trouble may pass.
+/// How often a page that cannot be read is asked for before the walk tries another way. Until then the API's trouble
+/// may pass.
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {
-    /// Drops the unfinished round of empty answers, because a page with rows came: only empty answers in a row count.
+    /// Drops the unfinished round of empty answers, because a page with rows came. A round is [`EMPTY_TRIES`] empty
+    /// answers in a row.
     pub(super) fn end_round_of_empty_answers(&mut self, place: usize) {
         let progress = &mut self.coverage.walks[place].progress;
         progress.empty_answers -= progress.empty_answers % EMPTY_TRIES;

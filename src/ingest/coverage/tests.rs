@@ -132,7 +132,8 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     list.poll(&mut state, 1002);
     list.rows.splice(0..0, ahead);
     list.poll(&mut state, 1003);
-    // All rows are known, and from now on polls begin behind the block.
+    // All rows are known. The next poll begins at the head and finds the block; the polls after it begin behind the
+    // block.
     assert_eq!(state.head_cursor(&rules(), now(2000)), None);
     let step = state.head_page(&rules(), list.page(0), now(2000));
     assert_eq!(step.next, NextAction::Follow(Cursor("4".to_owned())));

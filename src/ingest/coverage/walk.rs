@@ -122,7 +122,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the cursor of the next page; `None` if there is none, or if this pass has read at this cursor already.
+    /// Returns the cursor of the next page; `None` if there is none, or if the walk has read at this cursor already in
+    /// its present pass.
     fn unseen_cursor(&mut self, id: WalkId, more: &More) -> Option<Cursor> {
         match more {
             More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => Some(cursor.clone()),

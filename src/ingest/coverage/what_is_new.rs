@@ -30,8 +30,9 @@ pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStan
     }
 }
 
-/// Returns the standing of a row on the first page of a first run with `poll.start = "now"`. Only a row that was
-/// ingested after the start is new; the other rows were in the feed before.
+/// Returns the standing of a row on the first page of a first run with `poll.start = "now"`. A row is new only if it
+/// was ingested after the start, and is dated at the watermark or later. All other readable rows count as rows that
+/// were in the feed before.
 pub(super) fn standing_at_start(row: &Row, marks: &Marks) -> RowStanding {
     if !row.readable {
         RowStanding::Unreadable

@@ -42,7 +42,8 @@ impl AccountCheck {
         self.was_verified = std::mem::replace(&mut self.is_verified, false);
     }
 
-    /// Whether a page that was asked for with an earlier key belongs to the account of the state.
+    /// Whether the previous key was found to belong to the account of the state. If so, a page that was requested with
+    /// that key may still be stored.
     pub(super) fn was_verified(&self) -> bool {
         self.was_verified
     }

@@ -1,4 +1,5 @@
-//! Log lines about single messages of a page: messages that are set aside, and messages that are not delivered.
+//! Log lines about single messages of a page that are stored and not delivered: messages that are not valid JSON (they
+//! are *set aside*), and messages that came below the watermark.
 
 use crate::domain::{Anomaly, Cursor, Insert, Invocation, RowStanding, StoreOp, shell_word};
 

@@ -20,7 +20,7 @@ pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
     server_clock: ServerClock,
-    /// How many keys were given up so far. The number also identifies the key in use.
+    /// How many keys were given up or replaced so far. The number also identifies the key in use.
     keys_given_up: u64,
     /// Whether a reload has brought other keys.
     has_new_keys: bool,
@@ -31,8 +31,8 @@ pub(super) struct ApiLink<F> {
 /// A request whose answer has not come yet.
 pub(super) struct InFlightRequest<A> {
     ticket: Ticket,
-    /// Identifies the key with which the request was sent: the number of keys that had been given up before. If the API
-    /// refuses the key, only this key is given up, and not a key that came into use later.
+    /// Identifies the key with which the request was sent: the number of keys that had been given up or replaced
+    /// before. If the API refuses the key, only this key is given up, and not a key that came into use later.
     key: u64,
     answer: A,
 }

@@ -11,17 +11,19 @@ impl<F: Feed> Poller<F> {
     /// Loads the state, and decides the deliveries that earlier processes or a failed commit have left undecided.
     pub(super) async fn load(&mut self) -> Result<(), store::Error> {
         self.state = self.disk.load().await?;
-        // The count is read before the decision. So if a command asks for a replay meanwhile, the next look finds it.
+        // The count of replays is read before the decision. So if a command asks for a replay in between, the next
+        // `check_replays` finds a different count, and decides again.
         let replays = self.disk.store().read(Spool::replay_count).await?;
         self.replays.note_decided(replays);
-        // The details of numbers that sinks ask for may have changed since deliveries were left undecided.
+        // The sinks may need other details of numbers now than when the deliveries were left undecided. So all of them
+        // are decided again, not only those whose number is known by now.
         self.decide(UndecidedScope::All).await?;
         self.disk.note_loaded();
         self.lanes.head.next_poll_from_head();
         Ok(())
     }
 
-    /// Loads a stale state again, if the wait before loading is over.
+    /// Loads the state again if the copy in memory is stale, and the instant from which it may be loaded has come.
     pub(super) async fn reload(&mut self) -> Result<Option<Ending>, PollError> {
         let now = self.clock.monotonic();
         if self.disk.reload_at().is_none_or(|at| at > now) {

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - New settings do not affect a request under way: its answer is handled as usual.
 //! - New limits do not begin a new budget: requests that were made before count in the new limits, too.
-//! - The poller asks for new keys once for each refusal of the last key, and never waits longer than [`PATIENCE`] for
-//!   the answer.
+//! - When the API refuses a key, the poller asks for new keys. It waits for the answer only if the refused key was the
+//!   last one, and never longer than [`PATIENCE`].
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::time::Instant;
 /// How long the poller waits for an answer to the question whether there are new keys.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The settings that a poller can change while it runs.
+/// The settings that can be changed while a poller runs.
 pub struct PollSettings<F> {
     /// The new source of pages; `None` if the source stays the same.
     pub feed: Option<F>,
@@ -62,8 +62,8 @@ impl<F> PollerControl<F> {
         self.orders.send(PollOrder::KeysAreUnchanged).ok();
     }
 
-    /// Waits until the API refuses a key, so that the poller asks for new keys. The answer is [`PollerControl::follow`]
-    /// with a new feed, or [`PollerControl::keys_are_unchanged`].
+    /// Waits until the API refuses a key and the poller asks for new keys. The answer is [`PollerControl::follow`] with
+    /// a new feed, or [`PollerControl::keys_are_unchanged`].
     pub async fn key_refused(&mut self) {
         if self.questions.changed().await.is_err() {
             std::future::pending::<()>().await;

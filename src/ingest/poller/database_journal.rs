@@ -15,7 +15,8 @@ use crate::time::Instant;
 /// How often the relay tries to empty a journal that is larger than usual.
 const TRY: Duration = Duration::from_secs(10);
 
-/// After this time the log reports a program that keeps the journal large. The relay's own commands take only moments.
+/// After this time the log reports a program that keeps the journal large. The relay's own commands take only moments,
+/// so they are not reported.
 const TELL_LARGE: Duration = Duration::from_secs(10);
 
 /// After this time the log reports a program that keeps erased texts in the journal.

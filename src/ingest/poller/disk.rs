@@ -57,7 +57,8 @@ impl Disk {
         }
     }
 
-    /// Takes new limits and a new retention. Space is measured, and maintenance begins, at once.
+    /// Takes new limits and a new retention. Space is measured at once. If the retention has changed, maintenance
+    /// begins at once, too.
     pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
         self.space.follow(state, now);
         self.maintenance.follow(state, now);
@@ -92,7 +93,8 @@ impl Disk {
         self.stale_until = None;
     }
 
-    /// Loads coverage. Rows that no open gap holds are released first.
+    /// Loads coverage. Rows that are recorded as held by a gap, although that gap is closed or streams, are released
+    /// first.
     pub(super) async fn load(&self) -> Result<CoverageState, store::Error> {
         let load = |spool: &mut Spool| {
             spool.release_orphaned_rows()?;
@@ -198,9 +200,9 @@ impl Disk {
         self.maintenance.postpone(now);
     }
 
-    /// Removes old data: settled messages, ids below the `watermark` except the newest `keep_newest`, and pages that
-    /// the state's file does not need. `now` is the relay's time. `known_now` is the same time if the time is
-    /// confirmed; if it is `None`, nothing is removed because of its age.
+    /// Removes old data: settled messages, and ids below the `watermark` except the newest `keep_newest`. Then gives
+    /// space that the state's file no longer needs back to the file system. `now` is the relay's time. `known_now` is
+    /// the same time if the time is confirmed; if it is `None`, nothing is removed because of its age.
     pub(super) async fn remove_old(
         &mut self,
         now: UnixMs,
@@ -234,7 +236,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Ends a step of maintenance that began at `at`. The time is `now`.
+    /// Ends a step of maintenance that began at `at`. The present instant is `now`.
     pub(super) fn end_maintenance_step(&mut self, at: Instant, now: Instant) {
         let is_urgent = self.space.sheds() || self.space.shortage().is_some() || self.has_readers;
         if self.maintenance.schedule_next(at, now, is_urgent) {
@@ -249,8 +251,8 @@ impl Disk {
     }
 
     /// Erases removed texts, if this is due. The poller does this because it runs as long as the relay, and because its
-    /// loop goes round even if there is nothing to poll. If the configuration erases texts on delivery, this function
-    /// also checks whether a command has removed something.
+    /// loop goes round even if there is nothing to poll. If the configuration erases texts on delivery, and another
+    /// process (such as a command) has changed the state, maintenance begins again.
     pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
         if self.erasure.due() > now {
             return Ok(());

@@ -1,5 +1,6 @@
 //! The check whether there is space for further messages. While space is short, polling stops. Deliveries go on, and
-//! delivered messages are removed, so that the shortage ends by itself. The API keeps the messages that are not read.
+//! delivered messages are removed, so that the shortage ends by itself. Meanwhile the API keeps the messages that are
+//! not read.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use crate::time::Instant;
 /// The time between two erasures if delivered messages are erased at once.
 const ON_DELIVERY: Duration = Duration::from_secs(2);
 
-/// The time between two erasures otherwise.
+/// The time between two erasures if delivered messages are kept for a while.
 const LATER: Duration = Duration::from_secs(60);
 
 /// The schedule of erasing.

@@ -1,4 +1,5 @@
-//! The handling of answers without a page, and of pages that could not be stored. Every failure makes its lane wait.
+//! The handling of answers without a page, and of pages that could not be stored. After a failure the lane waits,
+//! unless another key or a smaller page is tried at once.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ const SMALL_PAGES: Duration = Duration::from_secs(600);
 const UNREACHED_HINT: &str = "look at api.url, DNS, the proxy (api.proxy, HTTPS_PROXY) and the firewall; \
                               `joltsms-relay check --online` tries them";
 
-/// How often a whole page that cannot be read is asked for before smaller pages are tried. The API's trouble may
-/// pass.
+/// How often a whole page that cannot be read is asked for before smaller pages are tried. Until then the API's trouble
+/// may pass.
 const WHOLE_TRIES: u32 = 3;
 
 impl<F: Feed> Poller<F> {
@@ -103,7 +104,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Handles a request of `limit` rows whose answer has no page. The lane of the request waits. If a walk fails while
-    /// the head does not, the walk is set back.
+    /// polls of the newest messages succeed, the walk is set back.
     pub(super) async fn failed(
         &mut self,
         is_head: bool,
@@ -204,7 +205,7 @@ impl<F: Feed> Poller<F> {
         match self.commit(step, now.local).await {
             Ok(NextAction::Wait(id, failures)) => {
                 self.lanes.background.hold_back(id, at + self.backoff.wait(failures));
-                // Only this walk waits; the other walks need not.
+                // Only this walk has to wait, so the wait of the whole lane ends.
                 self.lanes.background.wait_no_more();
                 Ok(None)
             }

@@ -161,7 +161,7 @@ impl HeadLane {
         self.spacing = self.spacing.max(spacing);
     }
 
-    /// Returns the time between two polls that the budget asked for after the last poll.
+    /// Returns the longest time between two polls that the budget has asked for since the last poll ended.
     pub(super) fn spacing(&self) -> Duration {
         self.spacing
     }

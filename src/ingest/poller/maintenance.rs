@@ -1,7 +1,7 @@
 //! The schedule by which old messages and ids are removed, and how far the removal has come. Pure.
 //!
 //! Maintenance comes in rounds, once a minute. A round is made of steps, and each step is a few short transactions.
-//! After a burst of messages a round needs many steps; there are pauses between the steps, so that delivery has the
+//! After a burst of messages a round needs many steps; between two steps the poller waits, so that delivery has the
 //! store most of the time.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ const FIRST_ROUND: Duration = Duration::from_secs(5);
 /// moment. Each round can remove the messages that were delivered since the last round.
 const URGENT_ROUND: Duration = Duration::from_secs(2);
 
-/// The pause between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
+/// The wait between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// An ordinary round goes on where the last round ended. Now and then a round is *whole*: it begins at the oldest
@@ -183,14 +183,14 @@ impl Maintenance {
         self.forgetting.now = None;
     }
 
-    /// Ends a step. `gives_back` says that the file still has pages to give back to the file system.
+    /// Ends a step. `gives_back` says that the state's file still has space to give back to the file system.
     pub(super) fn end_step(&mut self, gives_back: bool) {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// Chooses when the next step comes, after a step that began at `at`. The time is `now`; `is_urgent` says whether
-    /// space is short, or whether texts that are kept for readers must be erased soon. Returns whether the round is
-    /// over.
+    /// Chooses when the next step comes, after a step that began at `at`. The present instant is `now`; `is_urgent`
+    /// says whether space is short, or whether texts that are kept for readers must be erased soon. Returns whether the
+    /// round is over.
     pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_urgent: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;

@@ -1,5 +1,5 @@
-//! The loop that reads the feed. At any time it has at most one request of a head poll, one of a walk and one for the
-//! list of numbers under way.
+//! The loop that reads the feed. At any time at most three requests are under way: one in each lane (head, walks,
+//! numbers).
 //!
 //! The poller is made of parts, each in a file of its own, with private fields and tests: [`ApiLink`], [`Disk`],
 //! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here,
@@ -7,9 +7,10 @@
 //! between the parts.
 //!
 //! Invariants:
-//! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded again.
-//! - No request is repeated at once after a failure: every failure makes the next request of its lane wait, and each
-//!   further failure in a row makes the wait longer.
+//! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded from the
+//!   disk again.
+//! - No request is repeated unchanged at once after a failure: the next request of the lane waits, and each further
+//!   failure in a row makes the wait longer. (A request with another key, or for a smaller page, may follow at once.)
 //! - Only these end the loop: the stop signal, a state that is damaged, another account, and for [`Mode::Once`] the
 //!   policy of `once`.
 
@@ -101,7 +102,7 @@ pub enum PollError {
     /// The state is damaged, or no longer the state that this process may use.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// Another account's messages came for this state.
+    /// The API shows the messages of another account than the state's.
     #[error(
         "the API key or address belongs to another account than the state: the state knows none of the messages and \
          numbers that the API shows"
@@ -214,8 +215,8 @@ impl<F: Feed> Poller<F> {
         self.report.subscribe()
     }
 
-    /// Polls until `stop` is true, or as [`Mode`] says. A request under way is given up; pages that were read are
-    /// committed.
+    /// Polls until `stop` is true, or as [`Mode`] says. When polling ends, a request under way is given up; all pages
+    /// that were read are committed by then.
     ///
     /// # Errors
     /// Returns [`PollError`] if polling cannot go on at all.
@@ -286,7 +287,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// Returns an ending if a one-shot command has read everything, or cannot read it.
+    /// Returns an ending if a one-shot command has read everything, or cannot read everything.
     async fn check_done(&mut self) -> Result<Option<Ending>, PollError> {
         let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale() && !self.expiry.is_owed_a_look();
         if self.once.is_caught_up(self.state.coverage.as_ref(), is_at_rest) {
@@ -298,7 +299,8 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Returns the present time, for a moment at which no answer has come. The API's time is estimated from the last
-    /// answer. Before the first answer the frontier counts instead, or the relay's time if there is no frontier.
+    /// answer. Until the first answer comes, the frontier counts as the API's time, or the relay's time if there is no
+    /// frontier.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);

@@ -26,9 +26,9 @@ struct NumberHistory {
 }
 
 impl NumberHistories {
-    /// Records the messages of histories among the changes of a step ([`older_news`]), before these changes are stored.
-    /// `before` holds the marks before the step. `walk` is the walk whose page led to the step, as the walk was before
-    /// the step.
+    /// Finds the messages of histories among the changes of a step ([`older_news`]), and records them. The changes must
+    /// not be stored yet, because a number is new only while the state has no message of it. `before` holds the marks
+    /// before the step. `walk` is the walk whose page led to the step, as the walk was before the step.
     pub(super) async fn note_page(
         &mut self,
         store: &Store,

@@ -15,8 +15,8 @@ fn unreadable(why: &str) -> String {
 }
 
 impl<F: Feed> Poller<F> {
-    /// Asks for the next page of the list if it is due and may leave. Returns when to look again, unless an answer
-    /// comes first.
+    /// Asks for the next page of the list if this is due and the budget allows a request. Returns when to look again,
+    /// unless an answer comes first.
     pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, PollError> {
         let now = self.clock.monotonic();
         let is_free = !self.lanes.numbers.is_under_way();
@@ -43,7 +43,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Returns when the next page of the list is due; `None` while no page is wanted. Before the first page of messages
-    /// nothing waits for the list, and no event could be stored.
+    /// no page of the list is wanted: nothing waits for the list, and no event could be stored.
     pub(super) fn numbers_due(&self) -> Option<Instant> {
         let may_be_read = self.account.is_verified() && self.state.coverage.is_some();
         self.lanes.numbers.list().due().filter(|_| may_be_read)
@@ -82,7 +82,8 @@ impl<F: Feed> Poller<F> {
         let wall = self.clock.relay_time();
         let NumberPage { numbers, spoiled, more } = page;
         self.lanes.numbers.note_spoiled_rows(spoiled);
-        // Without the clock of the messages it is not known how long a number is still rented.
+        // Without the time by the clock of the messages it is not known how long a number is still rented, so no event
+        // is made.
         let events = self.clock.message_time().map(|now| self.expiry.events(&numbers, now)).unwrap_or_default();
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.disk.store().write(move |spool| {
@@ -172,7 +173,8 @@ impl<F: Feed> Poller<F> {
         self.check_undecided().await
     }
 
-    /// Looks whether a command has asked for messages that a sink never had, and decides on them.
+    /// Looks whether a command has asked for a replay of messages that a sink never had, and decides whether the sink
+    /// wants them.
     pub(super) async fn check_replays(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
         if self.replays.due() > now || self.disk.is_stale() {
@@ -230,7 +232,7 @@ impl<F: Feed> Poller<F> {
         let Some(before) = self.lanes.numbers.list_mut().given_up(next, now) else { return Ok(()) };
         let dead = self.disk.store().write(move |spool| spool.give_up_undecided(before, wall)).await?;
         if dead > 0 {
-            // The fallbacks of the sinks have got the messages.
+            // The fallbacks of the sinks may have got these messages, so delivery is woken up.
             (self.released)();
             tracing::error!(
                 dead_letters = dead,

@@ -25,7 +25,7 @@ const PATIENCE: u32 = 5;
 /// How long a one-shot command leaves the head alone while there are pages to read behind it.
 const HEAD_REST: Duration = Duration::from_secs(5);
 
-/// The most steps of maintenance that a one-shot command makes before it ends, without pauses.
+/// The most steps of maintenance that a one-shot command makes before it ends, without waits between them.
 const MAINTENANCE_STEPS: usize = 100;
 
 /// The shortest wait for the budget that is explained.
@@ -92,16 +92,16 @@ impl OncePolicy {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, that no
-    /// delivery waits for the list of numbers, that the list was read if events are made from it, and that there was no
-    /// failure.
+    /// Returns whether everything was read. `is_at_rest` says that no request for messages is under way or follows at
+    /// once, that the last head poll did not fail, that the state in memory is not stale, that no delivery waits for
+    /// the list of numbers, and, if events are made from this list, that an attempt to read it has ended.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
     }
 
-    /// Gives up if a walk is stalled and has failed in this process, too. A walk that stalled in an earlier process is
-    /// tried again first.
+    /// Gives up if a walk is stalled (it has failed [`Rules::patience_failures`] times in a row), and if [`PATIENCE`]
+    /// of its failures were in this process. A walk that stalled in an earlier process is tried again first.
     pub(super) fn gives_up_stalled_walk(&self, state: &CoverageState, rules: &Rules) -> Option<Ending> {
         let is_stalled = state
             .walks()

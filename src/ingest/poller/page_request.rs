@@ -10,8 +10,8 @@ use crate::ingest::feed::PageFuture;
 pub(super) enum PageKind {
     /// A page of a head poll: the newest messages (`None`), or the page behind a cursor that the head poll follows.
     Head { cursor: Option<Cursor> },
-    /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may read at
-    /// once.
+    /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may still
+    /// read before its poll ends. It is 0 in the background lane.
     Walk { id: WalkId, pages_left: u32 },
 }
 
@@ -44,7 +44,8 @@ pub(super) async fn answer_of(in_flight: &mut Option<PageRequest>) -> Response {
 }
 
 /// Returns how many rows are asked for after a page of `limit` rows could not be read: first one row, then one more
-/// each time. A page of another length may be readable, because a spoiled cursor belongs to the last row of its page.
+/// each time. A page of another length may be readable: a spoiled cursor belongs to the last row of its page, and the
+/// other page has another last row.
 pub(super) fn next_smaller(limit: u32) -> u32 {
     if limit >= PAGE_ROWS { 1 } else { limit + 1 }
 }

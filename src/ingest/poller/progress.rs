@@ -111,7 +111,7 @@ async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option
     Some(rows.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
 }
 
-/// Returns the pages a minute between the oldest sample and now; 0 while the two are too close to each other.
+/// Returns the pages a minute since the oldest sample; 0 while this sample is less than two seconds old.
 fn pace(samples: &VecDeque<(Instant, u64)>, now: Instant, pages: u64) -> f64 {
     let Some((since, before)) = samples.front() else { return 0.0 };
     let seconds = now.saturating_duration_since(*since).as_secs_f64();
@@ -137,8 +137,8 @@ impl UnderWay {
         Self { began: now, measured: now, told: now, pages: 0, messages: 0, samples, shown }
     }
 
-    /// Records an estimate. The pace does not count as quicker than `pace_limit`: the first pages use requests that
-    /// were left over from the last minute, so their pace cannot go on.
+    /// Records an estimate. The pace does not count as quicker than `pace_limit`: the first pages use slots that were
+    /// left over from the last minute, so later pages cannot come as fast.
     fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, pace_limit: f64) {
         self.measured = now;
         self.shown = CatchUp {

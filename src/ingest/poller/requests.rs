@@ -14,7 +14,7 @@ use crate::ingest::waiting_readers::head_spacing;
 use crate::store;
 use crate::time::{Instant, MAX_TURN_INTERVAL};
 
-/// The shortest pause of all requests that the relay shows as its condition.
+/// The shortest silence towards the API that the relay shows as its condition.
 const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 impl<F: Feed> Poller<F> {
@@ -81,7 +81,7 @@ impl<F: Feed> Poller<F> {
             PageKind::Head { cursor } => cursor.clone(),
             PageKind::Walk { id, .. } => match self.cursor_of_walk(*id) {
                 Some(cursor) => cursor,
-                // The walk was closed meanwhile.
+                // Meanwhile the walk was closed, so the next poll begins at the head.
                 None => return self.lanes.head.next_poll_from_head(),
             },
         };
@@ -182,7 +182,7 @@ impl<F: Feed> Poller<F> {
     pub(super) fn show_silence(&mut self, now: Instant) {
         let Some(until) = self.link.silent_until(now) else { return };
         let wait = until.saturating_duration_since(now);
-        // Any other condition is worse than a pause, and stays.
+        // Any other condition is worse than a silence, and stays.
         let may_be_replaced =
             matches!(self.report.condition(), Condition::Limited(_) | Condition::Starting | Condition::Polling);
         if wait >= LONG_SILENCE && may_be_replaced {
@@ -195,7 +195,8 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn report_foreign_requests(&mut self) -> Result<(), store::Error> {
         let Some(told) = self.link.due_foreign_report() else { return Ok(()) };
         match self.disk.store().write(move |spool| spool.record_reported_foreign_requests(told)).await {
-            // The next process reports the other programs again. The next work that needs the disk reports the failure.
+            // Without this record, the next process reports the other programs again. The next work that needs the disk
+            // reports the failure.
             Err(error) if error.is_passing() => Ok(()),
             result => result,
         }

@@ -33,17 +33,20 @@ impl<F: Feed> Poller<F> {
             self.link.not_rate_limited(&flight.request);
         }
         let Response { date, rate, page } = response;
-        // The `Date` is handled first, so that the time is known when the messages of this page are attempted.
+        // The `Date` is handled before the rows of this page are stored, so that the time is known when delivery
+        // attempts to send their messages.
         self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
-            // The request for this page came from a state in memory that is ahead of the disk, so the page is dropped.
+            // A write to the disk has failed since this page was requested, so the state in memory is stale (ahead of
+            // the disk). The request was made from that state, so the page is dropped.
             return Ok(None);
         }
         let is_of_key_in_use = self.link.was_sent_with_key_in_use(&flight.request);
         match page {
             Ok(_) if is_head && !is_of_key_in_use && !self.account.was_verified() => {
-                // The page came with a key that is no longer in use, and whose account is not known.
+                // This page was requested with a key that is no longer in use, and it is not known to which account
+                // that key belongs. So the page is dropped.
                 self.lanes.head.end_poll(now);
                 Ok(None)
             }
@@ -55,15 +58,16 @@ impl<F: Feed> Poller<F> {
                 Err(trouble) => Err(trouble),
             },
             Err(Error::RateLimited) => Ok(self.rate_limited(&rate, now)),
-            // An answer in the other lane has led to the next key already.
+            // This key is no longer in use: since the request was sent, the relay has changed to another key, for
+            // example because the answer in the other lane refused this key, too. So there is nothing to do.
             Err(Error::KeyRefused(_)) if !is_of_key_in_use => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
             Err(error) => self.failed(is_head, &flight.kind, flight.limit, &error, now).await,
         }
     }
 
-    /// Handles a page, in one transaction. Returns the verdict on whose messages the page shows. Unless they are known
-    /// to belong to the account of the state, nothing of the page is stored.
+    /// Handles a page, in one transaction. Returns the verdict on whether the messages of the page belong to the
+    /// account of the state. Unless the verdict is `Same`, nothing of the page is stored.
     async fn take_page(
         &mut self,
         is_head: bool,
@@ -171,7 +175,7 @@ impl<F: Feed> Poller<F> {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
             // If there are several keys, another key may be right. If a reload brought the key, the operator may
-            // correct it. Deliveries go on in any case.
+            // correct it. In both of these cases the relay goes on delivering.
             AccountVerdict::Other if self.link.has_several_keys() || self.link.has_new_keys() => {}
             AccountVerdict::Other => return Err(PollError::OtherAccount),
         }
@@ -190,8 +194,9 @@ impl<F: Feed> Poller<F> {
     }
 }
 
-/// Returns the sequence number under which each row is stored; `None` for a row that is not stored. A row that was
-/// stored while it was sound, and that is spoiled now, is found by its own id.
+/// Returns the sequence number under which each row is stored; `None` for a row that is not stored. A spoiled row is
+/// also looked up by the API's id, if this id can still be read (`SpoiledRow::id`). So the row is found if it was
+/// stored before it was spoiled.
 async fn look_up(store: &Store, rows: &[Row]) -> Result<Vec<Option<Seq>>, store::Error> {
     let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let sound_id = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());

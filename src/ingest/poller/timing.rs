@@ -21,14 +21,14 @@ const APART: Duration = Duration::from_secs(5 * 60);
 /// The place where the correction of stored times begins: before the first message.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// If the previous poll is at most this long ago, a message that this poll did not show was ingested just now. So the
-/// `ingestedAt` of the message is about the present time.
+/// If the previous poll is at most this long ago, a message that the previous poll did not show was ingested just now.
+/// So the `ingestedAt` of the message is about the present time.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
 pub(super) struct Timing {
     clock: Clock,
-    /// The last time that the API stated, until `Clock::synchronize` takes it.
+    /// The time that the API stated last; `None` once `Clock::synchronize` has taken it.
     heard: Option<UnixMs>,
     /// Whether an answer of the API had a `Date` in this process.
     dated: bool,
@@ -69,8 +69,8 @@ impl Timing {
     }
 
     /// Records the latest ingestion time of the messages that the previous poll did not show. If no answer had a
-    /// `Date`, this time counts as the API's time. Older messages do not show what time it is, since an account may be
-    /// quiet.
+    /// `Date`, and the previous poll is recent ([`RECENT`]), this time counts as the API's time. All other messages may
+    /// be old, since an account may be quiet, so they do not show what time it is.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -81,7 +81,7 @@ impl Timing {
 
     /// Records the time of the newest message on a page without a `Date`: the clock of the messages now shows this time
     /// or a later one. The time counts only up to the machine's clock or the relay's time, whichever is later, because
-    /// one message with a wrong time must not make all other messages old.
+    /// one message with a wrong time must not make all other messages look old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -91,9 +91,9 @@ impl Timing {
 
     /// Reads the clock of the messages from a page with a `Date`. `told` is the time by this clock: [`page_time`],
     /// corrected by the lag. `server` is the API's time by the page. If answers have a wrong `Date` for some seconds,
-    /// this must not make messages old. So a `Date` far from the expected one is doubted until it was repeated for 15
-    /// minutes. It is believed at once if the machine's clock agrees with it, or if it is later than expected and the
-    /// newest message was ingested at about that time.
+    /// this must not make messages look old. So a `Date` far from the expected one is doubted until it was repeated for
+    /// 15 minutes. It is believed at once if the machine's clock agrees with it, or if it is later than expected and
+    /// the newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())
@@ -106,7 +106,7 @@ impl Timing {
         let ahead = self.clock.memory().messages_ahead_ms;
         let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
         if differs(self.messages_told.replace(ahead.unwrap_or(0))) {
-            // Commands read the stored differences while this relay runs.
+            // Commands read the stored differences while this relay runs, so a change is stored at once.
             self.remember_at = at;
         }
     }
@@ -163,8 +163,9 @@ impl Timing {
     }
 }
 
-/// Returns the present time by a page with this `Date`. The time of coverage is more exact than a `Date`, so it counts,
-/// unless coverage doubts this `Date`.
+/// Returns the present time by a page with this `Date`. The estimate of the API's time (`now`) is more exact than a
+/// `Date`, so the estimate counts. But if this `Date` was doubted, and the estimate is far from it for this reason, the
+/// `Date` counts.
 pub(super) fn page_time(now: Now, date: UnixMs) -> Now {
     Now { server: if is_plausible(date, now.server) { now.server } else { date }, ..now }
 }

@@ -9,7 +9,7 @@ use crate::store;
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
-    /// Corrects the relay's time once the right time is known, and then all other times that are in the relay's time.
+    /// Once the right time is known, corrects the relay's time, and then all times that were recorded in it.
     pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
         if let Some(shift) = self.timing.put_right() {
             self.lanes.head.shift_times(shift);
@@ -54,8 +54,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Releases the rows that open gaps hold. Otherwise the gaps would wait for space before they arrive, and there
-    /// would be space only after these rows were delivered.
+    /// Releases the rows that open gaps hold. While space is short, gaps do not read on, so they would never arrive and
+    /// release these rows. And space becomes free only when messages are delivered and then removed.
     async fn release_held_rows(&mut self, now: Instant) -> Result<(), PollError> {
         if !self.state.holds() || self.disk.is_stale() {
             return Ok(());

@@ -53,8 +53,8 @@ pub(super) fn closed(code: u16, reason: &str) -> String {
 /// The code by which a broker says that an exchange or a queue does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
 
-/// The words for a channel that the broker closes. The reasons of the broker may repeat the routing key, so they are left
-/// out. `place`: the words for the exchange, or for the queue if the broker was asked for a queue.
+/// The words for a channel that the broker closes. The reasons of the broker may repeat the routing key, so they are
+/// left out. `place`: the words for the exchange, or for the queue if the broker was asked for a queue.
 pub(super) fn channel_closed(code: u16, place: &str) -> String {
     match code {
         403 => format!("the user may not publish to the {place}"),

@@ -20,7 +20,8 @@ use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, Serve
 /// The bytes that a client sends first.
 const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
-/// The broker may close the connection after this many seconds of silence.
+/// The longest heartbeat timeout to which the relay agrees, in seconds. The broker may close a connection on which it
+/// has received nothing for this time.
 const HEARTBEAT: u16 = 30;
 
 /// Every broker accepts frames of up to this many bytes.
@@ -77,7 +78,8 @@ impl AmqpConnection {
         self.conversation.ask(message).await
     }
 
-    /// Returns the answer to all messages while the broker accepts no messages; `None`: the broker accepts messages.
+    /// Returns the answer that every message gets while the broker accepts no messages; `None` while it accepts
+    /// messages.
     pub(super) fn block(&self) -> Option<AmqpAnswer> {
         self.block.lock().unwrap_or_else(PoisonError::into_inner).clone().map(AmqpAnswer::Blocked)
     }
@@ -242,9 +244,9 @@ pub(super) struct AmqpProtocol {
     /// The words for the exchange.
     exchange_name: String,
     longest_frame: u32,
-    /// The number of the last message.
+    /// The delivery tag of the last message that was published.
     last_tag: u64,
-    /// The messages that wait for a confirm, by their number.
+    /// The messages that wait for a confirm, by their delivery tags.
     waiting: BTreeMap<u64, Unconfirmed>,
     /// How many bytes of a returned message are still to come.
     returned_bytes: Option<u64>,
@@ -259,8 +261,8 @@ struct Unconfirmed {
 }
 
 impl AmqpProtocol {
-    /// Answers the message with this number and, if `multiple`, all messages before it. With `multiple`, the number 0
-    /// means all messages.
+    /// Answers the message with this delivery tag and, if `multiple`, all messages before it. With `multiple`, the tag
+    /// 0 means all messages.
     fn settle(&mut self, tag: u64, multiple: bool, is_taken: bool) {
         let tags: Vec<u64> = match (multiple, tag) {
             (true, 0) => self.waiting.keys().copied().collect(),
@@ -273,7 +275,7 @@ impl AmqpProtocol {
                 (true, true) => AmqpAnswer::Returned,
                 (true, false) => AmqpAnswer::Confirmed,
             };
-            // An attempt that was given up does not wait any more.
+            // Sending fails if the attempt was given up. Then nobody waits for the answer.
             waiting.reply.send(answer).ok();
         }
     }
@@ -282,8 +284,8 @@ impl AmqpProtocol {
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
-        // Without the id of a waiting message, the relay could not tell which of the confirms that follow must not
-        // count as a delivery. So the connection ends.
+        // If no waiting message has this id, the relay cannot tell which of the confirms that follow must not count as
+        // a delivery. So the connection ends.
         returned.ok_or("the broker returns a message that nobody sent")?.is_returned = true;
         Ok(())
     }
@@ -297,7 +299,7 @@ impl AmqpProtocol {
         match method {
             AMQPClass::Basic(Basic::Ack(ack)) => self.settle(ack.delivery_tag, ack.multiple, true),
             AMQPClass::Basic(Basic::Nack(nack)) => self.settle(nack.delivery_tag, nack.multiple, false),
-            // The id comes with the next frame.
+            // The id of the returned message comes with the next frame.
             AMQPClass::Basic(Basic::Return(_)) => self.returned_bytes = Some(0),
             AMQPClass::Connection(Method::Blocked(blocked)) => self.set_block(Some(blocked.reason.to_string())),
             AMQPClass::Connection(Method::Unblocked(_)) => self.set_block(None),
@@ -324,7 +326,7 @@ impl RequestProtocol for AmqpProtocol {
     fn write(&mut self, message: AmqpMessage, reply: Reply<AmqpAnswer>, out: &mut BytesMut) -> Result<(), String> {
         let block = self.block.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(reason) = block {
-            // An attempt that was given up does not wait any more.
+            // Sending fails if the attempt was given up. Then nobody waits for the answer.
             reply.send(AmqpAnswer::Blocked(reason)).ok();
             return Ok(());
         }

@@ -98,8 +98,8 @@ impl AmqpTarget {
         }
     }
 
-    /// Returns the queue to which all messages go without an exchange; `None`: there is an exchange, or the queue depends
-    /// on the message.
+    /// Returns the queue to which all messages go, if no exchange is configured; `None`: an exchange is configured, or
+    /// the queue depends on the message.
     #[cfg(feature = "sink-amqp")]
     fn only_queue(&self) -> Option<String> {
         let mut names = self.routing_key.samples().into_iter().filter(|_| self.exchange.is_empty());

@@ -5,7 +5,8 @@
 //! - No shell is involved: no part of a message can become a command.
 //! - The program does not see the relay's own environment, which may hold secrets: it gets a few usual variables, the
 //!   operator's `env`, and the variables of the message.
-//! - The output of the program is read and thrown away, since it may repeat the message. Only its length is reported.
+//! - The output of the program is thrown away, since it may repeat the message. Only the length of what the program
+//!   wrote to its standard error is reported.
 //! - An attempt that is given up, at the timeout or when the relay stops, kills the process group of the program.
 
 mod exit;

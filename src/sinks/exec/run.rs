@@ -13,16 +13,16 @@ use tokio::time::timeout;
 
 use super::exit::RunEnd;
 
-/// How long the rest of the output is read after the program has ended. Another process that the program left behind may
-/// keep the output open.
+/// How long the rest of the standard error is read after the program has ended. Another process that the program left
+/// behind may keep the standard error open.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
-/// How long the relay waits for a killed program. The program ends at once, unless it waits for a disk; then it is
-/// reaped later.
+/// How long the relay waits for the end of a program that it has killed. The program ends at once, unless it waits for
+/// a disk. In that case the relay goes on, and tokio reaps the program later.
 const KILLED: Duration = Duration::from_secs(1);
 
-/// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must have
-/// pipes for standard input and standard error, and a process group of its own.
+/// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must
+/// have pipes for standard input and standard error, and a process group of its own.
 pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> RunEnd {
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -68,7 +68,7 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     }
 }
 
-/// Reads the output to its end, throws it away, and counts its bytes.
+/// Reads the standard error to its end, throws it away, and counts its bytes.
 async fn drain(stderr: Option<ChildStderr>, written: &mut u64) {
     let Some(mut stderr) = stderr else { return };
     let mut buffer = [0; 4096];
@@ -85,7 +85,8 @@ impl ProcessGroup {
         Self(id.and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 
-    /// Leaves the rest of the group alone. The id of a program that was reaped may soon belong to another program.
+    /// Makes `kill` do nothing. After the program was reaped, its id may soon belong to another program, so processes
+    /// that the program left behind are not killed.
     fn disband(&mut self) {
         self.0 = None;
     }

@@ -67,8 +67,8 @@ impl<N: Fn() -> PathBuf + Send + 'static> LineStream for DatedFile<N> {
     }
 }
 
-/// Whether a file ends in the middle of a line. A file that cannot be read counts as unfinished: an empty line does less
-/// harm than a mixture of two messages.
+/// Whether a file ends in the middle of a line. A file that cannot be read counts as unfinished: an empty line does
+/// less harm than a mixture of two messages.
 fn is_unfinished(file: &RegularFile) -> bool {
     ends_within_a_line(file.file()).unwrap_or(true)
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-/// Returns, in words, what is at `path`. The error is the reason why a relay of this user cannot write a file there.
+/// Returns, in words, what is at `path`. The error is the reason why a relay that runs as this user cannot write a file
+/// there.
 pub(super) fn look(path: &Path) -> Result<String, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {

@@ -1,4 +1,4 @@
-//! Finds in the body of an answer what its status does not say. Pure.
+//! Finds in the body of an answer what the status of the answer does not say. Pure.
 //!
 //! Invariant: no text of the body is shown, because the body may repeat the message. All words come from this program.
 
@@ -11,7 +11,7 @@ use crate::sinks::Attempt;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// How to read the answers of a service whose bodies say more than their statuses.
+/// How to read the answers of a service in whose answers the body says more than the status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect {
     /// Whether an answer 2xx may say that the service does not have the message.
@@ -72,7 +72,8 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     }
 }
 
-/// A number of seconds in a body, as a wait.
+/// Converts the number of seconds for which a body asks into a wait. A number that is no time span adds nothing to the
+/// status.
 pub(crate) fn wait(seconds: f64) -> AnswerBody {
     Duration::try_from_secs_f64(seconds).map_or(AnswerBody::Nothing, AnswerBody::Wait)
 }

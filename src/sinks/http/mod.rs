@@ -55,7 +55,8 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
-    /// How the bodies of answers are read, if the receiver is a service whose bodies matter.
+    /// How the bodies of answers are read; `None` if the bodies of this receiver say nothing that the status does not
+    /// say.
     pub(crate) dialect: Option<Dialect>,
 }
 
@@ -188,7 +189,7 @@ impl HttpSink {
             .request(self.method.clone(), self.url.clone())
             .headers(self.headers.clone())
             .header(header::CONTENT_TYPE, &*outgoing.content_type)
-            // The client would leave this header out if the body is empty.
+            // Without this line the client would leave this header out of a request with an empty body.
             .header(header::CONTENT_LENGTH, outgoing.body.len());
         if let Some(signing) = &self.signing {
             for (name, value) in signing.headers(&id, self.clock.machine_time(), &outgoing.body) {

@@ -17,7 +17,7 @@ use crate::sinks::server::{CheckedServer, MissingPlace, check_online};
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::time::Clock;
 
-/// Connects, and asks for the topic. Produces nothing.
+/// Connects, and asks whether the topic exists. Produces nothing.
 pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let ask = async {
         let target = target.clone();
@@ -126,7 +126,7 @@ pub(super) struct KafkaSink(Arc<KafkaClient>);
 /// The client that the attempts of a sink share.
 struct KafkaClient {
     target: KafkaTarget,
-    /// The client. It keeps its connections itself.
+    /// The client, which keeps its connections itself; `None`: the next attempt makes a client.
     open: Mutex<Option<OpenProducer>>,
 }
 

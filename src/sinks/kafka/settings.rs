@@ -20,7 +20,8 @@ const USUAL_KEY: &str = "{{ message.to }}";
 /// The longest name of a topic.
 const LONGEST_TOPIC: usize = 249;
 
-/// The properties that decide what counts as delivered, or that have a key of their own.
+/// Properties that the operator cannot set: they decide what counts as delivered, have a key of their own in the
+/// configuration, or concern the client's log, which the relay does not keep.
 const OF_THE_RELAY: [&str; 10] = [
     "acks",
     "bootstrap.servers",

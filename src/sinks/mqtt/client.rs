@@ -1,4 +1,4 @@
-//! The client that publishes, and its check.
+//! The client that publishes, and the check of a sink for `check --online`.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -18,7 +18,7 @@ use super::publication::{Publication, WEBHOOK_ID};
 use crate::sinks::Attempt;
 use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, ServerLogin, ServerStream, failed, words};
 
-/// The longest silence of the client, unless the broker wants a shorter time.
+/// How often the client sends a ping, unless the broker wants a shorter time.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The longest packet that is read. A broker sends only short packets to a client that has no subscriptions.
@@ -79,7 +79,8 @@ impl BrokerConnection {
         let properties = acknowledged.properties;
         let limit = |limit: fn(&ConnAckProperties) -> Option<u16>| properties.as_ref().and_then(limit);
         let window = limit(|limits| limits.receive_max).unwrap_or(u16::MAX);
-        // With 0 the broker says that it needs no pings.
+        // With 0 the broker says that it needs no pings. The relay sends pings nevertheless, to notice a dead
+        // connection.
         let keep_alive = match limit(|limits| limits.server_keep_alive) {
             Some(seconds @ 1..) => KEEP_ALIVE.min(Duration::from_secs(seconds.into())),
             Some(0) | None => KEEP_ALIVE,
@@ -125,7 +126,7 @@ impl BrokerConnection {
             ..PublishProperties::default()
         };
         let publish = Publish { retain, ..Publish::new(topic, qos, Bytes::from(body), Some(properties)) };
-        // The number of the packet, which takes two bytes, is added later.
+        // The packet identifier, which takes two bytes, is added later.
         if let Some(most) = self.longest_packet.filter(|most| publish.size() + 2 > *most as usize) {
             return Ok(BrokerAnswer::TooLong { most });
         }
@@ -136,7 +137,7 @@ impl BrokerConnection {
 /// The protocol after the login.
 #[derive(Default)]
 struct MqttProtocol {
-    /// The publications that wait for an answer, by their number on the connection.
+    /// The publications that wait for an answer, by their packet identifiers.
     begun: HashMap<u16, Begun>,
     last_id: u16,
 }
@@ -170,7 +171,7 @@ impl MqttProtocol {
             _ => return Err("the broker sends what nobody asked for".to_owned()),
         };
         if let Some((begun, answer)) = answered {
-            // An attempt that was given up does not wait any more.
+            // Sending fails if the attempt was given up. Then nobody waits for the answer.
             begun.reply.send(answer).ok();
         }
         Ok(())
@@ -182,7 +183,8 @@ impl RequestProtocol for MqttProtocol {
     type Answer = BrokerAnswer;
 
     fn write(&mut self, publish: Publish, reply: Reply<BrokerAnswer>, out: &mut BytesMut) -> Result<(), String> {
-        // The window has no more places than there are numbers, so a number is free.
+        // At most 65,535 publications may wait at a time (`window`), and there are as many packet identifiers, so one
+        // is free.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             if !self.begun.contains_key(&self.last_id) {
@@ -220,7 +222,7 @@ fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String> {
     match Packet::read(read, Some(LONGEST_ANSWER)) {
         Ok(packet) => Ok(Some(packet)),
         Err(PacketError::InsufficientBytes(_)) => Ok(None),
-        // A farewell of the broker without a reason has no payload.
+        // If the broker's DISCONNECT states no reason, it has no payload.
         Err(PacketError::PayloadRequired) => Err("the broker closes the connection".to_owned()),
         Err(_) => Err("the answer is not MQTT 5".to_owned()),
     }

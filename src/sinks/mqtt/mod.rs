@@ -75,7 +75,7 @@ impl MqttTarget {
     /// Makes the publication of a message.
     ///
     /// # Errors
-    /// The reason why the message has no topic.
+    /// The reason why the message has no topic that can be sent.
     fn publication(&self, outgoing: Outgoing) -> Result<Publication, String> {
         let topic = self.topic.render(&outgoing.message, None).map_err(|mistake| format!("topic: {mistake}"))?;
         if topic.len() > LONGEST_TOPIC {

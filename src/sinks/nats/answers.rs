@@ -57,14 +57,14 @@ pub(super) fn attempt(answer: &NatsAnswer) -> Attempt {
     }
 }
 
-/// Decides what an error of JetStream means. The numbers are those of `err_code`.
+/// Decides what an error of JetStream means. The codes below are values of `err_code`.
 fn refused(error: &JetStreamError) -> Attempt {
     let JetStreamError { err_code, description } = error;
     let words = |why: &str| format!("JetStream refuses the message: {why}");
     let busy = |why: &str| Attempt::Busy { answer: words(why) };
     match err_code {
-        // The store of the stream refuses the message. If a limit of the stream is the reason, the description begins
-        // with this word.
+        // The storage of the stream refuses the message. If the reason is a limit of the stream, the description begins
+        // with `maximum `.
         10_077 if description.starts_with("maximum ") => busy(&format!("the stream is full ({})", short(description))),
         10_077 => failed(words(&format!("the stream cannot store it ({})", short(description)))),
         10_023 => busy("insufficient resources"),

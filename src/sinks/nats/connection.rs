@@ -127,7 +127,7 @@ fn login(info: &ServerInfo, target: &NatsTarget) -> Result<String, Attempt> {
     serde_json::to_string(&login).map_err(|_| gone("the login cannot be written"))
 }
 
-/// Makes the beginning of the subjects of answers. Other clients cannot guess it.
+/// Makes the beginning of the subjects to which answers to this connection are sent. Other clients cannot guess it.
 fn inbox() -> Result<String, Attempt> {
     let mut random = [0; 16];
     let filled = default_provider().secure_random.fill(&mut random);
@@ -152,13 +152,14 @@ async fn next_packet(stream: &mut ServerStream, read: &mut BytesMut) -> Result<P
 
 /// The protocol after the login.
 pub(super) struct NatsProtocol {
-    /// The beginning of the subjects of answers.
+    /// The beginning of the subjects to which answers to this connection are sent.
     inbox: String,
     /// The longest message with its header, in bytes.
     most: u64,
-    /// The number of the last message.
+    /// How many messages were sent on this connection. The subject to which the answer to the last message is sent ends
+    /// with this number.
     last: u64,
-    /// The messages that wait for an answer, by their number.
+    /// The messages that wait for an answer, by the numbers at the end of the subjects of their answers.
     waiting: HashMap<u64, Waiting>,
 }
 
@@ -170,7 +171,7 @@ struct Waiting {
 impl NatsProtocol {
     fn answer(&mut self, number: u64, answer: NatsAnswer) {
         if let Some(waiting) = self.waiting.remove(&number) {
-            // An attempt that was given up does not wait any more.
+            // Sending fails if the attempt was given up. Then nobody waits for the answer.
             waiting.reply.send(answer).ok();
         }
     }
@@ -184,7 +185,7 @@ impl RequestProtocol for NatsProtocol {
         let NatsMessage { subject, id, content_type, body } = message;
         let header = [(MESSAGE_ID, id.as_str()), ("Content-Type", content_type.as_str())];
         if length(&header, &body) > self.most {
-            // An attempt that was given up does not wait any more.
+            // Sending fails if the attempt was given up. Then nobody waits for the answer.
             reply.send(NatsAnswer::TooLong { most: self.most }).ok();
             return Ok(());
         }

@@ -1,4 +1,5 @@
-//! Credentials of NATS: a key with which the nonce of the server is signed, and a token (JWT) that says whose key it is.
+//! Credentials of NATS: a key with which the nonce of the server is signed, and a token (JWT) that says whose key it
+//! is.
 
 use crate::secret::Secret;
 
@@ -43,7 +44,7 @@ impl Credentials {
     pub(super) fn parse(text: &str) -> Result<Self, UnusableCredentials> {
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("---"));
         let seed = lines().find(|line| line.starts_with(SEED_PREFIX)).ok_or(UnusableCredentials::NoSeed)?;
-        // A JWT begins with the JSON of its header.
+        // A JWT begins with a JSON object in base64, and so with `ey`.
         let token = lines().find(|line| line.starts_with("ey"));
         let decoded = decode_base32(seed).ok_or(UnusableCredentials::DamagedSeed)?;
         let (content, checksum) = decoded.split_at_checked(34).ok_or(UnusableCredentials::DamagedSeed)?;

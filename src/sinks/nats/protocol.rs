@@ -29,9 +29,9 @@ pub(super) enum Packet {
     Ping,
     /// The server answers a ping.
     Pong,
-    /// The server accepts something.
+    /// The server accepts a line of the client (`+OK`).
     Accepted,
-    /// The server refuses something, in words.
+    /// The server reports an error, in these words (`-ERR`).
     Error(String),
 }
 

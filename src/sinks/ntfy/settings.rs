@@ -112,8 +112,8 @@ impl Settings {
     }
 }
 
-/// Returns the sequence id. A server that supports sequences does not show a second notification with the same id, but
-/// replaces the first one.
+/// Returns the sequence id of the notification for a message. A server that supports sequences does not show a second
+/// notification with the same sequence id beside the first one, but replaces the first one.
 fn sequence_id(id: &str) -> String {
     let plain = webhook_id(id);
     if plain.len() <= LONGEST_ID { plain } else { hex::encode(Sha256::digest(id.as_bytes())) }

@@ -1,4 +1,4 @@
-//! The client that adds rows, its check, and the creation of its table.
+//! The client that adds rows, the check of a sink for `check --online`, and the creation of a sink's table.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::sinks::server::{CheckedServer, Reusable, ServerClient, ServerLogin, c
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// The statement by which commits wait for the disk. Otherwise the server could lose a row that the relay counts as
+/// The statement by which commits wait for the disk. Without it, the server could lose a row that the relay counts as
 /// delivered. Other values of the setting, such as waiting for a second server, stay as they are.
 const WAIT_FOR_THE_DISK: &str =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";

@@ -90,7 +90,8 @@ impl Settings {
             server.url.query_pairs().filter(|(key, _)| key == SSL_MODE).map(|(_, mode)| mode.into_owned()).collect();
         let written = written?;
         let encryption = match modes.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            // The certificate of a server on this machine is usually not from an authority that clients trust.
+            // The certificate of a server on this machine is usually not from an authority that clients trust. So the
+            // connection is not encrypted, unless the configuration names an authority.
             [] if is_local && !has_authorities => Encryption::Off,
             [] | ["require" | "verify-ca" | "verify-full"] => Encryption::Required,
             ["prefer"] if is_local || allow_plaintext => Encryption::IfOffered,

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Reusable, ServerStream, words};
 
-/// How many intervals may pass in which the server sends nothing.
+/// How many ping intervals may pass in which the server sends nothing.
 const LONGEST_SILENCE: u32 = 2;
 
 /// The channel for the answer to a request. The caller may have stopped waiting for the answer.
@@ -101,8 +101,8 @@ impl<D: RequestProtocol> ConversationTask<D> {
     async fn run(mut self, end: SharedEnd) {
         let why = self.work().await.err().unwrap_or_else(|| "connection given up".to_owned());
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        // The channels for answers are dropped with the protocol and with the queue of requests. So callers that wait
-        // for an answer get the reason instead.
+        // When this method returns, the protocol and the queue of requests are dropped, and with them the channels for
+        // answers. Then `ask` returns the reason to each caller that waits for an answer.
     }
 
     /// Works until the connection ends. An end in good order is no error.
@@ -129,7 +129,7 @@ impl<D: RequestProtocol> ConversationTask<D> {
                         return self.send(&out).await;
                     };
                     self.protocol.write(request, reply, &mut out)?;
-                    // Other requests that wait already leave in the same write.
+                    // Further requests that are in the queue are sent with the same write.
                     while let Ok((request, reply)) = self.waiting.try_recv() {
                         self.protocol.write(request, reply, &mut out)?;
                     }

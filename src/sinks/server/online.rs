@@ -39,8 +39,8 @@ impl CheckedServer {
     }
 }
 
-/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` does what the type can do
-/// without a message.
+/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` does as much as this type
+/// of sink can do without sending a message.
 pub(in crate::sinks) async fn check_online(
     name: &str,
     server: &(dyn Display + Sync),

@@ -1,4 +1,4 @@
-//! Connects to a server over TCP, and with TLS if the server wants that.
+//! Connects to a server over TCP, and with TLS if the configuration of the sink asks for it.
 
 use std::error::Error;
 use std::io;
@@ -32,7 +32,7 @@ pub(in crate::sinks) struct Connector {
 }
 
 impl SinkServer {
-    /// Sets TLS up, if the server needs it.
+    /// Sets TLS up, if the connections begin with a TLS handshake.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
@@ -82,7 +82,8 @@ impl Connector {
             }
         };
         let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
-        // Without this, a small message may wait for the confirmation of the message before.
+        // Without this, the system may hold a small message back until the server has acknowledged the bytes before it
+        // (Nagle's algorithm).
         tcp.set_nodelay(true).ok();
         if self.server.is_encrypted { self.encrypt(Box::new(tcp)).await } else { Ok(Box::new(tcp)) }
     }

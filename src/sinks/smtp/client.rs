@@ -1,4 +1,4 @@
-//! The sink that sends e-mails, its preview, and its check.
+//! The sink that sends e-mails, the preview of an e-mail, and the check of a sink for `check --online`.
 
 use std::sync::Arc;
 

@@ -103,7 +103,7 @@ impl MailConnections {
     }
 }
 
-/// A stream that first gives the bytes of `greeting` to its reader.
+/// A stream from which the bytes of `greeting` are read first.
 struct Greeted {
     greeting: &'static [u8],
     stream: ServerStream,

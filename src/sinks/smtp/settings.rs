@@ -92,7 +92,8 @@ impl Settings {
         let login = login.or_else(|| server.login());
         let security = match server.url.scheme() {
             "smtps" => Security::Tls,
-            // The certificate of a server on this machine is usually not from an authority that clients trust.
+            // The certificate of a server on this machine is usually not from an authority that clients trust. So the
+            // connection is not encrypted, unless the configuration names an authority.
             _ if is_this_machine(&server.url) && !has_authorities => Security::Plain,
             _ if is_this_machine(&server.url) || allow_plaintext => Security::StartTlsIfOffered,
             _ => Security::StartTls,

@@ -63,8 +63,9 @@ impl LeaseTransactions for Replica {
         self.state.side_transaction(|statements| {
             record_presence(statements, &name);
             let free = "SELECT 1 FROM lease WHERE one = 1 AND (expires IS NULL OR expires <= clock_timestamp())";
-            // `FOR UPDATE` waits until the last transaction of the previous holder has ended. So the lock is asked for
-            // only if the lease is free.
+            // `FOR UPDATE` waits until the transactions that have checked the lease have ended. A relay that stands by
+            // must not wait for each transaction of the active relay. So it asks for this lock only if the lease is
+            // free.
             if statements.exists(free, Vec::new())? && statements.exists(&format!("{free} FOR UPDATE"), Vec::new())? {
                 let taken = statements.row(
                     "UPDATE lease SET epoch = epoch + 1, holder = $1,

@@ -255,7 +255,7 @@ fn prepare(backend: &PostgresBackend) -> Result<(), Error> {
             let found = match read_format(&statements, namespace)? {
                 SchemaContent::Version(found) => found,
                 SchemaContent::Missing => {
-                    // A role that may use a schema need not be allowed to make one.
+                    // A user of PostgreSQL who may use a schema may lack the permission to make one.
                     if !statements.exists("SELECT 1 FROM pg_namespace WHERE nspname = $1", params![namespace])? {
                         statements.command(&format!("CREATE SCHEMA \"{namespace}\""))?;
                     }
@@ -281,7 +281,7 @@ fn prepare(backend: &PostgresBackend) -> Result<(), Error> {
     check(backend, migrated)
 }
 
-/// Returns whether there is a schema with a state. The schema must have the present format.
+/// Returns whether there is a schema with a state. If there is one in another format, this is an error.
 fn is_current(backend: &PostgresBackend) -> Result<bool, Error> {
     let namespace = || backend.namespace().to_owned();
     match format_of(backend)? {

@@ -33,7 +33,7 @@ pub(in crate::store) struct SqliteBackend {
 }
 
 impl SqliteBackend {
-    /// Makes a backend of an opened file, before anything else was read from the file.
+    /// Makes the backend of a file that was just opened, and from which nothing was read yet.
     pub(super) fn on(connection: Connection, file: PathBuf) -> Self {
         Self {
             connection,

@@ -90,7 +90,8 @@ fn what_waits_for_details_is_handed_over_and_decided(scratch: &dyn Scratch) {
     spool.register_sinks(&setups, UnixMs::MAX, UnixMs(0)).unwrap();
     release_one(&mut *spool, 1, "hello");
     assert_eq!(states(&*spool, [1]), "crm m1 undecided, ops m1 undecided");
-    // The deliveries of both sinks are given up, so nothing is handed over.
+    // Both deliveries become dead letters at once. `ops` already has a delivery of this message, and it is no longer
+    // undecided, so nothing is handed over.
     assert_eq!(spool.give_up_undecided(Seq(2), UnixMs(1)).unwrap(), 2);
     assert_eq!(states(&*spool, [1]), "crm m1 dead, ops m1 dead");
     let all = [SinkSetup { fallback: Some("ops".to_owned()), ..SinkSetup::new("all") }, setups[1].clone()];

@@ -1,5 +1,6 @@
-//! Tests of the promises of every method: it changes all or nothing, the change is on disk when it returns, and every
-//! later reader sees the change.
+//! Tests of what [`Backend`] promises for each of its methods: a method makes its whole change or none, the change is
+//! on disk when the method returns, and whoever reads the state after that sees the change, also over another
+//! connection.
 
 use super::*;
 use crate::domain::{Coverage, Lags};

@@ -51,7 +51,7 @@ fn what_a_process_wrote_moves_with_its_clock_that_was_ahead(scratch: &dyn Scratc
 }
 
 fn what_a_process_wrote_moves_with_its_clock_that_was_behind(scratch: &dyn Scratch) {
-    // The clock was ten days behind. Instants that another process wrote stay as old as they are.
+    // The clock was ten days behind. Instants that another process wrote stay as they are.
     let (was, from) = (NOW - 10 * DAY, NOW - 10 * DAY - 10_000);
     let older = NOW - 11 * DAY;
     let before = [older, older, older, older + 5];

@@ -41,8 +41,8 @@ impl ServerLimit {
 
     /// Whether it is known when the window began. The first window of a limit may have begun at any time before it was
     /// first seen, because its reset shows only how much of the window is left. So this window may contain requests
-    /// that the relay sent long before it first saw the window. Until the window is over, the relay counts them as part
-    /// of it.
+    /// that the relay sent long before it first saw the window. Until the window is over, the relay counts such
+    /// requests as part of the window.
     fn age_is_known(&self, window: &SeenWindow) -> bool {
         window.whole || self.before.is_some()
     }

@@ -2,7 +2,8 @@
 //!
 //! A limit is a number of requests in a window. The documented window is a minute. But the relay learns the length, so
 //! that "2 in a second" and "20 in 5 minutes" work, too:
-//! - The length is the longest `X-RateLimit-Reset` of the present and the previous window.
+//! - The length is the longest `X-RateLimit-Reset` (*reset*: the time that is left of a window) of the present and the
+//!   previous window.
 //! - If `Remaining` jumps up before the reset was due, the reset is wrong. Then the length is the time from the
 //!   beginning of one window to the beginning of the next.
 //! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
@@ -97,8 +98,8 @@ pub(super) struct HeardAnswer<'a> {
     pub(super) headers: &'a RateHeaders,
     /// When the answered request was sent.
     pub(super) sent: Instant,
-    /// The number of the relay's other requests that were in flight at the same time as the answered request; answers
-    /// may overtake each other.
+    /// The number of the relay's other requests that were in flight at the same time as the answered request. Answers
+    /// may overtake each other, so the API may have counted these requests or not.
     pub(super) beside: u32,
     /// The number of the relay's requests that are in flight now.
     pub(super) under_way: u32,
@@ -107,7 +108,7 @@ pub(super) struct HeardAnswer<'a> {
 /// The number of requests by other programs, as requests a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForeignRequests {
-    /// The number of windows of the API that have ended.
+    /// The number of windows of the API that were seen from their beginning and have ended.
     pub windows: u64,
     /// The requests in the last window that ended.
     pub before: u32,

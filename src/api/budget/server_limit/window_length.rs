@@ -128,7 +128,8 @@ impl ServerLimit {
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
         let used = limit.saturating_sub(remaining);
-        // At the start of the process, and after a change of the limit, the beginning of the window is not known.
+        // At the start of the process, and after a change of the limit, the beginning of the window is not known, so
+        // nothing is allowed for other programs.
         let by_others = if self.window.is_some() && !changed { limit / 10 } else { 0 };
         let is_fresh = turned && used <= 1 + beside + by_others;
         let mut continued = None;
@@ -149,7 +150,8 @@ impl ServerLimit {
                 if is_fresh && before.whole {
                     self.measured = Some(self.not_too_short(lasted.min(self.measured.unwrap_or(self.documented))));
                 } else if goes_on {
-                    // The guessed end has passed, but `Remaining` has not jumped up.
+                    // The guessed end has passed, but `Remaining` has not jumped up. So windows last longer than was
+                    // guessed, and the old window goes on.
                     self.measured = Some((2 * lasted).min(LONGEST_SILENCE));
                     continued = Some(before);
                 }

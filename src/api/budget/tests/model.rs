@@ -182,13 +182,13 @@ impl Run {
         most
     }
 
-    /// Returns the longest time without a poll after this many seconds.
+    /// Returns the longest time without a poll, from this many seconds after the start on.
     pub(super) fn longest_silence(&self, from: u64) -> Duration {
         let polls: Vec<Instant> = self.polls.iter().copied().filter(|at| *at >= self.at(from)).collect();
         polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
     }
 
-    /// Returns how many 429s came after this many seconds.
+    /// Returns how many 429s came from this many seconds after the start on.
     pub(super) fn refused_from(&self, from: u64) -> usize {
         self.refused.iter().filter(|at| **at >= self.at(from)).count()
     }

@@ -15,9 +15,9 @@ const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180)
 /// The log reports other programs if they make at least this many requests a minute.
 const SAID: u32 = 5;
 
-/// Returns how long polls may be silent. If only polls wait, this is about the time between requests that are spread
-/// evenly, and at least the poll interval. If other work waits, too, this time is twice as long, because only half of
-/// the requests are for polls. A moment is added for the change from one window to the next.
+/// Returns the longest time that may pass without a poll. If only polls wait, this is about the time between requests
+/// that are spread evenly, and at least the poll interval. If other work waits, too, this time is twice as long,
+/// because only half of the requests are for polls. A moment is added for the change from one window to the next.
 fn longest_silence(limit: u32, seconds: u64, backlog: Demand) -> Duration {
     let even = Duration::from_secs(seconds) / limit;
     let apart = if backlog == Demand::Nothing { even } else { 2 * even };

@@ -165,7 +165,8 @@ impl List {
         (rows, next)
     }
 
-    /// Returns the first part of the key at which the page behind this cursor begins.
+    /// Returns the first part of the key that this cursor holds. This is the key of the last row before the page behind
+    /// the cursor.
     pub fn place_of(cursor: &Cursor) -> i64 {
         read_cursor(cursor).0.0
     }

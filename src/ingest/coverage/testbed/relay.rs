@@ -31,7 +31,7 @@ pub trait Store {
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
 }
 
-/// The first page, and the state of the list at that time.
+/// Facts about the first page, and about the list when this page came.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
     /// The watermark that the first page set.
@@ -159,7 +159,8 @@ impl<S: Store> Relay<S> {
         let before = self.gap_floor();
         let step = self.state.head_page(&self.rules, page, now);
         if nothing_unknown && matches!(step.next, NextAction::FollowWalk(_)) && self.is_sound {
-            // Without this rule, a list in which nothing new comes would open another gap at every poll.
+            // A page of known rows may open a gap only if the frontier passes one of these rows. Without this rule,
+            // every poll of a list in which nothing new comes would open another gap.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
             assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
         }

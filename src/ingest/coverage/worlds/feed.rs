@@ -56,7 +56,7 @@ pub(super) struct World {
     pub(super) forget: bool,
     /// How far the API's clock is ahead of the rows' clock.
     pub(super) skew: i64,
-    /// From this tick on, the API's clock is ahead by this much.
+    /// A tick, and how far the API's clock is ahead of the rows' clock from this tick on.
     pub(super) jump: Option<(i64, i64)>,
     pub(super) start: Start,
     pub(super) hold_limit: u64,

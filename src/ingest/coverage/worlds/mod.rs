@@ -80,7 +80,8 @@ impl Sink {
             let mut newest = None;
             for ids in &release.queues {
                 let times = ids.iter().map(|id| feed.list.time_of(id));
-                // The right place of a row dated ahead is not known until its time has come.
+                // The right place of a row dated ahead is not known until its time has come, so such a row does not
+                // count as overtaking others.
                 newest = newest.max(times.clone().filter(|time| *time <= feed.list.now).max());
                 self.disordered += usize::from(!times.is_sorted());
                 self.doubled += ids.iter().filter(|id| !self.ids.insert((*id).clone())).count();

@@ -1,5 +1,5 @@
-//! The store of a world: the real store on a real SQLite file or database ([`TestState`]), with one sink that takes
-//! every message at once.
+//! The store of a world: the real store on a real SQLite file or PostgreSQL database ([`TestState`]), with one sink
+//! that takes every message at once.
 
 use crate::domain::{Coverage, DeliveryClass, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
@@ -68,7 +68,7 @@ impl Store for StateStore {
         self.spool().count_held(walk).unwrap()
     }
 
-    /// In one of ten restarts the file is closed and opened as well.
+    /// In one of ten restarts the file or database is closed and opened as well.
     fn restart<C: Choices>(&mut self, choices: &mut C) {
         if choices.chance(0.1) {
             drop(self.spool.take());

@@ -1,4 +1,4 @@
-//! Tests of a state that belongs to another account.
+//! Tests of a key that shows the messages of another account than the state's.
 
 use super::*;
 

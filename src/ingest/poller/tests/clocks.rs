@@ -1,5 +1,5 @@
-//! Tests of a machine's clock that is wrong at the start: nothing is removed, and the stored times are corrected once
-//! the clock is right.
+//! Tests of wrong clocks: the machine's clock at the start, and the `Date` of the API's answers. Nothing is removed
+//! before the right time is known, and then the stored times are corrected.
 
 use std::sync::atomic::Ordering;
 
@@ -304,8 +304,8 @@ async fn a_date_that_stays_far_off_is_believed_after_a_quarter_of_an_hour() {
 #[tokio::test(start_paused = true)]
 async fn a_new_message_does_not_wait_for_a_date_that_is_behind() {
     const EVERY: u64 = 20;
-    // The list has 25 messages of the last minutes. After three minutes a message comes every 20 s, with the right
-    // time.
+    // At the start the list has 25 messages, one for each of the last 25 seconds. After three minutes a message comes
+    // every 20 s, with the right time.
     let right = Clock::starting_at(BEGAN);
     let came = move |now: UnixMs| i64::try_from((now.since(BEGAN).as_secs() / EVERY).saturating_sub(9)).unwrap();
     let clock = right.clone();

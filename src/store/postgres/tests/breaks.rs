@@ -36,7 +36,7 @@ fn a_connection_that_breaks_during_a_transaction_changes_nothing() {
     assert_eq!(run(&mut spool, "INSERT INTO meta VALUES ('start', 'now')"), 1);
 }
 
-/// Runs a change in a transaction, and returns the transaction's id.
+/// Runs a change in a transaction, which is rolled back if `fails` is true. Returns the transaction's id.
 fn changed(spool: &mut PostgresBackend, fails: bool) -> String {
     let mut id = String::new();
     let done = spool.transaction(|statements| {

@@ -139,7 +139,7 @@ fn nobody_takes_the_lease_during_the_last_transaction_of_its_holder() {
     assert!(matches!(spool.commit(&page(1), UnixMs(1)), Err(Error::RoleLost)));
 }
 
-/// Returns whether a transaction waits for a lock.
+/// Returns whether a transaction waits for the lock on the lease.
 fn is_anybody_waiting(replica: &Replica) -> bool {
     let waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM lease%'";
     replica.state.read(|statements| statements.exists(waits, vec![])).unwrap()

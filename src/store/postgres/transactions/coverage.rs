@@ -143,8 +143,8 @@ fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, op: &StoreOp) -> 
     Ok(())
 }
 
-/// Stores rows of a page. If the place of a row in the order of release is known already, it is stored with the row. A
-/// phone number that the state does not know yet gets the next key.
+/// Stores rows of a page. If the place of a row in the order of release is known already, the place is stored with the
+/// row. A phone number that the state does not know yet gets the next key.
 fn store_rows(
     statements: &Statements<'_>,
     inserts: &[&Insert],
@@ -167,8 +167,8 @@ fn store_rows(
             vec![Param::byte_texts(numbers)],
         );
     }
-    // The text of a message that was there before the first run is not stored. The text of a message that came too late
-    // is kept for a replay, unless texts are erased.
+    // The text of a message that was in the feed before the first run is not stored. The text of a message that came
+    // too late is kept for a replay, unless texts are erased on delivery.
     let raw = |insert: &&Insert| match insert.standing {
         RowStanding::News | RowStanding::Unreadable | RowStanding::Event => Some(insert.row.raw.as_bytes().to_vec()),
         RowStanding::BelowWatermark if keep_late => Some(insert.row.raw.as_bytes().to_vec()),
@@ -262,8 +262,8 @@ fn walk(row: &PgRow) -> Result<Walk, Failure> {
     })
 }
 
-/// Reads the lags in the order in which they are stored: first how far the rows were behind when the anchor was set,
-/// then the lags that were measured.
+/// Reads the lags in the order in which they are stored: first the lag at the time when the anchor was set, then the
+/// lag of each of the newest rows.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

@@ -1,9 +1,9 @@
 //! The implementation of the contract with SQL: each file implements the transactions that the file of the same name in
 //! `store/` declares.
 //!
-//! Several of these files share further parts: `claims` and `order` (reading deliveries that wait, also in the queues
-//! of numbers), `release` (giving messages to sinks), `pauses`, `portions` (where a portion of a table ends) and
-//! `values` (values of the domain as columns).
+//! Several of these files share further parts: `claims` (reading deliveries that wait), `order` (the queues of sinks
+//! with `order = "number"`: one or two for each phone number), `release` (giving messages to sinks), `pauses`,
+//! `portions` (where a portion of a table ends) and `values` (values of the domain as columns).
 
 mod account;
 mod claims;

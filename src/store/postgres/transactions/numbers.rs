@@ -130,7 +130,8 @@ impl NumberTransactions for PostgresBackend {
 }
 
 impl PostgresBackend {
-    /// Records which undecided deliveries the sink wants. Returns how many deliveries the sink wants.
+    /// Of these undecided deliveries, makes those fresh that the sink wants, and removes those that it does not want.
+    /// Returns how many became fresh.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, Option<bool>)]) -> Result<usize, Error> {
         let with = |verdict: bool| -> Vec<i64> {
             decided.iter().filter(|(_, is_wanted)| *is_wanted == Some(verdict)).map(|(seq, _)| *seq).collect()
@@ -190,7 +191,7 @@ fn undecided(
 /// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
 /// as they are, because filters do not apply to them.
 pub(super) fn make_undecided(statements: &Statements<'_>, sink: SinkId) {
-    // The search runs for one state at a time, because each state has an index of its own.
+    // The search runs for one state of deliveries at a time, because each state has an index of its own.
     for state in ["fresh", "retry"] {
         statements.later(
             format!(

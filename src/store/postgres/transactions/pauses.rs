@@ -1,4 +1,5 @@
-//! Pausing and resuming within a transaction. Transactions of operators and of a start use these functions.
+//! Pausing and resuming within a transaction. The transactions of operators, and those at a start and at a reload, use
+//! these functions.
 
 use crate::domain::{PauseReason, UnixMs};
 use crate::store::operator::{Pause, ResumeCount};

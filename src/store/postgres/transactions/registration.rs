@@ -1,4 +1,4 @@
-//! Transactions at a start: recording which sinks there are, and giving stored messages to a new sink.
+//! Transactions at a start and at a reload: recording which sinks there are, and giving stored messages to a new sink.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::store::recipient::Recipient;
 use crate::store::registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 use crate::store::sink_id::SinkId;
 
-/// Raises the counter of given ids to the highest id of a present sink. The counter is stored apart from the sinks,
-/// because a dropped sink leaves no record, and its id must not be given again.
+/// Raises the counter `sinks` (the highest id that a sink ever had) to at least the highest id of a present sink. The
+/// counter is stored apart from the sinks, because a dropped sink leaves no record, and its id must not be given again.
 pub(super) const COUNT_IDS: &str =
     "INSERT INTO counter (name, value) VALUES ('sinks', (SELECT coalesce(max(id), 0) FROM sink))
      ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value, excluded.value)";

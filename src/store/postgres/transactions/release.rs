@@ -142,8 +142,8 @@ pub(super) fn inserts_of_deliveries(
     Ok(inserts)
 }
 
-/// Returns the statement of [`inserts_of_deliveries`] for recipients that have to look at each message; `None` if they
-/// want none of the messages.
+/// Returns the statement of [`inserts_of_deliveries`] for recipients whose selection has to decide on each message;
+/// `None` if they want none of the messages.
 fn insert_of_wanted(
     recipients: &[&Recipient],
     rows: &[PgRow],

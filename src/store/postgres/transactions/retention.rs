@@ -22,8 +22,8 @@ const DROP_TEXTS: &str = "UPDATE message SET raw = NULL
              AND (stored_at < $3 OR EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq))
     END";
 
-/// Removes the texts of released messages together with the deliveries of the messages, unless a message waits for a
-/// sink or is a dead letter.
+/// Removes the text of each of these released messages together with the deliveries of the message, unless the message
+/// waits for a sink or is a dead letter.
 pub(super) fn erase_if_done(statements: &Statements<'_>, seqs: &[i64]) {
     statements.later(
         "WITH erased AS (
@@ -47,7 +47,7 @@ impl RetentionTransactions for PostgresBackend {
             let found: Vec<(i64, i64)> =
                 rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_, Failure>>()?;
             // A delivery is settled only after its message was stored. So if all messages of the portion were stored
-            // after the horizon, this portion has nothing to remove.
+            // after the later of the two cutoffs (`horizon`), this portion has nothing to remove.
             let horizon = delivered.max(dead).0;
             let Some((last, stored_at)) = found.last().copied().filter(|_| found.iter().any(|row| row.1 < horizon))
             else {

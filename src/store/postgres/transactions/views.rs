@@ -34,8 +34,8 @@ const SINKS: &str = "
                   WHERE sink = id AND state = 'retry') AS retry
     ORDER BY name";
 
-/// Reads for each sink the ids of the waiting messages that are sent next. Each state of a delivery is read in the
-/// order of its index.
+/// Reads for each sink the ids of the waiting messages that are sent next. The deliveries of each state are read in the
+/// order of an index.
 const NEXT_OF_SINKS: &str = "
     SELECT sink.id, message.id
     FROM sink,

@@ -62,8 +62,8 @@ fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
 
-/// Counts the transaction under way, and returns the number of transactions including this one. The row of the count
-/// lies beside other rows that change often, so that counting costs little.
+/// Counts the transaction under way, and returns the number of transactions including this one. The record of the count
+/// lies beside other records that change often, so that counting costs little.
 pub(in crate::store::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(

@@ -1,30 +1,32 @@
 //! The erasure of texts so that no trace of them stays on disk.
 //!
-//! SQLite removes a row by forgetting where the row is. The bytes stay in free pages, in the free part of a page, and
-//! in the journal, until something happens to be written over them. Therefore:
+//! SQLite removes a record by forgetting where the record is. The bytes stay in free pages, in the free part of a page,
+//! and in the journal, until something happens to be written over them. Therefore:
 //!
 //! - Every connection that writes has `secure_delete` on, so that removed bytes are overwritten with zeros.
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
 //!   and cuts the journal off.
 //! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each text lies on
-//!   pages of its own. When SQLite moves some rows of a page to another page, the free part of the page may keep a copy
-//!   of the rows that were not moved, and SQLite does not overwrite this copy. Overflow pages are never moved, and are
-//!   zeroed as a whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON
-//!   allows the spaces, and [`text_of`] removes them.
+//!   pages of its own. When SQLite moves some records of a page to another page, the free part of the page may keep a
+//!   copy of the records that were not moved, and SQLite does not overwrite this copy. Overflow pages are never moved,
+//!   and are zeroed as a whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages.
+//!   JSON allows the spaces, and [`text_of`] removes them.
 
-/// If a row does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the row among other rows.
-/// SQLite's description of its file format explains this under "Cell Payload Overflow Pages".
+/// If a record does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the record among other
+/// records, and the rest on overflow pages. SQLite's description of its file format explains this under "Cell Payload
+/// Overflow Pages".
 const WITH_OTHERS: usize = 489;
 
-/// How many bytes of a row one overflow page holds.
+/// How many bytes of a record one overflow page holds.
 const OVERFLOW: usize = 4092;
 
-/// The most bytes that the row of a message takes beside its id and its text: a header, seven numbers and a word. The
-/// column `event` takes one byte of the header and no further byte, because its value is NULL or 1.
+/// The most bytes that the record of a message takes beside its id and its text: a header, seven numbers and a word.
+/// The column `event` takes one byte of the header and no further byte, because its value is NULL or 1.
 const BESIDE: usize = 113;
 
-/// Returns the text as it is stored if it has to lie on pages of its own. The row fills overflow pages (nearly)
-/// completely, so that no more than [`WITH_OTHERS`] bytes lie among other rows, and these bytes are spaces.
+/// Returns the text as it is stored if it has to lie on pages of its own. The record fills overflow pages (nearly)
+/// completely, so that no more than [`WITH_OTHERS`] bytes of it lie among other records. Of the text, these bytes hold
+/// only spaces.
 pub(in crate::store::sqlite) fn pad(id: &str, text: &str) -> String {
     let row = BESIDE + id.len() + text.len();
     let whole = WITH_OTHERS + row.div_ceil(OVERFLOW) * OVERFLOW;

@@ -2,8 +2,9 @@
 //! byte for byte as it was.
 //!
 //! Every start finds these defects: a header that is not the relay's, a newer format, missing transactions that were
-//! acknowledged ([`super::commit_counter`]), and altered marks and walks ([`super::checksum`]). Altered pages, indexes
-//! and messages are found at every start if the file is small. In a large file they are found when they are read.
+//! acknowledged ([`super::commit_counter`]), and altered coverage and walks ([`super::checksum`]). Altered pages of the
+//! file, altered indexes and altered messages are found at every start if the file is small. In a large file they are
+//! found when they are read.
 
 use std::fs;
 
@@ -75,8 +76,8 @@ impl SqliteBackend {
         Ok(version)
     }
 
-    /// Runs `check` without changing the file. If `check` refuses the file, closing the file leaves its journal beside
-    /// it. Otherwise SQLite would bring the journal into the file.
+    /// Runs `check` without changing the file. If `check` refuses the file, the journal stays beside the file when the
+    /// file is closed. By default SQLite would bring the journal into the file at that moment.
     pub(in crate::store::sqlite) fn untouched<T>(
         &self,
         check: impl FnOnce(&Self) -> Result<T, Error>,

@@ -12,7 +12,7 @@ use crate::store::sqlite::connection::SqliteBackend;
 const MIGRATIONS: [&str; 2] = [FROM_1, FROM_2];
 
 /// Turns format 1 into format 2. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can
-/// be undecided, dropped, replayed, and kept in the order of their numbers. Records have checksums; a record that
+/// be undecided, dropped and replayed, and can keep the order of each number. Records have checksums; a record that
 /// exists already gets its checksum when it is next written.
 const FROM_1: &str = "
 CREATE TABLE number_2 (

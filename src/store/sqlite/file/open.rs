@@ -2,8 +2,8 @@
 //!
 //! Recovery: SQLite keeps the file in WAL mode with `synchronous = FULL`. So a committed transaction survives a power
 //! cut, and an interrupted transaction changes nothing. A new file is made under another name and renamed when it is
-//! whole. Therefore no relay leaves a `state.db` that is empty, cut off or of another format. Such a file is refused,
-//! and stays unchanged.
+//! whole. Therefore no relay leaves a `state.db` that is empty, cut off or no database. Such a file is refused, and
+//! stays unchanged.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;

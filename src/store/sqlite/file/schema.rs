@@ -1,8 +1,8 @@
 //! The format of the state file.
 //!
 //! `PRAGMA application_id` says that the file belongs to a relay, and `PRAGMA user_version` says which format the file
-//! has. A format that was released is never changed. A new format gets the next number and a migration. Files of each
-//! old format stay in `tests/`, and every later version has to open them.
+//! has. Once a version of the relay with a format is published, this format is never changed. A new format gets the
+//! next number and a migration. Files of each old format stay in `tests/`, and every later version has to open them.
 
 /// The `application_id` of a state file: the bytes "JoSR".
 pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
@@ -11,7 +11,8 @@ pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
 pub(super) const VERSION: i64 = 3;
 
 /// The statements that make an empty file of format 3. Times are milliseconds since the Unix epoch. A `CHECK` of more
-/// than two words is a chain of `OR`, because for an `IN` SQLite would fill a temporary table at each change of a row.
+/// than two words is a chain of `OR`, because for an `IN` SQLite would fill a temporary table at each change of a
+/// record.
 pub(super) const SCHEMA: &str = "
 -- sum, here and below, is the checksum of what the row holds (checksum.rs). It is NULL if the row is older than format
 -- 2.

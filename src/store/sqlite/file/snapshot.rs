@@ -2,8 +2,8 @@
 //!
 //! Invariants: nothing is written. All reads show the state as it was at one moment. If no relay runs and there is no
 //! journal, the file is opened as immutable, so that no permission to write is needed and no file is left behind. While
-//! the file is open in this way, the shared role is held, so that no relay starts to write. If there is a journal,
-//! SQLite reads the file and the journal as usual.
+//! the file is open in this way, a shared lock on the role is held, so that no relay starts to write. If there is a
+//! journal, SQLite reads the file and the journal as usual.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;

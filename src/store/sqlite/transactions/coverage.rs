@@ -25,7 +25,7 @@ impl CoverageTransactions for SqliteBackend {
 
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error> {
         self.read(|connection| {
-            // All queries run in one transaction. Otherwise each query would lock and unlock the file for itself.
+            // All queries run in one transaction, because without it each query would lock and unlock the file once.
             let transaction = connection.unchecked_transaction()?;
             let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
             ids.iter().map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional()).collect()
@@ -43,7 +43,8 @@ impl CoverageTransactions for SqliteBackend {
             let places = releasing.places(ops)?;
             ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
-        // The texts of messages that a gap held are on disk already, and perhaps no sink wants them.
+        // When a gap releases its messages, the texts that no sink wants are removed. These texts are on disk already,
+        // so their traces have to be overwritten.
         self.may_hold_traces |= erase_unwanted && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
         Ok(())
     }
@@ -147,13 +148,13 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
     }
 }
 
-/// Stores one row of a page, or an event. If the place of the row in the order of release is known already, it is
-/// stored with the row. If texts are erased, the text of the row is stored on pages of its own.
+/// Stores one row of a page, or an event. If the place of the row in the order of release is known already, the place
+/// is stored with the row. If texts are erased on delivery, the text of the row is stored on pages of its own.
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releaser { transaction, on_own_pages, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
-    // The text of a message that was there before the first run is not stored. The text of a message that came too late
-    // is kept for a replay, unless texts are erased.
+    // The text of a message that was in the feed before the first run is not stored. The text of a message that came
+    // too late is kept for a replay, unless texts are erased on delivery.
     let raw = match standing {
         RowStanding::News | RowStanding::Unreadable | RowStanding::Event if on_own_pages => {
             Some(Cow::Owned(erasure::pad(&row.id, &row.raw)))
@@ -267,8 +268,8 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     Ok(walk)
 }
 
-/// Reads the lags in the order in which they are stored: first how far the rows were behind when the anchor was set,
-/// then the lags that were measured.
+/// Reads the lags in the order in which they are stored: first the lag at the time when the anchor was set, then the
+/// lag of each of the newest rows.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

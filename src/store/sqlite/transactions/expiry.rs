@@ -18,7 +18,8 @@ const BECAME_TOO_OLD: &str =
     "SELECT d.seq FROM message AS m INDEXED BY message_time CROSS JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = ?1 AND m.time > ?2 AND m.time <= ?3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries whose messages were released behind a place (?2), and were too old already at that moment.
+/// Finds deliveries that were never attempted, and whose messages were released behind a place (?2) and are too old.
+/// Some of them were too old already when they were released.
 const CAME_TOO_OLD: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_fresh CROSS JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = ?1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > ?2 AND m.time <= ?3

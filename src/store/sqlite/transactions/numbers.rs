@@ -162,7 +162,8 @@ impl SqliteBackend {
         })
     }
 
-    /// Records which undecided deliveries the sink wants. Returns how many deliveries the sink wants.
+    /// Of these undecided deliveries, makes those fresh that the sink wants, and removes those that it does not want.
+    /// Returns how many became fresh.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, bool)]) -> Result<usize, Error> {
         if decided.is_empty() {
             return Ok(0);
@@ -198,7 +199,7 @@ pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rus
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }
-    // The loop searches one state at a time, because each state has an index of its own.
+    // The loop searches one state of deliveries at a time, because each state has an index of its own.
     for state in [DeliveryState::Fresh, DeliveryState::Retry] {
         transaction.execute(
             &format!(

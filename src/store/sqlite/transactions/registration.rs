@@ -1,4 +1,4 @@
-//! Transactions at a start: recording which sinks there are, and giving stored messages to a new sink.
+//! Transactions at a start and at a reload: recording which sinks there are, and giving stored messages to a new sink.
 
 use std::sync::Arc;
 
@@ -150,8 +150,8 @@ fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite
     Ok(has_messages)
 }
 
-/// Returns an id that no sink ever had. The counter of given ids is stored apart from the sinks, because a dropped sink
-/// leaves no record, and its id must not be given again.
+/// Returns an id that no sink ever had. The highest id that a sink ever had is stored apart from the sinks, because a
+/// dropped sink leaves no record, and its id must not be given again.
 fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     count_ids(transaction)?;
     transaction
@@ -159,8 +159,9 @@ fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Raises the counter of given ids to the highest id of a present sink. Earlier versions do not count the ids that they
-/// give. So this function runs before a sink is added and before a sink is dropped.
+/// Raises the counter `sinks` (the highest id that a sink ever had) to at least the highest id of a present sink.
+/// Earlier versions do not raise it when they give an id. So this function runs before a sink is added and before a
+/// sink is dropped.
 pub(super) fn count_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(

@@ -165,7 +165,7 @@ pub(super) fn deliver(
         .map(|made| u64::try_from(made).unwrap_or(0))
 }
 
-/// Does the work of [`deliver`] for a sink that has to look at each message.
+/// Does the work of [`deliver`] for a sink whose selection has to decide on each message.
 fn deliver_wanted(
     transaction: &Transaction<'_>,
     recipient: &Recipient,

@@ -13,8 +13,8 @@ use crate::store::replay::{
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Makes a finished delivery fresh again. The delivery becomes backfill, so new messages are sent first. It waits, with
-/// `order = "number"`, in the second queue of its number ([`super::order`]).
+/// Makes a finished delivery fresh again. The delivery becomes backfill, so new messages are sent first. With `order =
+/// "number"` it waits in the second queue of its number ([`super::order`]).
 pub(super) const SEND_AGAIN: &str =
     "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
                          status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,

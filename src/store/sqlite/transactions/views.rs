@@ -199,8 +199,8 @@ struct Queue {
     next_retry: Option<UnixMs>,
 }
 
-/// Counts the deliveries that wait for a sink, and its dead letters. Each state has an index of its own, so the cost
-/// does not grow with the number of finished deliveries.
+/// Counts the deliveries that wait for a sink, and its dead letters. Each state of a delivery has an index of its own,
+/// so the cost does not grow with the number of finished deliveries.
 fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     let count = |state: DeliveryState| {
         connection
@@ -228,7 +228,8 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest, next_retry })
 }
 
-/// Reads the ids of the waiting messages that are sent next. Each state is read in the order of its index.
+/// Reads the ids of the waiting messages that are sent next. The deliveries of each state are read in the order of an
+/// index.
 fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
     let next = [
         (DeliveryState::Retry, "d.due"),
