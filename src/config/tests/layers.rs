@@ -314,9 +314,14 @@ fn short_names_win_over_the_file_unless_it_names_them() {
     let machine =
         Machine::with_file("[api]\nurl = \"https://file.example\"\nkey = { env = \"OTHER\" }").set("OTHER", other);
     assert_eq!(keys(&machine), [KEY]);
+    let warnings = |machine: &Machine| machine.load().warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let told = "JOLTSMS_API_KEY: overrides `api.key` of the configuration file; unset the variable, or take the key out \
+                of the file";
+    assert_eq!(warnings(&machine), [told]);
     assert_eq!(machine.set("JOLTSMS_API_URL", "https://v.example").load().api.url.as_str(), "https://v.example/");
     let rotation = "api.key = [{ env = \"OTHER\" }, { env = \"JOLTSMS_API_KEY\" }]";
-    assert_eq!(keys(&Machine::with_file(rotation).set("OTHER", other)), [other, KEY]);
+    let machine = Machine::with_file(rotation).set("OTHER", other);
+    assert_eq!((keys(&machine), warnings(&machine).len()), (vec![other.to_owned(), KEY.to_owned()], 0));
     let machine = Machine::new().unset("JOLTSMS_API_KEY");
     let path = machine.write("key", &format!("{KEY}\n")).display().to_string();
     assert_eq!(keys(&machine.set("JOLTSMS_API_KEY_FILE", &path)), [KEY]);
