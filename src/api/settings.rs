@@ -109,7 +109,10 @@ fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
     match written {
         None => {
             let message = format!("there is no API key: {API_KEY} is not set");
-            let help = format!("make one in the JoltSMS dashboard, and set {API_KEY} or {API_KEY}_FILE");
+            let mut help = format!("make one in the JoltSMS dashboard, and set {API_KEY} or {API_KEY}_FILE");
+            if !at.has_file() {
+                help += "; no configuration file was found, and --config names one";
+            }
             at.missing(&["key"], &Origin::Default, message, &help);
         }
         Some(written) if written.is_empty_array => {

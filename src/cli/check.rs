@@ -8,10 +8,11 @@ use super::output::answer;
 use super::preview::preview;
 use super::relay::complain;
 use super::screen::Screen;
-use crate::config::{self, Config, ConfiguredSink, Sources, Warning, WithoutSinks, show_duration};
+use crate::config::{self, Config, ConfiguredSink, ServiceUser, Sources, Warning, WithoutSinks, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
+use crate::store;
 
 /// The width of the labels of the summary, such as `poll`, with the space after them.
 const LABEL_WIDTH: usize = 15;
@@ -35,10 +36,16 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
         }
         WithoutSinks::Refused(errors) => return complain(Exit::Configuration, &errors),
     }
+    // Root may use every file, and the user of a service may not.
+    let is_root = rustix::process::geteuid().is_root() && sd_notify::booted().unwrap_or(false);
+    let service_user = config.service_user(&sources.etc).filter(|_| is_root);
+    for warning in service_user.iter().flat_map(|user| config.warn_of_closed_files(&sources.etc, *user)) {
+        warn(&warning);
+    }
     match &how.message {
         Some(file) => preview(&config, file, how.number.as_deref()),
         None => {
-            let summary = fitted(&summary(&config), &Screen::stdout(flags));
+            let summary = fitted(&summary(&config, service_user), &Screen::stdout(flags));
             if how.online { online::check(flags, &config, &summary) } else { answer(&summary) }
         }
     }
@@ -54,11 +61,18 @@ fn fitted(summary: &str, screen: &Screen) -> String {
     text
 }
 
-fn summary(config: &Config) -> String {
+/// Describes the settings. `service_user`: the user for whom the modes of files were looked at, because root runs the check.
+fn summary(config: &Config, service_user: Option<ServiceUser>) -> String {
     let file = config.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let keys = config.api.keys.len();
-    let mut lines = vec![
-        format!("configuration  valid ({file})"),
+    let mut lines = vec![format!("configuration  valid ({file})")];
+    if let Some(other) = &config.source.passed_over {
+        lines.push(format!("               {} is there, too, and is not read", other.display()));
+    }
+    if let Some(user) = service_user {
+        lines.push(format!("user           root; the modes of all files were looked at for {user}"));
+    }
+    lines.extend([
         format!(
             "api            {}, {keys} key{}, {} requests a minute",
             RedactedUrl(&config.api.url),
@@ -66,14 +80,14 @@ fn summary(config: &Config) -> String {
             config.api.requests_per_minute
         ),
         format!(
-            "poll           every {}, first run from {}, the last {} again every {}",
+            "poll           every {}, {}the last {} again every {}",
             show_duration(config.poll.interval),
-            config.poll.start,
+            first_run(config),
             show_duration(config.poll.lookback),
             show_duration(config.poll.sweep_interval)
         ),
         format!("state          {}", config.state.location()),
-    ];
+    ]);
     if let Some(admin) = &config.admin {
         let token = if admin.token.is_some() { "with a token" } else { "without a token" };
         lines.push(format!("admin          {}, {token}", admin.listen));
@@ -89,6 +103,12 @@ fn summary(config: &Config) -> String {
         lines.push(format!("               {}", treatment(sink)));
     }
     lines.join("\n") + "\n"
+}
+
+/// Says where a first run begins. Empty if the directory has a state already, so that the next run is not the first.
+fn first_run(config: &Config) -> String {
+    let has_run = config.state.database.is_none() && store::size_of_files(&config.state.dir) > 0;
+    if has_run { String::new() } else { format!("first run from {}, ", config.poll.start) }
 }
 
 /// Describes the events that the relay makes, and names the sinks that get them. `None` if no events are configured.

@@ -96,8 +96,10 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Save the messages of a state, even of a damaged one
-    #[command(after_help = "Example:\n  joltsms-relay state export --output saved.jsonl")]
+    /// Save the messages of a state, even of a damaged one, or copy the whole state to another place
+    #[command(
+        after_help = "Examples:\n  joltsms-relay state export --output saved.jsonl\n  joltsms-relay state copy --to /mnt/new-disk/joltsms-relay"
+    )]
     State {
         #[command(subcommand)]
         command: StateCommand,

@@ -42,10 +42,22 @@ fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, Comman
 
 /// Says that nothing was selected. This is a failure only if the command named a message.
 fn nothing(which: &Which) -> Exit {
+    let (exit, why) = absence(which);
+    complain(exit, &format_args!("nothing selected: {why}"))
+}
+
+/// Says that the list is empty. This is a failure only if the command named a message.
+fn none_listed(which: &Which) -> Exit {
+    let (exit, why) = absence(which);
+    complain(exit, &why)
+}
+
+/// Returns the sentence about dead letters that are not there, and the exit code.
+fn absence(which: &Which) -> (Exit, String) {
     let of = which.sink.as_ref().map(|sink| format!(" of {sink}")).unwrap_or_default();
     match &which.id {
-        Some(id) => complain(Exit::Failure, &format_args!("nothing selected: {id:?} is no dead letter{of}")),
-        None => complain(Exit::Done, &format_args!("nothing selected: there are no dead letters{of}")),
+        Some(id) => (Exit::Failure, format!("{id:?} is no dead letter{of}")),
+        None => (Exit::Done, format!("there are no dead letters{of}")),
     }
 }
 
@@ -63,7 +75,7 @@ fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
             if screen.holds(&wide) { wide } else { letters.iter().map(|letter| block(letter, now, &screen)).collect() }
         },
     )?;
-    if any { Ok(Exit::Done) } else { Err(nothing(which)) }
+    if any { Ok(Exit::Done) } else { Err(none_listed(which)) }
 }
 
 fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {

@@ -26,7 +26,9 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
             // The relay does not look at a place that `--config` named, unless it gets the same flag.
             let is_found = file == usual && flags.config.is_none();
             let named = if is_found { String::new() } else { format!(" --config {}", shell_word(&shown.to_string())) };
-            answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
+            answer(&format!(
+                "wrote {shown}; every setting in it is commented out, and its first lines show sinks to add\nnext: joltsms-relay check{named}\n"
+            ))
         }
         // `create_dir_all` also fails with `AlreadyExists` if there is a file in place of the directory.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && file.symlink_metadata().is_ok() => {

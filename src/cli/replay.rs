@@ -7,7 +7,9 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
-use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
+use super::screen::Screen;
+use super::state::{CommandRefusal, fails, look, open, relay_clock, state_config};
+use crate::config::StateConfig;
 use crate::domain::UnixMs;
 use crate::humanize::{grouped, span, table};
 use crate::operator::{ReplayRequest, ReplayTally, choose, count_portion, each_portion, replayed};
@@ -23,9 +25,10 @@ pub(super) fn replay(flags: &Flags, how: &ReplayFlags) -> Exit {
 }
 
 fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
-    let state = location(flags)?;
+    let config = state_config(flags)?;
+    let state = config.options.location();
     let (choice, mut tallies, last) = look(&state, |spool| {
-        let (choice, tallies) = choose(spool, &request(spool, &how.choice)?)?;
+        let (choice, tallies) = choose(spool, &request(spool, &how.choice, &config)?)?;
         Ok((choice, tallies, spool.last_released()?))
     })?;
     let mut after = Some(0);
@@ -38,7 +41,10 @@ fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
         return Err(nothing(&how.choice));
     }
     let rows: Vec<Vec<String>> = tallies.iter().map(row).collect();
-    let mut shown = table(&["SINK", "DELIVERED", "DEAD", "NEW", "WAITING", "OLDEST", "NEWEST"], &rows);
+    let wide = table(&["SINK", "DELIVERED", "DEAD", "NEW", "WAITING", "OLDEST", "NEWEST"], &rows);
+    let screen = Screen::stdout(flags);
+    let mut shown =
+        if screen.holds(&wide) { wide } else { screen.folded(&tallies.iter().map(block).collect::<String>()) };
     if let Some(rate) = how.rate {
         let all = tallies.iter().map(ReplayTally::found).fold(0, u64::saturating_add);
         shown += &format!("{}\n", takes(all, rate));
@@ -65,10 +71,20 @@ fn row(tally: &ReplayTally) -> Vec<String> {
     [tally.sink.name.clone()].into_iter().chain(numbers).chain(times).collect()
 }
 
+/// Describes the deliveries of a sink in a few short lines, for a terminal that is too narrow for a table.
+fn block(tally: &ReplayTally) -> String {
+    let ReplayTally { sink, delivered, dead, new, waiting, oldest, newest } = tally;
+    let [delivered, dead, new, waiting] = [delivered, dead, new, waiting].map(|count| grouped(*count));
+    let counts = format!("{}\n  {delivered} delivered, {dead} dead, {new} new, {waiting} waiting\n", sink.name);
+    let times = if tally.found() > 0 { format!("  oldest {oldest}, newest {newest}\n") } else { String::new() };
+    counts + &times
+}
+
 fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
-    let state = location(flags)?;
+    let config = state_config(flags)?;
+    let state = config.options.location();
     let spool = &mut *open(flags)?;
-    let request = request(spool, &how.choice).map_err(|error| fails(&error))?;
+    let request = request(spool, &how.choice, &config).map_err(|error| fails(&error))?;
     let (choice, mut tallies) = choose(spool, &request).map_err(|refusal| CommandRefusal::from(refusal).say())?;
     let mut pace = match how.rate {
         Some(rate) => Some(Paced::begin(&state, rate, spool, &choice)?),
@@ -122,10 +138,11 @@ impl Interrupted {
 
 /// Resolves the times of the flags `--since` and `--until`. They are compared with the times of messages, so durations
 /// count back from the present time by the clock of the messages.
-fn request(spool: &Spool, which: &ReplayChoice) -> Result<ReplayRequest, Error> {
+fn request(spool: &Spool, which: &ReplayChoice, config: &StateConfig) -> Result<ReplayRequest, Error> {
     let now = relay_clock(spool)?.likely_message_time();
     Ok(ReplayRequest {
         sinks: which.sinks.clone(),
+        without_events: config.without_events.iter().map(ToString::to_string).collect(),
         ids: which.ids.clone(),
         since: which.since.map(|when| when.resolve(now)),
         until: which.until.map(|when| when.resolve(now)),
@@ -221,6 +238,21 @@ impl<'s> Paced<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::SinkView;
+
+    #[test]
+    fn a_dry_run_fits_a_narrow_terminal() {
+        let newest = UnixMs::parse("2026-11-29T01:40:00.123Z").unwrap();
+        let sink = SinkView { name: "helpdesk-eu".to_owned(), ..SinkView::default() };
+        let (oldest, newest, waiting) = (newest, newest, 2);
+        let tally = ReplayTally { sink, delivered: 1_234_567, dead: 89, new: 1_000, waiting, oldest, newest };
+        let expected = "helpdesk-eu\n  1,234,567 delivered, 89 dead, 1,000 new, 2 waiting\n  \
+                        oldest 2026-11-29T01:40:00.123Z, newest 2026-11-29T01:40:00.123Z\n";
+        assert_eq!(block(&tally), expected);
+        assert!(Screen { columns: Some(80), colored: false }.holds(expected));
+        let waits = ReplayTally { delivered: 0, dead: 0, new: 0, ..tally };
+        assert_eq!(block(&waits), "helpdesk-eu\n  0 delivered, 0 dead, 0 new, 2 waiting\n", "nothing was found");
+    }
 
     #[test]
     fn a_rate_is_never_exceeded() {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::exit::Exit;
 use super::global_flags::Flags;
 use super::relay::{complain, store_exit};
-use crate::config::{self, Sources};
+use crate::config::{self, Sources, StateConfig};
 use crate::domain::filter::Filter;
 use crate::operator::OperatorRefusal;
 use crate::store::{self, Error, Spool, StateLocation};
@@ -13,10 +13,13 @@ use crate::time::Clock;
 
 /// Returns the location of the state, as configured.
 pub(super) fn location(flags: &Flags) -> Result<StateLocation, Exit> {
-    match config::load_state(&Sources::from_process(flags.overrides())) {
-        Ok(state) => Ok(state.options.location()),
-        Err(errors) => Err(complain(Exit::Configuration, &errors)),
-    }
+    Ok(state_config(flags)?.options.location())
+}
+
+/// Returns the part of the configuration that commands on the state use.
+pub(super) fn state_config(flags: &Flags) -> Result<StateConfig, Exit> {
+    config::load_state(&Sources::from_process(flags.overrides()))
+        .map_err(|errors| complain(Exit::Configuration, &errors))
 }
 
 /// Opens the state for reading while `read` runs, and closes it before anything is printed. Printing blocks if nobody
@@ -115,14 +118,18 @@ pub(super) struct Absent<'s>(pub(super) &'s StateLocation);
 
 impl std::fmt::Display for Absent<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let hint = if self.0.is_shared() { "state.namespace names the schema" } else { "--state-dir names another" };
+        let hint = if self.0.is_shared() {
+            "state.namespace names the schema"
+        } else {
+            "--config or --state-dir names another"
+        };
         write!(out, "there is no state in {}: no relay has run on it yet ({hint})", self.0)
     }
 }
 
 /// Makes the filter of the flags `--to` and `--from`; `None` if neither is given.
 pub(super) fn filter(to: &[String], from: &[String]) -> Result<Option<Filter>, CommandRefusal> {
-    for number in to.iter().filter(|pattern| is_number_without_plus(pattern)) {
+    for number in to.iter().filter(|pattern| Filter::lacks_plus(pattern)) {
         complain(Exit::Done, &format_args!("warning: --to {number} matches no number, since each begins with `+`"));
     }
     Filter::of_addresses(to, from).map_err(|(flag, error)| {
@@ -131,20 +138,9 @@ pub(super) fn filter(to: &[String], from: &[String]) -> Result<Option<Filter>, C
     })
 }
 
-/// Whether a pattern is a whole phone number whose `+` is missing.
-fn is_number_without_plus(pattern: &str) -> bool {
-    pattern.len() >= 7 && pattern.bytes().all(|next| next.is_ascii_digit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_number_without_its_plus_is_noticed() {
-        let told = ["16505551234", "+16505551234", "*5551234", "1650555123?", "12345"].map(is_number_without_plus);
-        assert_eq!(told, [true, false, false, false, false]);
-    }
 
     #[test]
     fn words_are_quoted_where_the_shell_needs_it() {

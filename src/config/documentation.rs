@@ -10,6 +10,23 @@ const HEAD: &str = "\
 # Lines that begin with `# ` are explanations. Lines such as `#interval = \"1s\"` are settings with their default: remove
 # the `#` to change one. The relay also runs without a file: set JOLTSMS_API_KEY, and messages go to standard output.
 #
+# To begin, add a sink at the end of this file, and leave everything else as it is. One of these three is enough:
+#
+#   [sinks.crm]
+#   type = \"http\"
+#   url = \"https://crm.example.com/hooks/sms\"
+#
+#   [sinks.chat]
+#   type = \"http\"
+#   url = { env = \"SLACK_WEBHOOK_URL\" }
+#   format = \"slack\"
+#
+#   [sinks.archive]
+#   type = \"file\"
+#   path = \"/var/lib/joltsms-relay/sms-%Y-%m.jsonl\"
+#
+# Then `joltsms-relay check` shows what the file comes to. The relay needs the API key, too: see [api] below.
+#
 # The relay reads the first of these files: --config, $JOLTSMS_RELAY_CONFIG,
 # $XDG_CONFIG_HOME/joltsms-relay/config.toml (~/.config/...), /etc/joltsms-relay/config.toml. It never looks in the
 # current directory.

@@ -86,6 +86,15 @@ pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
     named.or_else(|| usual_places(sources).next()).unwrap_or_default()
 }
 
+/// Returns the system's file, if there is one and the relay reads the file of the user instead: `file` was found and not
+/// named.
+pub(super) fn passed_over(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
+    let is_named = sources.flags.config.is_some() || sources.env.contains_key(OsStr::new(FILE_VARIABLE));
+    let system = sources.etc.join(OWN).join(FILE);
+    let is_other = !is_named && file.is_some_and(|file| file != system);
+    (is_other && system.exists()).then_some(system)
+}
+
 /// The places of the file if no file is named: first the user's place, then the system's.
 fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
     let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
@@ -102,18 +111,24 @@ pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBu
     if let Some(directory) = first_of_list(sources, "STATE_DIRECTORY") {
         return Some(directory);
     }
-    // A relative path is completed, because the command may run in the file's own directory.
-    let file = file.and_then(|file| std::path::absolute(file).ok());
-    if let Some(file) = file.filter(|file| file.starts_with(&sources.etc)) {
-        let is_instance = file.parent() == Some(&sources.etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));
-        let mut name = OsString::from(OWN);
-        if let Some(instance) = file.file_stem().filter(|_| is_instance) {
-            name.push("-");
-            name.push(instance);
-        }
-        return Some(Path::new("/var/lib").join(name));
+    match file.and_then(|file| service_name(&sources.etc, file)) {
+        Some(name) => Some(Path::new("/var/lib").join(name)),
+        None => user_directory(sources, "XDG_STATE_HOME", ".local/state"),
     }
-    user_directory(sources, "XDG_STATE_HOME", ".local/state")
+}
+
+/// Returns the name of the directories of the service whose configuration file this is, such as `joltsms-relay-shop`.
+/// `None` if the file is not below `etc`, so that it is not the file of a service.
+pub(super) fn service_name(etc: &Path, file: &Path) -> Option<OsString> {
+    // A relative path is completed, because the command may run in the file's own directory.
+    let file = std::path::absolute(file).ok().filter(|file| file.starts_with(etc))?;
+    let is_instance = file.parent() == Some(&etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));
+    let mut name = OsString::from(OWN);
+    if let Some(instance) = file.file_stem().filter(|_| is_instance) {
+        name.push("-");
+        name.push(instance);
+    }
+    Some(name)
 }
 
 /// The log directory if no key names one: the directory that systemd has made, if it has made one.

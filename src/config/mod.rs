@@ -9,6 +9,7 @@
 mod documentation;
 mod locate;
 mod log;
+mod service_access;
 mod sinks;
 mod sources;
 mod systemd_journal;
@@ -28,13 +29,16 @@ use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
 use crate::ingest::NumberUses;
 use crate::secret::Secret;
-use crate::settings::{Complaints, Declarations, Document, Origin, Reader, Section, Settings as _};
+use crate::settings::{
+    Complaints, Declarations, Document, FileUsage, NamedFile, Origin, Reader, Section, Settings as _,
+};
 use crate::sinks::Target;
 use crate::{admin, api, delivery, heartbeat, ingest, settings, store};
 
 pub use crate::settings::{Errors, Fingerprints, Problem, Warning, parse_duration, show_duration};
 pub use documentation::{example, reference};
 pub use log::{Log, LogFormat};
+pub use service_access::ServiceUser;
 pub use sources::{Overrides, Sources};
 pub use systemd_journal::{FileId, WithoutSinks, is_journal};
 
@@ -109,6 +113,10 @@ pub struct ConfigSource {
     pub fingerprints: Fingerprints,
     /// The files from which `{ file = "…" }` read secrets.
     pub secret_files: BTreeSet<PathBuf>,
+    /// The system's configuration file, if there is one and the user's file was read instead.
+    pub passed_over: Option<PathBuf>,
+    /// The files that the configuration file names.
+    pub named_files: Vec<NamedFile>,
 }
 
 impl fmt::Debug for ConfigSource {
@@ -152,6 +160,8 @@ pub struct StateConfig {
     pub file: Option<PathBuf>,
     /// `[state]`
     pub options: store::Options,
+    /// The configured sinks that take no events.
+    pub without_events: Vec<SinkName>,
 }
 
 /// The configuration for commands that wait for messages. No secret is read for it.
@@ -204,13 +214,15 @@ fn load_from(
 ) -> Result<Config, (LogFormat, Errors)> {
     let file_text = file.as_ref().map(|(_, text)| Secret::from(text.as_str()));
     let mut document = read(sources, file, &mut report);
-    let log = Log::read(&mut section_of(sources, "log", &mut document, &mut report));
+    let log = log(sources, &mut document, &mut report);
     let format = log.format;
     let config = resolve(sources, log, &mut document, &mut report);
     let fingerprints = report.fingerprints(&document);
-    let secret_files = report.secret_files().clone();
+    let (secret_files, named_files) = (report.secret_files().clone(), report.named_files().to_vec());
     let (config, warnings) = report.finish(config).map_err(|errors| (format, errors))?;
-    Ok(Config { warnings, source: ConfigSource { file_text, fingerprints, secret_files }, ..config })
+    let passed_over = locate::passed_over(sources, config.file.as_deref());
+    let source = ConfigSource { file_text, fingerprints, secret_files, passed_over, named_files };
+    Ok(Config { warnings, source, ..config })
 }
 
 /// Reads the part of the configuration that says where the state is. The names of all keys are checked, but only the
@@ -224,8 +236,9 @@ pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
     let mut document = read(sources, file, &mut report);
     let options = state(sources, &mut document, &mut report);
     let file = report.path().map(ToOwned::to_owned);
+    let without_events = sinks::without_events(sources, &document);
     let (options, _) = report.finish(options)?;
-    Ok(StateConfig { file, options })
+    Ok(StateConfig { file, options, without_events })
 }
 
 /// Reads the part of the configuration that a command needs to wait for messages beside a running relay.
@@ -345,6 +358,15 @@ fn codes(sources: &Sources, document: &mut Document, report: &mut Complaints) ->
     codes::Settings::read(&mut section).resolve(&mut section)
 }
 
+fn log(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Log {
+    let mut section = section_of(sources, "log", document, report);
+    let log = Log::read(&mut section);
+    if let (Some(dir), Some(origin)) = (&log.dir, section.origin("dir")) {
+        section.note_file("dir", origin, dir, FileUsage::Write);
+    }
+    log
+}
+
 /// Reads `[state]`. `--state-dir` takes precedence.
 fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<store::Options> {
     let file = report.path().map(ToOwned::to_owned);
@@ -357,7 +379,11 @@ fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) ->
             None
         }
         Some(dir) => Some(dir.clone()),
-        None if section.written("dir").is_some() => Some(state.written_dir().clone()),
+        None if section.written("dir").is_some() => {
+            let origin = section.origin("dir").unwrap_or(section.place());
+            section.note_file("dir", origin, state.written_dir(), FileUsage::Write);
+            Some(state.written_dir().clone())
+        }
         None => {
             let found: Option<PathBuf> = locate::state_dir(sources, file.as_deref());
             if found.is_none() && section.is_complete() {
@@ -368,6 +394,8 @@ fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) ->
             found
         }
     };
+    // People look for the directory, and not all of them do so where the relay was started.
+    let dir = dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
     state.resolve(dir?, &mut section)
 }
 

@@ -3,7 +3,7 @@
 //! The parts declare their keys themselves: `delivery/settings.rs` has the keys of all sinks, `formats/settings.rs` the
 //! keys of the payload, and `sinks/TYPE/settings.rs` the keys of a type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::sources::Sources;
@@ -117,6 +117,7 @@ pub(super) fn resolve(
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
     let mut fallbacks: BTreeMap<&SinkName, SinkName> = BTreeMap::new();
+    let mut switched_off: BTreeSet<&SinkName> = BTreeSet::new();
     for (name, table) in &document.sinks {
         let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
         let common = Common::read(&mut whole);
@@ -143,11 +144,25 @@ pub(super) fn resolve(
         }
         let delivery = delivery::Options::read(&mut at);
         delivery.retry.check(&mut at.inside("retry"));
+        if !delivery.enabled {
+            switched_off.insert(name);
+        }
         fallbacks.extend(delivery.fallback.clone().map(|fallback| (name, fallback)));
         resolved.extend(sink(&mut at, name, kind, delivery, common.filter, account, codes));
     }
     check_fallbacks(sources, document, &fallbacks, report);
+    warn_of_fallbacks_that_are_off(document, &fallbacks, &switched_off, report);
     resolved
+}
+
+/// Returns the sinks that take no events. Errors of the sinks are left to [`resolve`].
+pub(super) fn without_events(sources: &Sources, document: &Document) -> Vec<SinkName> {
+    let mut unread = Complaints::new(declarations());
+    let takes_none = |(name, table): (&SinkName, &Table)| {
+        let mut at = Reader::new(format!("sinks.{name}"), table, &sources.env, &mut unread);
+        (!delivery::Options::read(&mut at).events).then(|| name.clone())
+    };
+    document.sinks.iter().filter_map(takes_none).collect()
 }
 
 /// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning.
@@ -185,7 +200,26 @@ fn check_fallbacks(
             let round = round.iter().map(|sink| sink.as_str()).collect::<Vec<_>>().join(" -> ");
             (format!("`{key}`: dead letters would go round: {round}"), "leave one of these fallbacks out".to_owned())
         };
-        at.error(at.origin("fallback").unwrap_or(at.place()), message, &help);
+        at.error_with_value(at.origin("fallback").unwrap_or(at.place()), message, &help);
+    }
+}
+
+/// Warns of each `fallback` that names a sink with `enabled = false`. Such a sink keeps the dead letters that are handed
+/// over, and sends none.
+fn warn_of_fallbacks_that_are_off(
+    document: &Document,
+    next: &BTreeMap<&SinkName, SinkName>,
+    switched_off: &BTreeSet<&SinkName>,
+    report: &mut Complaints,
+) {
+    for (name, fallback) in next.iter().filter(|(_, fallback)| switched_off.contains(fallback)) {
+        let entry = document.sinks.get(*name).and_then(|table| table.entries.get("fallback"));
+        let Some(entry) = entry else { continue };
+        let message = format!(
+            "`sinks.{name}.fallback` = \"{fallback}\": that sink is switched off (enabled = false), so it keeps the dead \
+             letters that it gets, and sends none"
+        );
+        report.warn(&entry.origin, message, "switch it on, or name another sink");
     }
 }
 

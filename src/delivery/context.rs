@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::clock_reading::ClockReading;
 use super::health::SharedHealth;
+use super::log_sentences::LoggedSink;
 use super::settings::{Options, Order};
 use super::settler::Settler;
 use super::waker::Waker;
@@ -84,9 +85,10 @@ impl SinkContext {
         self.shared.sink_count.load(Ordering::Relaxed) == 1
     }
 
-    /// The name of the sink to which dead letters are handed over.
-    pub(super) fn fallback(&self) -> Option<&str> {
-        self.identity.options.fallback.as_ref().map(AsRef::as_ref)
+    /// Returns what the log lines about messages need to know of the sink.
+    pub(super) fn logged(&self) -> LoggedSink<'_> {
+        let fallback = self.identity.options.fallback.as_ref().map(AsRef::as_ref);
+        LoggedSink { name: self.name(), fallback, invocation: &self.shared.invocation }
     }
 
     /// Wakes the fallback, if there is one, because this sink may have handed dead letters over to it.

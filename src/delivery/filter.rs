@@ -85,6 +85,7 @@ fn clause(at: &mut Reader<'_>) -> Clause {
 impl Conditions {
     fn compile(self, at: &mut Reader<'_>) -> Clause {
         let Self { to, from, body, has_code, service, tags } = self;
+        warn_of_numbers_without_plus(at, to.as_ref());
         Clause {
             to: globs(at, "to", to),
             from: globs(at, "from", from),
@@ -94,6 +95,15 @@ impl Conditions {
             tags: globs(at, "tags", tags),
             exclude: None,
         }
+    }
+}
+
+/// Warns of whole phone numbers in `to` whose `+` is missing.
+fn warn_of_numbers_without_plus(at: &mut Reader<'_>, to: Option<&Texts>) {
+    for text in to.iter().flat_map(|to| &to.texts).filter(|text| Filter::lacks_plus(text.as_str())) {
+        let shown = if at.may_show(text) { format!(" = \"{}\"", text.as_str()) } else { String::new() };
+        let message = format!("`{}`{shown} matches no number, since each begins with `+`", at.name("to"));
+        at.warn(&text.origin, message, "write the number with its `+`");
     }
 }
 

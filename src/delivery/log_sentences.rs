@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::breaker::FAILURES_THAT_OPEN;
-use crate::domain::{DeadReason, Invocation, Outcome, PauseReason, UnixMs};
+use crate::domain::{DeadReason, Invocation, Outcome, PauseReason, UnixMs, shell_word};
 
 /// Warning: attempts fail. This is written once for each outage, with the reason of the first failure.
 pub const SINK_FAILS: &str = "the sink fails: its messages are kept and tried again";
@@ -82,6 +82,11 @@ pub(super) fn how_to_resume(invocation: &Invocation, sink: &str) -> String {
     format!("{invocation} sinks resume {sink}")
 }
 
+/// The command that sends a dead letter again: the hint beside [`MESSAGE_IS_DEAD`].
+fn how_to_retry(invocation: &Invocation, sink: &str, id: &str) -> String {
+    format!("{invocation} dead-letters retry --sink {sink} --id {}", shell_word(id))
+}
+
 pub(super) fn sink_fails(sink: &str, reason: &str) {
     tracing::warn!(sink.name = sink, reason, "{SINK_FAILS}");
 }
@@ -138,8 +143,19 @@ pub(super) fn sink_was_renamed(sink: &str, was: &str) {
     tracing::info!(sink.name = sink, was, "{SINK_WAS_RENAMED}");
 }
 
-/// Logs one attempt, for people who follow one message. `fallback`: the sink to which a dead letter is handed over.
-pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outcome: &Outcome, fallback: Option<&str>) {
+/// What the log lines about messages need to know of a sink.
+pub(super) struct LoggedSink<'s> {
+    /// The name of the sink.
+    pub(super) name: &'s str,
+    /// The sink to which dead letters are handed over.
+    pub(super) fallback: Option<&'s str>,
+    /// How the operator calls the program, for hints.
+    pub(super) invocation: &'s Invocation,
+}
+
+/// Logs one attempt, for people who follow one message.
+pub(super) fn attempt(of: &LoggedSink<'_>, id: &str, attempts: u32, took: Duration, outcome: &Outcome) {
+    let sink = of.name;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Outcome::Delivered { status } => {
@@ -166,7 +182,8 @@ pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outco
                 took_ms,
                 reason = reason.as_str(),
                 answer,
-                fallback,
+                fallback = of.fallback,
+                hint = how_to_retry(of.invocation, sink, id),
                 "{MESSAGE_IS_DEAD}"
             );
         }
@@ -174,14 +191,15 @@ pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outco
 }
 
 /// Logs that a waiting message is given up because of its age, without another attempt.
-pub(super) fn message_expired(sink: &str, id: &str, attempts: u32, answer: &str, fallback: Option<&str>) {
+pub(super) fn message_expired(of: &LoggedSink<'_>, id: &str, attempts: u32, answer: &str) {
     tracing::error!(
         message.id = id,
-        sink.name = sink,
+        sink.name = of.name,
         attempts,
         reason = DeadReason::Expired.as_str(),
         answer,
-        fallback,
+        fallback = of.fallback,
+        hint = how_to_retry(of.invocation, of.name, id),
         "{MESSAGE_IS_DEAD}"
     );
 }

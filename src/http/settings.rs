@@ -14,7 +14,7 @@ use reqwest::Url;
 use super::tls_files::{self, UnusableTlsFile};
 use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
 use crate::secret::trimming;
-use crate::settings::{self, Declared, Origin, Reader, WrittenText, settings};
+use crate::settings::{self, Declared, FileUsage, Origin, Reader, WrittenText, settings};
 
 /// The shortest and the longest time-out that may be configured.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -237,6 +237,8 @@ fn file<T>(
     read: impl FnOnce(&Path) -> Result<T, UnusableTlsFile>,
 ) -> Option<T> {
     let path = path?;
+    let origin = at.origin(key).unwrap_or(at.place());
+    at.note_file(key, origin, &path, FileUsage::Read);
     match read(&path) {
         Ok(found) => {
             at.note_content(key, &tls_files::read(&path).unwrap_or_default());
@@ -244,7 +246,6 @@ fn file<T>(
         }
         Err(wrong) => {
             let message = format!("`{}`: {} {wrong}", at.name(key), path.display());
-            let origin = at.origin(key).unwrap_or(at.place());
             at.error_with_value(origin, message, "");
             None
         }

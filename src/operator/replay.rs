@@ -11,6 +11,8 @@ use crate::store::{Error, PastDelivery, ReplayPortion, ReplaySelection, SinkView
 pub struct ReplayRequest {
     /// The names of the sinks; if empty, all sinks, each with the messages that it had.
     pub sinks: Vec<String>,
+    /// The names of sinks that take no events of numbers.
+    pub without_events: Vec<String>,
     /// The ids of the messages; if empty, all messages.
     pub ids: Vec<String>,
     /// Only messages received at this time or later, by the clock that dates messages.
@@ -82,8 +84,10 @@ pub fn choose(spool: &Spool, which: &ReplayRequest) -> Result<(ReplaySelection, 
     let mut ids = which.ids.clone();
     ids.sort_unstable();
     ids.dedup();
+    let takes_no_events = |sink: &&SinkView| which.without_events.contains(&sink.name);
     let choice = ReplaySelection {
         sinks: sinks.iter().map(|sink| sink.id).collect(),
+        without_events: sinks.iter().filter(takes_no_events).map(|sink| sink.id).collect(),
         new: !which.sinks.is_empty(),
         ids,
         since: which.since.unwrap_or(UnixMs::MIN),

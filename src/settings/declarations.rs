@@ -112,6 +112,16 @@ impl Section {
         }
     }
 
+    /// The key in the table `group` whose name begins or ends with the words of `name`, if there is exactly one.
+    pub(crate) fn with_words(&self, group: &str, name: &str) -> Option<&str> {
+        let has_words = |key: &&str| {
+            let rest = key.strip_prefix(name).map(|rest| rest.starts_with('_'));
+            rest.or(key.strip_suffix(name).map(|rest| rest.ends_with('_'))).unwrap_or(false)
+        };
+        let mut found = self.children(group).map(DeclaredKey::last).filter(has_words);
+        found.next().filter(|_| found.next().is_none())
+    }
+
     fn has(&self, group: &str, name: &str) -> bool {
         self.children(group).any(|key| key.last() == name)
     }

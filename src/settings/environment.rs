@@ -105,6 +105,11 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
                     report.error(&origin, message, "unset one of the two");
                     continue;
                 }
+                let is_in_file = table.entries.get(key).is_some_and(|entry| matches!(entry.origin, Origin::File(_)));
+                if let (Some((_, section, ..)), true) = (short, is_in_file) {
+                    let message = format!("overrides `{section}.{key}` of the configuration file");
+                    report.warn(&origin, message, "unset the variable, or take the key out of the file");
+                }
                 let value = value_of(value, file, &origin, report);
                 table.set(key, origin, value);
             }

@@ -187,6 +187,8 @@ impl FileReader<'_> {
             format!("{shown}; did you mean `{meant}`?")
         } else if let Some(place) = self.report.declared().elsewhere(name) {
             format!("{shown}; `{name}` belongs in {place}")
+        } else if let Some(meant) = section.with_words(group, name) {
+            format!("{shown}; did you mean `{meant}`?")
         } else {
             let names: Vec<_> = section.children(group).map(super::DeclaredKey::last).collect();
             format!("{shown}; the keys of [{table}] are {}", names.join(", "))

@@ -8,6 +8,7 @@ use super::declarations::Declarations;
 use super::document::{Document, Origin};
 use super::excerpt::{Excerpt, SourceFile};
 use super::fingerprints::{Fingerprints, SourcesRead};
+use super::named_file::NamedFile;
 use crate::domain::Sanitized;
 
 /// How many errors are shown at most. A file with more errors is not a configuration, and a longer list would hide the
@@ -211,6 +212,8 @@ pub struct Complaints {
     empty: BTreeSet<String>,
     /// The sources from which values were read.
     pub(super) read: SourcesRead,
+    /// The files that the configuration file names.
+    pub(super) named_files: Vec<NamedFile>,
 }
 
 impl Complaints {
@@ -226,6 +229,7 @@ impl Complaints {
             broken: false,
             empty: BTreeSet::new(),
             read: SourcesRead::default(),
+            named_files: Vec::new(),
         }
     }
 
@@ -237,6 +241,11 @@ impl Complaints {
     /// The files from which secrets were read.
     pub fn secret_files(&self) -> &BTreeSet<PathBuf> {
         self.read.files()
+    }
+
+    /// The files that the configuration file names.
+    pub fn named_files(&self) -> &[NamedFile] {
+        &self.named_files
     }
 
     /// The declarations of the program.

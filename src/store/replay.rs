@@ -19,6 +19,9 @@ pub struct ReplaySelection {
     pub sinks: Vec<SinkId>,
     /// Whether messages that a sink never had are selected too, if the filter of the sink wants them.
     pub new: bool,
+    /// The sinks that take no events of numbers, as far as this is known. An event that such a sink never had is not
+    /// selected for it.
+    pub without_events: Vec<SinkId>,
     /// The ids of the messages; if empty, all messages.
     pub ids: Vec<String>,
     /// Only messages received at this time or later.
@@ -74,6 +77,27 @@ pub struct ReplayCount(pub(super) i64);
 /// How many messages are looked at in one portion.
 pub(super) const REPLAY_BATCH: i64 = 500;
 
+/// What a replay needs to know of a stored message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeptKind {
+    /// A message that was released to the sinks.
+    Message,
+    /// A message that came too late and was never released to the sinks.
+    Late,
+    /// An event of a number.
+    Event,
+}
+
+impl KeptKind {
+    pub(super) fn of(is_released: bool, is_event: bool) -> Self {
+        match (is_event, is_released) {
+            (true, _) => Self::Event,
+            (false, true) => Self::Message,
+            (false, false) => Self::Late,
+        }
+    }
+}
+
 /// How a selection applies to one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplayDecision {
@@ -87,16 +111,16 @@ pub(super) enum ReplayDecision {
 
 impl ReplaySelection {
     /// Decides on one delivery of a message that meets the other conditions. `state` is `None` if there is no delivery.
-    /// `is_released` says whether the message was ever released to the sinks.
-    pub(super) fn select(&self, state: Option<DeliveryState>, is_released: bool) -> ReplayDecision {
+    pub(super) fn select(&self, sink: SinkId, state: Option<DeliveryState>, kind: KeptKind) -> ReplayDecision {
         use DeliveryState::{Dead, Delivered, Dropped, Fresh, Retry, Undecided};
         match state {
-            // A delivery that succeeded, or that waits for its first attempt, has not failed.
-            Some(Delivered | Fresh | Undecided) if self.failed => ReplayDecision::No,
+            // No delivery, one that succeeded, and one that waits for its first attempt have not failed.
+            Some(Delivered | Fresh | Undecided) | None if self.failed => ReplayDecision::No,
             Some(Delivered) => ReplayDecision::Repeat(PastDelivery::Delivered),
             Some(Dead | Dropped) => ReplayDecision::Repeat(PastDelivery::Dead),
             Some(Undecided | Fresh | Retry) => ReplayDecision::Waits,
-            None if (self.new || !is_released) && !self.failed => ReplayDecision::Repeat(PastDelivery::Never),
+            None if kind == KeptKind::Event && self.without_events.contains(&sink) => ReplayDecision::No,
+            None if self.new || kind == KeptKind::Late => ReplayDecision::Repeat(PastDelivery::Never),
             None => ReplayDecision::No,
         }
     }
@@ -143,31 +167,39 @@ mod tests {
         use PastDelivery::Never;
         use ReplayDecision::{No, Repeat, Waits};
         let (delivered, dead) = (Repeat(PastDelivery::Delivered), Repeat(PastDelivery::Dead));
-        let select = |failed, new, state, is_released| {
+        let (sink, other) = (SinkId(1), SinkId(2));
+        let select = |failed, new, state, kind| {
             let (since, until) = (UnixMs::MIN, UnixMs::MAX);
-            let all = ReplaySelection { sinks: vec![], new, ids: vec![], since, until, filter: None, failed };
-            all.select(state, is_released)
+            let without_events = vec![other];
+            let all =
+                ReplaySelection { sinks: vec![], new, without_events, ids: vec![], since, until, filter: None, failed };
+            [sink, other].map(|sink| all.select(sink, state, kind))
         };
-        for (state, all, failed) in [
-            (Undecided, Waits, No),
-            (Fresh, Waits, No),
-            (Retry, Waits, Waits),
-            (Delivered, delivered, No),
-            (Dead, dead, dead),
-            (Dropped, dead, dead),
-        ] {
-            assert_eq!(select(false, false, Some(state), true), all, "{state}");
-            assert_eq!(select(true, true, Some(state), true), failed, "{state}, only what failed");
+        for kind in [KeptKind::Message, KeptKind::Event] {
+            for (state, all, failed) in [
+                (Undecided, Waits, No),
+                (Fresh, Waits, No),
+                (Retry, Waits, Waits),
+                (Delivered, delivered, No),
+                (Dead, dead, dead),
+                (Dropped, dead, dead),
+            ] {
+                assert_eq!(select(false, false, Some(state), kind), [all; 2], "{state}");
+                assert_eq!(select(true, true, Some(state), kind), [failed; 2], "{state}, only what failed");
+            }
         }
-        // The sink never had the message.
-        for (failed, new, is_released, decision) in [
-            (false, false, true, No),
-            (false, true, true, Repeat(Never)),
-            (false, false, false, Repeat(Never)),
-            (true, true, true, No),
-            (true, true, false, No),
+        // The sinks never had the message.
+        for (failed, new, kind, decisions) in [
+            (false, false, KeptKind::Message, [No, No]),
+            (false, true, KeptKind::Message, [Repeat(Never); 2]),
+            (false, false, KeptKind::Late, [Repeat(Never); 2]),
+            (true, true, KeptKind::Message, [No, No]),
+            (true, true, KeptKind::Late, [No, No]),
+            (false, false, KeptKind::Event, [No, No]),
+            (false, true, KeptKind::Event, [Repeat(Never), No]),
+            (true, true, KeptKind::Event, [No, No]),
         ] {
-            assert_eq!(select(failed, new, None, is_released), decision, "{failed} {new} {is_released}");
+            assert_eq!(select(failed, new, None, kind), decisions, "{failed} {new} {kind:?}");
         }
     }
 }

@@ -70,7 +70,9 @@ fn every_configuration_in_the_documents_for_users_is_valid() {
         let shop = ("SHOP_API_KEY", KEY.1);
         let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/hunter2");
         let home = ("HOME_ASSISTANT_WEBHOOK_URL", "http://homeassistant.example:8123/api/webhook/hunter2");
-        let variables = [KEY, url, secret, old, token, shop, slack, home];
+        // The usual variable would take precedence over the key of a file that names another variable.
+        let key = if configuration.contains("SHOP_API_KEY") { shop } else { KEY };
+        let variables = [key, url, secret, old, token, slack, home];
         let said = expect_success(relay(dir.path(), &variables).arg("check").arg("--config").arg(&file));
         assert!(
             !said.contains("warning") && !said.contains("hunter2") && !said.contains("whsec"),

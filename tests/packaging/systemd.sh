@@ -118,6 +118,19 @@ root_checks_the_configuration() {
     bed_in "$name" sh -c "$(sed -n 's/^#   \(CREDENTIALS_DIRECTORY=.*\)/\1/p' systemd/joltsms-relay.service | tail -n 1)"
 }
 
+# Root may read the file, and the user of the service may not.
+root_is_told_what_the_service_may_not_read() {
+    local said etc=$root/etc/joltsms-relay
+    printf 'a-token\n' | install -m 0600 /dev/stdin "$etc/token"
+    cp "$etc/config.toml" "$bed/valid.toml"
+    printf '[sinks.desk]\ntype = "http"\nurl = "https://desk.example"\nauth = { bearer = { file = "token" } }\n' >>"$etc/config.toml"
+    said=$(root_checks_the_configuration 2>&1)
+    cp "$bed/valid.toml" "$etc/config.toml"
+    echo "$said"
+    grep -q 'sinks.desk.auth.bearer.: the service runs as uid [0-9]*, the owner of the state, and that user may not read' \
+        <<<"$said" && [ "$(grep -c 'may not' <<<"$said")" = 1 ]
+}
+
 a_failing_sink_is_shown() {
     receiver refuse
     send_messages 3 && status_says '^polling; crm: failing since .*Z, 3 messages wait$' 15
@@ -328,6 +341,7 @@ try_suite() {
     check 'joltsms-relay status as root, without flags' root_sees_the_status
     check 'joltsms-relay status as another user says "use sudo"' others_are_told_to_use_sudo
     check 'root checks the configuration with the credential' root_checks_the_configuration
+    check 'root is told which file the service may not read' root_is_told_what_the_service_may_not_read
     check 'a sink that fails is in the status, with since when and what waits' a_failing_sink_is_shown
     check 'a sink that works again is not' a_sink_that_works_again_is_shown
     if has_reload; then

@@ -24,6 +24,7 @@ async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionRe
     let now = endpoint.state.access.clock().likely_message_time();
     let request = ReplayRequest {
         sinks: parameters.all("sink"),
+        without_events: Vec::new(),
         ids: parameters.all("id"),
         since: instant(parameters, "since", now)?,
         until: instant(parameters, "until", now)?,

@@ -36,6 +36,17 @@ fn a_fallback_that_leads_nowhere_is_refused() {
 }
 
 #[test]
+fn a_fallback_that_is_switched_off_is_a_warning() {
+    let machine = Machine::with_file(&(sinks(&[("a", "b"), ("b", "")]) + "enabled = false\n"));
+    let config = machine.load();
+    let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+    let told = "config.toml:4: `sinks.a.fallback` = \"b\": that sink is switched off (enabled = false), so it keeps the \
+                dead letters that it gets, and sends none; switch it on, or name another sink";
+    assert!(warning.to_string().ends_with(told), "{warning}");
+    assert!(Machine::with_file(&sinks(&[("a", "b"), ("b", "")])).load().warnings.is_empty());
+}
+
+#[test]
 fn a_fallback_is_checked_beside_other_errors_of_its_sink() {
     let file = "[sinks.ops]\ntype = \"htp\"\n[sinks.b]\ntype = \"http\"\nurl = \"no url\"\nfallback = \"osp\"\n";
     let told = Machine::with_file(file).refused();

@@ -89,6 +89,27 @@ fn what_is_no_filter_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_number_without_its_plus_is_a_warning() {
+    let warnings = |lines: &str| -> Vec<String> {
+        let machine = Machine::with_file(&sink(lines)).set("TO", "16505551234");
+        machine.load().warnings.iter().map(ToString::to_string).collect()
+    };
+    for (lines, expected) in [
+        ("filter.to = \"16505551234\"", &["`sinks.crm.filter.to` = \"16505551234\" matches no number"][..]),
+        ("filter.to = [\"+16505551234\", \"*5551234\", \"1650*\", \"12345\"]", &[]),
+        ("filter.exclude.to = \"16505551234\"", &["`sinks.crm.filter.exclude.to` = \"16505551234\" matches no number"]),
+        ("filter.to = { env = \"TO\" }", &["`sinks.crm.filter.to` matches no number, since each begins with `+`"]),
+        ("filter.from = \"16505551234\"", &[]),
+    ] {
+        let found = warnings(lines);
+        assert_eq!(found.len(), expected.len(), "{lines}: {found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains("config.toml:4: ") && found.contains(expected), "{lines}: {found}");
+        }
+    }
+}
+
+#[test]
 fn a_pattern_from_elsewhere_is_not_shown() {
     let machine = Machine::with_file(&sink("filter.body = { env = \"PATTERN\" }")).set("PATTERN", "hunter2(");
     let refused = machine.refused();

@@ -284,12 +284,27 @@ fn the_state_directory_follows_the_file() {
     assert_eq!(dir(&machine), machine.path("home/.local/state/joltsms-relay"), "not that of the system");
     let machine = Machine::with_file("state.dir = \"data\"");
     assert_eq!(dir(&machine), machine.path("home/.config/joltsms-relay/data"), "counts from the file");
-    assert_eq!(dir(&Machine::new().set("JOLTSMS_RELAY_STATE__DIR", "data")), Path::new("data"));
+    let here = std::path::absolute("data").unwrap();
+    assert_eq!(dir(&Machine::new().set("JOLTSMS_RELAY_STATE__DIR", "data")), here, "counts from the present directory");
     assert_eq!(dir(&Machine::new().set("XDG_STATE_HOME", "/xdg")), Path::new("/xdg/joltsms-relay"));
     let refused = Machine::new().unset("HOME").refused();
     assert!(refused.starts_with("there is no state directory"), "{refused}");
     assert_eq!(Machine::new().set("LOGS_DIRECTORY", "/logs:/x").load().log.dir, Some(PathBuf::from("/logs")));
     assert_eq!(Machine::new().load().log.dir, None);
+}
+
+#[test]
+fn the_systems_file_that_is_not_read_is_known() {
+    let passed_over = |machine: &Machine| machine.load().source.passed_over;
+    let mut machine = Machine::with_file("");
+    assert_eq!(passed_over(&machine), None, "there is none");
+    let system = machine.write("etc/joltsms-relay/config.toml", "");
+    assert_eq!(passed_over(&machine), Some(system.clone()));
+    machine.flags.config = Some(machine.path("home/.config/joltsms-relay/config.toml"));
+    assert_eq!(passed_over(&machine), None, "somebody chose the file");
+    machine.flags.config = None;
+    fs::remove_file(machine.path("home/.config/joltsms-relay/config.toml")).unwrap();
+    assert_eq!((machine.load().file, passed_over(&machine)), (Some(system), None));
 }
 
 #[test]
@@ -300,9 +315,14 @@ fn short_names_win_over_the_file_unless_it_names_them() {
     let machine =
         Machine::with_file("[api]\nurl = \"https://file.example\"\nkey = { env = \"OTHER\" }").set("OTHER", other);
     assert_eq!(keys(&machine), [KEY]);
+    let warnings = |machine: &Machine| machine.load().warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let told = "JOLTSMS_API_KEY: overrides `api.key` of the configuration file; unset the variable, or take the key out \
+                of the file";
+    assert_eq!(warnings(&machine), [told]);
     assert_eq!(machine.set("JOLTSMS_API_URL", "https://v.example").load().api.url.as_str(), "https://v.example/");
     let rotation = "api.key = [{ env = \"OTHER\" }, { env = \"JOLTSMS_API_KEY\" }]";
-    assert_eq!(keys(&Machine::with_file(rotation).set("OTHER", other)), [other, KEY]);
+    let machine = Machine::with_file(rotation).set("OTHER", other);
+    assert_eq!((keys(&machine), warnings(&machine).len()), (vec![other.to_owned(), KEY.to_owned()], 0));
     let machine = Machine::new().unset("JOLTSMS_API_KEY");
     let path = machine.write("key", &format!("{KEY}\n")).display().to_string();
     assert_eq!(keys(&machine.set("JOLTSMS_API_KEY_FILE", &path)), [KEY]);
@@ -397,8 +417,11 @@ fn commands_on_state_need_no_secrets() {
         Machine::with_file("[state]\ndir = \"/s\"\n[sinks.crm]\ntype = \"http\"\nurl = { env = \"UNSET\" }\n");
     let machine = machine.unset("JOLTSMS_API_KEY");
     assert!(machine.refused().ends_with("\n2 errors in the configuration"));
-    let StateConfig { file, options } = load_state(&machine.sources()).unwrap();
+    let StateConfig { file, options, without_events } = load_state(&machine.sources()).unwrap();
     assert_eq!((file, options.dir), (Some(machine.path("home/.config/joltsms-relay/config.toml")), "/s".into()));
+    assert_eq!(without_events, ["crm".parse().unwrap()]);
+    let events = machine.set("JOLTSMS_RELAY_SINKS__CRM__EVENTS", "true");
+    assert_eq!(load_state(&events.sources()).unwrap().without_events, []);
     assert!(load_state(&Machine::with_file("state.dri = \"/s\"").sources()).is_err(), "names are checked");
 }
 

@@ -12,6 +12,7 @@ mod names;
 mod refusals;
 mod schema;
 mod secrets;
+mod service_access;
 
 use std::any::Any;
 use std::fs;

@@ -127,6 +127,13 @@ fn each_mistake_in_a_file_has_its_message() {
             5,
             "unknown key `sinks.crm.retry.url`; `url` belongs in [api] or",
         ),
+        (
+            &format!("{http}retry.give_up = \"1h\""),
+            4,
+            "unknown key `sinks.crm.retry.give_up`; did you mean `give_up_after`?",
+        ),
+        (&format!("{http}requests = 1"), 4, "unknown key `sinks.crm.requests`; did you mean `requests_per_minute`?"),
+        (&format!("{http}tls.file = \"x\""), 4, "unknown key `sinks.crm.tls.file`; the keys of [sinks.crm.tls] are"),
         (&format!("{http}max = \"1s\""), 4, "unknown key `sinks.crm.max`; `max` belongs in [sinks.NAME.retry]"),
         ("[sinks.CRM]\ntype = \"stdout\"", 1, "`CRM` cannot be the name of a sink: the name of a sink has 1 to 64"),
         ("[codes]\npattern = '\\d*'", 2, "`codes.pattern` = \"\\\\d*\" matches an empty text, so it finds no code"),
@@ -385,9 +392,12 @@ fn a_missing_key_says_how_to_give_one() {
     assert_eq!(
         refused,
         "there is no API key: JOLTSMS_API_KEY is not set\n \
-         = make one in the JoltSMS dashboard, and set JOLTSMS_API_KEY or JOLTSMS_API_KEY_FILE\n\n\
+         = make one in the JoltSMS dashboard, and set JOLTSMS_API_KEY or JOLTSMS_API_KEY_FILE; no configuration file was \
+         found, and --config names one\n\n\
          1 error in the configuration"
     );
+    let with_file = Machine::with_file("").unset("JOLTSMS_API_KEY").refused();
+    assert!(with_file.contains("or JOLTSMS_API_KEY_FILE\n\n1 error"), "{with_file}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -
     context.identity.metrics.died(expired.len().try_into().unwrap_or(u64::MAX));
     context.wake_fallback();
     for ExpiredMessage { id, attempts, answer } in expired {
-        log::message_expired(context.name(), &id, attempts, &answer, context.fallback());
+        log::message_expired(&context.logged(), &id, attempts, &answer);
     }
     true
 }

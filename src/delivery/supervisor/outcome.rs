@@ -35,7 +35,7 @@ impl Supervisor {
         count(&self.context.identity.metrics, report);
         let name = self.context.name();
         if let Some(outcome) = &report.outcome {
-            log::attempt(name, &report.id, report.attempts, report.took, outcome, self.context.fallback());
+            log::attempt(&self.context.logged(), &report.id, report.attempts, report.took, outcome);
         }
         match report.outcome {
             Some(Outcome::Retry { due, .. }) => self.queues.expect_retry(due),

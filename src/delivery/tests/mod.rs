@@ -209,6 +209,7 @@ impl World {
         let choice = ReplaySelection {
             sinks: vec![id],
             new: false,
+            without_events: Vec::new(),
             ids: Vec::new(),
             since: UnixMs::MIN,
             until: UnixMs::MAX,

@@ -88,6 +88,11 @@ impl Filter {
         Ok(if clause.is_empty() { None } else { Some(Self::any_of(vec![clause])) })
     }
 
+    /// Whether a pattern of `to` is a whole phone number whose `+` is missing. Such a pattern matches no number.
+    pub fn lacks_plus(pattern: &str) -> bool {
+        pattern.len() >= 7 && pattern.bytes().all(|next| next.is_ascii_digit())
+    }
+
     /// Whether the filter asks for details of numbers, so that the list of numbers has to be read.
     pub fn needs_details(&self) -> bool {
         self.any_of.iter().any(Clause::needs_details)

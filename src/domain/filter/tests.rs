@@ -21,6 +21,12 @@ fn decide(clause: Clause, raw: &str, details: Details<'_>) -> FilterVerdict {
 }
 
 #[test]
+fn a_number_without_its_plus_is_noticed() {
+    let lacking = ["16505551234", "+16505551234", "*5551234", "1650555123?", "12345"].map(Filter::lacks_plus);
+    assert_eq!(lacking, [true, false, false, false, false]);
+}
+
+#[test]
 fn each_key_alone() {
     let clause = Clause::default;
     let takes = |clause: Clause| decide(clause, MESSAGE, Details::Known(NUMBER)) == FilterVerdict::Wanted;

@@ -122,6 +122,11 @@ impl<'r> Reader<'r> {
         }
     }
 
+    /// Whether there is a configuration file.
+    pub fn has_file(&self) -> bool {
+        self.report.path().is_some()
+    }
+
     /// Whether everything that was written could be read.
     pub fn is_complete(&self) -> bool {
         self.report.is_complete()

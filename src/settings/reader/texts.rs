@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 
 use super::super::document::{Member, Origin, WrittenEntry, WrittenValue};
+use super::super::named_file::{FileUsage, NamedFile};
 use super::Reader;
 use crate::secret::{Secret, Source, trimming};
 
@@ -138,6 +139,9 @@ impl Reader<'_> {
             }
             WrittenValue::Reference(source) => {
                 self.report.read.watch(source);
+                if let Source::File(path) = source {
+                    self.note_file(key, &origin, path, FileUsage::Reference);
+                }
                 let value = self.read(key, &origin, source)?;
                 return Some(WrittenText { origin, value, written_out: false, source: Some(source.clone()) });
             }
@@ -155,6 +159,7 @@ impl Reader<'_> {
     /// Reads the file that a key names, as a text.
     pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<WrittenText> {
         let origin = self.origin(key)?.clone();
+        self.note_file(key, &origin, &path, FileUsage::Read);
         let value = self.read(key, &origin, &Source::File(path))?;
         Some(WrittenText { origin, value, written_out: false, source: None })
     }
@@ -249,6 +254,15 @@ impl Reader<'_> {
         let value = text.as_str();
         let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);
         text.written_out && short && self.report.may_show(&text.origin)
+    }
+
+    /// Notes a file that a key names, and what the relay does with the file. Files that variables and flags name are left
+    /// out: a service has other variables and flags than the command that looks at its configuration.
+    pub fn note_file(&mut self, key: &str, origin: &Origin, path: &Path, usage: FileUsage) {
+        if let Origin::File(_) = origin {
+            let file = NamedFile { key: self.name(key), path: path.to_owned(), usage };
+            self.report.named_files.push(file);
+        }
     }
 
     /// Notes the content of a file that a key names, so that a change of the content counts as a change of the key.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{ExecTarget, MESSAGE_VARIABLES, program};
 use crate::http::settings as http;
-use crate::settings::{self, Member, Reader, Texts, settings};
+use crate::settings::{self, FileUsage, Member, Reader, Texts, settings};
 use crate::sinks::ReadContext;
 
 /// The exit statuses that `reject_exit` may contain: all except 0, which means success.
@@ -71,7 +71,10 @@ fn command(at: &mut Reader<'_>, texts: Texts) -> Option<(PathBuf, Vec<String>)> 
         program::find(first.as_str(), at.environment().get(OsStr::new("PATH")).map(OsString::as_os_str))
     };
     match found {
-        Ok(program) => Some((program, arguments.iter().map(|text| text.as_str().to_owned()).collect())),
+        Ok(program) => {
+            at.note_file("command", &origin, &program, FileUsage::Execute);
+            Some((program, arguments.iter().map(|text| text.as_str().to_owned()).collect()))
+        }
         Err(wrong) => {
             let is_beside_file = !first.as_str().contains('/') && program::check(&at.beside_file(first)).is_ok();
             let help = if is_beside_file {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::FileTarget;
 use super::name::NamePattern;
-use crate::settings::{self, Reader, WrittenText, settings};
+use crate::settings::{self, FileUsage, Reader, WrittenText, settings};
 
 settings! {
     /// The keys that only a file sink has, as written.
@@ -28,10 +28,14 @@ impl Settings {
             let message = format!("`{}` is missing: a file sink needs it", at.name("path"));
             at.missing(&["path"], at.place(), message, "");
         }
-        let path = match NamePattern::new(&self.path?) {
+        let written = self.path?;
+        let origin = at.origin("path").unwrap_or(at.place());
+        at.note_file("path", origin, &written, FileUsage::Write);
+        // People look for the file, and not all of them do so where the relay was started.
+        let written = std::path::absolute(&written).unwrap_or(written);
+        let path = match NamePattern::new(&written) {
             Ok(path) => Some(path),
             Err(wrong) => {
-                let origin = at.origin("path").unwrap_or(at.place());
                 at.wrong("path", origin, &wrong, "write `%%` for a `%`");
                 None
             }

@@ -80,13 +80,18 @@ fn a_replay_and_a_new_sink_keep_to_who_asks_for_events(scratch: &dyn Scratch) {
     let choice = ReplaySelection {
         sinks: registered.iter().map(|sink| sink.id).collect(),
         new: true,
+        without_events: Vec::new(),
         ids: vec!["m1".to_owned()],
         since: UnixMs::MIN,
         until: UnixMs::MAX,
         filter: None,
         failed: false,
     };
+    let nobody = ReplaySelection { without_events: choice.sinks.clone(), ..choice.clone() };
     let found = spool.replayable(&choice, 0, 9).unwrap().found;
+    let had = found.iter().filter(|found| found.before != PastDelivery::Never).count();
+    assert!(had == 1 && found.len() > 1, "{found:?}");
+    assert_eq!(spool.replayable(&nobody, 0, 9).unwrap().found.len(), 1, "whoever had the event gets it again");
     spool.replay(&found).unwrap();
     let mut after = None;
     loop {

@@ -72,6 +72,7 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
     let named = ReplaySelection {
         sinks,
         new: false,
+        without_events: Vec::new(),
         ids: ["m2", "m3"].map(str::to_owned).to_vec(),
         since: UnixMs::MIN,
         until: UnixMs::MAX,

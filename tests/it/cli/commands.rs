@@ -345,6 +345,19 @@ fn check_shows_what_the_configuration_comes_to() {
 }
 
 #[test]
+fn check_speaks_of_a_first_run_until_there_was_one() {
+    let scene = Scene::new();
+    let polling = || {
+        let (code, stdout, log) = scene.setup().args(&["check"]).output();
+        assert_eq!((code, log.as_str()), (0, ""));
+        stdout.lines().find(|line| line.starts_with("poll ")).unwrap().to_owned()
+    };
+    assert!(polling().ends_with("ms, first run from now, the last 1h again every 1m"), "{}", polling());
+    assert_eq!(scene.setup().args(&["once"]).output().0, 0);
+    assert!(polling().ends_with("ms, the last 1h again every 1m"), "{}", polling());
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_done() {
     let scene = Scene::new();
     let bare = || Setup::bare(scene.dir());

@@ -158,7 +158,9 @@ fn a_selection_that_selects_nothing_is_said() {
     let (code, ..) = impatient(&scene, &crm, &ops).args(&["once"]).output();
     assert_eq!(code, 0);
     for (arguments, expected, said) in [
-        (&["list"][..], 0, "nothing selected: there are no dead letters\n"),
+        (&["list"][..], 0, "joltsms-relay: there are no dead letters\n"),
+        (&["list", "--sink", "crm"], 0, "joltsms-relay: there are no dead letters of crm\n"),
+        (&["list", "--id", "x"], 1, "joltsms-relay: \"x\" is no dead letter\n"),
         (&["retry", "--all"], 0, "nothing selected: there are no dead letters\n"),
         (&["drop", "--sink", "crm"], 0, "nothing selected: there are no dead letters of crm\n"),
         (&["show", "--id", "x\u{1b}"], 1, "nothing selected: \"x\\u{1b}\" is no dead letter\n"),

@@ -90,6 +90,15 @@ fn each_term_is_told_once_over_restarts_as_the_vendor_s_webhook_does() {
     assert!(code == 0 && traced.starts_with("event ") && traced.contains("crm"), "{traced}");
     assert!(traced.contains("not for other: the sink does not ask for events (events = true)"), "{traced}");
     assert_eq!(relay.stop().code(), Some(0));
+    let dry_run = |takes_events: &str| {
+        let setup = scene.setup().set("SINKS__OTHER__TYPE", "stdout").set("SINKS__OTHER__EVENTS", takes_events);
+        setup.args(&["replay", "--sink", "other", "--id", &id, "--dry-run"]).output()
+    };
+    let (code, said, log) = dry_run("false");
+    assert!(code == 1 && said.is_empty() && log.contains("nothing selected"), "{said}{log}");
+    let (code, said, log) = dry_run("true");
+    let row: Vec<&str> = said.lines().last().unwrap_or_default().split_whitespace().take(5).collect();
+    assert_eq!((code, row.as_slice()), (0, ["other", "0", "0", "1", "0"].as_slice()), "{log}");
     let relay = read_the_list_again(&scene, &mut setup);
     assert_eq!(receiver.count(), before + 1, "{}", relay.log());
     // The number is renewed and comes to its last day: another term of another expiry.

@@ -244,7 +244,9 @@ fn what_is_given_up_becomes_a_dead_letter_and_stays_one() {
     let relay = setup.start();
     let dead = scene.add();
     relay.wait_for_log(&format!("ERROR {MESSAGE_IS_DEAD} message.id=\"{dead}\" sink.name=\"crm\" http.status=500"));
-    relay.wait_for_log("reason=\"gave_up\" answer=\"500 Internal Server Error\"");
+    relay.wait_for_log(&format!(
+        "reason=\"gave_up\" answer=\"500 Internal Server Error\" hint=\"joltsms-relay dead-letters retry --sink crm --id {dead}\""
+    ));
     let attempts = receiver.count();
     assert!((3..=6).contains(&attempts), "{attempts} attempts 100 ms apart within 500 ms, and one after");
     let span = receiver.received().last().unwrap().at - receiver.received()[0].at;

@@ -13,8 +13,8 @@ use crate::store::error::Error;
 use crate::store::postgres::connection::{PostgresBackend, Statements};
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text, params};
 use crate::store::replay::{
-    PastDelivery, REPLAY_BATCH, ReplayCount, ReplayDecision, ReplayPortion, ReplaySelection, ReplayTransactions,
-    Replayable,
+    KeptKind, PastDelivery, REPLAY_BATCH, ReplayCount, ReplayDecision, ReplayPortion, ReplaySelection,
+    ReplayTransactions, Replayable,
 };
 use crate::store::sink_id::SinkId;
 
@@ -37,7 +37,7 @@ const PLACE_LATE: &str = "
     WHERE message.seq = late.seq";
 
 /// Finds messages whose text is kept and that were received between two times.
-const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN $1 THEN raw END, id FROM message
+const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN $1 THEN raw END, id, standing = 'event' FROM message
     WHERE raw IS NOT NULL AND time >= $2 AND time < $3";
 
 /// A message whose text is kept, as [`KEPT`] reads it.
@@ -45,6 +45,7 @@ struct KeptMessage {
     seq: i64,
     /// `None` if the message came too late to be delivered; then no sink ever had the message.
     release_no: Option<i64>,
+    kind: KeptKind,
     received: UnixMs,
     /// `None` if the selection has no filter: only a filter needs the text.
     raw: Option<String>,
@@ -138,14 +139,14 @@ fn replayable(
     )?;
     let state = |row: &PgRow| Ok(((get(row, 0)?, SinkId(get(row, 1)?)), state_of(row, 2)?));
     let states: HashMap<(i64, SinkId), DeliveryState> = states.iter().map(state).collect::<Result<_, Failure>>()?;
-    for KeptMessage { seq, release_no, received, raw, .. } in kept {
+    for KeptMessage { seq, kind, received, raw, .. } in kept {
         if let Some(filter) = &selection.filter
             && filter.decide(&Facts::read(raw.as_deref().unwrap_or_default(), Details::Absent)) != FilterVerdict::Wanted
         {
             continue;
         }
         for &sink in &selection.sinks {
-            match selection.select(states.get(&(seq, sink)).copied(), release_no.is_some()) {
+            match selection.select(sink, states.get(&(seq, sink)).copied(), kind) {
                 ReplayDecision::Repeat(before) => {
                     portion.found.push(Replayable { seq: Seq(seq), sink, received, before });
                 }
@@ -158,9 +159,11 @@ fn replayable(
 }
 
 fn kept(row: &PgRow) -> Result<KeptMessage, Failure> {
+    let release_no: Option<i64> = get(row, 1)?;
     Ok(KeptMessage {
         seq: get(row, 0)?,
-        release_no: get(row, 1)?,
+        release_no,
+        kind: KeptKind::of(release_no.is_some(), get(row, 5)?),
         received: UnixMs(get(row, 2)?),
         raw: maybe_text(row, 3)?,
         id: get(row, 4)?,

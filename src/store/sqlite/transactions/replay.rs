@@ -8,8 +8,8 @@ use crate::domain::{Seq, UnixMs};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
 use crate::store::replay::{
-    PastDelivery, REPLAY_BATCH, ReplayCount, ReplayDecision, ReplayPortion, ReplaySelection, ReplayTransactions,
-    Replayable,
+    KeptKind, PastDelivery, REPLAY_BATCH, ReplayCount, ReplayDecision, ReplayPortion, ReplaySelection,
+    ReplayTransactions, Replayable,
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -22,7 +22,7 @@ pub(super) const SEND_AGAIN: &str =
      WHERE seq = ?1 AND sink = ?2";
 
 /// Finds messages whose text is kept and that were received between two times.
-const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END FROM message
+const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END, event IS NOT NULL FROM message
     WHERE raw IS NOT NULL AND time >= ?2 AND time < ?3";
 
 /// A message whose text is kept.
@@ -30,6 +30,7 @@ struct Kept {
     seq: Seq,
     /// `None` if the message came too late to be delivered; then no sink ever had the message.
     release_no: Option<i64>,
+    kind: KeptKind,
     received: UnixMs,
     /// `None` if the selection has no filter: only a filter needs the text.
     raw: Option<String>,
@@ -116,7 +117,7 @@ fn replayable(
     let next = kept.last().filter(|_| is_full).and_then(|kept| kept.release_no);
     let mut portion = ReplayPortion { next, ..ReplayPortion::default() };
     let mut states = connection.prepare_cached("SELECT sink, state FROM delivery WHERE seq = ?1")?;
-    for Kept { seq, release_no, received, raw } in kept {
+    for Kept { seq, kind, received, raw, .. } in kept {
         if let Some(filter) = &selection.filter
             && filter.decide(&Facts::read(raw.as_deref().unwrap_or_default(), Details::Absent)) != FilterVerdict::Wanted
         {
@@ -126,7 +127,7 @@ fn replayable(
             states.query_map([seq.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
         for &sink in &selection.sinks {
             let state = states.iter().find(|(of, _)| *of == sink.0).map(|(_, state)| *state);
-            match selection.select(state, release_no.is_some()) {
+            match selection.select(sink, state, kind) {
                 ReplayDecision::Repeat(before) => portion.found.push(Replayable { seq, sink, received, before }),
                 ReplayDecision::Waits => portion.waiting.push(sink),
                 ReplayDecision::No => {}
@@ -137,7 +138,14 @@ fn replayable(
 }
 
 fn kept(row: &SqlRow<'_>) -> rusqlite::Result<Kept> {
-    Ok(Kept { seq: Seq(row.get(0)?), release_no: row.get(1)?, received: UnixMs(row.get(2)?), raw: row.get(3)? })
+    let release_no: Option<i64> = row.get(1)?;
+    Ok(Kept {
+        seq: Seq(row.get(0)?),
+        release_no,
+        kind: KeptKind::of(release_no.is_some(), row.get(4)?),
+        received: UnixMs(row.get(2)?),
+        raw: row.get(3)?,
+    })
 }
 
 fn kept_between(

@@ -1,0 +1,172 @@
+//! Whether the user of a service may use the files that the configuration names.
+//!
+//! Root runs `check` for a service, and root may use every file. The relay of the service runs as another user. So this
+//! module looks at the owners and the modes of the files, instead of trying to open them.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Config, Problem, Warning, locate};
+use crate::settings::{FileUsage, NamedFile};
+
+/// The bits of a mode that let somebody read, write and execute, as they stand for all others.
+const READ: u32 = 0o4;
+const WRITE: u32 = 0o2;
+const EXECUTE: u32 = 0o1;
+
+/// The user as whom the relay of a service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceUser {
+    /// The owner of the state, and the group of the state: the relay has run as this user before.
+    OwnerOfState(u32, u32),
+    /// A user who owns no file. systemd makes such a user when it starts a unit with `DynamicUser`.
+    OwnerOfNothing,
+}
+
+/// Displays as words for people.
+impl fmt::Display for ServiceUser {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerOfState(uid, _) => write!(out, "uid {uid}, the owner of the state"),
+            Self::OwnerOfNothing => out.write_str("a user other than root, as the units have"),
+        }
+    }
+}
+
+/// What keeps a user from using a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Obstacle {
+    /// The file itself, or a directory on the way to the file.
+    path: PathBuf,
+    mode: u32,
+}
+
+impl Config {
+    /// Returns the user as whom the service of this configuration runs. `None` if the configuration file is not below
+    /// `etc`, so that no service is meant, or if the state belongs to root, so that the relay runs as root.
+    pub fn service_user(&self, etc: &Path) -> Option<ServiceUser> {
+        locate::service_name(etc, self.file.as_deref()?)?;
+        match fs::metadata(&self.state.dir) {
+            Ok(state) if state.uid() == 0 => None,
+            Ok(state) => Some(ServiceUser::OwnerOfState(state.uid(), state.gid())),
+            Err(_) => Some(ServiceUser::OwnerOfNothing),
+        }
+    }
+
+    /// Returns a warning for each file that this user may not use although the relay needs it. The directories that
+    /// systemd gives to a service are left out.
+    pub fn warn_of_closed_files(&self, etc: &Path, user: ServiceUser) -> Vec<Warning> {
+        let Some(file) = &self.file else { return Vec::new() };
+        let Some(name) = locate::service_name(etc, file) else { return Vec::new() };
+        let own = ["/var/lib", "/var/log"].map(|parent| Path::new(parent).join(&name));
+        let itself = NamedFile { key: String::new(), path: file.clone(), usage: FileUsage::Read };
+        let named = std::iter::once(&itself).chain(&self.source.named_files);
+        let is_own = |named: &NamedFile| own.iter().any(|directory| named.path.starts_with(directory));
+        let closed = named.filter(|named| !is_own(named)).filter_map(|named| {
+            let obstacle = obstacle(named, user)?;
+            Some(Warning::from(problem(file, named, &obstacle, user, &own[0])))
+        });
+        closed.collect()
+    }
+}
+
+/// Describes that a user may not use a file. `own`: the directory to which the service may write.
+fn problem(file: &Path, named: &NamedFile, obstacle: &Obstacle, user: ServiceUser, own: &Path) -> Problem {
+    let (verb, help) = match named.usage {
+        FileUsage::Reference => {
+            let name = named.path.file_name().unwrap_or_default().to_string_lossy();
+            let path = named.path.display();
+            let help = format!(
+                "write {{ credential = \"{name}\" }}, and LoadCredential={name}:{path} in the unit (`systemctl edit`)"
+            );
+            ("read", help)
+        }
+        FileUsage::Read if named.key.is_empty() => {
+            ("read", "chmod 644 lets every user read it; secrets do not belong into it".to_owned())
+        }
+        FileUsage::Read => ("read", "let that user read it, for example with chmod 644".to_owned()),
+        FileUsage::Execute => ("run", "let that user run it, for example with chmod 755".to_owned()),
+        FileUsage::Write => ("write to", format!("choose a path below {}, where the service may write", own.display())),
+    };
+    let key = if named.key.is_empty() { String::new() } else { format!("`{}`: ", named.key) };
+    let message = format!(
+        "{key}the service runs as {user}, and that user may not {verb} {} ({} has mode {:04o})",
+        named.path.display(),
+        obstacle.path.display(),
+        obstacle.mode
+    );
+    Problem::of_file(file.to_owned(), message, &help)
+}
+
+/// Returns what keeps a user from using a file; `None` if nothing does, or if the file cannot be looked at.
+fn obstacle(named: &NamedFile, user: ServiceUser) -> Option<Obstacle> {
+    let path = std::path::absolute(&named.path).ok()?;
+    let (there, found) = nearest(&path).ok()?;
+    let is_there = there == path;
+    let needed = match named.usage {
+        FileUsage::Reference | FileUsage::Read => READ,
+        FileUsage::Execute => EXECUTE,
+        // A new file needs a directory that can be written to and looked into.
+        FileUsage::Write if !is_there || found.is_dir() => WRITE | EXECUTE,
+        FileUsage::Write => WRITE,
+    };
+    // Links are followed, since the directories of the target count.
+    let real = there.canonicalize().ok()?;
+    let closed = |path: &Path, found: &Metadata, needed: u32| {
+        let is_closed = !allows(user, (found.uid(), found.gid()), found.mode(), needed);
+        is_closed.then(|| Obstacle { path: path.to_owned(), mode: found.mode() & 0o7777 })
+    };
+    let mut above: Vec<&Path> = real.ancestors().skip(1).collect();
+    above.reverse();
+    let on_the_way = above.iter().find_map(|above| closed(above, &fs::metadata(above).ok()?, EXECUTE));
+    on_the_way.or_else(|| closed(&there, &found, needed))
+}
+
+/// Returns the path itself, or the nearest directory above that is there.
+fn nearest(path: &Path) -> io::Result<(PathBuf, Metadata)> {
+    let mut missing = Err(io::ErrorKind::NotFound.into());
+    for path in path.ancestors() {
+        match fs::metadata(path) {
+            Ok(found) => return Ok((path.to_owned(), found)),
+            Err(error) => missing = Err(error),
+        }
+    }
+    missing
+}
+
+/// Whether a mode lets a user do what the bits `needed` stand for. `owner`: the owner and the group of the file.
+fn allows(user: ServiceUser, owner: (u32, u32), mode: u32, needed: u32) -> bool {
+    let of_user = match user {
+        ServiceUser::OwnerOfState(uid, _) if uid == owner.0 => mode >> 6,
+        ServiceUser::OwnerOfState(_, gid) if gid == owner.1 => mode >> 3,
+        ServiceUser::OwnerOfState(..) | ServiceUser::OwnerOfNothing => mode,
+    };
+    of_user & needed == needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_counts_for_the_owner_the_group_or_all_others() {
+        let (owner, other) = (ServiceUser::OwnerOfState(7, 8), ServiceUser::OwnerOfNothing);
+        for (user, of, mode, needed, expected) in [
+            (owner, (7, 0), 0o600, READ, true),
+            (owner, (7, 0), 0o066, READ, false),
+            (owner, (0, 8), 0o640, READ, true),
+            (owner, (0, 8), 0o604, READ, false),
+            (owner, (0, 0), 0o604, READ, true),
+            (owner, (0, 0), 0o640, READ, false),
+            (other, (0, 0), 0o755, EXECUTE, true),
+            (other, (0, 0), 0o770, EXECUTE, false),
+            (other, (0, 0), 0o1777, WRITE | EXECUTE, true),
+            (other, (0, 0), 0o755, WRITE | EXECUTE, false),
+        ] {
+            assert_eq!(allows(user, of, mode, needed), expected, "{user:?} {of:?} {mode:o}");
+        }
+    }
+}
