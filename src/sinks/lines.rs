@@ -11,6 +11,7 @@
 //! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
 //!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
 //!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
+//!
 //! Writes happen on a thread of their own, because they block for as long as the program at the other end does not
 //! read. A runtime that shuts down waits for its own blocking threads, but not for this thread.
 
