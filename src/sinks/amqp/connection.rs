@@ -24,6 +24,24 @@ const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 /// has received nothing for this time.
 const HEARTBEAT: u16 = 30;
 
+/// What the relay and the broker have agreed on at the login.
+struct Agreement {
+    /// The longest frame, in bytes.
+    longest_frame: u32,
+    /// The heartbeat timeout, in seconds.
+    heartbeat: u16,
+}
+
+/// Returns the heartbeat timeout in seconds, if the broker proposes `theirs`; 0 means that the broker proposes none.
+fn agreed_heartbeat(theirs: u16) -> u16 {
+    if theirs == 0 { HEARTBEAT } else { theirs.min(HEARTBEAT) }
+}
+
+/// Returns the interval of pings for a heartbeat timeout in seconds: two pings in each timeout.
+fn ping_interval(heartbeat: u16) -> Duration {
+    Duration::from_secs(u64::from(heartbeat)) / 2
+}
+
 /// Every broker accepts frames of up to this many bytes.
 const LEAST_FRAME: u32 = 4096;
 
@@ -53,7 +71,7 @@ impl AmqpConnection {
     /// The failed attempt.
     pub(super) async fn open(stream: ServerStream, target: &AmqpTarget) -> Result<Self, Attempt> {
         let mut greeting = Greeting { stream, read: BytesMut::new(), place: target.exchange_name() };
-        let longest_frame = greeting.log_in(target).await?;
+        let Agreement { longest_frame, heartbeat } = greeting.log_in(target).await?;
         greeting.open_channel(target).await?;
         greeting.ask_for_confirms().await?;
         let block = SharedBlock::default();
@@ -66,8 +84,8 @@ impl AmqpConnection {
             returned_bytes: None,
             block: Arc::clone(&block),
         };
-        let interval = Duration::from_secs(u64::from(HEARTBEAT) / 2);
-        Ok(Self { conversation: Conversation::start(greeting.stream, greeting.read, protocol, interval), block })
+        let pings = ping_interval(heartbeat);
+        Ok(Self { conversation: Conversation::start(greeting.stream, greeting.read, protocol, pings), block })
     }
 
     /// Publishes a message, and waits for the answer.
@@ -114,8 +132,8 @@ struct Greeting {
 }
 
 impl Greeting {
-    /// Logs in, and returns the length of the longest frame in bytes.
-    async fn log_in(&mut self, target: &AmqpTarget) -> Result<u32, Attempt> {
+    /// Logs in, and returns what was agreed on.
+    async fn log_in(&mut self, target: &AmqpTarget) -> Result<Agreement, Attempt> {
         use connection::AMQPMethod as Method;
         self.send(PROTOCOL).await?;
         let Method::Start(start) = self.next_of_connection().await? else { return Err(unexpected()) };
@@ -136,13 +154,13 @@ impl Greeting {
         // 0 means that the broker has no limit.
         let or_ours = |theirs: u32, ours: u32| if theirs == 0 { ours } else { theirs.min(ours) };
         let frame_max = or_ours(tune.frame_max, LONGEST_FRAME).max(LEAST_FRAME);
-        let heartbeat = if tune.heartbeat == 0 { HEARTBEAT } else { tune.heartbeat.min(HEARTBEAT) };
+        let heartbeat = agreed_heartbeat(tune.heartbeat);
         let tune_ok = connection::TuneOk { channel_max: CHANNEL, frame_max, heartbeat };
         self.send_of_connection(Method::TuneOk(tune_ok)).await?;
         let virtual_host = short(target.virtual_host.as_str()).map_err(failed)?;
         self.send_of_connection(Method::Open(connection::Open { virtual_host })).await?;
         match self.next_of_connection().await? {
-            Method::OpenOk(_) => Ok(frame_max),
+            Method::OpenOk(_) => Ok(Agreement { longest_frame: frame_max, heartbeat }),
             _ => Err(unexpected()),
         }
     }
@@ -420,6 +438,14 @@ mod tests {
         ];
         frames.extend(body.iter().map(|part| AMQPFrame::Body(CHANNEL, part.to_vec())));
         frames
+    }
+
+    #[test]
+    fn a_broker_with_a_short_timeout_gets_more_pings() {
+        for (theirs, agreed, pings_ms) in [(0, 30, 15_000), (60, 30, 15_000), (10, 10, 5000), (1, 1, 500)] {
+            let heartbeat = agreed_heartbeat(theirs);
+            assert_eq!((heartbeat, ping_interval(heartbeat).as_millis()), (agreed, pings_ms), "{theirs}");
+        }
     }
 
     #[test]
