@@ -63,7 +63,7 @@ pub(crate) async fn measure() {
     println!("\n| state | a commit of a page with one message: median | p99 | worst |\n|---|---:|---:|---:|");
     commits("file", Store::open(state.setup().state()).unwrap()).await;
     let database = Database::new(&Secret::from(server.url()), "joltsms_relay").unwrap();
-    let mut replica = store::join_replicas(&database, "measurement").unwrap();
+    let mut replica = store::join_replicas(&database, "measurement", None).unwrap();
     let LeaseOffer::Granted { epoch, .. } = replica.take(COPY).unwrap() else { unreachable!("no relay is left") };
     commits("database", Store::open_under_lease(&database, epoch).unwrap()).await;
     println!("load {}", load());

@@ -148,6 +148,7 @@ impl ScratchPoller {
             liveness: Liveness::new(&clock),
             tells_progress: false,
             metrics: Metrics::new("")?.ingest(),
+            changes: store::ChangeWatch::default(),
             readers,
             invocation: Invocation::default(),
         });

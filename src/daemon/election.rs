@@ -6,6 +6,7 @@
 //!   whatever the database answers, and even if it does not answer.
 //! - A lease counts from the instant at which this relay asked for it, not from the instant of the answer.
 //! - If this relay has a lease and does not work under it, it gives the lease back.
+//! - A hint only makes a relay that stands by ask earlier. Without hints, such a relay asks every second.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use crate::store::{Error, LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView};
+use crate::store::{ChangeWatch, Error, LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView};
 use crate::time::{Clock, Instant};
 
 /// The longest time between two requests for the lease by a relay that stands by.
@@ -23,6 +24,9 @@ const ASK_INTERVAL: Duration = Duration::from_millis(1_000);
 /// The time between two requests is shortened by a random time of up to this many milliseconds, so that relays do not
 /// ask at the same moment.
 const JITTER_MS: u64 = 300;
+
+/// The least time between the beginnings of two requests for the lease, even if hints come.
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time until the next try after a failed renewal.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -52,13 +56,17 @@ pub(super) struct Election {
     replica: Arc<Mutex<Box<dyn LeaseTransactions>>>,
     clock: Clock,
     state: watch::Sender<ReplicaState>,
+    /// The hints that the lease may have been given back.
+    changes: ChangeWatch,
+    /// The longest time between two requests for the lease.
+    ask_interval: Duration,
 }
 
 impl Election {
-    /// Makes the election of a relay that stands by.
-    pub(super) fn new(replica: Box<dyn LeaseTransactions>, clock: Clock) -> Self {
+    /// Makes the election of a relay that stands by. `changes`: the hints that the lease may have been given back.
+    pub(super) fn new(replica: Box<dyn LeaseTransactions>, clock: Clock, changes: ChangeWatch) -> Self {
         let (state, _) = watch::channel(ReplicaState::StandsBy(None));
-        Self { replica: Arc::new(Mutex::new(replica)), clock, state }
+        Self { replica: Arc::new(Mutex::new(replica)), clock, state, changes, ask_interval: ASK_INTERVAL }
     }
 
     /// Returns a receiver of what this relay may do: the present state, and each change.
@@ -68,7 +76,7 @@ impl Election {
 
     /// Takes part until the lease is lost, or until `stop` is true. Then gives the lease back, so that another relay
     /// can take it at once. The caller must end the work under the lease before it sets `stop`.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let ended = async {
             // A closed channel means that nobody waits for this relay any more.
             drop(stop.wait_for(|stop| *stop).await);
@@ -85,14 +93,14 @@ impl Election {
     }
 
     /// Asks for the lease until this relay has it, and then renews the lease until it is lost.
-    async fn take_part(&self) {
+    async fn take_part(&mut self) {
         let lease = self.stand_by().await;
         tracing::info!(epoch = lease.epoch(), "this relay is the active one now");
         self.keep(lease).await;
     }
 
     /// Asks for the lease until this relay has it.
-    async fn stand_by(&self) -> Lease {
+    async fn stand_by(&mut self) -> Lease {
         loop {
             let asked = self.clock.monotonic();
             let answer = self.ask(|replica| replica.take(LEASE)).await;
@@ -105,22 +113,27 @@ impl Election {
                     }
                     // The answer took longer than the lease lasts.
                     self.give_back(epoch).await;
-                    ASK_INTERVAL
+                    self.ask_interval
                 }
                 Ok(LeaseOffer::Held(view)) => {
-                    let next = view.left.clamp(ASK_INTERVAL / 10, ASK_INTERVAL);
+                    let next = view.left.clamp(LEAST_INTERVAL, self.ask_interval);
                     self.state.send_replace(ReplicaState::StandsBy(Some(view)));
                     next
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the database does not say who the active relay is");
                     self.state.send_replace(ReplicaState::StandsBy(None));
-                    ASK_INTERVAL
+                    self.ask_interval
                 }
             };
             let jitter = RandomState::new().build_hasher().finish() % JITTER_MS;
-            let wait = next.saturating_sub(Duration::from_millis(jitter)).max(ASK_INTERVAL / 10);
-            sleep_until(self.clock.monotonic() + wait).await;
+            let wait = next.saturating_sub(Duration::from_millis(jitter)).max(LEAST_INTERVAL);
+            let next = self.clock.monotonic() + wait;
+            sleep_until(next.min(asked + LEAST_INTERVAL)).await;
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.changes.changed() => {}
+            }
         }
     }
 
@@ -196,6 +209,7 @@ mod tests {
 
     use super::*;
     use crate::domain::UnixMs;
+    use crate::store::ChangeHints;
 
     /// A request to the double of the database.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,9 +270,13 @@ mod tests {
 
     impl Running {
         fn start(double: Double) -> Self {
+            Self::with_hints(double, ChangeWatch::default())
+        }
+
+        fn with_hints(double: Double, changes: ChangeWatch) -> Self {
             let clock = Clock::starting_at(UnixMs(1_700_000_000_000));
             let asked = Arc::clone(&double.asked);
-            let election = Election::new(Box::new(double), clock.clone());
+            let election = Election::new(Box::new(double), clock.clone(), changes);
             let (stop, stops) = watch::channel(false);
             let state = election.state();
             Self { clock, state, stop, task: tokio::spawn(election.run(stops)), asked }
@@ -322,6 +340,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_hint_makes_a_relay_that_stands_by_ask_at_once() {
+        let hints = ChangeHints::default();
+        let double = Double { offers: [held(LEASE), GRANTED].into(), ..Double::default() };
+        let mut running = Running::with_hints(double, hints.watch());
+        let began = running.clock.monotonic();
+        sleep_until(began + LEAST_INTERVAL * 3).await;
+        assert_eq!(running.asked(), [Asked::Take]);
+        hints.give();
+        running.until_active().await;
+        assert!(running.clock.monotonic() < began + LEAST_INTERVAL * 4);
+        running.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_hints_make_no_hot_loop() {
+        let hints = ChangeHints::default();
+        let running = Running::with_hints(Double { offers: [held(LEASE)].into(), ..Double::default() }, hints.watch());
+        for _ in 0..10_000 {
+            hints.give();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let questions = running.stop().await.len();
+        assert!((90..=110).contains(&questions), "{questions} in ten seconds");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_work_ends_when_the_database_fails_for_too_long() {
         let offers = [GRANTED, held(Duration::from_secs(6))];
         let mut running =
@@ -367,7 +411,7 @@ mod tests {
         };
         let asked = Arc::clone(&double.asked);
         let clock = Clock::system();
-        let election = Election::new(Box::new(double), clock.clone());
+        let election = Election::new(Box::new(double), clock.clone(), ChangeWatch::default());
         let (stop, stops) = watch::channel(false);
         let mut state = election.state();
         let task = tokio::spawn(election.run(stops));
@@ -385,6 +429,29 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), given_back).await.unwrap();
+        stop.send_replace(true);
+        task.await.unwrap();
+    }
+
+    #[cfg(feature = "replicas")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lease_that_is_given_back_is_taken_long_before_the_next_request() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let Some(database) = crate::store::tests::scratch_database("a_lease_that_is_given_back") else { return };
+        let (clock, hints) = (Clock::system(), ChangeHints::default());
+        let join = |name: &str| crate::store::join_replicas(&database, name, Some(&hints)).unwrap();
+        let mut first = join("first");
+        let Ok(LeaseOffer::Granted { epoch, .. }) = first.take(HOUR) else { panic!("nobody has the lease") };
+        let election = Election { ask_interval: HOUR, ..Election::new(join("second"), clock, hints.watch()) };
+        let (stop, stops) = watch::channel(false);
+        let mut state = election.state();
+        let task = tokio::spawn(election.run(stops));
+        let mut until = async |wanted: fn(&ReplicaState) -> bool| {
+            tokio::time::timeout(Duration::from_secs(60), state.wait_for(wanted)).await.unwrap().map(drop).unwrap();
+        };
+        until(|state| matches!(state, ReplicaState::StandsBy(Some(_)))).await;
+        tokio::task::spawn_blocking(move || first.hand_over(epoch)).await.unwrap().unwrap();
+        until(|state| matches!(state, ReplicaState::Active(_))).await;
         stop.send_replace(true);
         task.await.unwrap();
     }

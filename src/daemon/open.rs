@@ -20,7 +20,7 @@ use crate::delivery::Delivery;
 use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller, RequestSlots, WaitingReaders};
 use crate::metrics::Metrics;
-use crate::store::{self, Database, Spool, Store, request_records};
+use crate::store::{self, ChangeWatch, Database, Spool, Store, request_records};
 use crate::time::{Clock, Liveness};
 
 /// The longest poll interval of `once`. The command may have to poll several times, and its user waits for the end.
@@ -35,6 +35,8 @@ pub(super) struct Term<'t> {
     pub(super) epoch: i64,
     /// The permission to work.
     pub(super) permit: &'t WorkPermit,
+    /// The hints that a command may have changed the state.
+    pub(super) changes: &'t ChangeWatch,
 }
 
 /// The opened state, and the parts that work on it. Dropping this value cuts off the deliveries that have begun.
@@ -51,6 +53,8 @@ pub(super) struct Opened {
     /// The slots of the request budget that the replicas share; `None`: the relay is alone on its state.
     pub(super) slots: Option<RequestSlots>,
     pub(super) permit: WorkPermit,
+    /// The hints that a command may have changed the state. A relay that is alone gets none.
+    pub(super) changes: ChangeWatch,
 }
 
 /// Opens the state and everything that works on it. The caller has the role already. `term`: the term for which the
@@ -65,6 +69,7 @@ pub(super) async fn open(
 ) -> Result<Opened, BuildError> {
     let dir = &config.state.dir;
     let permit = term.map_or_else(WorkPermit::default, |term| term.permit.clone());
+    let changes = term.map_or_else(ChangeWatch::default, |term| term.changes.clone());
     let builder = builder.under(&permit);
     let store = open_store(config, term).await?;
     let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;
@@ -112,6 +117,7 @@ pub(super) async fn open(
         metrics: metrics.ingest(),
         invocation: config.invocation.clone(),
         readers: reader_changes,
+        changes: changes.clone(),
     });
     let clock = clock.clone();
     Ok(Opened {
@@ -125,6 +131,7 @@ pub(super) async fn open(
         reader_watch,
         slots,
         permit,
+        changes,
     })
 }
 
@@ -150,7 +157,7 @@ async fn open_budget(
     };
     let limits = BudgetLimits { requests: config.api.requests_per_minute, window: WINDOW, head_interval };
     let failed = |source| BuildError::Budget { path: dir.clone(), source };
-    let Some(Term { database, epoch, permit }) = term else {
+    let Some(Term { database, epoch, permit, .. }) = term else {
         return Ok((Budget::open(limits, dir, clock.monotonic(), clock.relay_time()).map_err(failed)?, None));
     };
     let permit = permit.clone();

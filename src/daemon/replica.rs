@@ -23,7 +23,7 @@ use super::relay_process::{RelayProcess, StoodBy};
 use super::signals::{Stop, StopSignal};
 use super::work_permit::WorkPermit;
 use crate::ingest::{Mode, PollError};
-use crate::store::{self, Database, LEASE, Lease, LeaseTransactions, join_replicas};
+use crate::store::{self, ChangeHints, ChangeWatch, Database, LEASE, Lease, LeaseTransactions, join_replicas};
 use crate::time::Clock;
 
 /// The time between two tries to join the other relays, and between a term that failed and the next election.
@@ -49,7 +49,8 @@ pub(super) async fn take_part(
     let is_once = process.purpose.mode == Mode::Once;
     loop {
         let clock = process.clock.clone();
-        let joining = join(database, is_once);
+        let hints = ChangeHints::default();
+        let joining = join(database, &hints, is_once);
         let replica = match process.stand_by(stop, joining).await? {
             StoodBy::Done(joined) => joined?,
             StoodBy::Stopped(signal) => return Ok(ended_standing_by(signal)),
@@ -57,11 +58,11 @@ pub(super) async fn take_part(
         if !is_once {
             tracing::info!(schema = database.namespace(), "{STANDING_BY}");
         }
-        let election = Election::new(replica, clock);
+        let election = Election::new(replica, clock, hints.watch());
         let state = election.state();
         let (end_election, election_ends) = watch::channel(false);
         let electing = tokio::spawn(election.run(election_ends));
-        let result = next_term(process, database, state, stop).await;
+        let result = next_term(process, database, state, hints.watch(), stop).await;
         end_election.send_replace(true);
         drop(timeout(HAND_OVER, electing).await);
         match result {
@@ -90,11 +91,15 @@ fn only_ends_term(error: &RunError) -> bool {
 }
 
 /// Joins the relays that share the state. If the database cannot be reached, a relay tries again, but `once` fails.
-async fn join(database: &Database, is_once: bool) -> Result<Box<dyn LeaseTransactions>, store::Error> {
+async fn join(
+    database: &Database,
+    hints: &ChangeHints,
+    is_once: bool,
+) -> Result<Box<dyn LeaseTransactions>, store::Error> {
     let mut is_told = false;
     loop {
-        let (database, name) = (database.clone(), replica_name());
-        let joined = spawn_blocking(move || join_replicas(&database, &name)).await;
+        let (database, name, hints) = (database.clone(), replica_name(), hints.clone());
+        let joined = spawn_blocking(move || join_replicas(&database, &name, Some(&hints))).await;
         let error = match joined.unwrap_or_else(|failed| Err(store::Error::Database(failed.into()))) {
             Err(error) if error.is_passing() && !is_once => error,
             otherwise => return otherwise,
@@ -122,6 +127,7 @@ async fn next_term(
     process: &mut RelayProcess,
     database: &Database,
     mut state: watch::Receiver<ReplicaState>,
+    changes: ChangeWatch,
     stop: &mut watch::Receiver<Stop>,
 ) -> Result<Ended, RunError> {
     let is_once = process.purpose.mode == Mode::Once;
@@ -134,7 +140,7 @@ async fn next_term(
     let clock = Clock::told(lease.database_time(process.clock.monotonic()));
     let clock = clock.with_boot_id(process.purpose.boot_id.clone());
     let permit = WorkPermit::under_lease(lease.epoch(), state, clock.clone());
-    let term = Term { database, epoch: lease.epoch(), permit: &permit };
+    let term = Term { database, epoch: lease.epoch(), permit: &permit, changes: &changes };
     let opening = open(&process.config, &process.purpose, &clock, &process.metrics, &process.builder, Some(term));
     let opened = tokio::select! {
         opened = opening => opened?,

@@ -51,6 +51,7 @@ impl RelayProcess {
             reader_watch,
             slots,
             permit,
+            mut changes,
         } = opened;
         let mode = self.purpose.mode;
         let reports = poller.reports();
@@ -81,6 +82,7 @@ impl RelayProcess {
                     () = &mut closed => break Over::Closed,
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
+                    () = changes.changed() => delivery.waker().look_for_commands(),
                     _ = watching.tick() => {
                         let status = status(&delivery, reloader.as_ref().map(Reloader::report));
                         let longest_stall = delivery.longest_stall().max(poller_liveness.stalled_for());

@@ -11,7 +11,7 @@ use super::health::SharedHealth;
 use super::log_sentences::LoggedSink;
 use super::settings::{Options, Order};
 use super::settler::Settler;
-use super::waker::Waker;
+use super::waker::{WakeCounts, Waker};
 use crate::codes::CodeMask;
 use crate::domain::Invocation;
 use crate::formats::Format;
@@ -30,8 +30,8 @@ pub(super) struct Shared {
     pub(super) settler: Settler,
     /// How the operator calls the program. The commands that the log gives as hints begin with this.
     pub(super) invocation: Invocation,
-    /// The number of wake-ups so far. The number changes when the store may hold new messages.
-    pub(super) wake: watch::Receiver<u64>,
+    /// The numbers of wake-ups so far. They change when the store may hold something new.
+    pub(super) wake: watch::Receiver<WakeCounts>,
     /// Wakes up the loops of all sinks.
     pub(super) waker: Waker,
     /// `None` until the daemon stops; from then on the instant by which deliveries must have ended.

@@ -4,23 +4,41 @@ use tokio::sync::watch;
 
 /// Tells delivery that the store may hold something new. Clones wake the same delivery.
 #[derive(Clone, Debug)]
-pub struct Waker(watch::Sender<u64>);
+pub struct Waker(watch::Sender<WakeCounts>);
+
+/// How often delivery was woken up so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WakeCounts {
+    /// The wake-ups for whatever reason.
+    pub(super) all: u64,
+    /// The wake-ups because a command may have changed the store.
+    pub(super) for_commands: u64,
+}
 
 impl Waker {
-    /// Makes a handle, and the receiver that shows the number of wake-ups so far.
-    pub(super) fn new() -> (Self, watch::Receiver<u64>) {
-        let (sender, receiver) = watch::channel(0);
+    /// Makes a handle, and the receiver that shows the numbers of wake-ups so far.
+    pub(super) fn new() -> (Self, watch::Receiver<WakeCounts>) {
+        let (sender, receiver) = watch::channel(WakeCounts::default());
         (Self(sender), receiver)
     }
 
     /// Wakes delivery up; to be called after messages were released. A wake-up carries no data, costs next to nothing
     /// and is never missed.
     pub fn wake(&self) {
-        self.0.send_modify(|count| *count += 1);
+        self.0.send_modify(|counts| counts.all += 1);
+    }
+
+    /// Wakes delivery up to look for what commands may have changed, which delivery otherwise notices within five
+    /// seconds.
+    pub fn look_for_commands(&self) {
+        self.0.send_modify(|counts| {
+            counts.all += 1;
+            counts.for_commands += 1;
+        });
     }
 
     /// Returns the number of wake-ups so far.
     pub(super) fn count(&self) -> u64 {
-        *self.0.borrow()
+        self.0.borrow().all
     }
 }

@@ -30,7 +30,7 @@ impl CommandRole {
             return Ok(Self { _lock: Some(RoleLock::take(at.dir())?), lease: None });
         };
         let name = format!("command {}", std::process::id());
-        let mut replica = join_replicas(database, &name)?;
+        let mut replica = join_replicas(database, &name, None)?;
         match replica.take(VALID)? {
             LeaseOffer::Granted { epoch, .. } => Ok(Self { _lock: None, lease: Some((replica, epoch)) }),
             LeaseOffer::Held(view) => {

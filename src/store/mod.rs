@@ -17,6 +17,7 @@
 
 mod account;
 mod backend;
+mod change_hints;
 mod command_role;
 mod copy_state;
 mod copying;
@@ -59,6 +60,7 @@ mod wait_claims;
 
 pub use account::{Account, AccountTransactions};
 pub use backend::{Backend, Spool};
+pub use change_hints::{ChangeHints, ChangeWatch};
 pub use command_role::CommandRole;
 pub use copy_state::{CopyEnd, copy_state};
 pub use copying::{CopiedRecord, CopiedTable, CopiedValue, CopyTransactions, NextRecords};

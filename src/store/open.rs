@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Database;
 use super::backend::Spool;
+use super::change_hints::ChangeHints;
 use super::error::Error;
 use super::lease::{LeaseTransactions, RequestTransactions};
 use super::location::StateLocation;
@@ -109,13 +110,19 @@ pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
 }
 
 /// Joins the relays that share the state in a database. `name` is a name that no other relay has. A missing schema is
-/// made, and a schema of an earlier format is brought to the present format.
+/// made, and a schema of an earlier format is brought to the present format. As long as the returned value lives, `hints`
+/// gives a hint when a relay gives the lease back and when a command changes the state, if the database can notify this
+/// process.
 ///
 /// # Errors
 /// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Unreachable`] and
 /// [`Error::Database`] may pass.
-pub fn join_replicas(database: &Database, name: &str) -> Result<Box<dyn LeaseTransactions>, Error> {
-    postgres::join(database, name)
+pub fn join_replicas(
+    database: &Database,
+    name: &str,
+    hints: Option<&ChangeHints>,
+) -> Result<Box<dyn LeaseTransactions>, Error> {
+    postgres::join(database, name, hints)
 }
 
 /// Returns access to the records of the requests to the API that the relays of a state make. The first use of it

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 
 use super::backend::Spool;
+use super::change_hints::ChangeHints;
 use super::error::Error;
 use super::lease::{LeaseTransactions, ReplicaGroup, RequestTransactions};
 use crate::secret::Secret;
@@ -55,7 +56,11 @@ pub(super) fn replicas(database: &Database) -> Result<ReplicaGroup, Error> {
     match database.0 {}
 }
 
-pub(super) fn join(database: &Database, _name: &str) -> Result<Box<dyn LeaseTransactions>, Error> {
+pub(super) fn join(
+    database: &Database,
+    _name: &str,
+    _hints: Option<&ChangeHints>,
+) -> Result<Box<dyn LeaseTransactions>, Error> {
     match database.0 {}
 }
 

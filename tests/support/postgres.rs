@@ -145,6 +145,12 @@ impl PostgresServer {
         psql
     }
 
+    /// Makes the log of the server show every statement from now on.
+    pub(crate) fn log_statements(&self) {
+        self.query("ALTER SYSTEM SET log_statement = 'all'");
+        self.query("SELECT pg_reload_conf()");
+    }
+
     /// Returns the log of the server.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.join("data/server.log")).unwrap()).into_owned()

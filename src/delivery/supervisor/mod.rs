@@ -170,7 +170,7 @@ impl Supervisor {
         let wake = *self.context.shared.wake.borrow_and_update();
         let now = self.context.now();
         let look = self.wakeups.notice(wake, now.monotonic);
-        if look == Some(StoreReadReason::SlowPoll) {
+        if look == Some(StoreReadReason::Everything) {
             self.pauses.ask_again();
         }
         if look.is_some() {

@@ -98,7 +98,7 @@ async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_cl
         delivery.status()[0].blocked_by == Some(BlockedBy::Pause(PauseReason::Operator))
     })
     .await;
-    sleep(DAY).await;
+    sleep(4 * HOUR).await;
     assert_eq!(receiver.attempts(), attempts, "nothing is sent meanwhile");
     let resumed = world.clock.relay_time();
     world.resume("crm").await;
@@ -106,6 +106,22 @@ async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_cl
     until("given up", 2 * HOUR, async || world.waiting("crm").await.dead == 1).await;
     let left = world.clock.relay_time().since(resumed);
     assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3700), "an hour was left: {left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_shows_a_pause_and_its_end_at_once() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    let receiver = Receiver::healthy(&world);
+    let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
+    let at_once = Duration::from_millis(500);
+    world.pause("crm", PauseReason::Operator).await;
+    delivery.waker().look_for_commands();
+    until("paused", at_once, async || delivery.status()[0].blocked_by.is_some()).await;
+    world.release(1, DeliveryClass::Live).await;
+    world.resume("crm").await;
+    delivery.waker().look_for_commands();
+    until("delivered", at_once, async || receiver.accepted() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]

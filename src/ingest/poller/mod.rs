@@ -71,7 +71,7 @@ use super::waiting_readers::WaitingReaders;
 use crate::api::budget::Budget;
 use crate::domain::Invocation;
 use crate::metrics::IngestMetrics;
-use crate::store::{self, Spool, Store};
+use crate::store::{self, ChangeWatch, Spool, Store};
 use crate::time::{Clock, Instant, Liveness, MAX_TURN_INTERVAL};
 
 /// How long to poll.
@@ -142,6 +142,8 @@ pub struct Parts<F> {
     pub metrics: IngestMetrics,
     /// The readers that wait for messages beside this process.
     pub readers: watch::Receiver<WaitingReaders>,
+    /// The hints that a command may have changed the state.
+    pub changes: ChangeWatch,
 }
 
 /// An event for which the loop waits.
@@ -175,13 +177,14 @@ pub struct Poller<F> {
     key_in_use: KeyInUse,
     orders: Orders<F>,
     readers: watch::Receiver<WaitingReaders>,
+    changes: ChangeWatch,
 }
 
 impl<F: Feed> Poller<F> {
     /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, liveness, tells_progress, metrics, readers, invocation, .. } = parts;
+        let Parts { numbers, released, liveness, tells_progress, metrics, readers, changes, invocation, .. } = parts;
         let now = clock.monotonic();
         let once = OncePolicy::new(mode);
         Self {
@@ -206,6 +209,7 @@ impl<F: Feed> Poller<F> {
             key_in_use: KeyInUse::default(),
             orders: Orders::new(),
             readers,
+            changes,
             clock,
         }
     }
@@ -251,6 +255,10 @@ impl<F: Feed> Poller<F> {
                 order = self.orders.next() => Some(Event::Order(order)),
                 arrived = self.lanes.next_response() => Some(Event::Answer(arrived)),
                 () = changed(&mut self.readers) => None,
+                () = self.changes.changed() => {
+                    self.replays.look_at(self.clock.monotonic());
+                    None
+                }
                 () = tokio::time::sleep_until(wake) => None,
             };
             let ending = match event {

@@ -20,6 +20,11 @@ impl ReplayWatch {
         self.due
     }
 
+    /// Makes the next look due at this instant, because a command may have asked for more.
+    pub(super) fn look_at(&mut self, at: Instant) {
+        self.due = at;
+    }
+
     /// Records that the poller looks now. The next look is due in a few seconds.
     pub(super) fn look(&mut self, now: Instant) {
         self.due = now + MAX_TURN_INTERVAL;

@@ -145,6 +145,7 @@ impl World {
             metrics: crate::metrics::IngestMetrics::unread(),
             invocation: Invocation::default(),
             readers: watch::channel(WaitingReaders::default()).1,
+            changes: store::ChangeWatch::default(),
         })
     }
 

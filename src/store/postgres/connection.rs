@@ -18,6 +18,7 @@ use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Row as PgRow};
 
 use super::database::Database;
+use super::notifications::notify;
 use super::statement::{Failure, Param, ROUND_TRIP, get, params};
 use super::waiting::{runtime, wait_for};
 use crate::store::error::Error;
@@ -141,6 +142,9 @@ impl PostgresBackend {
         }
         let known = self.commits.get();
         let (begin, epoch) = (self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE"), self.epoch);
+        // The active relay learns from a command that there is something to see. It knows what it changes itself.
+        let commit =
+            if epoch.is_some() { COMMIT.to_owned() } else { format!("{}; {COMMIT}", notify(self.namespace())) };
         let changed = self.with_client(|client, runtime| {
             let statements = Statements::new(client, runtime, &self.round_trips);
             statements.send(&begin);
@@ -157,7 +161,7 @@ impl PostgresBackend {
                 Ok((value, get::<String>(&begun, 0)?, commits))
             })();
             match changed {
-                Ok((value, transaction, commits)) => Ok((value, transaction, commits, statements.command(COMMIT))),
+                Ok((value, transaction, commits)) => Ok((value, transaction, commits, statements.command(&commit))),
                 Err(failure) => {
                     statements.send("ROLLBACK");
                     Err(failure)

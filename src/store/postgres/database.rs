@@ -4,13 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::notifications::{SessionMark, drive};
 use super::statement::Failure;
 use super::waiting::{runtime, wait_for};
 use crate::secret::Secret;
+use crate::store::change_hints::ChangeHints;
 use crate::store::error::Error;
 
 /// How long connecting to one host may take.
@@ -36,6 +39,8 @@ pub struct Database {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     namespace: Arc<str>,
+    /// What gives a hint when the server notifies a connection; `None`: the connections ask for no notifications.
+    hints: Option<ChangeHints>,
 }
 
 impl Database {
@@ -70,7 +75,7 @@ impl Database {
         if tls.is_none() && config.get_ssl_mode() == SslMode::Require {
             return Err("asks for TLS, but this system has no certificates to check the server's with".to_owned());
         }
-        Ok(Self { config, tls, namespace: namespace.into() })
+        Ok(Self { config, tls, namespace: namespace.into(), hints: None })
     }
 
     /// Uses this password if the address has none.
@@ -87,27 +92,64 @@ impl Database {
         &self.namespace
     }
 
+    /// Makes each connection ask the server for the notifications of the schema, which `hints` passes on. Behind a pooler
+    /// in transaction mode, and where the server refuses, a connection goes on without them.
+    pub(super) fn notifying(&self, hints: &ChangeHints) -> Self {
+        Self { hints: Some(hints.clone()), ..self.clone() }
+    }
+
     /// Connects to the database.
     pub(super) fn connect(&self) -> Result<Client, Error> {
         let runtime = runtime().map_err(|error| Error::Database(error.into()))?;
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
         let limit = self.config.get_connect_timeout().copied().unwrap_or(CONNECT) * hosts + HANDSHAKE;
         let connecting = async {
-            match &self.tls {
-                Some(tls) => {
-                    let (client, connection) = self.config.connect(tls.clone()).await?;
-                    runtime.spawn(connection);
-                    Ok(client)
-                }
-                None => {
-                    let (client, connection) = self.config.connect(NoTls).await?;
-                    runtime.spawn(connection);
-                    Ok(client)
-                }
+            match &self.hints {
+                Some(hints) => Ok(self.connect_notified(hints, runtime).await?),
+                None => Ok(self.connect_by(&self.config, None, runtime).await?),
             }
         };
         let connected = wait_for(runtime, limit, connecting).unwrap_or(Err(Failure::TooSlow));
         connected.map_err(|failure| Error::Unreachable(failure.into()))
+    }
+
+    /// Connects, and asks for notifications if the connection has a session of its own.
+    async fn connect_notified(&self, hints: &ChangeHints, runtime: &Runtime) -> Result<Client, tokio_postgres::Error> {
+        let mark = SessionMark::new();
+        let client = match self.connect_by(&mark.put_on(&self.config), Some(hints.clone()), runtime).await {
+            Err(error) if SessionMark::may_be_refused_by(&error) => {
+                tracing::debug!(%error, "the connection gets no notifications");
+                return self.connect_by(&self.config, None, runtime).await;
+            }
+            connected => connected?,
+        };
+        match mark.listen(&client, &self.namespace).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("the connection gets no notifications: it has no session of its own"),
+            Err(error) => tracing::debug!(%error, "the connection gets no notifications"),
+        }
+        Ok(client)
+    }
+
+    /// Connects as `config` says. Notifications of the server become `hints`.
+    async fn connect_by(
+        &self,
+        config: &Config,
+        hints: Option<ChangeHints>,
+        runtime: &Runtime,
+    ) -> Result<Client, tokio_postgres::Error> {
+        match &self.tls {
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await?;
+                runtime.spawn(drive(connection, hints));
+                Ok(client)
+            }
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                runtime.spawn(drive(connection, hints));
+                Ok(client)
+            }
+        }
     }
 
     /// Turns a failure into an error of the store.

@@ -1,7 +1,8 @@
 //! The backend that keeps the state in a schema of a PostgreSQL database, so that several relays can share the state.
 //!
 //! - `waiting` lets a thread wait for the asynchronous client. `database` names the schema and the database that keep a
-//!   state, and connects to them. `statement` holds the parameters of statements, and reads their rows.
+//!   state, and connects to them. `notifications` turns notifications of the server into hints. `statement` holds the
+//!   parameters of statements, and reads their rows.
 //! - `connection` holds the opened state, and the two ways to use it: reading, and one write transaction.
 //! - `schema` makes the tables, and brings tables of earlier versions to the present format.
 //! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
@@ -13,7 +14,8 @@
 //! - A relay writes, and makes requests to the API, only while it has the lease: each of its transactions checks the
 //!   lease, and no other relay takes the lease before that transaction has ended (`replica`).
 //! - No statement depends on the session: each transaction sets what it needs, and no statement is prepared by name. So
-//!   a connection may lead through PgBouncer in transaction mode.
+//!   a connection may lead through PgBouncer in transaction mode. The exception is `LISTEN`, which only a connection with
+//!   a session of its own uses (`notifications`).
 //! - Values are passed to the server as parameters. They are never written into the text of a statement.
 //! - The records have no checksums, unlike the records in a SQLite file: a database server can check its disk itself
 //!   (`initdb --data-checksums`).
@@ -21,6 +23,7 @@
 mod connection;
 mod database;
 mod disk;
+mod notifications;
 mod replica;
 mod schema;
 mod statement;
@@ -30,6 +33,7 @@ mod transactions;
 mod waiting;
 
 use super::backend::Spool;
+use super::change_hints::ChangeHints;
 use super::error::Error;
 use super::lease::{LeaseTransactions, ReplicaGroup, RequestTransactions};
 use connection::PostgresBackend;
@@ -70,8 +74,13 @@ pub(super) fn replicas(database: &Database) -> Result<ReplicaGroup, Error> {
 }
 
 /// Does the work of [`super::join_replicas`].
-pub(super) fn join(database: &Database, name: &str) -> Result<Box<dyn LeaseTransactions>, Error> {
-    Ok(Box::new(Replica::join(database, name)?))
+pub(super) fn join(
+    database: &Database,
+    name: &str,
+    hints: Option<&ChangeHints>,
+) -> Result<Box<dyn LeaseTransactions>, Error> {
+    let database = hints.map_or_else(|| database.clone(), |hints| database.notifying(hints));
+    Ok(Box::new(Replica::join(&database, name)?))
 }
 
 /// Does the work of [`super::request_records`].

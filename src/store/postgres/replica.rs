@@ -94,20 +94,24 @@ impl LeaseTransactions for Replica {
     }
 
     fn hand_over(&mut self, epoch: i64) -> Result<(), Error> {
-        let name = self.name.clone();
+        let (name, channel) = (self.name.clone(), self.state.namespace().to_owned());
         self.state.side_transaction(|statements| {
             statements.later(
-                "UPDATE lease SET holder = NULL, expires = NULL WHERE one = 1 AND epoch = $1 AND holder = $2",
-                vec![Param::from(epoch), Param::from(&name)],
+                "UPDATE lease SET holder = NULL, expires = NULL WHERE one = 1 AND epoch = $1 AND holder = $2
+                 RETURNING pg_notify($3, '')",
+                vec![Param::from(epoch), Param::from(&name), Param::from(&channel)],
             );
             Ok(())
         })
     }
 
     fn leave(&mut self) -> Result<(), Error> {
-        let name = self.name.clone();
+        let (name, channel) = (self.name.clone(), self.state.namespace().to_owned());
         self.state.side_transaction(|statements| {
-            statements.later("UPDATE lease SET holder = NULL, expires = NULL WHERE holder = $1", params![&name]);
+            statements.later(
+                "UPDATE lease SET holder = NULL, expires = NULL WHERE holder = $1 RETURNING pg_notify($2, '')",
+                params![&name, &channel],
+            );
             statements.later("DELETE FROM replica WHERE name = $1", params![&name]);
             Ok(())
         })

@@ -75,6 +75,13 @@ impl PostgresScratch {
     }
 }
 
+/// Returns a schema of a database for one test of another part of the program. Returns `None`, and reports that `test` is
+/// skipped, where no server is installed.
+#[cfg(feature = "replicas")]
+pub(crate) fn scratch_database(test: &str) -> Option<Database> {
+    postgres::tests::scratch_database(test)
+}
+
 #[cfg(feature = "replicas")]
 impl Scratch for PostgresScratch {
     fn open(&self) -> Box<Spool> {

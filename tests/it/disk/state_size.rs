@@ -152,6 +152,7 @@ async fn the_state_does_not_grow() {
         tells_progress: false,
         metrics: metrics.ingest(),
         readers: watch::channel(WaitingReaders::default()).1,
+        changes: store::ChangeWatch::default(),
     });
     let (stop, stops) = watch::channel(false);
     let polling = tokio::spawn(poller.run(stops));

@@ -1,11 +1,12 @@
 //! Many accounts with two relays each on one server, and the end of one of the two machines.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use joltsms_simulator::Options;
 
-use super::group::{Group, server};
+use super::group::{Group, NOT_ACTIVE, server};
 use super::{number_of, tell};
 use crate::support::postgres::PostgresServer;
 use crate::support::processes::{own_memory, own_memory_with_children, processor, processor_with_children};
@@ -42,6 +43,9 @@ fn accounts_on_one_server_survive_the_end_of_a_machine() {
     let connections = server.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'joltsms-relay'");
     let (relays, database) = (ids(&fleet).map(own_memory).sum::<u64>(), own_memory_with_children(server.process_id()));
 
+    let lost_before = lost_leases(&fleet);
+    keep_logs(&fleet, "before-the-kill");
+
     // The first relay of each account was on one machine.
     for group in &mut fleet {
         group.relay(0).signal("KILL");
@@ -53,8 +57,14 @@ fn accounts_on_one_server_survive_the_end_of_a_machine() {
     traffic(&fleet, began, seconds / 2..seconds);
     let lasted = began.elapsed();
     for group in &fleet {
-        group.wait_for_all_within(PATIENCE);
+        let has_all = group.after_requests(|| group.missing().is_empty());
+        wait_within(PATIENCE, "all messages", has_all, || {
+            keep_logs(&fleet, "failed");
+            trouble(&fleet)
+        });
     }
+    keep_logs(&fleet, "at-the-end");
+    let lost_after = lost_leases(&fleet);
     let mut failovers: Vec<Duration> = fleet.iter().map(|group| first_after(group, killed) - killed).collect();
     failovers.sort_unstable();
     let (median, worst) = (failovers[accounts / 2], failovers[accounts - 1]);
@@ -66,7 +76,8 @@ fn accounts_on_one_server_survive_the_end_of_a_machine() {
         "{accounts} accounts with two relays each, a message a second each for {lasted:.0?}, half of the relays killed in \
          the middle: {messages} messages, 0 lost, {repeats} repeated; failover median {median:.1?}, worst {worst:.1?}; \
          memory {} MiB a relay, {} MiB the server; processors in use before the kill: {:.2} by the relays, {:.2} by the \
-         server, {:.2} by API and receiver; {} connections",
+         server, {:.2} by API and receiver; {} connections; leases lost without a kill: {lost_before} before the kill, \
+         {lost_after} by the relays that were left",
         relays >> 20,
         database >> 20,
         cores(steady.relays),
@@ -84,6 +95,28 @@ fn account(number: usize, server: &Arc<PostgresServer>) -> Group {
     let group = Group::on(Scene::of(options), Receiver::in_background(), Arc::clone(server));
     let group = group.set("STATE__NAMESPACE", &format!("account_{number}"));
     group.set("POLL__INTERVAL", "1s").set("API__REQUESTS_PER_MINUTE", &LIMIT.to_string())
+}
+
+/// Counts how often relays that run lost a lease.
+fn lost_leases(fleet: &[Group]) -> usize {
+    fleet.iter().map(|group| group.logs().matches(NOT_ACTIVE).count()).sum()
+}
+
+/// Describes the accounts whose receiver lacks messages.
+fn trouble(fleet: &[Group]) -> String {
+    let describe = |(number, group): (usize, &Group)| {
+        let missing = group.missing().len();
+        (missing > 0).then(|| format!("account {number}: {missing} missing\n{}", group.logs()))
+    };
+    fleet.iter().enumerate().filter_map(describe).collect()
+}
+
+/// Writes the logs of all relays that run into the directory that `JOLTSMS_RELAY_FLEET_LOGS` names, if it is set.
+fn keep_logs(fleet: &[Group], when: &str) {
+    let Some(dir) = std::env::var_os("JOLTSMS_RELAY_FLEET_LOGS").map(PathBuf::from) else { return };
+    for (number, group) in fleet.iter().enumerate() {
+        std::fs::write(dir.join(format!("{number:03}-{when}.log")), group.logs()).unwrap();
+    }
 }
 
 /// Adds a message to each account every second.

@@ -167,7 +167,7 @@ impl Group {
 
     /// Returns a condition that looks only if the receiver got a request since the last look, because a look at many
     /// messages takes long.
-    fn after_requests(&self, condition: impl Fn() -> bool) -> impl FnMut() -> bool {
+    pub(super) fn after_requests(&self, condition: impl Fn() -> bool) -> impl FnMut() -> bool {
         let mut seen = None;
         move || {
             let count = Some(self.receiver.count());

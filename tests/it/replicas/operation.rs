@@ -1,19 +1,36 @@
 //! Commands, probes and refusals of relays that share a state.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::group::Group;
+use super::tell;
 use crate::admin::client::{address, get};
 use crate::cli::status::{documented, fields};
 use crate::support::relay::Setup;
 use crate::support::scene::Scene;
-use crate::support::waiting::wait_until;
+use crate::support::waiting::{now, wait_until};
+
+/// What a relay logs when a command paused or resumed a sink.
+pub(super) const PAUSED: &str = "the sink was paused and keeps its messages";
+pub(super) const RESUMED: &str = "the sink was resumed";
+
+/// The least time from one look for commands to the next, if there are no hints.
+const LOOK: Duration = Duration::from_secs(4);
 
 /// Runs a command with the configuration of a relay. Returns exit code, stdout, stderr.
-fn command(group: &Group, number: usize, arguments: &[&str]) -> (i32, String, String) {
+pub(super) fn command(group: &Group, number: usize, arguments: &[&str]) -> (i32, String, String) {
     group.setup(number).args(arguments).output()
+}
+
+/// Starts a relay, and waits until it delivers. Returns its number.
+pub(super) fn start_working(group: &mut Group) -> usize {
+    let number = group.start();
+    group.scene.add();
+    group.wait_for_all();
+    number
 }
 
 #[test]
@@ -94,6 +111,44 @@ fn commands_work_from_every_machine() {
     group.scene.add();
     let (exit, _, log) = command(&group, elsewhere, &["once"]);
     assert_eq!((exit, group.missing().len()), (0, 0), "{log}");
+}
+
+#[test]
+fn a_command_is_noticed_long_before_the_next_look() {
+    let Some(mut group) = Group::new() else { return };
+    group.server.log_statements();
+    let active = start_working(&mut group);
+    let mut took = Vec::new();
+    for round in 1..=3 {
+        for (word, sentence) in [("pause", PAUSED), ("resume", RESUMED)] {
+            let began = now();
+            assert_eq!(command(&group, 7, &["sinks", word, "crm"]).0, 0);
+            group.relay(active).wait_for_log_times(sentence, round);
+            took.push(now() - began);
+        }
+    }
+    took.sort_unstable();
+    tell(&format!("a command of an operator is noticed after {:.1?} to {:.1?}", took[0], took[5]));
+    // Each command follows a look at once, so without a hint each of them waits for the next look. A busy machine may be
+    // slow now and then, but not always.
+    assert!(took[0] < LOOK, "{took:?}");
+    assert!(group.server.log().contains("LISTEN"));
+}
+
+#[test]
+fn notifications_come_again_after_the_connections_were_ended() {
+    let Some(mut group) = Group::new() else { return };
+    group.server.log_statements();
+    let active = start_working(&mut group);
+    let listens = || group.server.log().matches("LISTEN \"joltsms_relay\"").count();
+    wait_until("a session that listens", || listens() >= 1, || group.server.log());
+    let before = listens();
+    group
+        .server
+        .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'joltsms-relay'");
+    wait_until("another session that listens", || listens() > before, || group.server.log());
+    assert_eq!(command(&group, 7, &["sinks", "pause", "crm"]).0, 0);
+    group.relay(active).wait_for_log(PAUSED);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::failover::{kill_under_load, stand_still};
 use super::group::Group;
 use super::limit::{Plan, hold_the_limit};
+use super::operation::{PAUSED, RESUMED, command, start_working};
 use super::rounds;
 use crate::support::prerequisites::{program, skip};
 use crate::support::waiting::wait_within;
@@ -18,6 +19,11 @@ struct Pooler {
 impl Pooler {
     /// Starts a PgBouncer in front of a group's server. Returns the address by which relays reach it.
     fn start(group: &Group) -> Option<(Self, String)> {
+        Self::start_with(group, "")
+    }
+
+    /// Does what [`Self::start`] does, with a further line of configuration.
+    fn start_with(group: &Group, line: &str) -> Option<(Self, String)> {
         let Some(pgbouncer) = program("pgbouncer") else {
             skip("pgbouncer is not installed");
             return None;
@@ -27,7 +33,7 @@ impl Pooler {
         let text = format!(
             "[databases]\npostgres = host={0} user=relay dbname=postgres\n[pgbouncer]\nlisten_port = 6432\n\
              unix_socket_dir = {0}\nauth_type = any\npool_mode = transaction\nmax_client_conn = 200\n\
-             default_pool_size = 10\nlogfile = {0}/pgbouncer.log\n",
+             default_pool_size = 10\nlogfile = {0}/pgbouncer.log\n{line}\n",
             dir.display()
         );
         std::fs::write(&file, text).unwrap();
@@ -56,6 +62,31 @@ fn relays_fail_over_behind_a_pooler() {
     let Some(group) = Group::new() else { return };
     let Some((_pooler, url)) = Pooler::start(&group) else { return };
     kill_under_load(group.through(&url), rounds(1));
+}
+
+/// A pooler refuses the parameter that marks a session, or leaves it out. Both times the polls replace the hints, and no
+/// session of the pooler asks for notifications, which other clients of the pooler would get.
+#[test]
+fn relays_go_on_without_notifications_behind_a_pooler() {
+    for line in ["", "ignore_startup_parameters = options"] {
+        let Some(group) = Group::new() else { return };
+        group.server.log_statements();
+        let Some((_pooler, url)) = Pooler::start_with(&group, line) else { return };
+        let mut group = group.through(&url);
+        let active = start_working(&mut group);
+        let standby = group.start();
+        group.relay(standby).wait_for_log("stands by until it is the active one");
+        assert_eq!(command(&group, 7, &["sinks", "pause", "crm"]).0, 0);
+        group.relay(active).wait_for_log(PAUSED);
+        assert_eq!(command(&group, 7, &["sinks", "resume", "crm"]).0, 0);
+        group.relay(active).wait_for_log(RESUMED);
+        assert!(group.relays.remove(&active).unwrap().stop().success());
+        group.wait_for_active();
+        group.scene.add();
+        group.wait_for_all();
+        let log = group.server.log();
+        assert!(log.contains("NOTIFY") && !log.contains("LISTEN"), "{line}");
+    }
 }
 
 #[test]

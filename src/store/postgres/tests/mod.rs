@@ -6,6 +6,7 @@ mod server;
 
 mod breaks;
 mod leases;
+mod notifications;
 mod opening;
 mod plans;
 
