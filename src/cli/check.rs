@@ -6,7 +6,7 @@ use super::global_flags::Flags;
 use super::online;
 use super::output::answer;
 use super::preview::preview;
-use super::relay::complain;
+use super::relay::{PROGRAM_PREFIX, complain};
 use super::screen::Screen;
 use crate::config::{self, Config, ConfiguredSink, ServiceUser, Sources, Warning, WithoutSinks, show_duration};
 use crate::delivery::Order;
@@ -25,7 +25,8 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
-    let warn = |warning: &Warning| complain(Exit::Done, &format_args!("warning: {warning}"));
+    let screen = Screen::stdout(flags);
+    let warn = |warning: &Warning| complain(Exit::Done, &folded_warning(warning, &screen));
     for warning in &config.warnings {
         warn(warning);
     }
@@ -45,10 +46,16 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
     match &how.message {
         Some(file) => preview(&config, file, how.number.as_deref()),
         None => {
-            let summary = fitted(&summary(&config, service_user), &Screen::stdout(flags));
+            let summary = fitted(&summary(&config, service_user), &screen);
             if how.online { online::check(flags, &config, &summary) } else { answer(&summary) }
         }
     }
+}
+
+/// Breaks a warning that is wider than the terminal together with the name of the program, which stands before the warning.
+fn folded_warning(warning: &impl std::fmt::Display, screen: &Screen) -> String {
+    let folded = screen.folded(&format!("{PROGRAM_PREFIX}warning: {warning}"));
+    folded.trim_end().trim_start_matches(PROGRAM_PREFIX).to_owned()
 }
 
 /// Breaks the lines of the summary that are wider than the terminal.
@@ -170,6 +177,13 @@ fn conditions(clause: &Clause) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wide_warning_is_broken_between_words() {
+        let folded = |columns| folded_warning(&"a file that nobody may read", &Screen { columns, colored: false });
+        assert_eq!(folded(None), "warning: a file that nobody may read");
+        assert_eq!(folded(Some(45)), "warning: a file that nobody\n  may read");
+    }
 
     #[test]
     fn a_long_line_is_broken_behind_its_label() {

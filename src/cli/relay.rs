@@ -29,6 +29,9 @@ use crate::time::Clock;
 /// The number of threads of the runtime. Two are enough, since the tasks wait nearly all of the time.
 pub(super) const WORKERS: usize = 2;
 
+/// The beginning of what a command prints on stderr.
+pub(super) const PROGRAM_PREFIX: &str = "joltsms-relay: ";
+
 /// The variable by which the service manager identifies the present boot of the machine (systemd's `%b`).
 pub(super) const BOOT_VARIABLE: &str = "JOLTSMS_BOOT_ID";
 
@@ -295,7 +298,7 @@ fn refuse(format: LogFormat, errors: &Errors) -> Exit {
 
 /// Prints an error on stderr, for the time before the log exists and for commands without a log. Returns `exit`.
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
-    let mut text = format!("joltsms-relay: {}", Sanitized::lines(error));
+    let mut text = format!("{PROGRAM_PREFIX}{}", Sanitized::lines(error));
     if stderr_is_journal() {
         text = logging::with_error_priority(&text);
     }

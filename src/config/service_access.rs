@@ -17,6 +17,10 @@ const READ: u32 = 0o4;
 const WRITE: u32 = 0o2;
 const EXECUTE: u32 = 0o1;
 
+/// Directories that are closed to all users but root. systemd keeps the directories of services with `DynamicUser` there,
+/// and shows each service its own.
+const PRIVATE: [&str; 3] = ["/var/lib/private", "/var/log/private", "/var/cache/private"];
+
 /// The user as whom the relay of a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceUser {
@@ -89,7 +93,13 @@ fn problem(file: &Path, named: &NamedFile, obstacle: &Obstacle, user: ServiceUse
         }
         FileUsage::Read => ("read", "let that user read it, for example with chmod 644".to_owned()),
         FileUsage::Execute => ("run", "let that user run it, for example with chmod 755".to_owned()),
-        FileUsage::Write => ("write to", format!("choose a path below {}, where the service may write", own.display())),
+        FileUsage::Write => (
+            "write to",
+            format!(
+                "choose a path below {}, or let systemd make a directory with StateDirectory= in the unit",
+                own.display()
+            ),
+        ),
     };
     let key = if named.key.is_empty() { String::new() } else { format!("`{}`: ", named.key) };
     let message = format!(
@@ -119,7 +129,8 @@ fn obstacle(named: &NamedFile, user: ServiceUser) -> Option<Obstacle> {
         let is_closed = !allows(user, (found.uid(), found.gid()), found.mode(), needed);
         is_closed.then(|| Obstacle { path: path.to_owned(), mode: found.mode() & 0o7777 })
     };
-    let mut above: Vec<&Path> = real.ancestors().skip(1).collect();
+    let is_private = |path: &&Path| PRIVATE.iter().any(|private| *path == Path::new(private));
+    let mut above: Vec<&Path> = real.ancestors().skip(1).filter(|path| !is_private(path)).collect();
     above.reverse();
     let on_the_way = above.iter().find_map(|above| closed(above, &fs::metadata(above).ok()?, EXECUTE));
     on_the_way.or_else(|| closed(&there, &found, needed))

@@ -131,6 +131,25 @@ root_is_told_what_the_service_may_not_read() {
         <<<"$said" && [ "$(grep -c 'may not' <<<"$said")" = 1 ]
 }
 
+# docs/sinks/file.md: a directory beside the state, which systemd makes for the user of the service.
+a_directory_of_its_own_takes_a_file() {
+    local said etc=$root/etc/joltsms-relay/config.toml
+    cp "$etc" "$bed/valid.toml"
+    printf '[sinks.archive]\ntype = "file"\npath = "/var/lib/sms/%%Y.jsonl"\n' >>"$etc"
+    drop_in StateDirectory=sms
+    bed_in "$name" systemctl restart joltsms-relay || return 1
+    send_messages 2
+    settled && within 10 archive_has_lines || return 1
+    said=$(root_checks_the_configuration 2>&1)
+    echo "$said"
+    cp "$bed/valid.toml" "$etc"
+    no_drop_in
+    bed_in "$name" systemctl restart joltsms-relay
+    ! grep 'may not' <<<"$said"
+}
+
+archive_has_lines() { [ "$(bed_in "$name" sh -c 'cat /var/lib/sms/*.jsonl' | wc -l)" -ge 2 ]; }
+
 a_failing_sink_is_shown() {
     receiver refuse
     send_messages 3 && status_says '^polling; crm: failing since .*Z, 3 messages wait$' 15
@@ -342,6 +361,7 @@ try_suite() {
     check 'joltsms-relay status as another user says "use sudo"' others_are_told_to_use_sudo
     check 'root checks the configuration with the credential' root_checks_the_configuration
     check 'root is told which file the service may not read' root_is_told_what_the_service_may_not_read
+    check 'a file sink writes to a directory of its own, and root is told of no trouble' a_directory_of_its_own_takes_a_file
     check 'a sink that fails is in the status, with since when and what waits' a_failing_sink_is_shown
     check 'a sink that works again is not' a_sink_that_works_again_is_shown
     if has_reload; then

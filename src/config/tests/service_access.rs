@@ -86,7 +86,8 @@ fn programs_and_files_to_write_count_too() {
     let mut told = warnings(&machine);
     told.sort_unstable();
     let [log, out, run] = &told[..] else { panic!("{told:?}") };
-    let directory = "/closed has mode 0700); choose a path below /var/lib/joltsms-relay, where the service may write";
+    let directory = "/closed has mode 0700); choose a path below /var/lib/joltsms-relay, or let systemd make a directory \
+                     with StateDirectory= in the unit";
     assert!(log.contains("`log.dir`: ") && log.contains(directory), "{log}");
     assert!(out.contains("`sinks.out.path`: ") && out.contains("may not write to /closed/%Y/sms.jsonl"), "{out}");
     assert!(out.ends_with(directory), "{out}");
