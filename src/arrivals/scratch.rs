@@ -97,7 +97,7 @@ fn remove_files(scratch: &Path) -> Result<(), store::Error> {
 
 impl ScratchPoller {
     /// Takes the role on the scratch state and begins to poll. `anew`: the files of an earlier scratch state are
-    /// removed first. `back`: how far back messages are read. `readers`: until when the newest page is polled fast.
+    /// removed first. `back`: how far back messages are read. `readers` says until when the waiting readers want the newest page to be polled fast.
     pub(super) async fn start(
         dir: &Path,
         options: &PollingOptions,
@@ -157,7 +157,7 @@ impl ScratchPoller {
         Ok(Self { role, store, clock, reports, stop, polling: tokio::spawn(poller.run(stops)) })
     }
 
-    /// Returns the clock of the process, which the API's answers correct.
+    /// Returns the clock of this process. The API's answers correct this clock.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }

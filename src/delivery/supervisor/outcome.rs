@@ -1,4 +1,4 @@
-//! What follows from the end of a delivery: counters, log lines, and what the parts of the loop need to know.
+//! What follows when an attempt has ended: counters, log lines, and what the parts of the loop need to know.
 
 use super::Supervisor;
 use super::dispatch::DeliveryEnd;
@@ -10,7 +10,7 @@ use crate::domain::{Outcome, PauseReason};
 use crate::metrics::SinkMetrics;
 
 impl Supervisor {
-    /// Handles the end of a delivery, whose worker is free now.
+    /// Handles the end of an attempt. The worker of the attempt is free now.
     pub(super) fn delivery_ended(&mut self, end: &DeliveryEnd) {
         if self.context.is_ordered() {
             // The next message of the same number may go now.

@@ -1,4 +1,5 @@
-//! Reads durations, sizes, starts, numbers, truth values, words and statuses, within bounds.
+//! Reads durations, sizes, numbers and statuses within bounds; also truth values, words, and the point at which a first
+//! run begins.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -129,7 +130,7 @@ impl Reader<'_> {
         found
     }
 
-    /// Reads statuses within bounds, sorted. In a text from outside the file, commas separate the statuses. `what`
+    /// Reads statuses within bounds, sorted. In the text of a variable or a flag, commas separate the statuses. `what`
     /// names the kind of statuses.
     pub fn statuses(&mut self, key: &str, what: &str, bounds: &RangeInclusive<u16>) -> Vec<u16> {
         let Some(entry) = self.written(key) else { return Vec::new() };
@@ -195,7 +196,8 @@ impl Reader<'_> {
         None
     }
 
-    /// Reads a number or a truth value. Variables and flags are text, and so is a file that a variable names.
+    /// Reads a number or a truth value. The value of an environment variable or a flag is always a text, and so is the content of a file that a variable
+    /// names.
     fn scalar<V: std::str::FromStr + fmt::Display, T>(
         &mut self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Tests of the places that messages get in the order of release.
+//! Tests of the order of release: which place each message gets in it.
 
 use super::*;
 
@@ -8,7 +8,8 @@ fn news(seq: i64, held_by: Option<WalkId>) -> StoreOp {
     insert(seq, "hello", RowStanding::News, held_by)
 }
 
-/// Makes news that has the time of the message `other` and stands further down the page.
+/// Makes news with the time of the message `other`. If `seq` is greater than `other`, the news stands further down the
+/// page than `other`.
 fn at_the_time_of(other: i64, seq: i64) -> StoreOp {
     let StoreOp::Insert(mut inserted) = news(seq, None) else { unreachable!() };
     inserted.row.time = UnixMs(other * 1000);

@@ -43,7 +43,7 @@ impl CommitCounter {
         Ok(Self { file: files::open_or_make(&path(dir))?, complained: false })
     }
 
-    /// Removes the file before a new state is made, because its count belongs to the state before.
+    /// Removes the file when a new state is made: the count in the file belongs to an earlier state.
     pub(super) fn remove(dir: &Path) -> io::Result<()> {
         files::remove(&path(dir))
     }
