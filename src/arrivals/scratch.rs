@@ -97,7 +97,8 @@ fn remove_files(scratch: &Path) -> Result<(), store::Error> {
 
 impl ScratchPoller {
     /// Takes the role on the scratch state and begins to poll. `anew`: the files of an earlier scratch state are
-    /// removed first. `back`: how far back messages are read. `readers` says until when the waiting readers want the newest page to be polled fast.
+    /// removed first. `back`: how far back messages are read. `readers` says until when the waiting readers want the
+    /// newest page to be polled fast.
     pub(super) async fn start(
         dir: &Path,
         options: &PollingOptions,

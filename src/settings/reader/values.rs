@@ -196,8 +196,8 @@ impl Reader<'_> {
         None
     }
 
-    /// Reads a number or a truth value. The value of an environment variable or a flag is always a text, and so is the content of a file that a variable
-    /// names.
+    /// Reads a number or a truth value. The value of an environment variable or a flag is always a text, and so is the
+    /// content of a file that a variable names.
     fn scalar<V: std::str::FromStr + fmt::Display, T>(
         &mut self,
         key: &str,
