@@ -96,7 +96,8 @@ fn a_number_without_its_plus_is_a_warning() {
     };
     for (lines, expected) in [
         ("filter.to = \"16505551234\"", &["`sinks.crm.filter.to` = \"16505551234\" matches no number"][..]),
-        ("filter.to = [\"+16505551234\", \"*5551234\", \"1650*\", \"12345\"]", &[]),
+        ("filter.to = [\"+1650*\", \"*5551234\", \"[+]1650*\", \"12345\"]", &[]),
+        ("filter.to = \"1650*\"", &["`sinks.crm.filter.to` = \"1650*\" matches no number"]),
         ("filter.exclude.to = \"16505551234\"", &["`sinks.crm.filter.exclude.to` = \"16505551234\" matches no number"]),
         ("filter.to = { env = \"TO\" }", &["`sinks.crm.filter.to` matches no number, since each begins with `+`"]),
         ("filter.from = \"16505551234\"", &[]),

@@ -88,9 +88,13 @@ impl Filter {
         Ok(if clause.is_empty() { None } else { Some(Self::any_of(vec![clause])) })
     }
 
-    /// Whether a pattern of `to` is a whole phone number whose `+` is missing. Such a pattern matches no number.
+    /// Whether a pattern of `to` is a phone number, or the beginning of one, whose `+` is missing. Such a pattern
+    /// matches no number.
     pub fn lacks_plus(pattern: &str) -> bool {
-        pattern.len() >= 7 && pattern.bytes().all(|next| next.is_ascii_digit())
+        let rest = pattern.trim_start_matches(|next: char| next.is_ascii_digit());
+        let digits = pattern.len() - rest.len();
+        // Fewer digits without more behind them may be a short code.
+        if rest.is_empty() { digits >= 7 } else { digits > 0 && rest.starts_with(['*', '?', '[']) }
     }
 
     /// Whether the filter asks for details of numbers, so that the list of numbers has to be read.

@@ -22,8 +22,8 @@ fn decide(clause: Clause, raw: &str, details: Details<'_>) -> FilterVerdict {
 
 #[test]
 fn a_number_without_its_plus_is_noticed() {
-    let lacking = ["16505551234", "+16505551234", "*5551234", "1650555123?", "12345"].map(Filter::lacks_plus);
-    assert_eq!(lacking, [true, false, false, false, false]);
+    let lacking = ["16505551234", "1650555123?", "1*", "+16505551234", "*5551234", "12345"].map(Filter::lacks_plus);
+    assert_eq!(lacking, [true, true, true, false, false, false]);
 }
 
 #[test]
