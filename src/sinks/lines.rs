@@ -197,8 +197,8 @@ impl<W: LineStream> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush it is not known which of the last lines are on the disk. All these lines are written
-        // again, including torn lines.
+        // After a failed flush it is not known which of the lines since the last flush are on the disk. All these lines
+        // are written again, including torn lines.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 

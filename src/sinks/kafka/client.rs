@@ -194,8 +194,9 @@ impl KafkaClient {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                // After an error of a topic, the client returns this error for minutes without asking the brokers;
-                // after some other errors, for ever. By itself the client recovers only from lost connections.
+                // After an error of a topic, the client returns this error for minutes without asking the brokers. Some
+                // other errors it returns for ever. By itself the client recovers only from lost connections, so
+                // another client is made.
                 if code != RDKafkaErrorCode::MessageTimedOut {
                     self.give_up(&open);
                 }

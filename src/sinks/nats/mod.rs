@@ -40,7 +40,8 @@ const MESSAGE_ID: &str = "Nats-Msg-Id";
 #[cfg(feature = "sink-nats")]
 const STREAM_NAMES: &str = "$JS.API.STREAM.NAMES";
 
-/// The longest subject, in bytes. A server closes the connection on which a longer line arrives.
+/// The longest subject, in bytes. A server closes a connection on which a line arrives that is longer than the server
+/// allows, and the subject is a part of such a line.
 const LONGEST_SUBJECT: usize = 1024;
 
 /// The type `nats`.

@@ -206,7 +206,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keys are equal if they make the same signature. A key does not show its bytes, so the bytes cannot be compared.
+/// Keys are equal if they make the same signature of the same text. A key does not show its bytes, so the bytes cannot
+/// be compared.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
