@@ -78,7 +78,8 @@ impl ApiAccess {
         let mut said = false;
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
-            // If this user may not find out whether a relay runs, the command leaves room for a relay.
+            // If this user may not find out whether a relay runs, the command leaves slots free, as it does beside a
+            // running relay.
             let beside_relay = store::is_running(&self.state)?.unwrap_or(true);
             let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
             match reserved.map_err(|source| failed(self.state.dir(), source))? {

@@ -67,8 +67,8 @@ pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) 
     }
 }
 
-/// Returns the details that were given with `--number`. Warns if the details belong to another number than that of the
-/// message.
+/// Returns the details that were given with `--number`. Warns if the details are not those of the number that received
+/// the message.
 fn given_number(message: &Row, given: Number) -> NumberDetails {
     match &message.number {
         None => {
@@ -109,7 +109,7 @@ fn needs_numbers(config: &Config) -> bool {
     config.sinks.iter().any(|sink| sink.selection.needs_numbers())
 }
 
-/// The message, and the circumstances of its preview.
+/// The message, and everything else that the preview depends on, except the sinks.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
     message: &'s MessageFile,
