@@ -38,7 +38,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Returns what an operator can do if the user of this process may not use the state directory `state_dir`; `None`
+    /// Returns advice for an operator if the user of this process may not use the state directory `state_dir`; `None`
     /// for other errors.
     pub fn remedy(&self, state_dir: &Path) -> Option<String> {
         match self {

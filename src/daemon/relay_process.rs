@@ -73,8 +73,8 @@ impl RelayProcess {
         unhurried(self.status.interval())
     }
 
-    /// Records how long the slowest loop has not turned, checks that the role is still held, shows `status` to the
-    /// service manager, and feeds its watchdog.
+    /// Records the time since the slowest loop turned (`longest_stall`), checks that the role is still held, shows
+    /// `status` to the service manager, and feeds its watchdog.
     ///
     /// # Errors
     /// [`store::Error::InUse`] and [`store::Error::Replaced`]: the role is lost.

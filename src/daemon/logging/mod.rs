@@ -130,7 +130,7 @@ impl LogLevel {
     }
 }
 
-/// Returns which lines are logged at a level.
+/// Returns the filter of the lines for a level. Lines of other crates pass only if they are warnings or errors.
 fn targets(level: Level) -> Targets {
     let ours = LevelFilter::from_level(level);
     let others = LevelFilter::from_level(level.min(Level::WARN));
@@ -138,7 +138,7 @@ fn targets(level: Level) -> Targets {
 }
 
 /// Builds the layers between an event and the bytes of its line. Also returns the handle that changes the level.
-/// Without a limit all lines are written, however often they repeat.
+/// Without `limit` all lines are written, however often they repeat.
 fn dispatch<W>(
     log: &Log,
     color: bool,

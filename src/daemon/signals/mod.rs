@@ -105,7 +105,7 @@ pub fn on_signals(
 }
 
 /// Passes on each stop that a signal asks for. Returns the first signal that asks for an end at once; `None` if the
-/// signals end before.
+/// signals end without one.
 fn listen(
     signals: impl Iterator<Item = StopSignal>,
     sender: &watch::Sender<Stop>,
