@@ -59,7 +59,7 @@ pub(super) struct ListedMessage {
     pub(super) sinks: Vec<TracedDelivery>,
     #[serde(skip)]
     pub(super) texts: MessageTexts,
-    /// The place in the order of release.
+    /// The release number of the message: messages are numbered in the order in which they are released.
     #[serde(skip)]
     pub(super) place: i64,
 }
@@ -130,8 +130,8 @@ pub(super) fn messages(
     listed(spool, codes, found, more)
 }
 
-/// Goes through portions of messages until enough were found. Returns the messages that were found, and whether there
-/// may be more.
+/// Goes through portions of messages until enough were found, or until [`MOST_LOOKED_AT`] were looked at. Returns the
+/// messages that were found, and whether there may be more.
 fn search(
     query: &MessageQuery,
     begin: i64,

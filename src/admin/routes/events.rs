@@ -1,7 +1,7 @@
 //! `/api/v1/events`: a stream of events (SSE). An event `status` comes at the beginning and when something changes. An
 //! event `message` comes for each message that is released, with the fields of `/api/v1/messages`. The id of this event
-//! is the message's place in the order of release. A client that sends the last id as `Last-Event-ID` misses no
-//! message.
+//! is the release number of the message; messages are numbered in the order in which they are released. A client that
+//! connects again and sends the last id that it got as `Last-Event-ID` misses no message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct EventStream {
     observed: watch::Receiver<Arc<Observed>>,
     /// The status that was sent last.
     status: String,
-    /// The place of the last message that was sent.
+    /// The release number of the last message that was sent.
     after: i64,
     /// The highest release number so far, as far as it is known.
     released: i64,
