@@ -37,7 +37,7 @@ pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> 
         loop {
             tokio::select! {
                 status = child.wait() => return status,
-                // The program may go on after it has closed its streams.
+                // The program may close its streams and go on. So the loop still waits for the end of the program.
                 _ = &mut streams, if !streams.is_terminated() => {}
             }
         }
