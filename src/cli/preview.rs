@@ -175,8 +175,8 @@ impl Scene<'_> {
         })
     }
 
-    /// Returns the payload: the exact bytes, or, for a terminal, each line after a bar and with control characters
-    /// escaped.
+    /// Returns the payload in the form in which it is printed. On a terminal a bar stands before each line, and control
+    /// characters are escaped; any other output gets the payload unchanged.
     fn body(self, body: &[u8]) -> String {
         let body = String::from_utf8_lossy(body);
         if self.for_people { quoted(&body) } else { body.into_owned() }

@@ -32,7 +32,7 @@ struct SinkDoing {
 }
 
 /// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. With `is_brief` the
-/// table shows nothing of the report except the pace that the receiver sets.
+/// table shows nothing of the report except the pace that the sink has learned from refusals.
 pub(super) fn sinks_table<'a>(
     sinks: impl Iterator<Item = (&'a SinkView, Option<&'a SinkStatus>)>,
     is_brief: bool,
@@ -127,7 +127,7 @@ impl SinkDoing {
         self
     }
 
-    /// Describes the sink by its record in the state, and by the pace that the receiver sets.
+    /// Describes the sink by its record in the state, and by the pace that it has learned from refusals.
     fn brief(view: &SinkView, live: Option<&SinkStatus>, now: UnixMs) -> Self {
         let (mut tone, mut parts) = (None, Vec::new());
         if !view.configured {

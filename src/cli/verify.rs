@@ -32,7 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const SETTLING: Duration = Duration::from_secs(10);
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 
-/// How many messages are looked up while the state is open.
+/// How many messages are looked up in one portion. The state is closed between two portions.
 const PORTION: usize = 200;
 
 /// How many pages are read between two lines of progress.
