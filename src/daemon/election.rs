@@ -70,7 +70,7 @@ impl Election {
         Self { replica: Arc::new(Mutex::new(replica)), clock, state, changes, ask_interval: ASK_INTERVAL }
     }
 
-    /// Returns a receiver of what this relay may do: the present state, and each change.
+    /// Returns a channel that shows what this relay may do at present, and each change of that.
     pub(super) fn state(&self) -> watch::Receiver<ReplicaState> {
         self.state.subscribe()
     }

@@ -61,8 +61,8 @@ impl Watchdog {
         Ok(Self(orders))
     }
 
-    /// Lets the thread feed the watchdog if `is_ready`, which says that the service manager knows that the relay runs.
-    /// If not, the thread does not feed it.
+    /// Decides whether the thread may feed the watchdog. `is_ready`: whether the service manager knows that the relay
+    /// runs; before that, the thread must not feed the watchdog.
     pub(super) fn feed(&self, is_ready: bool) {
         *self.0.lock() = if is_ready { WatchdogOrder::Feed } else { WatchdogOrder::Wait };
     }

@@ -104,8 +104,8 @@ fn init(
     Ok((LogGuard { _repetitions: limit_guard, _lines: lines_guard }, LogLevel([of_notice, of_lines])))
 }
 
-/// Calls `say`, and writes to stderr, as JSON, the lines that `say` logs. For errors before [`start`]. `journal` says
-/// that stderr is systemd's journal.
+/// Calls `say`, and writes the lines that `say` logs to stderr, as JSON. Used for errors before [`start`]. `journal`
+/// says that stderr is systemd's journal.
 pub fn before_start(journal: bool, say: impl FnOnce()) {
     let stream = if journal { LogStream::Journal } else { LogStream::Plain };
     let lines = Arc::<Mutex<Vec<u8>>>::default();

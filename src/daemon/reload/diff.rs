@@ -54,8 +54,8 @@ const NOT_OF_RECEIVER: [&str; 19] = [
 ];
 
 impl ConfigDiff {
-    /// Compares the fingerprints of two configurations. `erasing_changes` says whether only one of them erases texts as
-    /// soon as they are delivered.
+    /// Compares the fingerprints of two configurations. `erasing_changes`: one of the two configurations erases texts
+    /// as soon as they are delivered, and the other one does not.
     pub(super) fn between(before: &Fingerprints, after: &Fingerprints, erasing_changes: bool) -> Self {
         let keys = before.changed_keys(after);
         let holds_api_back = keys.contains("api.url");
