@@ -48,7 +48,7 @@ pub(in crate::admin) async fn answer(
     let Ok(permit) = Arc::clone(&endpoint.streams).try_acquire_owned() else {
         return Err(unavailable("too many streams of events are open".to_owned()));
     };
-    // The receiver is made before the first look, so that no later change is missed.
+    // The stream begins to listen before the first look, so that no later change is missed.
     let observed = endpoint.observed.subscribe();
     let first = watcher::look(&endpoint).await.map_err(unavailable)?;
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
