@@ -124,7 +124,7 @@ pub(super) fn messages(
         found.reverse();
         return listed(spool, codes, found, more);
     };
-    // If this message is not kept any more, all stored messages came after it.
+    // If the message with the id `after` is not kept any more, all stored messages came after it.
     let place = spool.trace(after)?.and_then(|trace| trace.release_no).unwrap_or(0);
     let (found, more) = search(query, place, |from| spool.arrivals(from, PORTION))?;
     listed(spool, codes, found, more)

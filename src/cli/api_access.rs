@@ -17,7 +17,7 @@ use crate::time::Clock;
 /// ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// If a command must wait longer than this for the budget, it says so.
+/// If a command must wait longer than this for the budget, the command says so.
 const SAID_AFTER: Duration = Duration::from_secs(3);
 
 /// The API client of a command, and the request budget for the command.

@@ -12,7 +12,7 @@ use crate::store;
 /// Why the daemon could not be built. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The state is in use, damaged, of a newer version, or cannot be opened.
+    /// The state is in use or damaged, was written by a newer version, or cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// HTTPS cannot be set up for the API.
