@@ -115,7 +115,8 @@ impl ConfigDiff {
         if own.iter().any(|key| concerns_receiver(key)) {
             SinkChange::Receiver
         } else if !own.is_empty() || self.changed.contains("api.account") || self.changed.contains("codes.pattern") {
-            // Formats show the name of the account, and sinks may mask codes.
+            // Formats show the name of the account, and sinks may mask codes. So both keys can change what a sink
+            // sends.
             SinkChange::Settings
         } else {
             SinkChange::Same

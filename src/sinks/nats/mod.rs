@@ -3,7 +3,8 @@
 //! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when JetStream has acknowledged that a stream stored it, or that the stream had it already.
-//! - Each message has its id as `Nats-Msg-Id`, so JetStream drops repeats within the stream's window.
+//! - Each message has its id as `Nats-Msg-Id`, so JetStream drops a message that repeats an earlier one within the
+//!   stream's `duplicate_window`.
 //! - No value of a message can add a token or a wildcard to the subject.
 
 #[cfg(feature = "sink-nats")]
