@@ -79,7 +79,7 @@ fn authority(text: &str) -> Option<Authority> {
     text.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'))
 }
 
-/// Whether a host is this endpoint: a loopback name or address, the relay's own address, or one of `names`.
+/// Whether a host is this endpoint: `localhost`, a loopback address, the relay's own address, or one of `names`.
 fn is_own(host: &Authority, own_address: IpAddr, names: &[String]) -> bool {
     let name = name_of(host);
     let is_own_address = |address: IpAddr| {

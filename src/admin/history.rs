@@ -12,7 +12,8 @@ pub(super) const MINUTES: usize = 60;
 pub(super) struct HistoryMinute {
     /// The number of requests to the API.
     pub(super) requests: u64,
-    /// The number of deliveries whose delivery lag is known: how old the message was when the sink accepted it.
+    /// The number of deliveries whose delivery lag is known. The *delivery lag* is the age of the message at the time
+    /// when the sink accepted it.
     pub(super) deliveries: u64,
     /// The sum of these delivery lags, in seconds.
     pub(super) lag_seconds: f64,

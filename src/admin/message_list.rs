@@ -59,7 +59,7 @@ pub(super) struct ListedMessage {
     pub(super) sinks: Vec<TracedDelivery>,
     #[serde(skip)]
     pub(super) texts: MessageTexts,
-    /// The place in the order of release.
+    /// The release number of the message: messages are numbered in the order in which they are released.
     #[serde(skip)]
     pub(super) place: i64,
 }
@@ -124,14 +124,14 @@ pub(super) fn messages(
         found.reverse();
         return listed(spool, codes, found, more);
     };
-    // If this message is not kept any more, all stored messages came after it.
+    // If the message with the id `after` is not kept any more, all stored messages came after it.
     let place = spool.trace(after)?.and_then(|trace| trace.release_no).unwrap_or(0);
     let (found, more) = search(query, place, |from| spool.arrivals(from, PORTION))?;
     listed(spool, codes, found, more)
 }
 
-/// Goes through portions of messages until enough were found. Returns the messages that were found, and whether there
-/// may be more.
+/// Goes through portions of messages until enough were found, or until [`MOST_LOOKED_AT`] were looked at. Returns the
+/// messages that were found, and whether there may be more.
 fn search(
     query: &MessageQuery,
     begin: i64,

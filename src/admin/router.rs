@@ -127,8 +127,8 @@ async fn no_such_method() -> ProblemDocument {
     ProblemDocument::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
 }
 
-/// Refuses requests that have neither the token nor a session. Refuses changes that have only a session and come from
-/// another page. Refuses all changes if `admin.read_only` is set.
+/// Refuses requests that have neither the token nor a session. Refuses changes that have only a session and do not come
+/// from a page of the endpoint. Refuses all changes if `admin.read_only` is set.
 async fn check_token(State(endpoint): State<Endpoint>, request: Request, next: Next) -> Response {
     let (headers, options) = (request.headers(), &endpoint.options);
     let Some(token) = &options.token else { return no_such_path().await.into_response() };

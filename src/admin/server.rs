@@ -88,7 +88,7 @@ impl AdminServer {
         self.address
     }
 
-    /// Returns whether a token is configured. Without a token, only some paths exist.
+    /// Returns whether a token is configured. Without a token, only the paths that need none exist.
     pub fn has_token(&self) -> bool {
         self.options.token.is_some()
     }

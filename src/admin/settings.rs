@@ -6,7 +6,7 @@ use crate::secret::Secret;
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Reader, Texts, WrittenText, settings};
 
-/// The recommended length of the token, in characters. A shorter token could be guessed.
+/// The shortest recommended length of the token, in characters. A shorter token could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
 settings! {

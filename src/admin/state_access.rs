@@ -59,7 +59,7 @@ impl StateAccess {
         .await
     }
 
-    /// Runs `work`, which may change the state with the transactions of commands.
+    /// Runs `work`, which may change the state with the same transactions as a command.
     pub(super) async fn change<T, E>(
         &self,
         work: impl FnOnce(&mut Spool) -> Result<T, E> + Send + 'static,

@@ -75,7 +75,7 @@ impl TestTarget {
     }
 }
 
-/// Makes the message. Its numbers are reserved for examples.
+/// Makes the message. Its phone numbers are reserved for examples.
 fn message(id: &str, now: UnixMs) -> String {
     json!({
         "id": id,

@@ -12,7 +12,7 @@ use crate::status::StatusReading;
 /// The time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Watches until the future is dropped. While no stream listens, the state is not read.
+/// Watches the relay until the future is dropped. While no stream of events is open, the state is not read.
 pub(super) async fn watch(endpoint: Endpoint) {
     let clock = endpoint.state.access.clock().clone();
     let began = clock.monotonic();

@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 /// The longest page that is searched, in bytes. A page of the API has a few kilobytes.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
-/// The number of places of one page that are tried as the beginning of a row.
+/// The most places of one page that are tried as the beginning of a row.
 const MAX_TRIES: usize = 256;
 
 /// The deepest nesting that is followed.

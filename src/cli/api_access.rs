@@ -17,7 +17,7 @@ use crate::time::Clock;
 /// ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// If a command must wait longer than this for the budget, it says so.
+/// If a command must wait longer than this for the budget, the command says so.
 const SAID_AFTER: Duration = Duration::from_secs(3);
 
 /// The API client of a command, and the request budget for the command.
@@ -78,7 +78,8 @@ impl ApiAccess {
         let mut said = false;
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
-            // If this user may not find out whether a relay runs, the command leaves room for a relay.
+            // If this user may not find out whether a relay runs, the command leaves slots free, as it does beside a
+            // running relay.
             let beside_relay = store::is_running(&self.state)?.unwrap_or(true);
             let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
             match reserved.map_err(|source| failed(self.state.dir(), source))? {

@@ -37,7 +37,8 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
         }
         WithoutSinks::Refused(errors) => return complain(Exit::Configuration, &errors),
     }
-    // Root may use every file, and the user of a service may not.
+    // Root may use every file. So if root runs the check, the modes of the files are looked at for the user of the
+    // service.
     let is_root = rustix::process::geteuid().is_root() && sd_notify::booted().unwrap_or(false);
     let service_user = config.service_user(&sources.etc).filter(|_| is_root);
     for warning in service_user.iter().flat_map(|user| config.warn_of_closed_files(&sources.etc, *user)) {
@@ -52,7 +53,8 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
     }
 }
 
-/// Breaks a warning that is wider than the terminal together with the name of the program, which stands before the warning.
+/// Breaks a warning into lines that fit the terminal. The first line has less room, because the name of the program
+/// stands before it.
 fn folded_warning(warning: &impl std::fmt::Display, screen: &Screen) -> String {
     let folded = screen.folded(&format!("{PROGRAM_PREFIX}warning: {warning}"));
     folded.trim_end().trim_start_matches(PROGRAM_PREFIX).to_owned()
@@ -68,7 +70,8 @@ fn fitted(summary: &str, screen: &Screen) -> String {
     text
 }
 
-/// Describes the settings. `service_user`: the user for whom the modes of files were looked at, because root runs the check.
+/// Describes the settings. `service_user`: if root runs the check, the user of the service, for whom the modes of the
+/// files were looked at.
 fn summary(config: &Config, service_user: Option<ServiceUser>) -> String {
     let file = config.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let keys = config.api.keys.len();

@@ -92,8 +92,8 @@ pub(super) fn follow(
     exit
 }
 
-/// Receives the signals that end the command. If the command has not ended some time after a signal, the signal ends
-/// the process.
+/// Receives the signal that ends the command. If the process is still there [`GRACE`] later, the signal ends it in the
+/// default way.
 fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Exit>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (sender, receiver) = mpsc::unbounded_channel();

@@ -140,7 +140,7 @@ impl Flags {
         }
     }
 
-    /// Returns how the operator calls the program for this configuration and state.
+    /// Returns the beginning of a command line for this configuration and state.
     pub(super) fn invocation(&self) -> Invocation {
         self.overrides().invocation()
     }

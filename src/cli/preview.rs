@@ -67,8 +67,8 @@ pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) 
     }
 }
 
-/// Returns the details that were given with `--number`. Warns if the details belong to another number than that of the
-/// message.
+/// Returns the details that were given with `--number`. Warns if the details are not those of the number that received
+/// the message.
 fn given_number(message: &Row, given: Number) -> NumberDetails {
     match &message.number {
         None => {
@@ -109,7 +109,7 @@ fn needs_numbers(config: &Config) -> bool {
     config.sinks.iter().any(|sink| sink.selection.needs_numbers())
 }
 
-/// The message, and the circumstances of its preview.
+/// The message, and everything else that the preview depends on, except the sinks.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
     message: &'s MessageFile,
@@ -175,8 +175,8 @@ impl Scene<'_> {
         })
     }
 
-    /// Returns the payload: the exact bytes, or, for a terminal, each line after a bar and with control characters
-    /// escaped.
+    /// Returns the payload in the form in which it is printed. On a terminal a bar stands before each line, and control
+    /// characters are escaped; any other output gets the payload unchanged.
     fn body(self, body: &[u8]) -> String {
         let body = String::from_utf8_lossy(body);
         if self.for_people { quoted(&body) } else { body.into_owned() }

@@ -133,7 +133,8 @@ fn work(
         Err(error) => return failure(Exit::Failure, &error),
     };
     let exit = runtime.block_on(serve(config, purpose, stop, reloading, bar));
-    // This does not wait for blocking writes. A write to a stdout that nobody reads would keep the process from ending.
+    // This does not wait for blocking writes. Otherwise a write to a stdout that nobody reads would keep the process
+    // from ending.
     runtime.shutdown_background();
     exit
 }
@@ -157,7 +158,8 @@ async fn serve(
     let drawing = bar.zip(daemon.reports()).map(|(bar, reports)| tokio::spawn(draw(bar, reports)));
     let ended = daemon.run(stop, reloading).await;
     if let Some(drawing) = drawing {
-        // After the last report, the drawing task removes the bar, if the terminal accepts output, and ends.
+        // After the last report, the drawing task removes the bar and ends. If the terminal accepts no output, the task
+        // hangs, so the wait for it is short.
         drop(timeout(LAST_DRAWING, drawing).await);
     }
     match ended {

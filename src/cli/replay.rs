@@ -58,7 +58,7 @@ fn takes(all: u64, rate: u32) -> String {
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// Returns how long after the start the next delivery may be requested, if `asked` deliveries have been requested.
+/// Returns the time from the start of the command to the next delivery, if `asked` deliveries have been requested.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -136,8 +136,8 @@ impl Interrupted {
     }
 }
 
-/// Resolves the times of the flags `--since` and `--until`. They are compared with the times of messages, so durations
-/// count back from the present time by the clock of the messages.
+/// Resolves the times of the flags `--since` and `--until`. They are compared with the times of messages. So a duration
+/// counts back from the present time by the clock that dates the messages.
 fn request(spool: &Spool, which: &ReplayChoice, config: &StateConfig) -> Result<ReplayRequest, Error> {
     let now = relay_clock(spool)?.likely_message_time();
     Ok(ReplayRequest {
@@ -195,7 +195,7 @@ impl<'s> Paced<'s> {
         usize::try_from(self.rate / 60).unwrap_or(1).max(1)
     }
 
-    /// Returns when the next delivery may be requested.
+    /// Returns the time from the start of the command to the next delivery.
     fn due(&self, asked: usize) -> Duration {
         due(u64::try_from(asked).unwrap_or(u64::MAX), self.rate)
     }

@@ -1,7 +1,8 @@
 //! The table of sinks for people, which `status` and `sinks list` print. Pure.
 //!
 //! Invariant: if the terminal is at least 80 columns wide, only a line with a long word may be longer than the terminal
-//! is wide. What a sink is doing stands in its row if the row has room, and otherwise in the lines below the row.
+//! is wide. What a sink is doing stands at the end of the sink's line in the table if the line has room, and otherwise
+//! in lines below.
 
 use super::screen::{Screen, Tone};
 use crate::delivery::{BlockedBy, SinkStatus};
@@ -11,10 +12,10 @@ use crate::operator::learned_pace;
 use crate::status::next_attempt;
 use crate::store::SinkView;
 
-/// The length of the longest name that is shown in the row of its sink. A longer name has its own line.
+/// The length of the longest name that is shown in its sink's line of the table. A longer name has a line of its own.
 const LONGEST_NAME: usize = 20;
 
-/// The indentation of the lines below a row.
+/// The indentation of the lines below a sink's line of the table.
 const INDENT: &str = "  ";
 
 /// The width of the table in columns, if the output is no terminal.
@@ -31,7 +32,7 @@ struct SinkDoing {
 }
 
 /// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. With `is_brief` the
-/// table shows nothing of the report except the pace that the receiver sets.
+/// table shows nothing of the report except the pace that the sink has learned from refusals.
 pub(super) fn sinks_table<'a>(
     sinks: impl Iterator<Item = (&'a SinkView, Option<&'a SinkStatus>)>,
     is_brief: bool,
@@ -126,7 +127,7 @@ impl SinkDoing {
         self
     }
 
-    /// Describes the sink by its record in the state, and by the pace that the receiver sets.
+    /// Describes the sink by its record in the state, and by the pace that it has learned from refusals.
     fn brief(view: &SinkView, live: Option<&SinkStatus>, now: UnixMs) -> Self {
         let (mut tone, mut parts) = (None, Vec::new());
         if !view.configured {
@@ -153,7 +154,7 @@ impl SinkDoing {
         Self { tone, parts }
     }
 
-    /// Puts the parts after the cells of a row, or below the row if they are too long.
+    /// Puts the parts after the cells of a line of the table, or below this line if they are too long.
     fn beside(self, cells: &str, width: usize, screen: &Screen) -> String {
         let paint = |text: &str| self.tone.map_or_else(|| text.to_owned(), |tone| screen.paint(tone, text));
         let Some((first, rest)) = self.parts.split_first() else { return format!("{}\n", cells.trim_end()) };

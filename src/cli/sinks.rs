@@ -60,7 +60,7 @@ type Change = fn(&mut Spool, &ChangedSink<'_>, Option<&SinkStatus>, UnixMs) -> R
 struct ChangedSink<'n> {
     id: SinkId,
     name: &'n str,
-    /// How the operator calls the program, for hints.
+    /// The beginning of a command line for this configuration and state, for hints.
     program: &'n Invocation,
 }
 

@@ -93,8 +93,8 @@ pub(super) fn fails(error: &Error) -> Exit {
     complain(store_exit(error), &explained(error))
 }
 
-/// Describes an error of the store. If the state belongs to a user whose files this user may not use, as the state of a
-/// service does, the text ends with the present command line after `sudo`.
+/// Describes an error of the store. If this user may not use the files of the state (for example because they belong to
+/// the user of a service), the text ends with `sudo` and the present command line.
 pub(super) fn explained(error: &Error) -> String {
     let is_refused = matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied);
     if !is_refused || rustix::process::geteuid().is_root() {

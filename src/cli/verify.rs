@@ -32,7 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const SETTLING: Duration = Duration::from_secs(10);
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 
-/// How many messages are looked up while the state is open.
+/// How many messages are looked up in one portion. The state is closed between two portions.
 const PORTION: usize = 200;
 
 /// How many pages are read between two lines of progress.
@@ -237,7 +237,8 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
             return Err(Incomplete::NoKey(error.to_string()));
         }
         tried += 1;
-        // A 429 asks for silence. A running relay keeps this silence, and so does the command.
+        // After a 429 the API wants silence. After another 4xx (`Refused`) a further request would get the same answer.
+        // So in both cases the command ends.
         if tried == TRIES || matches!(error, api::Error::RateLimited | api::Error::Refused { .. }) {
             return Err(Incomplete::Temporary(error.to_string()));
         }
@@ -246,8 +247,8 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
     }
 }
 
-/// Looks up every message in the state. Messages that a running relay may be about to read or send are looked up again
-/// until they have settled, or until [`SETTLING`] is over.
+/// Looks up every message in the state. Messages whose judgement a running relay may change within seconds are looked
+/// up again, until there are none of them, or until [`SETTLING`] is over.
 fn judge(
     state: &StateLocation,
     listed: &BTreeSet<Listed>,

@@ -1,8 +1,8 @@
 //! Masks codes: shows a message without its codes. Pure.
 //!
 //! Invariants: only the value of `parsedCode` and the codes in `body` change; every other byte of the message stays as
-//! it came. Every message can be masked, even if its fields are repeated, are written with escapes, or contain half a
-//! character.
+//! it came. Every message can be masked, even if its fields are repeated, are written with escapes, or contain half of
+//! a surrogate pair.
 
 use std::ops::Range;
 
@@ -158,7 +158,7 @@ fn after_space(bytes: &[u8], from: usize) -> usize {
     from + space
 }
 
-/// Returns the place behind the string that begins at `from`.
+/// Returns the place of the first byte after the string that begins at `from`.
 fn after_string(bytes: &[u8], from: usize) -> usize {
     let mut at = from + 1;
     loop {
@@ -171,7 +171,7 @@ fn after_string(bytes: &[u8], from: usize) -> usize {
     }
 }
 
-/// Returns the place behind the value that begins at `from`.
+/// Returns the place of the first byte after the value that begins at `from`.
 fn after_value(bytes: &[u8], from: usize) -> usize {
     let (mut at, mut depth) = (from, 0_usize);
     while let Some(byte) = bytes.get(at) {
@@ -193,8 +193,8 @@ fn after_value(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// Reads the JSON string at this place, character by character. Half a character, and an escape that is cut short,
-/// count as U+FFFD.
+/// Reads the JSON string at this place, character by character. Half of a surrogate pair, and an escape that is cut
+/// short, count as U+FFFD.
 fn spelled(raw: &str, string: Range<usize>) -> Vec<SpelledChar> {
     let text = &raw[string.clone()];
     let opened = text.strip_prefix('"').unwrap_or(text);

@@ -93,8 +93,8 @@ impl CodeFinder {
         if let Ok(fields) = serde_json::from_str::<CodeFields<'_>>(raw) {
             return self.find_in(raw, fields.parsed_code, fields.body);
         }
-        // A repeated field or half a character makes the first reading fail. Here the last one of repeated fields
-        // counts.
+        // A repeated field, or half of a surrogate pair, makes this parsing fail. The parsing that follows accepts
+        // both; of repeated fields the last one counts.
         let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&surrogates::mended(raw)).ok()?;
         let field = |name: &str| fields.get(name).map(|value| &**value);
         self.find_in(raw, field("parsedCode"), field("body"))
@@ -128,7 +128,7 @@ fn parsed_code(value: &RawValue) -> Option<String> {
     json.starts_with(|first: char| first.is_ascii_digit()).then(|| json.to_owned())
 }
 
-/// Reads a JSON string, in which a half character becomes U+FFFD.
+/// Reads a JSON string. Half of a surrogate pair becomes U+FFFD.
 fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).or_else(|_| serde_json::from_str(&surrogates::mended(json))).ok()
 }

@@ -46,7 +46,7 @@ const HEAD: &str = "\
 # it. If they do, put two pairs of quotes around the value: \"\" secret \"\".
 ";
 
-/// The lines of the implied sink.
+/// The lines for the sink that is used if no sink is configured.
 const IMPLIED: &str = "
 # The only sink if none is configured. There can be at most one sink of type \"stdout\".
 #[sinks.stdout]

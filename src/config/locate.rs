@@ -86,8 +86,8 @@ pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
     named.or_else(|| usual_places(sources).next()).unwrap_or_default()
 }
 
-/// Returns the system's file, if there is one and the relay reads the file of the user instead: `file` was found and not
-/// named.
+/// Returns the system's configuration file if it exists and is not read, because the user's file was found first.
+/// `file` is the file that is read. `None` also if a flag or a variable named that file.
 pub(super) fn passed_over(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
     let is_named = sources.flags.config.is_some() || sources.env.contains_key(OsStr::new(FILE_VARIABLE));
     let system = sources.etc.join(OWN).join(FILE);
@@ -95,7 +95,8 @@ pub(super) fn passed_over(sources: &Sources, file: Option<&Path>) -> Option<Path
     (is_other && system.exists()).then_some(system)
 }
 
-/// The places of the file if no file is named: first the user's place, then the system's.
+/// The places where the configuration file is looked for if no file is named: first the user's place, then the
+/// system's.
 fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
     let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
     user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join(FILE))

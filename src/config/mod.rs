@@ -96,7 +96,8 @@ pub struct Config {
     pub sinks: Vec<ConfiguredSink>,
     /// True if no sink is configured. Then the only sink is one of type `stdout`, which the relay adds itself.
     pub sinks_implied: bool,
-    /// How the operator calls the program for this configuration and state.
+    /// The beginning of each command that is given as a hint: the program's name, with `--config` and `--state-dir` if
+    /// the operator gave them.
     pub invocation: Invocation,
     /// Settings that work but are perhaps mistakes.
     pub warnings: Vec<Warning>,

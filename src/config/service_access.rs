@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use super::{Config, Problem, Warning, locate};
 use crate::settings::{FileUsage, NamedFile};
 
-/// The bits of a mode that let somebody read, write and execute, as they stand for all others.
+/// The bits of a mode that let a user read, write and execute. Here they stand at the place for users who are neither
+/// the owner nor in the group of the file.
 const READ: u32 = 0o4;
 const WRITE: u32 = 0o2;
 const EXECUTE: u32 = 0o1;
@@ -136,7 +137,7 @@ fn obstacle(named: &NamedFile, user: ServiceUser) -> Option<Obstacle> {
     on_the_way.or_else(|| closed(&there, &found, needed))
 }
 
-/// Returns the path itself, or the nearest directory above that is there.
+/// Returns the path itself if it exists, and otherwise the nearest directory above it that exists.
 fn nearest(path: &Path) -> io::Result<(PathBuf, Metadata)> {
     let mut missing = Err(io::ErrorKind::NotFound.into());
     for path in path.ancestors() {

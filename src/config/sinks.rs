@@ -62,8 +62,8 @@ struct KeyDoc {
     text: String,
 }
 
-/// Every key of a sink, each with the types that have it, in the order of the documentation: `type` comes first, the
-/// tables of filters and retries come last.
+/// Every key of a sink, each with the types of sinks that have it, in the order of the documentation: `type` comes
+/// first, the tables of filters and retries come last.
 pub(super) fn keys() -> Vec<DeclaredKey> {
     let mut keys = FormatSettings::keys();
     let mut docs: BTreeMap<String, Vec<KeyDoc>> = BTreeMap::new();

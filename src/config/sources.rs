@@ -10,7 +10,7 @@ use crate::settings::{Complaints, Document, Origin, Table, WrittenValue};
 
 /// The level of `--quiet`.
 const LEVEL_QUIET: &str = "warn";
-/// The name of the implied sink.
+/// The name of the sink that is used if no sink is configured.
 const IMPLIED_NAME: &str = "stdout";
 /// The name of the sink that `--forward-to` makes.
 const FORWARD_NAME: &str = "forward";
@@ -48,8 +48,9 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Returns how the operator calls the program for this configuration and state. The paths are complete, so that the
-    /// command works in another directory, too.
+    /// Returns the beginning of a command line for this configuration and state: the program's name, with `--config`
+    /// and `--state-dir` if the operator gave them. The paths are absolute, so that the command works in another
+    /// directory, too.
     pub fn invocation(&self) -> Invocation {
         let complete = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let (config, state_dir) = (self.config.as_ref().map(complete), self.state_dir.as_ref().map(complete));

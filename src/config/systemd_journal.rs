@@ -37,7 +37,8 @@ impl Config {
 /// What `check` says of a configuration without a sink.
 #[derive(Debug)]
 pub enum WithoutSinks {
-    /// A sink is configured, or the file does not belong to a service, so that writing to standard output is intended.
+    /// There is nothing to report: a sink is configured, or the configuration file does not belong to a service.
+    /// Without a service, an operator who configures no sink wants the messages on standard output.
     Meant,
     /// The service of the file would write messages to its standard output.
     Odd(Warning),
@@ -66,7 +67,8 @@ impl Config {
 }
 
 /// Whether `stream` goes to the journal. `journal_stream` is the value of `$JOURNAL_STREAM`, which identifies the
-/// stream that does. The variable alone is no proof: a process may have inherited it and write elsewhere.
+/// stream that goes to the journal. The variable alone is no proof: a process may have inherited it and write
+/// elsewhere.
 pub fn is_journal(journal_stream: Option<&str>, stream: Option<FileId>) -> bool {
     stream.is_some() && journal_stream.and_then(parse) == stream
 }

@@ -30,7 +30,8 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     if config.state.database.is_none() {
         volume::warn_without(dir);
     }
-    // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
+    // The status writer is made before the state and the sinks are opened, because it clears the report that an earlier
+    // relay wrote about itself.
     let mut status = StatusWriter::new(dir, config, purpose.mode, &clock);
     match prepare(config, &purpose, &clock).await {
         Ok(PreparedProcess { metrics, builder, observers, owner }) => {

@@ -12,7 +12,7 @@ use crate::store;
 /// Why the daemon could not be built. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The state is in use, damaged, of a newer version, or cannot be opened.
+    /// The state is in use or damaged, was written by a newer version, or cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// HTTPS cannot be set up for the API.
@@ -38,7 +38,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Returns what an operator can do if the user of this process may not use the state directory `state_dir`; `None`
+    /// Returns advice for an operator if the user of this process may not use the state directory `state_dir`; `None`
     /// for other errors.
     pub fn remedy(&self, state_dir: &Path) -> Option<String> {
         match self {

@@ -1,5 +1,5 @@
-//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends. Results that are not
-//! on the disk after the grace get two more seconds (`delivery/supervisor/shutdown.rs`).
+//! The drain: after a stop signal, attempts under way get some time to end (the *grace*), and then the relay ends.
+//! Results that are not on the disk after the grace get two more seconds (`delivery/supervisor/shutdown.rs`).
 
 use std::time::Duration;
 

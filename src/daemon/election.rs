@@ -6,7 +6,8 @@
 //!   whatever the database answers, and even if it does not answer.
 //! - A lease counts from the instant at which this relay asked for it, not from the instant of the answer.
 //! - If this relay has a lease and does not work under it, it gives the lease back.
-//! - A hint only makes a relay that stands by ask earlier. Without hints, such a relay asks every second.
+//! - A hint that the lease may have been given back only makes a relay that stands by ask earlier. Without hints, such
+//!   a relay asks every second.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,7 +70,7 @@ impl Election {
         Self { replica: Arc::new(Mutex::new(replica)), clock, state, changes, ask_interval: ASK_INTERVAL }
     }
 
-    /// Returns a receiver of what this relay may do: the present state, and each change.
+    /// Returns a channel that shows what this relay may do at present, and each change of that.
     pub(super) fn state(&self) -> watch::Receiver<ReplicaState> {
         self.state.subscribe()
     }

@@ -86,8 +86,8 @@ enum PathOwner {
     Missing,
 }
 
-/// Returns what an operator can do if this process may not use `path`, which is the state directory `dir` or a file in
-/// it. `None` if `why` is another kind of error, or if no remedy is known.
+/// Returns advice for an operator if this process may not use `path`, which is the state directory `dir` or a file in
+/// it. `None` if `why` is another kind of error, or if no advice is known.
 pub(super) fn remedy(dir: &Path, path: &Path, why: ErrorKind) -> Option<String> {
     let found = match fs::metadata(path).or_else(|_| fs::metadata(dir)) {
         Ok(found) => PathOwner::Owner(found.uid()),

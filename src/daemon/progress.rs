@@ -18,8 +18,8 @@ use crate::ingest::CatchUp;
 pub struct Bar(Arc<Mutex<Option<ProgressBar>>>);
 
 impl Bar {
-    /// Makes a bar for this process. `None` unless the log goes to a terminal as text, and messages do not go to the
-    /// same terminal.
+    /// Makes a bar for this process. `None` unless the log goes to a terminal as text and has the lines of the level
+    /// `info`, and no messages go to a terminal.
     pub fn for_terminal(config: &Config) -> Option<Self> {
         let log_is_there = config.log.dir.is_none() && config.log.format == LogFormat::Text;
         let is_told = config.log.level >= tracing::Level::INFO;

@@ -73,8 +73,8 @@ impl RelayProcess {
         unhurried(self.status.interval())
     }
 
-    /// Records how long the slowest loop has not turned, checks that the role is still held, shows `status` to the
-    /// service manager, and feeds its watchdog.
+    /// Records the time since the slowest loop turned (`longest_stall`), checks that the role is still held, shows
+    /// `status` to the service manager, and feeds its watchdog.
     ///
     /// # Errors
     /// [`store::Error::InUse`] and [`store::Error::Replaced`]: the role is lost.
@@ -150,7 +150,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Stop>) -> StopSignal {
     signal.unwrap_or(StopSignal::Terminate)
 }
 
-/// Waits for SIGHUP. If the configuration cannot be read again, the future never ends.
+/// Waits for SIGHUP. Without the means to read the configuration again, the future never ends.
 async fn hangup(reloading: &mut Option<Reloading>) {
     if let Some(reloading) = reloading
         && reloading.signals.changed().await.is_ok()

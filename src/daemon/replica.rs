@@ -152,8 +152,8 @@ async fn next_term(
     result
 }
 
-/// Waits until this relay is elected. `once` waits for [`ONCE_WAITS`] only, and fails if another relay is still active
-/// then.
+/// Waits until this relay is elected. `once` waits for at most [`ONCE_WAITS`], and fails if this relay is not elected
+/// by then.
 async fn elected(
     state: &mut watch::Receiver<ReplicaState>,
     database: &Database,

@@ -33,8 +33,8 @@ impl Service {
         self.socket.is_some()
     }
 
-    /// Tells the service manager that the relay runs, and sends the status line. Called at the start and at the end of
-    /// each reload, whether the new configuration is in use or was refused.
+    /// Tells the service manager that the relay runs, and sends the status line. Called when the relay has started, and
+    /// at the end of each reload, whether the new configuration is in use or was refused.
     ///
     /// READY and STATUS are one notification: READY ends `systemctl reload`, and the administrator may look at the
     /// status right after that.

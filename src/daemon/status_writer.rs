@@ -176,8 +176,8 @@ impl StatusWriter {
         self.mailbox.put(self.last.clone());
     }
 
-    /// Returns a receiver of the last report and of each later one. Before the first report, the value has no process
-    /// id.
+    /// Returns a channel that shows the last report, and then each later one. Before the first report, the channel
+    /// shows a value without a process id.
     pub(super) fn reports(&self) -> watch::Receiver<Live> {
         self.published.subscribe()
     }

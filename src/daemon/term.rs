@@ -167,7 +167,8 @@ impl RelayProcess {
     }
 }
 
-/// Waits for the end of polling. The poller finishes a commit that is under way, but does not wait for a request.
+/// Waits for the end of polling, but not after a signal that ends the relay at once. The poller finishes a commit that
+/// is under way, and does not wait for a request.
 async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<Stop>) {
     if polling.is_finished() {
         return;

@@ -1,7 +1,6 @@
 //! Warns about a state in the file system of a container. That file system is removed with the container.
 //!
-//! Such a state lies on no mount of its own: the nearest mount point above the state directory is the root of the
-//! container.
+//! The state is in that file system if the nearest mount point above the state directory is the root of the container.
 
 use std::fs;
 use std::path::{Path, PathBuf};

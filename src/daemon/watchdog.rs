@@ -61,8 +61,8 @@ impl Watchdog {
         Ok(Self(orders))
     }
 
-    /// Lets the thread feed the watchdog if `is_ready`, which says that the service manager knows that the relay runs.
-    /// If not, the thread does not feed it.
+    /// Decides whether the thread may feed the watchdog. `is_ready`: whether the service manager knows that the relay
+    /// runs; before that, the thread must not feed the watchdog.
     pub(super) fn feed(&self, is_ready: bool) {
         *self.0.lock() = if is_ready { WatchdogOrder::Feed } else { WatchdogOrder::Wait };
     }
@@ -124,7 +124,8 @@ impl Standstill {
 }
 
 /// Returns the time since which the process has run without a suspension (SIGSTOP, a frozen control group). `pause` is
-/// the time since the last look. A long pause shows a suspension, because a suspended process does not look.
+/// the time since the last look at the loops. If this time is long, the process was suspended, because a process that
+/// runs looks regularly.
 fn awake_since(before: Instant, pause: Duration, now: Instant) -> Instant {
     if pause > PULSE + SUSPENDED { now } else { before }
 }
@@ -137,7 +138,7 @@ mod tests {
     const TURN: Duration = Duration::from_secs(5);
 
     /// Looks at the loops once for each pair `(wait, longest_stall)`: after the time `wait`, and with `longest_stall`
-    /// as the time since the slowest loop turned. Returns which looks saw a standstill.
+    /// as the time since the slowest loop turned. Returns one value for each look: whether it saw a standstill.
     fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut standstill = Standstill::new(now);

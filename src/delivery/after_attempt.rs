@@ -2,12 +2,13 @@
 //! from the sink's retry schedule (`retry_schedule.rs`).
 //!
 //! Invariants:
-//! - The deadline of a message is the end of `give_up_after`. Unless the receiver rejects the message, or no payload
-//!   can be made of it, the message is given up only in two cases: an attempt ends without success at or past the
-//!   deadline, or the message is too old when an attempt ends without success.
+//! - The deadline of a message comes `give_up_after` after its first attempt began; the time in which the sink was
+//!   paused does not count. Unless the receiver rejects the message, or no payload can be made of it, the message is
+//!   given up only in two cases: an attempt ends without success at or past the deadline, or the message is too old
+//!   when an attempt ends without success.
 //! - A due time is never past the deadline, so that a last attempt is made at the deadline.
 //! - After a failure, a wait that the receiver asks for lengthens the scheduled wait and never shortens it. After a
-//!   refusal the schedule does not count: the message waits for as long as the receiver asks.
+//!   refusal the schedule does not count: the message waits for at least as long as the receiver asks.
 //! - A refusal for a reason of the receiver's own (too many requests, or a request for silence) is no failure of the
 //!   message.
 

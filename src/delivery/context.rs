@@ -28,7 +28,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) jitter: Arc<Jitter>,
     pub(super) settler: Settler,
-    /// How the operator calls the program. The commands that the log gives as hints begin with this.
+    /// The beginning of each command that the log gives as a hint: the program's name, with `--config` and
+    /// `--state-dir` if the operator gave them.
     pub(super) invocation: Invocation,
     /// The numbers of wake-ups so far. They change when the store may hold something new.
     pub(super) wake: watch::Receiver<WakeCounts>,
@@ -42,8 +43,8 @@ pub(super) struct Shared {
     pub(super) sink_count: Arc<AtomicUsize>,
 }
 
-/// One sink: its name, its configuration, and what the store knew of the sink when it was last registered, at the start
-/// or at a reload.
+/// One sink: its name, its configuration, and what the store knew of the sink when the sink was last registered, at the
+/// start or at a reload.
 pub(super) struct Identity {
     pub(super) registered: RegisteredSink,
     /// The name of the sink in the configuration, or the new name once somebody has renamed the sink in the store.

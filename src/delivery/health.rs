@@ -80,9 +80,9 @@ pub(super) struct HealthChange {
 }
 
 impl SinkHealth {
-    /// Restores the health that an earlier process has written. If a silence ends later than the longest possible
-    /// silence would, the relay's clock was ahead when the end was written, so the silence counts as over. If a silence
-    /// ended less than ten minutes ago, the receiver counts as one that limits the pace.
+    /// Restores the health that an earlier process has written. If the recorded end of the silence is further away than
+    /// the longest possible silence, the relay's time was ahead when the end was recorded, so the silence counts as
+    /// over. If a silence ended less than ten minutes ago, the receiver counts as one that limits the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: ClockReading) -> Self {
         let latest = now.relay_time.after(retry_after::CAP).after(CLOCK_TOLERANCE);
         let until = recorded.busy_until.map(|until| if until > latest { now.relay_time } else { until });

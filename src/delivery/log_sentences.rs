@@ -149,7 +149,8 @@ pub(super) struct LoggedSink<'s> {
     pub(super) name: &'s str,
     /// The sink to which dead letters are handed over.
     pub(super) fallback: Option<&'s str>,
-    /// How the operator calls the program, for hints.
+    /// The beginning of each command that is given as a hint: the program's name, with `--config` and `--state-dir` if
+    /// the operator gave them.
     pub(super) invocation: &'s Invocation,
 }
 

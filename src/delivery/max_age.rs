@@ -2,9 +2,9 @@
 //! the time is passed in.
 //!
 //! A message grows older whatever its sink does: while the receiver is down, the breaker is open or the sink is paused.
-//! So old messages are found in two ways: before each attempt, and by regular checks of the store. A check reads only
-//! messages that have become too old since the check before, or that were released since then. So a check costs little,
-//! however many messages wait.
+//! So old messages are found in two ways: before each attempt, and by regular checks of the store. After the first
+//! check, a check reads only messages that have become too old, or that were released, since the check before it. So it
+//! costs little, however many messages wait.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32)
 pub(super) struct AgeChecks {
     max_age: Duration,
     next: Instant,
-    /// Where the last complete check ended, which is where the next check begins.
+    /// What the last complete check has covered. The next check looks only at messages that this check did not cover.
     scan: ExpiryScan,
     is_unfinished: bool,
 }
@@ -50,7 +50,8 @@ impl AgeChecks {
     }
 
     /// Notes that a check is complete: every message that the check could find is a dead letter now. `released` is the
-    /// place, in the order of release, of the message that had been released last when the check was made.
+    /// greatest release number (`Claim::release_no`) when the check was made; messages that are released later have
+    /// greater numbers.
     pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
         self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;

@@ -14,8 +14,8 @@ use crate::time::Instant;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An attempt that begins late by no more than this does not delay the attempts after it. Timers are coarse, and at a
-/// high limit several attempts share a tick of the timer. In return, all gaps of a minute together are longer by this
-/// time, so that the limit holds.
+/// high limit several attempts share a tick of the timer. In return, the waits between the attempts of one minute are
+/// together longer by this time, so that the limit holds.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// The pace of one sink: the time between two attempts, and when the next attempt may begin.
@@ -28,8 +28,8 @@ pub(super) struct Pace {
 impl Pace {
     /// Returns the pace of a sink with this limit; `None`: there is no limit (0).
     pub(super) fn new(requests_per_minute: u32, now: Instant) -> Option<Self> {
-        // The gap is rounded up. A gap that is a nanosecond too long does no harm; a gap that is a nanosecond too short
-        // would let one attempt too many begin.
+        // The wait between two attempts is rounded up. A wait that is a nanosecond too long does no harm; a wait that
+        // is a nanosecond too short would let one attempt too many begin.
         let gap = (MINUTE + TOLERANCE).checked_div(requests_per_minute)? + Duration::from_nanos(1);
         Some(Self { gap, next: now + gap })
     }

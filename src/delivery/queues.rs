@@ -40,8 +40,9 @@ pub(super) struct Queues {
 pub(super) struct Excluded {
     /// Messages that are under way, or that were set aside because they are too old.
     pub(super) seqs: HashSet<Seq>,
-    /// Queues of numbers that have a delivery under way. This set is used only if the sink keeps the order of each
-    /// number.
+    /// If the sink keeps the order of each number, each phone number has a queue for its messages, and another one for
+    /// its replayed messages. These are the keys of the queues that have a delivery under way. For other sinks the set
+    /// is not used.
     pub(super) numbers: HashSet<i64>,
 }
 

@@ -12,8 +12,8 @@
 //!
 //! So there is a second measure, by which a message is *suspected* before it could be blamed. In this measure a message
 //! that waits counts with one refusal only, and a suspected message with none. A message that was accepted in the end
-//! counts with all its refusals. Only while the throttle has found that refusals have nothing to do with the pace, a
-//! suspected message is treated like a blamed one.
+//! counts with all its refusals. A suspected message is treated like a blamed one only while the throttle has found
+//! that refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, no further message or number is blamed.
@@ -26,7 +26,7 @@ use std::hash::Hash;
 
 use crate::domain::Seq;
 
-/// The least number of refusals of a message or a number that can show that the refusals are its own fault.
+/// A message or a number is blamed only if at least this many of its refusals count as independent (`Count::times`).
 const LEAST: i32 = 3;
 
 /// A message or a number is blamed for its refusals if the probability that they are chance is below this value.

@@ -30,8 +30,8 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
 pub(super) async fn register(store: &Store, clock: &Clock, setups: &[&Setup]) -> Result<Vec<RegisteredSink>, Error> {
     let messages_now = clock.likely_message_time();
     let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
-    // If a stored due time is further away than the longest possible wait, the relay's clock was ahead when that time
-    // was written.
+    // If a stored due time is further away than the longest possible wait, the relay's time was ahead when that due
+    // time was written. The store then makes the retry due at once.
     let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
     let now = clock.relay_time();
     let latest_due = now.after(longest.max(retry_after::CAP)).after(CLOCK_TOLERANCE);

@@ -127,8 +127,8 @@ impl Delivery {
         self.sinks.iter().map(|sink| sink.published.borrow().status.clone()).collect()
     }
 
-    /// Returns, for the watchdog, the longest time for which one of the loops has not turned. Each loop turns at least
-    /// every five seconds, even if receivers do not answer and nobody reads the output.
+    /// Returns the longest time for which one of the loops has not turned. The watchdog needs this time. Each loop
+    /// turns at least every five seconds, even if receivers do not answer and nobody reads the output.
     pub fn longest_stall(&self) -> Duration {
         let loops = self.sinks.iter().chain(&self.retired).map(|sink| sink.liveness.stalled_for());
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
@@ -191,8 +191,8 @@ impl Delivery {
     }
 
     /// Resolves when nothing is in flight and no delivery may begin now: messages that are left wait for a later time,
-    /// or for the end of a sink's pause. Returns whether messages wait that another run may deliver. Messages of a sink
-    /// that somebody paused or switched off do not count; the log names each paused sink.
+    /// or for the end of a sink's pause. Returns whether messages are left that another run may deliver. Messages of a
+    /// sink that somebody paused or switched off do not count; the log names each paused sink.
     ///
     /// # Errors
     /// Errors of the store while the messages are counted.

@@ -23,7 +23,8 @@ use crate::time::{Clock, Liveness};
 /// many workers, because each worker waits for its settlement.
 const AT_ONCE: usize = 1000;
 
-/// The maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.
+/// The longest time for which the task waits, before a transaction, for the settlements of attempts under way (the
+/// *batching delay*). An attempt that has outlasted one such delay is not waited for again.
 const BATCHING_DELAY: Duration = Duration::from_millis(1);
 
 /// The waits after errors of the store.
@@ -32,9 +33,10 @@ const WAITS: Schedule = Schedule { initial: Duration::from_millis(100), factor: 
 /// The wait after an error while the daemon stops, when there is little time left.
 const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 
-/// How long settlements wait before they look again whether the stored times are correct, and how often they do so. A
-/// correction of the stored times takes some milliseconds. If the disk does not take it, settlements must not wait for
-/// ever: their errors tell the operator.
+/// While the stored times are being corrected, settlements wait. After each wait of this length the task looks whether
+/// the correction is complete, and it does so at most [`MOST_WAITS_FOR_CORRECTION`] times. A correction takes some
+/// milliseconds. If it cannot be written to the disk, settlements must not wait for ever: the errors of their own
+/// transactions tell the operator.
 const WAIT_FOR_CORRECTION: Duration = Duration::from_millis(10);
 const MOST_WAITS_FOR_CORRECTION: u32 = 500;
 
@@ -171,9 +173,10 @@ impl SettlementWriter {
                 .store
                 .write(move |spool| {
                     // The clock is read inside the transaction, so that the stored times cannot be corrected between
-                    // this reading and the writing. A settlement from before a correction is moved: here, if the stored
-                    // times are correct already, and otherwise together with them. Settlements do not mix with a
-                    // correction of the stored times that is under way.
+                    // this reading and the writing. The times of a settlement that was made before a correction have to
+                    // be corrected, too. If the stored times are corrected already, this is done here. If the
+                    // correction is still to come, it corrects these times together with the other stored times. While
+                    // a correction of the stored times is under way, the settlements wait.
                     let now = clock.relay_moment();
                     if now.is_correcting && may_wait {
                         return Ok((settlements, None));

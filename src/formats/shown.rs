@@ -45,7 +45,7 @@ pub(super) fn escaped_within(
 ) -> String {
     const END: &str = "…";
     let (mut escaped, mut used) = (String::new(), 0);
-    // The number of bytes of the result that are kept, with `…` behind them, if the rest does not fit.
+    // If the rest of the text does not fit, this many bytes of the result are kept, followed by `…`.
     let mut fits_with_end = 0;
     let mut piece = String::new();
     for (at, next) in text.char_indices() {

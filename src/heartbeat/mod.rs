@@ -20,7 +20,8 @@ pub use settings::{Options, Settings};
 /// The longest time for one request. The body of the answer is not read.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// While the relay does not work, it checks this often whether it works again.
+/// While the relay does not work, the pinger checks after this time (or after the interval, if that is shorter) whether
+/// the relay works again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The options of the HTTP client for the monitoring service.
@@ -32,7 +33,7 @@ const CLIENT: ClientOptions =
 pub struct Pinger {
     client: Client,
     options: Options,
-    /// Whether it was logged that the monitoring service cannot be reached.
+    /// Whether the log has reported a failure since the last success.
     told_failure: bool,
 }
 

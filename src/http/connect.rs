@@ -17,8 +17,8 @@ use super::transport::Transport;
 use crate::domain::Finding;
 use crate::time::Clock;
 
-/// Tries to resolve the host name of `url`, and to connect to it. `subject` is what the findings call the other side,
-/// and `section` is its section of the configuration, such as `sinks.crm`.
+/// Tries to resolve the host name of `url`, and to connect to it. `subject` is the name of the other side in the
+/// findings; `section` is the section of the configuration that has the URL, such as `sinks.crm`.
 pub async fn check(
     (subject, section): (&str, &str),
     options: &ClientOptions,

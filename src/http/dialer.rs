@@ -2,7 +2,8 @@
 //!
 //! reqwest does not hand out its connections. But a layer around its connector sees each new connection. The dialer
 //! begins a request, and its layer takes the connection away. So the request fails, and its error carries the
-//! connection to the dialer. In this way a connection is made by the same code as for a request of the API client.
+//! connection to the dialer. So these connections are made by the same code as the connections for requests of the API
+//! client.
 //!
 //! Invariant: no byte of a request leaves.
 
@@ -23,7 +24,7 @@ use super::transport::Transport;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A connection that is ready for HTTP: behind the proxy, and after the TLS handshake.
+/// A connection that is ready for HTTP: it leads through the proxy if there is one, and the TLS handshake is done.
 pub(super) trait DialedConnection: Read + Write + Connection + Send + Unpin {}
 
 impl<C: Read + Write + Connection + Send + Unpin> DialedConnection for C {}

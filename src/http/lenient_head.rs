@@ -8,8 +8,8 @@
 //! | a Content-Length without a value | the line is left out |
 //! | NUL or a bare carriage return in the value of a header | a space |
 //! | NUL or a bare carriage return in the name of a header | the line is left out |
-//! | a control character in the reason phrase (the words behind the status) | a space |
-//! | several spaces before the status, or a character other than a space behind it | one space |
+//! | a control character in the reason phrase (the words after the status) | a space |
+//! | several spaces before the status, or a character other than a space after it | one space |
 //! | `http/1.1` in small letters | `HTTP/1.1` |
 //! | HTTP/1.0 with a Transfer-Encoding | HTTP/1.1 |
 //!
@@ -109,7 +109,7 @@ fn mend(status_line: &StatusLine<'_>, first_line: &[u8], headers: &[u8]) -> Opti
 struct StatusLine<'h> {
     is_version_1_0: bool,
     code: [u8; 3],
-    /// The reason phrase: the bytes behind the code and the separator.
+    /// The reason phrase: the bytes after the code and the separator.
     reason: &'h [u8],
     /// Whether the HTTP library accepts the line as it is.
     is_well_formed: bool,
@@ -181,7 +181,7 @@ fn header_length(headers: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// The name of a header without white space behind it, and the value with the lines that continue it; no value if the
+/// The name of a header without white space after it, and the value with the lines that continue it; no value if the
 /// first line has no colon.
 fn name_and_value(header: &[u8]) -> (&[u8], Option<&[u8]>) {
     let first_line = &header[..line_end(header).unwrap_or(header.len())];
@@ -329,8 +329,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any bytes are read without a panic. The result does not depend on the bytes behind the head. If a mended
-        /// head is read again, it stays as it is.
+        /// Any bytes are read without a panic. The result does not depend on the bytes after the head. If a mended head
+        /// is read again, it stays as it is.
         #[test]
         fn any_bytes_are_read(lines in proptest::collection::vec("(HTTP/1.[01] [0-9]{2,4} ?O?|[a-zA-Z\0\r -]{0,4}:?[\0\r\t 0-9a-z]{0,3}|content-length:[ 2]{0,2}|)\r?\n", 0..6), after: Vec<u8>) {
             let text = lines.concat();

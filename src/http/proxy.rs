@@ -294,7 +294,7 @@ impl UselessException {
 }
 
 /// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. `*` names every host. A name, with or without `.`
-/// or `*.` before it and with or without `.` behind it, names that host and all hosts below it. Addresses and networks
+/// or `*.` before it and with or without `.` after it, names that host and all hosts below it. Addresses and networks
 /// (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {

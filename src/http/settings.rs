@@ -1,4 +1,4 @@
-//! The configuration keys that everything with HTTP connections has: addresses, timeouts, proxies, certificates.
+//! The configuration keys that every component with HTTP connections has: addresses, timeouts, proxies, certificates.
 //!
 //! Plain http would send codes and keys unencrypted, so the configuration must allow plain http explicitly, unless the
 //! requests stay on this machine. Error texts never show a URL. They show at most the host, and not even the host if

@@ -549,7 +549,7 @@ async fn a_large_head_is_an_answer_over_http2_too() {
     }
 }
 
-/// Bytes behind an answer that belong to no request do not become the answer to the next request.
+/// Bytes that follow an answer, and that belong to no request, do not become the answer to the next request.
 #[tokio::test]
 async fn what_follows_an_answer_is_not_the_next_one() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -10,7 +10,7 @@ use crate::store::Account;
 pub(super) struct AccountEvidence {
     /// Whether both the address and the key were used with this state before.
     pub(super) familiar: bool,
-    /// Whether a first page was stored in this state before.
+    /// Whether coverage has begun: the first page of a first run was stored in this state.
     pub(super) begun: bool,
     /// Whether the state knows numbers, so that a page could show one of them.
     pub(super) knows_any_number: bool,
@@ -18,7 +18,7 @@ pub(super) struct AccountEvidence {
     pub(super) page_has_rows: bool,
     /// Whether one of the rows is stored already.
     pub(super) known_message: bool,
-    /// Whether one of the rows came to a number that the state knows.
+    /// Whether a number that the state knows received one of the rows.
     pub(super) known_number: bool,
     /// Whether the operator says that the new address or key belongs to the account of the state.
     pub(super) accepted: bool,
@@ -35,7 +35,7 @@ pub(super) enum AccountVerdict {
     Undecided,
 }
 
-/// Decides, by this evidence, whose messages a page shows.
+/// Decides from the evidence whose messages a page shows.
 pub(super) fn judge(evidence: &AccountEvidence) -> AccountVerdict {
     let AccountEvidence { familiar, begun, knows_any_number, page_has_rows, known_message, known_number, accepted } =
         *evidence;

@@ -1,7 +1,9 @@
 //! `[events]`: which numbers expire soon, by the API's list of numbers. Pure.
 //!
-//! An event is stored and delivered like a message, to the sinks that ask for events. The id of an event is made of the
-//! number, the term and the time at which the number expires, so the same event has the same id whenever it is found.
+//! In this file a *term* is one of the durations of `number_expiring`. When a number expires within a term, an event is
+//! made. The event is stored and delivered like a message, to the sinks that ask for events. The id of an event is made
+//! of the number, the term and the time at which the number expires, so the same event has the same id whenever it is
+//! found.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

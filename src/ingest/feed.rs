@@ -15,17 +15,18 @@ pub type NumberPageFuture = Pin<Box<dyn Future<Output = Response<NumberPage>> + 
 
 /// The source of pages.
 pub trait Feed: Send {
-    /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `now` is the relay's time.
+    /// Asks for up to `limit` messages: the next older ones after the page that gave `cursor`, or the newest ones if
+    /// there is no cursor. `now` is the relay's time.
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> PageFuture;
-    /// Asks for the numbers behind `cursor`, or for the first numbers. A feed that knows no numbers answers with an
-    /// empty list.
+    /// Asks for the numbers that follow the page that gave `cursor`, or for the first numbers if there is no cursor. A
+    /// feed that knows no numbers answers with an empty list.
     fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberPageFuture {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
     }
     /// Returns what identifies the account: the URL of the API and the fingerprint of the key.
     fn identity(&self) -> (String, String);
-    /// Returns how many keys there are.
+    /// Returns the number of configured keys.
     fn keys(&self) -> usize {
         1
     }
@@ -34,7 +35,7 @@ pub trait Feed: Send {
     fn key_ending(&self) -> Option<String> {
         None
     }
-    /// Takes the next key. Returns `false` if the last key was in use; then the first key is in use again.
+    /// Changes to the next key. After the last key the method returns `false` and changes to the first key.
     fn next_key(&mut self) -> bool;
 }
 

@@ -3,7 +3,7 @@
 //! A relay that does not share its state needs no lease, and its requests leave at once. With a lease, a request is
 //! first recorded in the database, in a transaction that checks the lease. So a relay that was suspended sends no
 //! request after another relay has taken the lease, and the next holder of the lease counts the requests of this relay
-//! in its budget.
+//! in its own budget.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -4,8 +4,8 @@
 //! Invariants:
 //! - A list counts as complete only if the API says that no page follows its last page, and if all of its rows could be
 //!   read.
-//! - If a failure or an odd answer interrupts a list, the list is begun again after a wait. Each further failure makes
-//!   the wait longer.
+//! - If a failure or an odd answer interrupts the reading of the list, the list is read from its beginning again, after
+//!   a wait. Each further failure makes the wait longer.
 //! - No list is read beyond [`MOST_PAGES`] pages, and no list that goes round in a circle is read for ever.
 //! - Without a sink that asks for details or events, no list is read.
 
@@ -33,8 +33,8 @@ const REPEATED_PAGES: u32 = 3;
 /// The wait before a list without an end is read again.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// The least time for which a message waits for a list that cannot be read to its end. After that time the message
-/// becomes a dead letter.
+/// A message waits for a list that cannot be read to its end for at least this time, and for about twice this time at
+/// most. Then the message becomes a dead letter.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.
@@ -82,8 +82,8 @@ struct Listing {
 pub(super) enum NumberListStep {
     /// The next page of the list has to be read.
     Continue,
-    /// The list is complete. If it does not show a number that the state knew when the list was begun (a number up to
-    /// this key), that number is absent.
+    /// The list is complete. The key is that of the newest number that the state knew when the list was begun. Every
+    /// number up to this key that the list does not show is absent.
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Incomplete,
@@ -120,8 +120,8 @@ impl NumberList {
         self.failures
     }
 
-    /// Records whether a delivery waits for details. If a delivery waits, the list is read at once, unless reading it
-    /// is failing.
+    /// Records whether a delivery waits for details. If a delivery waits, the list is read at once, unless the last
+    /// attempt to read the list has failed.
     pub(super) fn note_awaited(&mut self, awaited: bool, now: Instant) {
         self.awaited = awaited;
         if awaited {
@@ -129,7 +129,7 @@ impl NumberList {
         }
     }
 
-    /// Lets the list be read at once, unless reading it is failing.
+    /// Lets the list be read at once, unless the last attempt to read the list has failed.
     pub(super) fn read_again(&mut self, now: Instant) {
         if self.failures == 0 {
             self.due = self.due.min(now);
@@ -141,12 +141,12 @@ impl NumberList {
         self.asked_for.then_some(self.due)
     }
 
-    /// Returns whether the next request begins a list.
+    /// Returns whether the next request asks for the first page of the list.
     pub(super) fn begins(&self) -> bool {
         self.listing.is_none()
     }
 
-    /// Begins the list. `newest` is the newest number that the state knows.
+    /// Begins to read the list. `newest` is the newest number that the state knows.
     pub(super) fn begin(&mut self, newest: NumberKey) {
         let (seen, ids) = (HashSet::new(), HashSet::new());
         self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0, spoiled: false });

@@ -27,7 +27,7 @@ pub enum Condition {
     NoKey(String),
 }
 
-/// The words before the instant at which a silence of the API ends.
+/// The words before the instant at which a silence that the API asked for ends.
 const RATE_LIMITED_UNTIL: &str = "rate limited until ";
 
 impl Condition {
@@ -117,8 +117,9 @@ pub struct PollReport {
     pub since: Option<UnixMs>,
     /// When the newest page was last read, by the relay's time.
     pub last_poll_at: Option<UnixMs>,
-    /// The longest time between two polls that the request budget has demanded since the last poll; zero if it has
-    /// demanded none.
+    /// While the next poll is not due yet, the request budget demands a time between the last poll and the next one.
+    /// This time may change. This field has the longest such time since the last poll; zero if the budget has demanded
+    /// none.
     #[serde(skip)]
     pub spacing: Duration,
     /// The last four characters of the API key in use.

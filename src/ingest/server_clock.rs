@@ -82,8 +82,8 @@ impl ServerClock {
 
     fn read_undated(&mut self, newest_ingested: Option<UnixMs>, local: UnixMs, now: Instant) -> UnixMs {
         let carried = self.estimate(now);
-        // One row with a wrong `ingestedAt` must not move the clock by years. If answers have a `Date`, such a row must
-        // not move the clock at all.
+        // One row with a wrong `ingestedAt` must not change the estimate by years. If answers have a `Date`, such a row
+        // must not change the estimate at all.
         let is_believed =
             |at: &UnixMs| carried.is_none() || (!self.dated && (*at <= local || is_plausible(*at, local)));
         let best = carried.max(newest_ingested.filter(is_believed)).unwrap_or(local);

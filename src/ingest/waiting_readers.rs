@@ -19,7 +19,7 @@ pub struct WaitingReaders {
     /// Whether there is any reader. While there is one, a relay that erases texts on delivery erases each text only
     /// some seconds after the delivery.
     pub present: bool,
-    /// Until when some reader wants fast polls.
+    /// The instant until which at least one reader wants fast polls; `None` if no reader wants them.
     pub fast_until: Option<Instant>,
 }
 

@@ -3,10 +3,11 @@
 use crate::domain::filter::InvalidPattern;
 use crate::store::{Error, Spool};
 
-/// Why an action is refused. Nothing was changed, unless the state itself failed in the middle of a long action.
+/// Why an action is refused. Nothing was changed, unless the state could not be read or written any more in the middle
+/// of a long action.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorRefusal {
-    /// The state failed.
+    /// The state could not be read or written.
     #[error(transparent)]
     Store(#[from] Error),
     /// There is no such sink. The text names the known sinks.

@@ -6,7 +6,8 @@ use crate::domain::{PauseReason, UnixMs};
 use crate::humanize::{count, grouped};
 use crate::store::{Error, PastDelivery, ReplayPortion, ReplaySelection, SinkView, Spool};
 
-/// Which deliveries an operator wants to be repeated. All conditions must hold.
+/// Which messages an operator wants to be delivered again, and to which sinks. A delivery must meet all of these
+/// conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayRequest {
     /// The names of the sinks; if empty, all sinks, each with the messages that it had.
@@ -32,13 +33,13 @@ pub struct ReplayRequest {
 pub struct ReplayTally {
     /// The sink.
     pub sink: SinkView,
-    /// How many messages the sink had received.
+    /// How many of the found messages were delivered to the sink before.
     pub delivered: u64,
-    /// How many dead letters there were.
+    /// For how many of the found messages the delivery to the sink ended as a dead letter.
     pub dead: u64,
-    /// How many messages the sink never had.
+    /// How many of the found messages had no delivery to the sink before.
     pub new: u64,
-    /// How many messages wait for the sink already.
+    /// How many messages match, but wait for the sink already. They are not counted as found.
     pub waiting: u64,
     /// When the oldest found message was received.
     pub oldest: UnixMs,
@@ -153,8 +154,8 @@ pub fn count_portion(tallies: &mut [ReplayTally], portion: &ReplayPortion) {
 }
 
 /// Describes the result of a replay, with one line for each sink. `left`: how many of the found deliveries were not
-/// repeated. `running`: whether a relay runs, if that is known. `to_resume`: how the operator resumes the sink with
-/// this name.
+/// repeated. `running`: whether a relay runs, if that is known. `to_resume` gets the name of a paused sink, and returns
+/// words that tell the operator to resume the sink.
 pub fn replayed(
     tallies: &[ReplayTally],
     left: usize,

@@ -205,7 +205,7 @@ mod tests {
             Source::File(directory.path().join(name))
         };
         let variables = environment(&[("EMPTY", ""), ("BLANK", " \n")]);
-        // No process writes into the pipe, so a reader that waited for the pipe would wait for ever.
+        // No process writes into the pipe, so a function that waited for its bytes would wait for ever.
         let pipe = directory.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (source, expected) in [

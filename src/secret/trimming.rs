@@ -128,7 +128,8 @@ pub fn is_invisible(next: char) -> bool {
     )
 }
 
-/// The text without a pair of quotes around it, and without white space inside of the quotes.
+/// The text without a pair of quotes around it, and without the white space that stood between these quotes and the
+/// text.
 pub fn unquoted(text: &str) -> &str {
     let pairs = [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
     let within = |(open, close)| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));

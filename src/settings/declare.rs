@@ -174,7 +174,7 @@ pub fn secrets(variable: &'static str) -> Declared<Option<Texts>> {
     })
 }
 
-/// A table with names that the user chooses. The values of names in `secret` must not be written out in the file.
+/// A table with names that the user chooses. In the file, the values of the names in `secret` must be references.
 pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
     Declared::new(KeyKind::Map { secret }, Some("{}".to_owned()), |from, name| from.map(name))
 }

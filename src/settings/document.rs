@@ -109,8 +109,8 @@ impl Table {
         Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new(), elements: BTreeMap::new() }
     }
 
-    /// Sets one entry of a table with names that the user chooses. The entry replaces an entry of a lower layer that
-    /// has the same name; case does not count.
+    /// Sets one entry of a table with names that the user chooses. The entry replaces the entry of the same name from a
+    /// layer with lower precedence. Names are compared without regard to case.
     pub fn set_member(&mut self, key: &str, name: String, origin: &Origin, value: WrittenValue) {
         let entry = WrittenEntry { origin: origin.clone(), value };
         let member = Member { name, origin: origin.clone(), entry };
@@ -123,7 +123,7 @@ impl Table {
         }
     }
 
-    /// Sets a key. The value replaces the value of a lower layer.
+    /// Sets a key. The value replaces the value from a layer with lower precedence.
     pub fn set(&mut self, key: &str, origin: Origin, value: WrittenValue) {
         self.entries.insert(key.to_owned(), WrittenEntry { origin, value });
     }

@@ -189,7 +189,7 @@ fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> VariableMeanin
     later.map_or(VariableMeaning::Unknown, |name| VariableMeaning::Later(format!("[{name}]")))
 }
 
-/// The name of a sink may itself contain `__`, so a key is looked for behind each `__`. The longest key counts:
+/// The name of a sink may itself contain `__`, so a key is looked for after each `__`. The longest key counts:
 /// `CRM__FILTER__TAGS` is `filter.tags` of `crm`, although sinks of some types have a key `tags`.
 fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMeaning<'v> {
     // Maps are tried first, because a name in a map, such as the name of a header, may equal the name of a key.
@@ -289,8 +289,8 @@ fn variables<'s>(section: &'s Section, path: &'s str) -> impl Iterator<Item = St
     keys.map(move |key| format!("{path}__{}", key.variable()))
 }
 
-/// The valid names of variables for the sink that a misspelt name is about. Like `written`, they do not have the
-/// prefix.
+/// The valid names of variables for the sink that the misspelt name `written` seems to mean. Like `written`, these
+/// names lack the prefix.
 fn names_of_new_sink(declared: &Declarations, written: &str) -> Vec<String> {
     let Some(rest) = written.strip_prefix("SINK") else { return Vec::new() };
     let rest = rest.trim_start_matches('S').trim_start_matches('_');

@@ -1,4 +1,4 @@
-//! Writes the declarations as a configuration file to begin with: every key with its default, commented out.
+//! Writes the declarations as a first configuration file for an operator: every key with its default, commented out.
 //!
 //! Lines that begin with `# ` explain. Lines that begin with `#` and another character are settings.
 

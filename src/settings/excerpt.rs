@@ -12,7 +12,7 @@ use super::declarations::Declarations;
 /// Stands for a hidden value.
 const HIDDEN: char = '…';
 
-/// The greatest width of an excerpt, in characters. Longer lines are cut around the place in question.
+/// The greatest width of an excerpt, in characters. Of a longer line, only the part around the marked columns is shown.
 const WIDEST: usize = 120;
 
 /// The configuration file.
@@ -26,7 +26,7 @@ pub(super) struct SourceFile {
     values: Vec<Range<usize>>,
 }
 
-/// One line of the file, fit to be shown, and the columns in question.
+/// One line of the file, as it may be shown, and the columns that are marked below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Excerpt {
     /// Counted from 1.
@@ -60,7 +60,7 @@ impl SourceFile {
         &self.path
     }
 
-    /// The line of a byte, counted from 1. A byte behind the end belongs to the last line.
+    /// The line of a byte, counted from 1. A byte after the end belongs to the last line.
     pub(super) fn line_of(&self, at: usize) -> usize {
         let at = at.min(self.text.trim_end().len());
         self.lines.partition_point(|start| *start <= at)
@@ -86,8 +86,7 @@ impl SourceFile {
             pieces.push(LinePiece { bytes: hidden, shown, verbatim: false });
         }
         pieces.push(self.verbatim(at..bytes.end));
-        // A `#` in a value that is shown does not begin a comment, so the search for a comment begins behind that
-        // value.
+        // A `#` in a value that is shown does not begin a comment, so the search for a comment begins after that value.
         let shown_until = if reveal { span.end } else { bytes.start };
         for index in 0..pieces.len() {
             let piece = &mut pieces[index];
@@ -124,8 +123,8 @@ impl SourceFile {
         cut(line, &shown, column, column + 1)
     }
 
-    /// The lines that cannot be checked because this line is not TOML: this line, and, if it looks like the header of a
-    /// table, the lines down to the next header.
+    /// The lines that cannot be checked because this line is not TOML: this line itself. If this line looks like the
+    /// header of a table, also the lines from there down to the next header.
     pub(super) fn doubtful_lines(&self, line: usize) -> Range<usize> {
         let is_header = |line: &usize| {
             self.text.get(self.bytes_of_line(*line)).is_some_and(|text| text.trim_start().starts_with('['))

@@ -6,8 +6,8 @@
 //!   system accepts the whole line at once.
 //! - A line is delivered when its write has returned and the stream was flushed. One flush serves all lines that were
 //!   written since the last flush. If the program at the other end reads slowly, the sink waits; it drops nothing.
-//! - If only a part of a line could be written (because the disk is full), the rest of the line is written before
-//!   anything else, so that the stream never contains a broken line.
+//! - If only a part of a line could be written (for example because the disk is full), the rest of the line is written
+//!   before anything else, so that the stream never contains a broken line.
 //! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
 //!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
 //!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
@@ -197,8 +197,8 @@ impl<W: LineStream> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush it is not known which of the last lines are on the disk. All these lines are written
-        // again, including torn lines.
+        // After a failed flush it is not known which of the lines since the last flush are on the disk. All these lines
+        // are written again, including torn lines.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 

@@ -144,8 +144,8 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// Returns the bytes that would be sent for a message. Nothing is sent. The default is for types whose client this
-    /// build lacks.
+    /// Returns the bytes that would be sent for a message. Nothing is sent. The implementation here is for types whose
+    /// client this build lacks.
     ///
     /// # Errors
     /// The reason why the message could not be sent, in words that follow the name of the sink.
@@ -159,14 +159,14 @@ pub trait Target: Any + Debug + Send + Sync {
         None
     }
 
-    /// Tries for `check --online` whether the sink `name` can be reached. No message is sent.
-    /// The default tries nothing.
+    /// Tries for `check --online` whether the sink `name` can be reached. No message is sent. The implementation here
+    /// tries nothing.
     fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
         let finding = Finding::not_tried(name, format!("{}: nothing can be tried without a message", self.describe()));
         Box::pin(std::future::ready(vec![finding]))
     }
 
-    /// Opens the sink. Nothing is sent yet. The default is for types whose client this build lacks.
+    /// Opens the sink. Nothing is sent yet. The implementation here is for types whose client this build lacks.
     ///
     /// # Errors
     /// [`SinkBuildError`] if the sink cannot be opened.

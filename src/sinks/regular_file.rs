@@ -32,7 +32,8 @@ impl RegularFile {
     /// then on this method does nothing.
     ///
     /// # Errors
-    /// The errors of the disk. It is not known then which of the last lines are on the disk.
+    /// The errors of the disk. After such an error it is not known which of the lines since the last flush are on the
+    /// disk.
     pub(super) fn flush(&mut self) -> io::Result<Result<(), io::Error>> {
         if !self.can_flush {
             return Ok(Ok(()));
@@ -71,7 +72,7 @@ pub(super) fn ends_within_a_line(stream: &File) -> Option<bool> {
     if !found.is_file() || found.len() == 0 {
         return Some(false);
     }
-    // The process's own descriptor may be open for writing only.
+    // The process's own descriptor may be open for writing only, so the file is opened once more, for reading.
     let readable = File::open(format!("/dev/fd/{}", stream.as_raw_fd())).ok()?;
     let mut last = [0];
     readable.read_exact_at(&mut last, found.len() - 1).ok()?;

@@ -5,8 +5,8 @@
 //! - If the stream is a regular file, a line is delivered when it was flushed to the disk.
 //! - On a terminal, characters that would act on the terminal are escaped in the way of JSON, such as `\u001b`. Any
 //!   other output gets the bytes unchanged.
-//! - If standard output was closed when the process began, nothing is written and every message is kept, because the
-//!   null device in its place would swallow everything.
+//! - If standard output was closed when the process began, Rust has opened the null device instead, which would swallow
+//!   everything. So nothing is written, and every message is kept.
 //! - A terminal that was closed counts like a pipe whose other end was closed.
 
 use std::fs::{self, File};

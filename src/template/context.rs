@@ -14,7 +14,7 @@ use crate::domain::surrogates;
 const MESSAGE: [&str; 10] =
     ["id", "numberId", "from", "to", "body", "parsedCode", "encrypted", "isRead", "receivedAt", "ingestedAt"];
 
-/// The fields that `number` always has in a template: the fields of a row of the API's list of numbers.
+/// The fields that `number` always has in a template: the fields of one number in the API's list of numbers.
 const NUMBER: [&str; 16] = [
     "id",
     "phoneNumber",
@@ -75,7 +75,8 @@ impl Object for TemplateMessage {
     }
 }
 
-/// Makes the names and their values; `None` if the message cannot be read. `codes` finds the code of the message.
+/// Makes the names that a template can use, with their values; `None` if the message cannot be read. `codes` finds the
+/// code of the message.
 pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFinder) -> Option<Value> {
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {

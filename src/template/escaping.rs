@@ -10,7 +10,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub enum Escaping {
     /// The value is inside a JSON string.
     Json,
-    /// The value is inside a JSON string, in a text of several JSON values, each on a line or behind a separator.
+    /// The value is inside a JSON string, in a text of several JSON values, each on a line of its own or after a
+    /// separator.
     JsonLines,
     /// The value is in HTML or XML.
     Markup,

@@ -172,7 +172,8 @@ impl Template {
         self.environment.get_template(NAME).is_ok_and(|template| template.undeclared_variables(false).contains(name))
     }
 
-    /// Makes the output for a message, from its JSON text and from the row of its number, if that row is known.
+    /// Makes the output for a message. `raw` is the message's JSON text. `number` is the JSON object of the message's
+    /// number in the API's list of numbers, if it is known.
     ///
     /// # Errors
     /// A mistake of the template that shows only with this message.

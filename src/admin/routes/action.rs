@@ -115,7 +115,7 @@ impl ActionRequest {
             Ok(result) => ActionNotice { text: result.message, is_refusal: false },
             Err(ActionFailure(_, detail)) => ActionNotice { text: detail, is_refusal: true },
         };
-        // Only the known parameters of the page are copied, so the browser cannot be led to another page.
+        // Only the known parameters of the page are copied from `back`, so the browser cannot be led to another page.
         let back = self.parameters.as_ref().ok().and_then(|parameters| parameters.get(BACK)).unwrap_or_default();
         let query = Parameters::of_form(back.as_bytes()).query(&page::NAMES);
         let id = self.endpoint.notices.keep(notice);

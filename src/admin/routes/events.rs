@@ -1,7 +1,7 @@
 //! `/api/v1/events`: a stream of events (SSE). An event `status` comes at the beginning and when something changes. An
 //! event `message` comes for each message that is released, with the fields of `/api/v1/messages`. The id of this event
-//! is the message's place in the order of release. A client that sends the last id as `Last-Event-ID` misses no
-//! message.
+//! is the release number of the message; messages are numbered in the order in which they are released. A client that
+//! connects again and sends the last id that it got as `Last-Event-ID` misses no message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct EventStream {
     observed: watch::Receiver<Arc<Observed>>,
     /// The status that was sent last.
     status: String,
-    /// The place of the last message that was sent.
+    /// The release number of the last message that was sent.
     after: i64,
     /// The highest release number so far, as far as it is known.
     released: i64,
@@ -48,7 +48,7 @@ pub(in crate::admin) async fn answer(
     let Ok(permit) = Arc::clone(&endpoint.streams).try_acquire_owned() else {
         return Err(unavailable("too many streams of events are open".to_owned()));
     };
-    // The receiver is made before the first look, so that no later change is missed.
+    // The stream begins to listen before the first look, so that no later change is missed.
     let observed = endpoint.observed.subscribe();
     let first = watcher::look(&endpoint).await.map_err(unavailable)?;
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());

@@ -48,7 +48,8 @@ pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri)
         return Err(unavailable("too many requests wait for a message".to_owned()));
     };
     let arrivals = endpoint.state.arrivals;
-    // If the client goes away, this function is dropped, and `client` with it.
+    // If the client goes away, this function is dropped, and `client` with it. Then `client_gone` resolves, and the
+    // reader ends.
     let (client, client_gone) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
     let read = move || {

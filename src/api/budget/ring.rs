@@ -64,7 +64,7 @@ impl Ring {
         if used.len() > slots {
             used.drain(..used.len() - slots);
         }
-        // The entries move to the front, oldest first, so that the tickets of this process start behind the entries.
+        // The entries move to the front, oldest first, so that the tickets of this process begin after the entries.
         let mut image = Vec::with_capacity(slots * 8);
         image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
         image.resize(slots * 8, 0);

@@ -42,7 +42,7 @@ pub struct BudgetLimits {
     pub head_interval: Duration,
 }
 
-/// Identifies a request. Tickets count up, beginning behind the requests of an earlier process.
+/// Identifies a request. Tickets count up, and begin after the tickets of the requests that an earlier process made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
@@ -260,8 +260,8 @@ impl Window {
         free.get(excess - 1).map_or(Below::AfterAnswer, |instant| Below::At(*instant))
     }
 
-    /// The time from a poll that began at `began` and took `requests` requests to the next poll, by what is known at
-    /// `now`.
+    /// Returns the time from the beginning of the last poll to the beginning of the next one, by what is known at
+    /// `now`. The last poll began at `began` and took `requests` requests.
     ///
     /// This time is the poll interval at least. While other work waits, polls are spaced evenly at the pace of their
     /// share. (A limit on the polls in the last minute would not do: after some quick polls, no poll could leave for a
@@ -308,8 +308,8 @@ impl Window {
         self.limits.head_interval
     }
 
-    /// If slots are scarce, there is a least time between requests of sweeps, so that a poll finds a slot whenever it
-    /// is due.
+    /// Returns the instant before which no further request of a sweep may leave, if slots are scarce. So a poll finds a
+    /// slot whenever it is due.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
         let in_use = self.slots.iter().filter(|slot| slot.counts_in(share, now));

@@ -44,7 +44,7 @@ fn every_output_in_the_documentation_is_real() {
         let (language, output) = blocks.next().unwrap_or_else(|| panic!("no output for\n{toml}"));
         let made = made(&toml, &message, &number);
         match language.as_str() {
-            // The document indents JSON for its readers.
+            // The document indents JSON, so that people can read it.
             "json" => assert_eq!(one_line(&output), one_line(&made), "{toml}"),
             "text" => assert_eq!(output, made, "{toml}"),
             other => panic!("`{other}` after\n{toml}"),

@@ -108,7 +108,7 @@ config.toml:4: unclosed table, expected `]`
     assert_eq!(machine.refused(), expected);
 }
 
-/// Each case: the file, the line of the mistake, and the beginning of the message behind `config.toml:LINE: `.
+/// Each case: the file, the line of the mistake, and the beginning of the message that follows `config.toml:LINE: `.
 #[test]
 fn each_mistake_in_a_file_has_its_message() {
     let http = "[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";

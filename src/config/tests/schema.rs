@@ -79,7 +79,7 @@ fn every_key_of_a_section_is_explained() {
                 assert!(table["description"].is_string(), "{key}: {table}");
                 continue;
             }
-            // The admin endpoint, the heartbeat, events and a database are off by default.
+            // The admin endpoint, the heartbeat, events and a state in PostgreSQL (`state.url`) are off by default.
             let is_off = matches!((name, key.as_str()), ("admin" | "events", _) | ("heartbeat" | "state", "url"))
                 && key != "read_only";
             let has_default = !found["default"].is_null();

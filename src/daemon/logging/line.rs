@@ -18,8 +18,8 @@ use crate::domain::Sanitized;
 /// The longest value of a field, in characters.
 const LONGEST_VALUE: usize = 1000;
 
-/// The name of the field with all errors of a configuration. Its value may be longer than others, because the relay
-/// itself writes the errors.
+/// The name of the field with all errors of a configuration. Its value may be longer than the values of other fields,
+/// because the relay itself writes the errors.
 const ERRORS: &str = "errors";
 
 /// The longest value of [`ERRORS`], in characters.

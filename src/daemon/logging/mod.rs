@@ -104,8 +104,8 @@ fn init(
     Ok((LogGuard { _repetitions: limit_guard, _lines: lines_guard }, LogLevel([of_notice, of_lines])))
 }
 
-/// Calls `say`, and writes to stderr, as JSON, the lines that `say` logs. For errors before [`start`]. `journal` says
-/// that stderr is systemd's journal.
+/// Calls `say`, and writes the lines that `say` logs to stderr, as JSON. Used for errors before [`start`]. `journal`
+/// says that stderr is systemd's journal.
 pub fn before_start(journal: bool, say: impl FnOnce()) {
     let stream = if journal { LogStream::Journal } else { LogStream::Plain };
     let lines = Arc::<Mutex<Vec<u8>>>::default();
@@ -130,7 +130,7 @@ impl LogLevel {
     }
 }
 
-/// Returns which lines are logged at a level.
+/// Returns the filter of the lines for a level. Lines of other crates pass only if they are warnings or errors.
 fn targets(level: Level) -> Targets {
     let ours = LevelFilter::from_level(level);
     let others = LevelFilter::from_level(level.min(Level::WARN));
@@ -138,7 +138,7 @@ fn targets(level: Level) -> Targets {
 }
 
 /// Builds the layers between an event and the bytes of its line. Also returns the handle that changes the level.
-/// Without a limit all lines are written, however often they repeat.
+/// Without `limit` all lines are written, however often they repeat.
 fn dispatch<W>(
     log: &Log,
     color: bool,

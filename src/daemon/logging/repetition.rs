@@ -1,7 +1,7 @@
 //! Decides which lines are left out of the log, because lines of the same kind were written too often. Pure.
 //!
-//! Invariants: in every window, the first lines of each kind are written. Each line that is left out is counted, and
-//! its count is reported once, when its window is over.
+//! Invariants: in every window, the first lines of each kind are written. The lines of a kind that are left out are
+//! counted, and their number is reported once, when the window is over.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -69,7 +69,7 @@ impl<K: Clone + Eq + Hash> Repetitions<K> {
         false
     }
 
-    /// Returns when the next report is due; `None` if no line was left out.
+    /// Returns the instant at which the next report is due; `None` if no line was left out.
     pub(super) fn next_report(&self) -> Option<Instant> {
         self.0.values().filter_map(|lines| Some(lines.left_out.as_ref()?.report_at)).min()
     }

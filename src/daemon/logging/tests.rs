@@ -36,7 +36,7 @@ fn repeat(lines: usize) {
     }
 }
 
-/// Returns for each line whether the document has this line. Times do not matter.
+/// Returns one value for each line: whether the document has this line. Times do not matter.
 fn documented(lines: &str) -> Vec<bool> {
     let time = regex::Regex::new(r"\d{4}-\d\d-\d\dT[\d:.]+Z").unwrap();
     let without_time = |line: &str| time.replace(line, "TIME").into_owned();

@@ -54,8 +54,8 @@ const NOT_OF_RECEIVER: [&str; 19] = [
 ];
 
 impl ConfigDiff {
-    /// Compares the fingerprints of two configurations. `erasing_changes` says whether only one of them erases texts as
-    /// soon as they are delivered.
+    /// Compares the fingerprints of two configurations. `erasing_changes`: one of the two configurations erases texts
+    /// as soon as they are delivered, and the other one does not.
     pub(super) fn between(before: &Fingerprints, after: &Fingerprints, erasing_changes: bool) -> Self {
         let keys = before.changed_keys(after);
         let holds_api_back = keys.contains("api.url");
@@ -115,7 +115,8 @@ impl ConfigDiff {
         if own.iter().any(|key| concerns_receiver(key)) {
             SinkChange::Receiver
         } else if !own.is_empty() || self.changed.contains("api.account") || self.changed.contains("codes.pattern") {
-            // Formats show the name of the account, and sinks may mask codes.
+            // Formats show the name of the account, and sinks may mask codes. So both keys can change what a sink
+            // sends.
             SinkChange::Settings
         } else {
             SinkChange::Same

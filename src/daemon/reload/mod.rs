@@ -89,7 +89,7 @@ struct Wanted {
     secrets: bool,
 }
 
-/// A reading under way.
+/// A reading of the configuration that is under way.
 struct Running {
     what: ReadAgain,
     task: JoinHandle<(Look, Result<Prepared, NotReloaded>)>,
@@ -105,7 +105,7 @@ pub(super) enum ReloadEvent {
     Ended(Box<Reading>),
 }
 
-/// A reading that has ended.
+/// A reading of the configuration that has ended.
 pub(super) struct Reading {
     what: ReadAgain,
     ended: Result<(Look, Result<Prepared, NotReloaded>), JoinError>,
@@ -128,7 +128,7 @@ impl Reloader {
             slots,
             builder,
             clock,
-            // A file may have changed between the reading of the configuration and now.
+            // A file with a secret may have changed since the configuration was read.
             files: WatchedFiles::new(config.source.secret_files.clone(), None),
             config: Arc::new(config),
             looks,
@@ -190,7 +190,7 @@ impl Reloader {
         }
     }
 
-    /// Begins the reading that is wanted, unless a reading is under way.
+    /// Begins to read the configuration again if this is wanted, unless a reading is under way.
     pub(super) fn begin(&mut self, delivery: &Delivery) {
         let what = match self.wanted {
             _ if self.running.is_some() => return,
@@ -210,7 +210,7 @@ impl Reloader {
         self.running = Some(Running { what, task: tokio::spawn(preparation.run()) });
     }
 
-    /// Lets a reading take effect, or reports why it cannot. Returns whether sinks have changed.
+    /// Lets the configuration that was read take effect, or reports why it cannot. Returns whether sinks have changed.
     pub(super) fn end(&mut self, reading: Reading, delivery: &mut Delivery) -> bool {
         let Reading { what, ended } = reading;
         let now = self.clock.relay_time();
@@ -263,7 +263,7 @@ impl Reloader {
         changes_sinks
     }
 
-    /// Tells the poller that it has the newest keys, unless another reading follows.
+    /// Tells the poller that there are no newer keys than its own, unless the configuration is to be read once more.
     fn answer_poller(&self) {
         if !self.wanted.secrets && !self.wanted.everything {
             self.control.keys_are_unchanged();

@@ -16,8 +16,8 @@ use crate::time::Clock;
 use hangup::{Meaning, Terminals};
 pub use hangup::{Surroundings, ignores_hangups};
 
-/// The stop that was asked for so far. The value only ever becomes more urgent, so a receiver that looks late misses
-/// nothing.
+/// The stop that was asked for so far. The value only ever becomes more urgent, so a part of the relay that looks late
+/// misses nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// No stop was asked for.
@@ -48,7 +48,7 @@ impl Stop {
     }
 }
 
-/// Receivers of the stops and reloads that signals ask for.
+/// The channels that show which stop and how many reloads signals have asked for.
 #[derive(Clone, Debug)]
 pub struct SignalReceivers {
     /// The stop that was asked for.
@@ -105,7 +105,7 @@ pub fn on_signals(
 }
 
 /// Passes on each stop that a signal asks for. Returns the first signal that asks for an end at once; `None` if the
-/// signals end before.
+/// signals end without one.
 fn listen(
     signals: impl Iterator<Item = StopSignal>,
     sender: &watch::Sender<Stop>,

@@ -40,7 +40,7 @@ impl BringForward {
         }
     }
 
-    /// Notes that somebody resumed the sink, so that every retry is to be made due.
+    /// Notes that somebody resumed the sink. So every retry is to be made due.
     pub(super) fn resumed(&mut self) {
         self.pending_from = Some(UnixMs::MIN);
     }

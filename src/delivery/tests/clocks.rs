@@ -18,7 +18,8 @@ impl World {
         self.correct_stored_times(correction, delivery).await;
     }
 
-    /// Corrects the relay's time only. Until the stored times are corrected, too, the two do not go together.
+    /// Corrects the relay's time only. Until the stored times are corrected, too, they cannot be compared with the
+    /// relay's time.
     fn correct_relay_time(&self, to: UnixMs) -> ClockCorrection {
         self.clock.set_machine(to);
         let correction = self.clock.synchronize(Some(to)).unwrap();
@@ -158,8 +159,8 @@ async fn no_attempt_mixes_the_times_before_a_correction_with_those_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_settled_while_the_stored_times_are_corrected_is_moved_once() {
-    // The relay has run for an hour by a clock that is half an hour ahead, so that the times of this hour include the
-    // right time.
+    // The relay runs for an hour by a clock that is half an hour ahead. So the right time at the end of this hour lies
+    // between the relay's times at its beginning and at its end.
     let world = World { clock: Clock::unconfirmed_at(START), ..World::new() };
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;

@@ -133,8 +133,8 @@ async fn whatever_happens_no_attempt_overtakes() {
 async fn a_busy_number_holds_back_no_other() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
-    // The first message of one number fails for an hour. More messages wait behind this message than are ever claimed
-    // at once.
+    // The first message of one number fails for an hour. After it wait more messages of the same number than are ever
+    // claimed at once.
     world.release_of(&vec![Some("bad".to_owned()); 1_200], DeliveryClass::Live).await;
     let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();
     let expected = world.release_of(&good, DeliveryClass::Live).await;

@@ -1,4 +1,4 @@
-//! The rows of the tables in docs/delivery.md, each made by an attempt over a real connection.
+//! The lines of the tables in docs/delivery.md, each made by an attempt over a real connection.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ async fn attempt(url: Url, statuses: Statuses) -> Attempt {
     sink.begin(Outgoing { id: "m1".into(), content_type: "application/json".into(), body, message: "{}".into() }).await
 }
 
-/// Makes one row of a table: what the receiver does, what follows from that, and the words that operators see.
+/// Makes one line of a table: what the receiver does, what follows from that, and the words that operators see.
 fn row(told: &str, attempt: Attempt) -> String {
     let history = AttemptHistory {
         attempts: 1,
@@ -60,7 +60,7 @@ async fn answered(told: &str, head: &str, statuses: Statuses) -> String {
     row(told, attempt(server.url("/hooks/SECRETKEY?token=SECRET"), statuses).await)
 }
 
-/// Returns the table under a heading of the page.
+/// Returns the table under a heading of the document.
 fn table(heading: &str) -> String {
     let (_, section) = PAGE.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
     let section = section.split("\n#").next().unwrap();

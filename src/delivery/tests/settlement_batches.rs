@@ -31,8 +31,8 @@ async fn answers_that_come_together_share_a_transaction() {
     let under_way = settler.expect_settlement();
     let first = settler.settle(settlement(&world, 1), 0);
     for _ in 0..100 {
-        // The settler's task gets turns here, but no time passes. If it did not wait for the attempt under way, it
-        // would write now.
+        // The settler's task gets turns here, but no time passes. If the task did not wait for the attempt under way,
+        // it would write now.
         yield_now().await;
     }
     drop(under_way);

@@ -56,7 +56,7 @@ async fn messages_go_as_fast_as_the_receiver_takes_them() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Returns the place of an id among `m1`, `m2`, …, counted from 0.
+/// Returns the index of an id among `m1`, `m2`, …, counted from 0.
 fn place(id: &str) -> usize {
     id[1..].parse::<usize>().unwrap() - 1
 }

@@ -19,7 +19,7 @@ use super::{FIRST_SILENCE, Recurrence};
 /// The number of sustained paces (`PaceEvidence::sustained`) that are remembered.
 const REMEMBERED: usize = 48;
 
-/// A pace counts as slow below this share of the pace that the receiver has sustained.
+/// A pace counts as slow if it is below this share of the pace at which the receiver has accepted messages before.
 const SLOW: f64 = 0.7;
 
 /// This many refusals at a slow pace show that the pace does not matter. The number doubles each time this conclusion
@@ -125,8 +125,8 @@ impl PaceEvidence {
         // has ever asked for. The longest one is taken because a receiver that states exactly when it accepts the next
         // message sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
-        // A measured silence includes the time until the answer. So it takes the place of the asked silence only if it
-        // is more than twice as long.
+        // A measured silence includes the time until the answer. So it takes the place of the silence that the receiver
+        // asked for only if it is more than twice as long.
         let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
         let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {

@@ -38,7 +38,8 @@ const SURE: f64 = 12.0;
 /// The share of the time above which a refusal counts as costing much.
 const COSTS_MUCH: f64 = 0.3;
 
-/// The longest silence, in seconds, by which the growth of the pace is measured. A longer silence counts as this one.
+/// The longest silence, in seconds, by which the growth of the pace is measured. A longer silence counts as one of this
+/// length.
 const COUNTED_SILENCE: f64 = 15.0;
 
 /// An attempt that begins late by at most this time does not delay the attempts after it, because timers are coarse.
@@ -102,7 +103,8 @@ impl LearnedPace {
 
     /// The pace in attempts a minute, at least 1.
     pub(super) fn per_minute(&self) -> u64 {
-        // The gaps that fit into a minute are counted. No pace is so quick that the gap is 0 microseconds.
+        // The result is how often the time between two attempts fits into a minute. No pace is so quick that this time
+        // is 0 microseconds.
         let gap = gap(self.rate).as_micros().max(1);
         u64::try_from(Duration::from_secs(60).as_micros() / gap).unwrap_or(u64::MAX).max(1)
     }

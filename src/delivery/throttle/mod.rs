@@ -68,8 +68,7 @@ pub(super) enum Gate {
     Open,
     /// No attempt may begin before this instant.
     At(Instant),
-    /// An attempt is under way that tests whether the silence was long enough. No other attempt may begin before its
-    /// end.
+    /// The attempt under way tests whether the silence was long enough. No other attempt may begin before its end.
     AfterTrial,
 }
 
@@ -327,8 +326,8 @@ impl Throttle {
     }
 
     /// Returns how long a refused message is to wait at least. `in_vain` is the number of its refusals since the
-    /// receiver last accepted any message. While the sink keeps no silence, these waits grow, so that a receiver that
-    /// refuses everything is not asked by each message once a second.
+    /// receiver last accepted any message. While refusals cause no silence, these waits grow. Otherwise, if the
+    /// receiver refused everything, the relay would try each message once a second.
     pub(super) fn least_wait(&self, in_vain: u32) -> Duration {
         match self.phase {
             Phase::Unpaced(_) => FIRST_SILENCE.saturating_mul(in_vain).min(LONGEST_SILENCE),

@@ -18,7 +18,7 @@ use crate::time::backoff::Jitter;
 pub(super) struct Request {
     /// When the request arrives, in seconds since the start.
     pub(super) at: f64,
-    /// The place of the request's message, counted from 0.
+    /// The index of the request's message, counted from 0.
     pub(super) message: usize,
 }
 
@@ -116,7 +116,7 @@ pub(super) struct Load {
     pub(super) latency: f64,
     /// The number of accepted messages at which the simulation ends.
     pub(super) until_accepted: usize,
-    /// Returns the receiving number of a message, given the message's place.
+    /// Returns the receiving number of a message, given the message's index.
     pub(super) number: fn(usize) -> i64,
     /// How many messages come in a second. All messages are there at the start if this is infinite.
     pub(super) per_second: f64,
@@ -152,7 +152,8 @@ impl Run {
         self.accepted.last().copied().unwrap_or_default()
     }
 
-    /// Returns the lag, in seconds, that `percent` percent of the accepted messages do not exceed.
+    /// Returns the wait, in seconds, that `percent` percent of the accepted messages do not exceed (from their arrival
+    /// to the answer).
     pub(super) fn lag(&self, percent: usize) -> f64 {
         let mut lags = self.lags.clone();
         lags.sort_by(f64::total_cmp);

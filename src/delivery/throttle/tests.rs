@@ -185,7 +185,7 @@ fn what_is_always_refused_holds_back_no_other() {
     }
 }
 
-/// Turns the place of a message into a number that looks random.
+/// Turns the index of a message into a number that looks random.
 fn scattered(message: usize) -> u64 {
     let mixed = (message as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

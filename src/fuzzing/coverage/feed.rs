@@ -19,8 +19,8 @@ pub(super) struct FaultyFeed {
     /// True for a feed that lies: it may give any answer. Then the test checks only the promises that hold for every
     /// feed.
     pub(super) lies: bool,
-    /// How often in a row each asker got an empty page. The relay believes an empty page if it comes often enough in a
-    /// row, so an honest feed must not give it so often.
+    /// How many empty pages each asker has got one after the other. The relay believes an empty page if enough of them
+    /// come one after the other, so an honest feed must not give so many.
     empty_in_a_row: HashMap<Asker, u8>,
 }
 

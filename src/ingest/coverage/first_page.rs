@@ -15,8 +15,9 @@ impl CoverageState {
             return Step::without_changes(NextAction::Follow(cursor));
         }
         page.prepend(self.memory.take_future_rows());
-        // If an earlier poll got an empty answer, all messages since then came after the start, even if the relay did
-        // not believe the empty answer at that time.
+        // If an earlier poll got an empty answer, the feed was empty then. So every message that has come since counts
+        // as received after the start of the first run, although the relay believes an empty feed only after several
+        // empty answers in a row.
         let first_empty_poll = self.memory.take_first_empty_poll_at().unwrap_or(UnixMs::MAX);
         let mut coverage = begin(rules, &page, now, rows_now, first_empty_poll);
         let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);
@@ -25,13 +26,13 @@ impl CoverageState {
     }
 }
 
-/// Makes the coverage with which a first run begins. Its marks come from the page and from the API's clock, because
-/// with the relay's own clock, which may differ from the API's clock, rows could be lost or repeated.
+/// Makes the coverage with which a first run begins. Its marks come from the page and from the API's clock. The relay's
+/// own clock may differ from the API's clock; with marks from the relay's clock, rows could be lost or repeated.
 fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
-        // The page is empty. So no row shows how far the order of the feed is off (at most the margin), nor how far the
-        // clock of the rows is off (at most `clocks_apart`).
+        // The page is empty. So no row shows by how much time rows are out of order (at most the margin), or by how
+        // much the clock of the rows is wrong (at most `clocks_apart`). Both limits are subtracted, to be safe.
         Start::Now if page.is_empty() => {
             frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
         }

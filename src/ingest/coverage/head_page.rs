@@ -98,7 +98,7 @@ impl Draft<'_> {
         });
         let (now, anchor) = (self.now.server, self.coverage.marks.anchor);
         // After the API's clock was set back, the API's time is earlier than the anchor for a long time. Sweeps must
-        // not wait until this has passed.
+        // not wait until the API's time has passed the anchor again.
         !is_open && (now.since(anchor) >= self.rules.sweep_interval || anchor.since(now) > self.rules.margin)
     }
 }

@@ -93,7 +93,7 @@ impl Step {
         self.news_before(UnixMs::MAX)
     }
 
-    /// Returns how many rows that are dated before `time` the step stores as news.
+    /// Returns how many of the rows that the step stores as news are dated before `time`.
     pub fn news_before(&self, time: UnixMs) -> u64 {
         let is_news = |op: &&StoreOp| match op {
             StoreOp::Insert(insert) => insert.standing == RowStanding::News && insert.row.time < time,

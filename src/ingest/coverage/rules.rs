@@ -23,7 +23,7 @@ pub struct Rules {
     pub lookback: Duration,
     /// A sweep is due when the anchor is this old.
     pub sweep_interval: Duration,
-    /// `m`: how far the order of the feed may be off.
+    /// `m`: by how much time rows may be out of order.
     pub margin: Duration,
     /// The most by which the clocks of the API may differ. Larger differences are ignored as wrong times.
     pub clocks_apart: Duration,
@@ -36,7 +36,7 @@ pub struct Rules {
     pub hold_limit: u64,
     /// The most pages of rows dated ahead that one head poll passes over.
     pub pages_ahead: u32,
-    /// The most pages of a new gap that are read at once behind its head page.
+    /// The most pages of a new gap that are read directly after the head page that opened the gap.
     pub head_pages: u32,
     /// A walk counts as standing still after this many pages in a row that had no new row, and reached no older time
     /// than the pages before them.

@@ -110,8 +110,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Turns a gap that has arrived into the sweep that it carries: the gap releases the rows that it holds, and reads
-    /// on down to the sweep's floor.
+    /// Turns a gap that has arrived into a sweep, because the gap was opened with a `sweep_floor`: the walk releases
+    /// the rows that it holds, and reads on down to that floor.
     fn go_on_as_sweep(&mut self, place: usize, class: DeliveryClass) {
         let walk = &mut self.coverage.walks[place];
         let (id, holds) = (walk.id, walk.holds());

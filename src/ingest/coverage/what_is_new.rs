@@ -31,8 +31,8 @@ pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStan
 }
 
 /// Returns the standing of a row on the first page of a first run with `poll.start = "now"`. A row is new only if it
-/// was ingested after the start, and is dated at the watermark or later. All other readable rows count as rows that
-/// were in the feed before.
+/// was ingested after `start_instant`, and is dated at the watermark or later. All other readable rows count as rows
+/// that were in the feed before the first run.
 pub(super) fn standing_at_start(row: &Row, marks: &Marks) -> RowStanding {
     if !row.readable {
         RowStanding::Unreadable

@@ -1,5 +1,5 @@
-//! The findings so far on whether the messages belong to the account of the state. The verdict on a single page comes
-//! from [`account::judge`](crate::ingest::account::judge).
+//! The findings so far about the key in use: whether the messages that the API shows for this key belong to the account
+//! of the state. The verdict on a single page comes from [`account::judge`](crate::ingest::account::judge).
 
 use crate::ingest::account::AccountVerdict;
 

@@ -6,9 +6,9 @@ use crate::domain::{Anomaly, Cursor, Insert, Invocation, RowStanding, StoreOp, s
 /// The most messages of one page that the log names, each in a line of its own.
 const NAMED: usize = 10;
 
-/// Logs each kind of anomaly on a page once, however often the page has it, and the id of each message that is not
-/// delivered. `cursor` is the cursor of the page. `replayed_by` is how the operator calls the program, for the hint to
-/// replay a message; it is `None` if messages are not kept.
+/// Logs each kind of anomaly of a page in one line, with the number of times that it occurs. Also logs the id of each
+/// message that is not delivered, for [`NAMED`] messages at most. `cursor` is the cursor of the page. `replayed_by` is
+/// the beginning of the command line in the hint to replay a message; it is `None` if messages are not kept.
 pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;

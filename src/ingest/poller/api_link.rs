@@ -55,7 +55,8 @@ impl<F: Feed> ApiLink<F> {
         self.budget.admit(purpose, now)
     }
 
-    /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `wall` is the relay's time.
+    /// Asks for up to `limit` messages: the next older ones after the page that gave `cursor`, or the newest ones if
+    /// there is no cursor. `wall` is the relay's time.
     pub(super) fn fetch(
         &mut self,
         purpose: RequestPurpose,
@@ -68,7 +69,7 @@ impl<F: Feed> ApiLink<F> {
         InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch(cursor, limit, wall) }
     }
 
-    /// Asks for the numbers behind `cursor`, or for the first numbers.
+    /// Asks for the numbers that follow the page that gave `cursor`, or for the first numbers if there is no cursor.
     pub(super) fn fetch_numbers(
         &mut self,
         purpose: RequestPurpose,
@@ -132,7 +133,7 @@ impl<F: Feed> ApiLink<F> {
         }
     }
 
-    /// Returns how many requests a minute are left for reading behind the head.
+    /// Returns how many requests a minute are left for reading older messages.
     pub(super) fn background_pace(&mut self) -> f64 {
         self.budget.window().background()
     }

@@ -8,7 +8,7 @@ use crate::api::{PAGE_ROWS, Response};
 use crate::domain::WalkId;
 use crate::time::Instant;
 
-/// The state of the background lane.
+/// The background lane: the request under way, and the waits of the lane and of single walks.
 #[derive(Default)]
 pub(super) struct BackgroundLane {
     in_flight: Option<PageRequest>,

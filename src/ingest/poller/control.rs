@@ -126,7 +126,8 @@ impl<F: Feed> Poller<F> {
         self.orders.control()
     }
 
-    /// Handles the refusal of the last key: asks for new keys first, if somebody can answer.
+    /// Handles the refusal of the last key: asks for new keys if somebody can answer. Otherwise no key is left, and
+    /// polls rest.
     pub(super) fn last_key_refused(&mut self, refusal: &str, now: Instant) -> Option<Ending> {
         if self.orders.waits_for_keys(refusal) {
             tracing::debug!(%refusal, "the last key is refused; looking for a new one");

@@ -28,7 +28,7 @@ pub(super) struct Disk {
     journal: Journal,
     maintenance: Maintenance,
     erasure: Erasure,
-    /// Whether texts are kept for a moment because a reader waits for messages.
+    /// Whether delivered texts are kept for some seconds ([`FOR_READERS`]) because a reader waits for messages.
     has_readers: bool,
 }
 
@@ -125,7 +125,7 @@ impl Disk {
     }
 
     /// Records whether any reader waits for messages. If the configuration erases texts on delivery, maintenance keeps
-    /// each text for a moment while there are readers.
+    /// each text for some seconds while there are readers.
     pub(super) fn note_readers(&mut self, present: bool, now: Instant) {
         if self.erasure.is_on_delivery() && self.has_readers != present {
             self.has_readers = present;
@@ -201,8 +201,8 @@ impl Disk {
     }
 
     /// Removes old data: settled messages, and ids below the `watermark` except the newest `keep_newest`. Then gives
-    /// space that the state's file no longer needs back to the file system. `now` is the relay's time. `known_now` is
-    /// the same time if the time is confirmed; if it is `None`, nothing is removed because of its age.
+    /// back to the file system the space that the state's file no longer needs. `now` is the relay's time. `known_now`
+    /// is the same time if the time is confirmed; if it is `None`, nothing is removed because of its age.
     pub(super) async fn remove_old(
         &mut self,
         now: UnixMs,

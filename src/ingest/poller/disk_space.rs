@@ -17,7 +17,7 @@ const MEASURE_WHILE_STORING: Duration = Duration::from_secs(1);
 /// How often space is measured while nothing is stored. Other programs may fill the disk, and free it.
 const MEASURE: Duration = Duration::from_secs(5);
 
-/// How often the log says that delivered messages are removed early.
+/// The least time between two log lines which say that delivered messages are removed early.
 const TELL_SHEDDING: Duration = Duration::from_secs(86_400);
 
 /// The limits of the space for the state, in bytes.

@@ -48,7 +48,7 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(failures, error)
     }
 
-    /// Handles a 429 answer: no request leaves until the limit resets.
+    /// Handles a 429 answer: no request leaves until the silence after this answer is over.
     pub(super) fn rate_limited(&mut self, headers: &RateHeaders, now: Instant) -> Option<Ending> {
         let wait = self.link.rate_limited(headers, |times| self.backoff.wait(times), now);
         let until = self.clock.relay_time().after(wait);

@@ -1,7 +1,7 @@
 //! The head lane: polls of the newest messages, one request at a time.
 //!
-//! A poll may take several requests: it follows a block of rows dated ahead, and reads the first pages of a gap that it
-//! opened. Each failure makes the next poll wait.
+//! A poll may take several requests: it reads on behind a block of rows dated ahead, and reads the first pages of a gap
+//! that it opened. Each failure makes the next poll wait.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::domain::{UnixMs, WalkId};
 use crate::ingest::coverage::NextAction;
 use crate::time::Instant;
 
-/// The state of the head lane.
+/// The head lane: its next request, the request under way, and the waits.
 pub(super) struct HeadLane {
     /// What the next request asks for.
     next: PageKind,
@@ -133,8 +133,8 @@ impl HeadLane {
         self.in_flight.take()
     }
 
-    /// Records that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes on.
-    /// `head_pages` is the most pages that the poll reads of a new gap.
+    /// Records that a page came in answer to a request of this `kind`, and that `next` is the action that follows.
+    /// Returns whether the poll goes on. `head_pages` is the most pages that the poll reads of a new gap.
     pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
             PageKind::Head { .. } => head_pages,

@@ -17,8 +17,9 @@ const ROUND: Duration = Duration::from_secs(60);
 /// minute removes old messages, too.
 const FIRST_ROUND: Duration = Duration::from_secs(5);
 
-/// The time from the end of one round to the next while space is short, or while texts are kept for readers for a
-/// moment. Each round can remove the messages that were delivered since the last round.
+/// The time from the end of one round to the next in two cases: while space is short, and while delivered texts are
+/// kept for some seconds because a reader waits for messages. Each round can remove the messages that were delivered
+/// since the last round.
 const URGENT_ROUND: Duration = Duration::from_secs(2);
 
 /// The wait between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
@@ -160,7 +161,8 @@ impl Maintenance {
         RetentionCutoffs { delivered, dead: dead.cutoff(now) }
     }
 
-    /// Returns the message behind which this step removes settled messages; `None` if the step removes no messages.
+    /// Returns the sequence number after which this step looks for settled messages to remove, towards newer messages;
+    /// `None` if the step removes no messages.
     pub(super) fn removes_after(&self) -> Option<Seq> {
         self.removal.now
     }
@@ -169,7 +171,8 @@ impl Maintenance {
         self.removal.advance(dropped.next);
     }
 
-    /// Returns the place behind which this step forgets ids; `None` if the step forgets no ids.
+    /// Returns the place, in the order of the messages' times, after which this step looks for ids to forget, towards
+    /// later times; `None` if the step forgets no ids.
     pub(super) fn forgets_after(&self) -> Option<ForgottenUpTo> {
         self.forgetting.now
     }

@@ -99,7 +99,7 @@ pub enum Ending {
 /// The trouble that ends polling although the poller was not asked to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
-    /// The state is damaged, or no longer the state that this process may use.
+    /// The state is damaged, or this process may no longer use it.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The API shows the messages of another account than the state's.
@@ -128,7 +128,7 @@ pub struct Parts<F> {
     pub state: store::Options,
     /// Whether the operator says that a new key or address belongs to the account of the state.
     pub accept_account: bool,
-    /// How the operator calls the program, for hints.
+    /// The beginning of the command lines in hints.
     pub invocation: Invocation,
     /// The purposes for which the list of numbers is read.
     pub numbers: NumberUses,
@@ -214,7 +214,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Returns snapshots of how polling is going.
+    /// Returns the channel on which the poller publishes snapshots of how polling is going.
     pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.report.subscribe()
     }
@@ -306,8 +306,8 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Returns the present time, for a moment at which no answer has come. The API's time is estimated from the last
-    /// answer. Until the first answer comes, the frontier counts as the API's time, or the relay's time if there is no
+    /// Returns the present time at a moment when no answer comes: the API's time is estimated from the last answer.
+    /// Until the first answer comes, the frontier counts as the API's time, or the relay's time if there is no
     /// frontier.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();

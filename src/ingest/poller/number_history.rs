@@ -8,7 +8,7 @@ use crate::domain::{Marks, RowStanding, StoreOp, UnixMs, Walk, WalkKind};
 use crate::store::{self, Store};
 use crate::time::Instant;
 
-/// The history of a number counts as complete when none of its messages has come for this long.
+/// The history of a number counts as complete when no further message of it has come for this long.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The fewest messages that make a history. A single older message may simply have come late.
@@ -86,8 +86,8 @@ impl NumberHistories {
     }
 }
 
-/// Returns the new messages of a step that are older than the part of the feed that had been read before: the number
-/// and the time of each. Messages in the unread part of a gap are expected to be old, and belong to no history.
+/// Returns the number and the time of each new message of a step that lies in a part of the feed that had been read
+/// before the step. Messages in the unread part of a gap are expected to be old, and belong to no history.
 fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margin: Duration) -> Vec<(String, UnixMs)> {
     let Some(marks) = before else { return Vec::new() };
     let read_down_to = match walk {

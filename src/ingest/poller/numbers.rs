@@ -15,8 +15,8 @@ fn unreadable(why: &str) -> String {
 }
 
 impl<F: Feed> Poller<F> {
-    /// Asks for the next page of the list if this is due and the budget allows a request. Returns when to look again,
-    /// unless an answer comes first.
+    /// Asks for the next page of the list if this is due and the budget allows a request. Returns the instant at which
+    /// the poller has to call this function again if no answer comes before; `None` if there is no such instant.
     pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, PollError> {
         let now = self.clock.monotonic();
         let is_free = !self.lanes.numbers.is_under_way();
@@ -224,8 +224,8 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(list.failures(), unreadable(why)).filter(|_| list.awaited())
     }
 
-    /// Makes dead letters of messages that have waited long enough for a list that cannot be read. So they are not sent
-    /// to a sink that may not want them, and they are not lost.
+    /// Makes dead letters of messages that have waited long enough for a list that cannot be read. So these messages
+    /// are not sent to a sink that may not want them, and they are not lost.
     pub(super) async fn give_up_undecided(&mut self) -> Result<(), store::Error> {
         let Some(next) = self.state.coverage.as_ref().map(|coverage| coverage.marks.next_seq) else { return Ok(()) };
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());

@@ -6,7 +6,7 @@ use crate::domain::UnixMs;
 use crate::ingest::feed::NumberPageFuture;
 use crate::ingest::number_list::NumberList;
 
-/// The state of the third lane.
+/// The third lane: the list, and the request under way.
 pub(super) struct NumbersLane {
     /// The progress of reading the list.
     list: NumberList,

@@ -3,8 +3,8 @@
 //! - A complete catch-up includes a sweep, so a sweep is due at once. One sweep is enough.
 //! - Polling ends when everything was read. After a few failures in a row a one-shot command gives up, while a relay
 //!   that runs would wait.
-//! - The command waits for rows and numbers behind the head. So walks and numbers get the larger share of the budget,
-//!   and the head rests meanwhile.
+//! - The command ends only when the older rows were read, and also the list of numbers if a sink needs it. So walks and
+//!   the list of numbers get the larger share of the budget, and meanwhile the head lane rests.
 //! - A long wait for the request budget is explained, because somebody watches the command.
 //! - Maintenance runs at the end, because the command may live for less than a minute.
 //!
@@ -22,7 +22,8 @@ use crate::time::Instant;
 /// How many failures in a row make a one-shot command give up. This takes about a quarter of a minute.
 const PATIENCE: u32 = 5;
 
-/// How long a one-shot command leaves the head alone while there are pages to read behind it.
+/// How long the head lane of a one-shot command rests after a poll, while there are pages of walks or of the list of
+/// numbers to read.
 const HEAD_REST: Duration = Duration::from_secs(5);
 
 /// The most steps of maintenance that a one-shot command makes before it ends, without waits between them.
@@ -70,7 +71,7 @@ impl OncePolicy {
         self.mode == Mode::Once
     }
 
-    /// Returns the rules to begin with.
+    /// Returns the rules with which polling begins.
     pub(super) fn first_rules(&self, rules: Rules) -> Rules {
         if self.is_once() { Rules { sweep_interval: Duration::ZERO, ..rules } } else { rules }
     }
@@ -82,7 +83,7 @@ impl OncePolicy {
         }
     }
 
-    /// Records that a head poll was answered when the API's clock said `server_now`.
+    /// Records that a head poll was answered when the API's clock showed `server_now`.
     pub(super) fn note_answer(&mut self, server_now: UnixMs) {
         self.first_answer.get_or_insert(server_now);
     }

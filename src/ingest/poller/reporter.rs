@@ -5,7 +5,8 @@ use tokio::sync::watch;
 use crate::domain::{Coverage, UnixMs};
 use crate::ingest::report::{Condition, PollReport};
 
-/// The publisher of snapshots. Watchers are woken only when a part of the snapshot that they show has changed.
+/// The publisher of snapshots. Watchers are woken when the condition, coverage, the time of the last poll or the
+/// catch-up has changed. A change of other fields alone does not wake them, except a correction of the relay's time.
 #[derive(Debug)]
 pub(super) struct PollReporter {
     sender: watch::Sender<PollReport>,

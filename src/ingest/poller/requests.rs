@@ -18,7 +18,8 @@ use crate::time::{Instant, MAX_TURN_INTERVAL};
 const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 impl<F: Feed> Poller<F> {
-    /// Sends the requests for messages that may leave now. Returns when to look again.
+    /// Sends the requests for messages that may leave now. Returns the instant at which the loop has to call this
+    /// function again if nothing happens before.
     pub(super) fn start_requests(&mut self) -> Instant {
         let now = self.clock.monotonic();
         let wake = (now + MAX_TURN_INTERVAL).min(self.replays.due()).min(self.disk.due());
@@ -32,8 +33,7 @@ impl<F: Feed> Poller<F> {
         [head, background].into_iter().flatten().fold(wake, Instant::min)
     }
 
-    /// Sends the next request of the head lane if it is due and may leave. Returns when to look again, unless an answer
-    /// comes first.
+    /// Sends the next request of the head lane if it is due and may leave. If it may leave later, returns that instant.
     fn start_head(&mut self, now: Instant) -> Option<Instant> {
         if self.lanes.head.is_under_way() {
             return None;
@@ -90,8 +90,8 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.begin_request(in_flight);
     }
 
-    /// Sends the next request of the background lane if it is due and may leave. Returns when to look again, unless an
-    /// answer comes first.
+    /// Sends the next request of the background lane if it is due and may leave. If one may leave later, returns that
+    /// instant.
     fn start_background(&mut self, now: Instant) -> Option<Instant> {
         if self.lanes.background.is_under_way() {
             return None;
@@ -132,7 +132,7 @@ impl<F: Feed> Poller<F> {
         Some((walk.id, self.once.purpose_of_walk(walk.kind)))
     }
 
-    /// Returns the demand for requests behind the head.
+    /// Returns which other work than polls of the newest messages has a request to send now.
     fn demand(&self, now: Instant) -> Demand {
         if self.numbers_due().is_some_and(|due| due <= now) {
             return match self.purpose_of_numbers() {
@@ -166,7 +166,7 @@ impl<F: Feed> Poller<F> {
         PageRequest { kind, cursor, limit, request }
     }
 
-    /// Chooses what the lane does next, after a page came in answer to `kind` and was stored.
+    /// Chooses what the lane does next, after a page came in answer to a request of this `kind` and was stored.
     pub(super) fn proceed(&mut self, is_head: bool, kind: &PageKind, next: NextAction, now: Instant) {
         if let NextAction::Wait(id, failures) = next {
             self.lanes.background.hold_back(id, now + self.backoff.wait(failures));

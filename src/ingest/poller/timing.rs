@@ -18,7 +18,7 @@ const REMEMBER: Duration = Duration::from_secs(3600);
 /// The greatest difference between clocks that is not logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// The place where the correction of stored times begins: before the first message.
+/// The sequence number after which the correction of stored times begins. It is lower than the number of every message.
 const FIRST: Seq = Seq(i64::MIN);
 
 /// If the previous poll is at most this long ago, a message that the previous poll did not show was ingested just now.
@@ -38,8 +38,8 @@ pub(super) struct Timing {
     /// By how many milliseconds the clock of the messages was ahead of the relay's time when this difference was last
     /// stored.
     messages_told: Option<i64>,
-    /// A correction of the relay's time that is not yet applied to all stored times, and the message behind which this
-    /// work goes on.
+    /// A correction of the relay's time that is not yet applied to all stored times, and the sequence number of the
+    /// message after which this work goes on.
     following: Option<(ClockCorrection, Seq)>,
     remember_at: Instant,
 }

@@ -171,7 +171,7 @@ impl Greeting {
         let AMQPClass::Channel(channel::AMQPMethod::OpenOk(_)) = self.ask_channel(open).await? else {
             return Err(unexpected());
         };
-        // The exchange without a name always exists.
+        // The exchange without a name always exists, so the broker is not asked for it.
         if !target.exchange.is_empty() {
             let exchange = short(target.exchange.as_str()).map_err(failed)?;
             let declare = exchange::Declare { exchange, passive: true, ..exchange::Declare::default() };

@@ -94,7 +94,7 @@ pub(super) fn write_message(
     body.chunks(longest).try_for_each(|part| write_frame(&AMQPFrame::Body(CHANNEL, part.to_vec()), out))
 }
 
-/// Makes a short text of the protocol.
+/// Makes a short string of AMQP, which has at most 255 bytes.
 ///
 /// # Errors
 /// The text is too long.
@@ -102,7 +102,7 @@ pub(super) fn short(text: impl Into<String>) -> Result<ShortString, String> {
     ShortString::try_new(text).map_err(|error| error.to_string())
 }
 
-/// Makes the answer to the first method of the broker.
+/// Makes the answer to `connection.start`, with which the broker begins the login.
 ///
 /// # Errors
 /// A text is too long.

@@ -2,8 +2,8 @@
 //!
 //! Invariants, in addition to those of [`super::server`]:
 //!
-//! - A message is delivered when the broker has confirmed it and has not returned it. Every message is mandatory, so a
-//!   message for which there is no queue is returned.
+//! - A message is delivered when the broker has confirmed it and has not returned it. Every message is published with
+//!   the flag `mandatory`, so the broker returns a message that no queue takes.
 //! - No value of a message can add a word or a wildcard to the routing key.
 
 #[cfg(feature = "sink-amqp")]

@@ -37,7 +37,7 @@ pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> 
         loop {
             tokio::select! {
                 status = child.wait() => return status,
-                // The program may go on after it has closed its streams.
+                // The program may close its streams and go on. So the loop still waits for the end of the program.
                 _ = &mut streams, if !streams.is_terminated() => {}
             }
         }
@@ -85,8 +85,8 @@ impl ProcessGroup {
         Self(id.and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 
-    /// Makes `kill` do nothing. After the program was reaped, its id may soon belong to another program, so processes
-    /// that the program left behind are not killed.
+    /// Makes `kill` do nothing. The id of the program, which is also the id of the group, may soon belong to another
+    /// program, because the program was reaped. So processes that the program left behind are not killed.
     fn disband(&mut self) {
         self.0 = None;
     }

@@ -21,7 +21,8 @@ pub(super) fn look(path: &Path) -> Result<String, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(format!("{shown} cannot be looked at: {error}")),
     }
-    // The sink makes the directories that are missing. A relative path begins in the working directory.
+    // The sink makes the directories that are missing, so this check needs the nearest directory that exists. A
+    // relative path begins in the working directory.
     let here = Path::new(".");
     let above = path.ancestors().skip(1).map(|above| if above.as_os_str().is_empty() { here } else { above });
     let there = above.into_iter().find(|above| above.exists()).unwrap_or(here);

@@ -31,7 +31,8 @@ impl Settings {
         let written = self.path?;
         let origin = at.origin("path").unwrap_or(at.place());
         at.note_file("path", origin, &written, FileUsage::Write);
-        // People look for the file, and not all of them do so where the relay was started.
+        // The path is shown to people, who may not know in which directory the relay was started. So the path is made
+        // absolute.
         let written = std::path::absolute(&written).unwrap_or(written);
         let path = match NamePattern::new(&written) {
             Ok(path) => Some(path),

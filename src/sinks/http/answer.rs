@@ -61,7 +61,7 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
         (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
             Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
         }
-        // Other services use the status 429 for this, so the answer counts as one with this status.
+        // Other services ask for a wait with the status 429, so the answer counts as one with this status.
         (Attempt::Accepted { .. }, AnswerBody::Wait(wait)) => Attempt::Failed {
             status: Some(TOO_MANY_REQUESTS),
             retry_after: Some(wait.min(retry_after::CAP)),

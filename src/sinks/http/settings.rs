@@ -88,7 +88,8 @@ impl Settings {
     }
 }
 
-/// Returns how the receiver's answers are read, by its host or by the format; `None`: only statuses count.
+/// Returns the way to read the receiver's answers, which depends on the host of the receiver and on the format; `None`:
+/// only the statuses of the answers count.
 fn dialect(format: Option<&str>, host: Option<&str>) -> Option<Dialect> {
     let format = format.unwrap_or_default();
     match host {

@@ -38,7 +38,7 @@ pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Ve
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// How an attempt would end for the same reason.
+/// How an attempt would end if the brokers gave it the same answer, or could not be asked.
 fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
     // This request must not make the topic.
@@ -61,7 +61,8 @@ fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
 /// Makes the configuration of the client.
 fn config(target: &KafkaTarget) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // Messages are not held back to be sent together, and a broker that is back is noticed soon.
+    // The client sends each message at once, without waiting for further messages, and tries at least every second to
+    // reach a broker that was lost.
     config.set("linger.ms", "0").set("reconnect.backoff.max.ms", "1000");
     for (name, value) in &target.properties {
         config.set(name, value.expose());
@@ -69,7 +70,7 @@ fn config(target: &KafkaTarget) -> ClientConfig {
     config
         .set("bootstrap.servers", &target.brokers)
         .set("acks", "all")
-        // If the client itself sends a message again, the partition still gets the message once.
+        // If the client sends a message again within one attempt, the partition still gets the message only once.
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", target.timeout.as_millis().to_string());
     config
@@ -104,8 +105,8 @@ impl ClientContext for ConnectionNotes {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, _: &str) {
-        // The client reports the reason of a single broker before it reports that all brokers are down. The reason of
-        // the single broker is kept, because it says more.
+        // The client first reports why a single broker cannot be reached, and later only that all brokers are down. The
+        // later report does not replace the first one, which says more.
         let code = error.rdkafka_error_code();
         if code != Some(RDKafkaErrorCode::AllBrokersDown) || self.last().is_none() {
             self.note(code);
@@ -194,8 +195,9 @@ impl KafkaClient {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                // After an error of a topic, the client returns this error for minutes without asking the brokers;
-                // after some other errors, for ever. By itself the client recovers only from lost connections.
+                // After an error of a topic, the client returns this error for minutes without asking the brokers. Some
+                // other errors it returns for ever. By itself the client recovers only from lost connections, so
+                // another client is made.
                 if code != RDKafkaErrorCode::MessageTimedOut {
                     self.give_up(&open);
                 }

@@ -3,7 +3,8 @@
 //! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when the broker has acknowledged it. QoS 0, which has no acknowledgement, is not supported.
-//! - The session is clean: after a lost connection, only delivery sends messages again.
+//! - Each connection begins a new session (clean start), so the broker keeps nothing of a lost connection. Only
+//!   delivery sends messages again.
 //! - No value of a message can add a level or a wildcard to the topic.
 
 #[cfg(feature = "sink-mqtt")]

@@ -63,8 +63,8 @@ fn refused(error: &JetStreamError) -> Attempt {
     let words = |why: &str| format!("JetStream refuses the message: {why}");
     let busy = |why: &str| Attempt::Busy { answer: words(why) };
     match err_code {
-        // The storage of the stream refuses the message. If the reason is a limit of the stream, the description begins
-        // with `maximum `.
+        // With 10077, the storage of the stream refuses the message. If the reason is a limit of the stream, the
+        // description begins with `maximum `.
         10_077 if description.starts_with("maximum ") => busy(&format!("the stream is full ({})", short(description))),
         10_077 => failed(words(&format!("the stream cannot store it ({})", short(description)))),
         10_023 => busy("insufficient resources"),

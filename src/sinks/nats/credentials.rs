@@ -87,7 +87,7 @@ mod signing {
             let signer = key.choose_scheme(&[SignatureScheme::ED25519])?;
             let signature = URL_SAFE_NO_PAD.encode(signer.sign(nonce.as_bytes()).ok()?);
             let whole = key.public_key()?;
-            // The last 32 bytes of the public key's description are the key itself.
+            // `whole` describes the public key (in DER). Its last 32 bytes are the key itself.
             let mut public = vec![PUBLIC_BYTE];
             public.extend_from_slice(whole.last_chunk::<32>()?);
             public.extend_from_slice(&crc16(&public).to_le_bytes());

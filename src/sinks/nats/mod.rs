@@ -3,7 +3,8 @@
 //! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when JetStream has acknowledged that a stream stored it, or that the stream had it already.
-//! - Each message has its id as `Nats-Msg-Id`, so JetStream drops repeats within the stream's window.
+//! - Each message has its id as `Nats-Msg-Id`, so JetStream drops a message that repeats an earlier one within the
+//!   stream's `duplicate_window`.
 //! - No value of a message can add a token or a wildcard to the subject.
 
 #[cfg(feature = "sink-nats")]
@@ -40,7 +41,8 @@ const MESSAGE_ID: &str = "Nats-Msg-Id";
 #[cfg(feature = "sink-nats")]
 const STREAM_NAMES: &str = "$JS.API.STREAM.NAMES";
 
-/// The longest subject, in bytes. A server closes the connection on which a longer line arrives.
+/// The longest subject, in bytes. A server closes a connection on which a line arrives that is longer than the server
+/// allows, and the subject is a part of such a line.
 const LONGEST_SUBJECT: usize = 1024;
 
 /// The type `nats`.

@@ -5,10 +5,11 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::Deserialize;
 
-/// The longest packet that is read. The description of a big cluster has some thousand bytes.
+/// The longest packet that is read. The packet in which a server of a big cluster describes itself has some thousand
+/// bytes.
 const LONGEST_PACKET: usize = 1 << 20;
 
-/// The number of the subscription to answers.
+/// The id of the only subscription, by which the server sends answers.
 pub(super) const ANSWERS: &str = "1";
 
 /// A packet of the server.

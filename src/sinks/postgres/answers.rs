@@ -1,8 +1,8 @@
 //! Decides what the answers of a PostgreSQL server mean. Pure.
 //!
-//! If the answer is about a value of the row, the message is rejected. If it is about the table, the login or the
-//! rights, the sink is paused, because the server would not accept another row, either. After every other answer, the
-//! message is tried again.
+//! If the answer is about a value of the row, the message is rejected. If the answer is about the table, the login or
+//! the rights, the sink is paused, because the server would not accept another row, either. After every other answer,
+//! there is another attempt for the message.
 
 use std::error::Error as _;
 
@@ -11,7 +11,7 @@ use tokio_postgres::Error;
 use crate::sinks::Attempt;
 use crate::sinks::server::{failed, io_cause, words};
 
-/// Returns how an attempt ends with this error.
+/// Returns the result of an attempt that has failed with this error.
 pub(super) fn attempt(error: &Error) -> Attempt {
     if let Some(answer) = error.as_db_error() {
         return answered(answer.code().code());
@@ -26,7 +26,7 @@ pub(super) fn attempt(error: &Error) -> Attempt {
     }
 }
 
-/// Returns how an attempt ends with an answer that has this code (SQLSTATE).
+/// Returns the result of an attempt to which the server has given an answer with this code (SQLSTATE).
 fn answered(code: &str) -> Attempt {
     let words = |what: &str| format!("the server answers {code}: {what}");
     let gone = |what: &str| Attempt::Gone { status: None, answer: words(what) };

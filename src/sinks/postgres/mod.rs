@@ -1,4 +1,5 @@
-//! Sinks of type `postgres`: each message becomes a row of a table.
+//! Sinks of type `postgres`: each message becomes a row of a table in a database. In this folder, a *row* is a row of
+//! this table, and not a row of the feed.
 //!
 //! Invariants, in addition to those of [`super::server`]:
 //!

@@ -16,7 +16,7 @@ pub(in crate::sinks) trait Reusable: Send + Sync {
     fn give_up(&self);
 }
 
-/// The place that keeps a connection between attempts.
+/// Keeps a connection between attempts.
 pub(in crate::sinks) struct KeptConnection<C> {
     slot: Mutex<ConnectionSlot<C>>,
     /// How many tries to connect have ended.
@@ -30,7 +30,7 @@ struct ConnectionSlot<C> {
 }
 
 impl<C: Reusable> KeptConnection<C> {
-    /// Makes an empty place. Nothing is connected yet.
+    /// Makes the value without a connection. Nothing is connected yet.
     pub(in crate::sinks) fn new() -> Self {
         Self { slot: Mutex::new(ConnectionSlot { connection: None, failure: None }), tries: AtomicU64::new(0) }
     }

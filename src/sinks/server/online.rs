@@ -10,11 +10,11 @@ use crate::time::Clock;
 pub(in crate::sinks) struct CheckedServer {
     /// What the relay did, in words such as `logged in to`. The name of the server follows these words.
     done: &'static str,
-    /// What is known about the place for the messages, in words.
+    /// What is known about the place to which the messages of the sink go (such as a topic), in words.
     found: Result<Option<String>, MissingPlace>,
 }
 
-/// A place for messages that the server does not have, such as a topic.
+/// The place (such as a topic) to which the messages of the sink should go, if the server does not have it.
 pub(in crate::sinks) struct MissingPlace {
     /// What is missing, in words.
     pub(in crate::sinks) what: String,
@@ -28,12 +28,12 @@ impl CheckedServer {
         Self { done, found: Ok(None) }
     }
 
-    /// The server does what the relay asks for, and something more is known about the place for the messages.
+    /// The server does what the relay asks for. `found` says what is known about the place to which the messages go.
     pub(in crate::sinks) fn has(done: &'static str, found: String) -> Self {
         Self { done, found: Ok(Some(found)) }
     }
 
-    /// The server lacks the place for the messages.
+    /// The server does not have the place to which the messages of the sink go.
     pub(in crate::sinks) fn lacks(done: &'static str, missing: MissingPlace) -> Self {
         Self { done, found: Err(missing) }
     }
@@ -67,7 +67,7 @@ pub(in crate::sinks) async fn check_online(
     vec![finding]
 }
 
-/// Returns what to do about a server that cannot be used, for the reason in `answer`.
+/// Returns advice for an operator whose sink `name` cannot use its server. `answer` is the reason in words.
 fn remedy(name: &str, answer: &str) -> String {
     if answer.contains("not TLS") {
         format!("check scheme and port of sinks.{name}.url")

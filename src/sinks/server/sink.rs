@@ -36,14 +36,15 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// Returns how an attempt ends if the server has said that it accepts no messages at the moment; `None`: the server
-    /// has not said so.
+    /// Returns the result of an attempt to which the server does not answer because it accepts no messages at the
+    /// moment; `None`: the server has not said that it accepts none.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }
 
-    /// Returns how an attempt ends if its message was not answered in time. If the server has not said why, this
-    /// connection may stay silent for ever, so the next attempt needs another connection.
+    /// Returns the result of an attempt whose message was not answered in time. Unless the server has said that it
+    /// accepts no messages at the moment, this connection may never get an answer again. So it is given up, and the
+    /// next attempt makes another connection.
     fn unanswered(&self, connection: &Self::Connection) -> Attempt {
         self.refusal(connection).unwrap_or_else(|| {
             connection.give_up();

@@ -83,7 +83,8 @@ impl MailConnections {
                 Security::Tls | Security::Plain => Greeted { greeting: b"", stream },
                 Security::StartTls | Security::StartTlsIfOffered => {
                     let must = self.security == Security::StartTls;
-                    // The server has greeted already, and would not do so again.
+                    // The server greets only once, and `starttls::begin` has read that greeting. The library waits for
+                    // a greeting, too, and reads this one.
                     Greeted {
                         greeting: b"220 ready\r\n",
                         stream: starttls::begin(stream, &self.connector, must).await?,

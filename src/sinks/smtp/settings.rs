@@ -14,7 +14,8 @@ use crate::template::Escaping;
 /// The subject, unless another subject is configured.
 const SUBJECT: &str = "SMS from {{ message.from }} to {{ message.to }}";
 
-/// With smtp:// the connection is encrypted later, so the scheme alone is no reason to refuse the address.
+/// With smtp:// the connection begins without encryption and is encrypted by STARTTLS, so the scheme alone is no reason
+/// to refuse the address.
 const SMTP: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["smtps", "smtp"],

@@ -56,8 +56,8 @@ impl FilterView {
 #[derive(Debug, Serialize)]
 pub(super) struct MessageRow {
     id: String,
-    /// The place of the message in the order of release. The HTML id of the message's row contains this place (for
-    /// example `m-12`), so that a link can lead to the row.
+    /// The release number of the message. The HTML id of the message's line in the table contains this number (for
+    /// example `m-12`), so that a link can lead to the line.
     place: i64,
     received: Moment,
     from: String,

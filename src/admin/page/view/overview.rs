@@ -16,7 +16,7 @@ pub(super) struct Fact {
     note: String,
 }
 
-/// Returns why the relay is not healthy, or not ready yet.
+/// Returns the reasons why the relay is not healthy, or not ready yet.
 pub(super) fn readiness_or_problems(status: &Status) -> Vec<String> {
     if !status.problems.is_empty() {
         return status.problems.iter().map(|problem| harmless(problem)).collect();

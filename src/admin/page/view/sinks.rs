@@ -100,7 +100,7 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     }
 }
 
-/// Returns what else the running relay reports of a sink.
+/// Returns the pace that the sink has learned, and the number of its attempts under way, as texts.
 fn details(live: &SinkStatus) -> Vec<String> {
     let mut details: Vec<String> = learned_pace(live).into_iter().collect();
     if live.in_flight > 0 {

@@ -1,4 +1,4 @@
-//! The stretches of older messages that are being read. Pure.
+//! The walks: stretches of the feed with older messages that are being read. Pure.
 
 use serde::Serialize;
 
@@ -7,11 +7,11 @@ use crate::domain::UnixMs;
 use crate::humanize::{count, span};
 use crate::status::{ReadingKind, WalkStatus};
 
-/// A stretch of older messages that is being read.
+/// A walk: a stretch of the feed that is being read.
 #[derive(Debug, Serialize)]
 pub(super) struct WalkView {
     what: &'static str,
-    /// How much of the stretch was read, in percent; `None` if its end is not known.
+    /// How much of the walk was read, in percent of its time span; `None` if the floor of the walk is not known.
     percent: Option<i64>,
     reached: Moment,
     text: String,

@@ -9,7 +9,7 @@
 //! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
 //!
 //! Invariants, if the headers are right and no other program uses the key:
-//! - In a window, the relay sends no more requests than the last `Remaining` minus the requests that it has sent since.
+//! - After an answer, the relay sends in the same window no more requests than the `Remaining` of this answer allows.
 //! - After a window that was used up, one request at a time leaves, until an answer states the next window's limit.
 
 mod foreign_requests;

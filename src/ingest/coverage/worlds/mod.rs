@@ -68,7 +68,8 @@ struct Sink {
     doubled: usize,
     /// How many times a transaction released messages to a queue in another order than oldest first.
     disordered: usize,
-    /// How many messages were overtaken by a newer message, although they had no other gap to wait for.
+    /// How many messages were overtaken by a newer message, although they did not lie in another open gap
+    /// ([`Sink::is_overtaken`]).
     overtaken: usize,
 }
 

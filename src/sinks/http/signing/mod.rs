@@ -1,7 +1,7 @@
 //! Signatures of requests, by which a receiver knows who sent a message and that nobody changed it.
 //!
-//! Invariants: the signed bytes are exactly the bytes that are sent, with the time of the attempt; keys are never
-//! shown.
+//! Invariants: the body that is signed is, byte for byte, the body that is sent. A time that is signed is the time of
+//! the attempt, and is sent in a header. Keys are never shown.
 
 pub mod settings;
 
@@ -103,7 +103,7 @@ impl Key {
     }
 
     fn of(bytes: &[u8]) -> Self {
-        // HMAC accepts keys of every length: it first hashes a key that is longer than a block.
+        // HMAC accepts keys of every length (it first hashes a key that is longer than a block), so this never fails.
         let mac = Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default()));
         Self { mac, bytes: bytes.len() }
     }
@@ -206,7 +206,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keys are equal if they make the same signature. A key does not show its bytes, so the bytes cannot be compared.
+/// Keys are equal if they make the same signature of the same text. A key does not show its bytes, so the bytes cannot
+/// be compared.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
