@@ -75,7 +75,7 @@ fn fill(spool: &mut PostgresBackend, first: i64, last: i64, state: &str) {
 
 /// Returns the plan of a query for these values. The relay's statements are planned for their values each time.
 fn plan(spool: &PostgresBackend, query: &str, params: Vec<Param>) -> String {
-    spool.read(|statements| lines(statements.rows(&format!("EXPLAIN {query}"), params)?)).unwrap()
+    spool.read(|statements| lines(&statements.rows(&format!("EXPLAIN {query}"), params)?)).unwrap()
 }
 
 /// Returns the plan of a query for any values, as the server makes it for a statement that was prepared and used often.
@@ -85,14 +85,14 @@ fn plan_for_any_values(spool: &PostgresBackend, query: &str, params: &[Param]) -
     let explain = |statements: &Statements<'_>| {
         statements.command("SET LOCAL plan_cache_mode = force_generic_plan")?;
         statements.command(&format!("PREPARE probe ({types}) AS {query}"))?;
-        let plan = lines(statements.rows(&format!("EXPLAIN EXECUTE probe ({values})"), vec![])?);
+        let plan = lines(&statements.rows(&format!("EXPLAIN EXECUTE probe ({values})"), vec![])?);
         statements.command("DEALLOCATE probe")?;
         plan
     };
     spool.read(explain).unwrap()
 }
 
-fn lines(rows: Vec<PgRow>) -> Result<String, Failure> {
+fn lines(rows: &[PgRow]) -> Result<String, Failure> {
     let lines: Vec<String> = rows.iter().map(|line| get(line, 0)).collect::<Result<_, Failure>>()?;
     Ok(lines.join("\n"))
 }
