@@ -36,7 +36,8 @@ const ROUNDS: &str = "5";
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-fn chosen(name: &str, default: &str) -> Vec<usize> {
+/// Returns the numbers in a variable of the environment, or the default.
+pub(crate) fn chosen(name: &str, default: &str) -> Vec<usize> {
     let text = std::env::var(format!("JOLTSMS_RELAY_BENCH_{name}")).unwrap_or_else(|_| default.to_owned());
     text.split(',').map(|number| number.parse().unwrap()).collect()
 }

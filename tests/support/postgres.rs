@@ -16,6 +16,9 @@ pub(crate) struct PostgresServer {
     _shell: Mutex<Child>,
 }
 
+/// The database that tests use if they name no other one.
+const DATABASE: &str = "postgres";
+
 /// Starts a server, says where it is, and stops it when the standard input is at its end. Signals to the tests are
 /// ignored, so that an interrupted test run leaves no server behind. A server refuses to run as root, so it runs as the
 /// user of the package.
@@ -123,14 +126,19 @@ impl PostgresServer {
 
     /// Runs a statement. Returns the lines of its result, with the columns separated by `|`.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
-        let done = self.client().args(["-c", sql]).output().unwrap();
+        self.query_in(DATABASE, sql)
+    }
+
+    /// Does what [`Self::query`] does, in another database of the server.
+    pub(crate) fn query_in(&self, database: &str, sql: &str) -> Vec<String> {
+        let done = self.client(database).args(["-c", sql]).output().unwrap();
         assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// Begins a transaction that sees the database as it is now, and that does nothing until the value is dropped.
     pub(crate) fn hold_transaction(&self) -> HeldTransaction {
-        let mut client = self.client().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut client = self.client(DATABASE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut statements = client.stdin.take().unwrap();
         writeln!(statements, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'begun';").unwrap();
         let mut answer = String::new();
@@ -139,9 +147,9 @@ impl PostgresServer {
         HeldTransaction { client, statements: Some(statements) }
     }
 
-    fn client(&self) -> Command {
+    fn client(&self, database: &str) -> Command {
         let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "relay", "-d", "postgres", "-h"]).arg(&self.dir);
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "relay", "-d", database, "-h"]).arg(&self.dir);
         psql
     }
 
@@ -164,7 +172,12 @@ impl PostgresServer {
 
     /// Returns the address of the server's database.
     pub(crate) fn url(&self) -> String {
-        format!("host={} user=relay dbname=postgres", self.dir.display())
+        self.url_of(DATABASE)
+    }
+
+    /// Returns the address of another database of the server.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        format!("host={} user=relay dbname={database}", self.dir.display())
     }
 
     /// Returns the name of a schema that no other test uses.

@@ -4,6 +4,7 @@
 //! with the next statement whose answer it needs. So the beginning of a transaction costs no round trip of its own.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -23,6 +24,7 @@ use super::statement::{Failure, Param, ROUND_TRIP, get, params};
 use super::waiting::{runtime, wait_for};
 use crate::store::error::Error;
 use crate::store::recipient::Recipient;
+use crate::store::sink_id::SinkId;
 
 /// How long one statement may take, in milliseconds.
 const STATEMENT_MS: u64 = 30_000;
@@ -62,6 +64,10 @@ pub(in crate::store) struct PostgresBackend {
     unusable: Option<Unusable>,
     /// How often this backend waited for an answer.
     pub(super) round_trips: Cell<u64>,
+    /// For each sink, the place in the order of release up to which every live delivery is over. The search for live
+    /// deliveries begins behind that place: while somebody holds a transaction open, the server can remove no delivery
+    /// that is over from the index of the search.
+    pub(super) live_over: RefCell<HashMap<SinkId, i64>>,
 }
 
 /// Why a backend refuses to change the state.
@@ -106,6 +112,7 @@ impl PostgresBackend {
             epoch: None,
             unusable: None,
             round_trips: Cell::new(0),
+            live_over: RefCell::default(),
         }
     }
 
@@ -236,11 +243,14 @@ impl PostgresBackend {
         done.map_err(|failure| self.database.explain(failure))
     }
 
-    /// Returns the statements that begin a transaction.
+    /// Returns the statements that begin a transaction. Every statement of the relay needs few records, so the server is
+    /// told to read no table as a whole where an index leads to the records, and to compile no plan (`jit`). Otherwise it
+    /// would read the whole table of messages for each claim, while its statistics are of a time with few messages.
     fn begin(&self, mode: &str) -> String {
         format!(
             "BEGIN {mode}; SET LOCAL search_path TO \"{}\", pg_temp; SET LOCAL statement_timeout = {STATEMENT_MS};
-             SET LOCAL lock_timeout = {WAIT_MS}; SET LOCAL idle_in_transaction_session_timeout = {WAIT_MS};",
+             SET LOCAL lock_timeout = {WAIT_MS}; SET LOCAL idle_in_transaction_session_timeout = {WAIT_MS};
+             SET LOCAL enable_seqscan = off; SET LOCAL jit = off;",
             self.namespace()
         )
     }

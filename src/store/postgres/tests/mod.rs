@@ -5,12 +5,14 @@
 mod server;
 
 mod breaks;
+mod held_transaction;
 mod leases;
 mod notifications;
 mod opening;
 mod plans;
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use server::PostgresServer;
 
@@ -19,7 +21,7 @@ use super::database::Database;
 use super::statement::{Failure, Param, get, params};
 use crate::domain::{Cursor, DeliveryClass, RowStanding, Seq, StoreOp, UnixMs, Walk};
 use crate::secret::Secret;
-use crate::store::tests::{ALL, DELIVERED, gap, insert, marks, register, release, settled};
+use crate::store::tests::{ALL, DELIVERED, gap, insert, marks, register, release, retry, settled};
 use crate::store::{
     CoverageTransactions as _, DeliveryTransactions as _, DiskMaintenance as _, Error, OperatorTransactions as _,
     RegistrationTransactions as _, SinkId, SinkSetup, Spool, ViewTransactions as _,
@@ -68,7 +70,27 @@ fn run(spool: &mut PostgresBackend, sql: &str) -> usize {
 
 /// Runs statements on a connection of their own, outside of a transaction of the state.
 fn run_outside(database: &Database, sql: &str) {
-    let own = PostgresBackend::on(database);
+    run_in(&PostgresBackend::on(database), sql);
+}
+
+/// Runs statements on the connection of a state, outside of a transaction of the state.
+fn run_in(own: &PostgresBackend, sql: &str) {
     let run = |statements: &Statements<'_>| sql.split(';').try_for_each(|sql| statements.command(sql));
     own.with_client(|client, runtime| run(&Statements::new(client, runtime, &own.round_trips))).unwrap();
+}
+
+/// Closes a state, and waits until the server has counted what its connection read.
+fn close(database: &Database, spool: PostgresBackend) {
+    let connection: Option<i64> =
+        spool.read(|statements| statements.value("SELECT pg_backend_pid()::bigint", vec![])).unwrap();
+    drop(spool);
+    let is_open = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {}", connection.unwrap());
+    let is_closed = |_| {
+        let closed = number(database, &is_open) == 0;
+        if !closed {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        closed
+    };
+    assert!((0..6_000).any(is_closed), "the connection is still open");
 }

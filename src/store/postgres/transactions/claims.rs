@@ -65,23 +65,29 @@ impl ClaimGroup {
     }
 }
 
+/// The place before every delivery, for [`claim`].
+pub(super) const START: (i64, i64) = (i64::MIN, i64::MIN);
+
 /// Claims the deliveries that `query` finds, up to the limits, and leaves out messages for which `skip` returns `true`.
 /// The columns of the query are the message, its size, and two numbers behind which the next portion begins. The
-/// parameters of the query are `params`, these two numbers, and the length of a portion.
+/// parameters of the query are `params`, these two numbers, and the length of a portion. The first portion begins behind
+/// `after`. Returns the claims, and the first row that the query found.
 pub(super) fn claim(
     statements: &Statements<'_>,
     sink: SinkId,
     (query, params): (&str, &[Param]),
+    mut after: (i64, i64),
     limits: ClaimLimits,
     skip: &dyn Fn(Seq) -> bool,
-) -> Result<Vec<Claim>, Failure> {
+) -> Result<(Vec<Claim>, Option<PgRow>), Failure> {
     let mut group = ClaimGroup::default();
-    let mut after = (i64::MIN, i64::MIN);
+    let mut first = None;
     let at_most = limits.rows.saturating_add(IN_FLIGHT).min(PORTION);
     while !group.is_full(limits) {
         let mut values = params.to_vec();
         values.extend([Param::from(after.0), Param::from(after.1), Param::from(limit(at_most))]);
         let found = statements.rows(query, values)?;
+        first = first.or_else(|| found.first().cloned());
         for row in &found {
             let seq = get(row, 0)?;
             if !group.is_full(limits) && !skip(Seq(seq)) {
@@ -93,7 +99,7 @@ pub(super) fn claim(
             _ => break,
         }
     }
-    read_claims(statements, sink, &group.seqs, limits.details)
+    Ok((read_claims(statements, sink, &group.seqs, limits.details)?, first))
 }
 
 /// Reads the claims on these messages, in the order of `seqs`.

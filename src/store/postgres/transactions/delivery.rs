@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::claims::{claim, size_column};
+use super::claims::{START, claim, size_column};
 use super::fallback::hand_over;
 use super::order;
 use super::retention::erase_if_done;
@@ -15,12 +15,9 @@ use crate::store::delivery::{
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
 use crate::store::postgres::connection::PostgresBackend;
-use crate::store::postgres::statement::{Param, count, limit, params, without_nul};
+use crate::store::postgres::statement::{Param, count, get, limit, params, without_nul};
 use crate::store::sink_id::SinkId;
 
-pub(in crate::store::postgres) const FRESH: &str = "
-    FROM delivery AS d WHERE d.sink = $1 AND d.class = $2 AND d.state = 'fresh' AND d.release_no > $3
-    ORDER BY d.release_no LIMIT $5";
 pub(in crate::store::postgres) const RETRIES: &str = "
     FROM delivery AS d WHERE d.sink = $1 AND d.state = 'retry' AND d.due <= $2 AND (d.due, d.release_no) > ($3, $4)
     ORDER BY d.due, d.release_no LIMIT $5";
@@ -45,10 +42,18 @@ impl DeliveryTransactions for PostgresBackend {
         limits: ClaimLimits,
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
-        // The query needs no $4, but every query that `claim` gets must have the same number of parameters.
-        let query = format!("SELECT d.seq, {}, d.release_no, $4::bigint {FRESH}", size_column(limits.details));
-        let params = params![sink.0, class_number(class)];
-        self.read(|statements| claim(statements, sink, (&query, &params), limits, skip))
+        let (query, params) = (fresh_query(limits.details), params![sink.0, class_number(class)]);
+        let is_live = class == DeliveryClass::Live;
+        let over = self.live_over.borrow().get(&sink).copied().filter(|_| is_live).unwrap_or(i64::MIN);
+        self.read(|statements| {
+            let (claims, first) = claim(statements, sink, (&query, &params), (over, i64::MIN), limits, skip)?;
+            if let Some(first) = first.filter(|_| is_live)
+                && get(&first, 4)?
+            {
+                self.live_over.borrow_mut().insert(sink, get::<i64>(&first, 2)? - 1);
+            }
+            Ok(claims)
+        })
     }
 
     fn claim_retries(
@@ -60,7 +65,7 @@ impl DeliveryTransactions for PostgresBackend {
     ) -> Result<Vec<Claim>, Error> {
         let query = format!("SELECT d.seq, {}, d.due, d.release_no {RETRIES}", size_column(limits.details));
         let params = params![sink.0, now.0];
-        self.read(|statements| claim(statements, sink, (&query, &params), limits, skip))
+        self.read(|statements| Ok(claim(statements, sink, (&query, &params), START, limits, skip)?.0))
     }
 
     fn claim_first_of_each_number(
@@ -131,6 +136,21 @@ impl DeliveryTransactions for PostgresBackend {
         })?;
         Ok(row.unwrap_or_default())
     }
+}
+
+/// Returns the query that finds the deliveries of a sink ($1) and a class ($2) that were never attempted. Its last column
+/// is whether every live delivery in front of the first one that is found is over. If a delivery that is over is sent
+/// again, it is no live delivery any more.
+pub(in crate::store::postgres) fn fresh_query(details: bool) -> String {
+    // The query needs no $4, but every query that `claim` gets must have the same number of parameters.
+    format!(
+        "SELECT d.seq, {}, d.release_no, $4::bigint,
+                NOT EXISTS (SELECT 1 FROM delivery WHERE sink = $1 AND state = 'undecided')
+                AND NOT EXISTS (SELECT 1 FROM delivery WHERE sink = $1 AND state = 'retry')
+         FROM delivery AS d WHERE d.sink = $1 AND d.class = $2 AND d.state = 'fresh' AND d.release_no > $3
+         ORDER BY d.release_no LIMIT $5",
+        size_column(details)
+    )
 }
 
 /// Splits settlements into batches, and keeps their order. A delivery occurs at most once in a batch.

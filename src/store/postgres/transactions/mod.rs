@@ -28,6 +28,6 @@ mod views;
 #[cfg(test)]
 pub(super) use {
     claims::claims_query,
-    delivery::{FRESH, NEXT_DUE, RETRIES, SETTLE},
+    delivery::{NEXT_DUE, RETRIES, SETTLE, fresh_query},
     order::FIRSTS,
 };
