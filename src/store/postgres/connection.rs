@@ -235,7 +235,14 @@ impl PostgresBackend {
     ) -> Result<T, Error> {
         let runtime = runtime().map_err(|error| Error::Database(error.into()))?;
         let kept = self.client.take().filter(|client| !client.is_closed());
-        let client = kept.map_or_else(|| self.database.connect(), Ok)?;
+        let client = match kept {
+            Some(client) => client,
+            None => {
+                // The server may have lost commits since the last connection, and with them the end of deliveries.
+                self.live_over.borrow_mut().clear();
+                self.database.connect()?
+            }
+        };
         let done = work(&client, runtime);
         if done.as_ref().map_or_else(Failure::keeps_connection, |_| true) {
             self.client.replace(Some(client));

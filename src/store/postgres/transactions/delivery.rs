@@ -44,8 +44,8 @@ impl DeliveryTransactions for PostgresBackend {
     ) -> Result<Vec<Claim>, Error> {
         let (query, params) = (fresh_query(limits.details), params![sink.0, class_number(class)]);
         let is_live = class == DeliveryClass::Live;
-        let over = self.live_over.borrow().get(&sink).copied().filter(|_| is_live).unwrap_or(i64::MIN);
         self.read(|statements| {
+            let over = self.live_over.borrow().get(&sink).copied().filter(|_| is_live).unwrap_or(i64::MIN);
             let (claims, first) = claim(statements, sink, (&query, &params), (over, i64::MIN), limits, skip)?;
             if let Some(first) = first.filter(|_| is_live)
                 && get(&first, 4)?
