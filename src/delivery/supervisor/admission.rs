@@ -99,7 +99,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns when an attempt may begin, by the pace that the receiver sets and by `requests_per_minute`.
+    /// Returns whether an attempt may begin, or the instant from which on it may, by the pace that the receiver sets
+    /// and by `requests_per_minute`.
     pub(super) fn gate(&self) -> Gate {
         let now = self.context.monotonic();
         match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {

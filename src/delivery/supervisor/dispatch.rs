@@ -47,7 +47,7 @@ struct InFlight {
     number: Option<i64>,
     lane: Lane,
     start: AttemptStart,
-    /// This flag is set once the receiver has answered, so that only the recording is left.
+    /// Set once the receiver has answered. From then on only the recording is left.
     answered: Arc<AtomicBool>,
     abort: AbortHandle,
 }

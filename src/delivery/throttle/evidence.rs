@@ -154,7 +154,7 @@ impl PaceEvidence {
         self.refused_though_slow = 0;
     }
 
-    /// Notes that the receiver does limit the pace, so that the conclusion was wrong.
+    /// Notes that the conclusion was wrong: the receiver does limit the pace.
     pub(super) fn was_wrong(&mut self) {
         self.begin_anew();
         self.refused_again = 0;

@@ -22,8 +22,8 @@ const BELOW_REFUSED: f64 = 0.97;
 const BELOW_CEILING: f64 = 0.85;
 
 /// The slowest pace: this many attempts in the length of the silence that the receiver asks for. With one attempt in
-/// that time, attempts would come right at the limit of a receiver that states exactly how long to wait, and would be
-/// refused again and again.
+/// that time, the pace would be exactly the limit of a receiver that states exactly how long to wait, and attempts
+/// would be refused again and again.
 const AT_LEAST: f64 = 0.5;
 
 /// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.

@@ -57,8 +57,8 @@ const WORTH_SHOWING: u64 = 6_000;
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The pace, in attempts a second, that counts as the refused pace at the first refusal, because the pace of the
-/// attempts before the first refusal is not known.
+/// At the first refusal, the pace of the attempts before it is not known. Then this pace, in attempts a second, counts
+/// as the refused pace, or the rate at which the receiver accepted messages, if that rate is higher.
 const FIRST_GUESS: f64 = 50.0;
 
 /// Whether the receiver's pace allows an attempt to begin.
@@ -187,7 +187,7 @@ impl Throttle {
         self.forgotten_at.is_none_or(|at| at <= now)
     }
 
-    /// Returns when the silence ends or ended; `None`: the receiver has accepted a message since.
+    /// Returns the instant at which the silence ends or ended; `None`: the receiver has accepted a message since.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Trying(Trying { until, refusals: 1.., .. }) if !self.is_free(now) => Some(until),
@@ -232,7 +232,8 @@ impl Throttle {
         }
     }
 
-    /// Notes that an attempt that began at `began` was refused. Returns how long the sink is to be silent.
+    /// Notes that an attempt that began at `began` was refused. Returns the length of the silence that the sink is to
+    /// keep.
     pub(super) fn refused(&mut self, refusal: Refusal, began: Instant, now: Instant) -> Duration {
         let asked = refusal.asked.filter(|asked| !asked.is_zero());
         self.evidence.asked(asked.unwrap_or_default());
@@ -315,7 +316,8 @@ impl Throttle {
         self.accepted.note(began);
     }
 
-    /// Whether the receiver refuses messages at any pace, so that nothing is limited although messages are refused.
+    /// Whether the receiver counts as one that refuses messages at any pace. Then nothing is limited, although messages
+    /// are refused.
     pub(super) fn is_unpaced(&self) -> bool {
         matches!(self.phase, Phase::Unpaced(_))
     }
@@ -325,7 +327,7 @@ impl Throttle {
         self.evidence.accepted_after_refusal();
     }
 
-    /// Returns how long a refused message is to wait at least. `in_vain` is the number of its refusals since the
+    /// Returns the shortest time that a refused message is to wait. `in_vain` is the number of its refusals since the
     /// receiver last accepted any message. While refusals cause no silence, these waits grow. Otherwise, if the
     /// receiver refused everything, the relay would try each message once a second.
     pub(super) fn least_wait(&self, in_vain: u32) -> Duration {
@@ -372,16 +374,16 @@ impl Accepted {
         self.since = None;
     }
 
-    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. In parts of
-    /// this time there may have been nothing to send. So the rate is taken over several stretches that end at `until`,
-    /// and the highest rate counts.
+    /// Returns the rate, in messages a second, at which the receiver accepted messages until `until`, the end of the
+    /// last silence. In parts of this time there may have been nothing to send. So the rate is taken over several
+    /// stretches that end at `until`, and the highest rate counts.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)
     }
 
-    /// Returns how many messages a second the receiver accepted over the whole time until `until`; `None`: it accepted
-    /// at most one message.
+    /// Returns the rate, in messages a second, at which the receiver accepted messages from `since` until `until`;
+    /// `None`: it accepted at most one message in this time, or `since` is not known.
     fn sustained_until(&self, until: Instant) -> Option<f64> {
         self.since.filter(|_| self.count > 1).map(|since| pace(self.count, since, until))
     }
