@@ -69,8 +69,9 @@ impl WrittenText {
         parts.map(|part| self.with(part))
     }
 
-    /// The members, if the text is the value of a variable and is an array of texts as the file could have it, such as
-    /// `["/bin/sh", "on-sms.sh"]`. Other texts that begin with a bracket, such as the pattern `[+]1*`, are no arrays.
+    /// Returns the members if the text is the value of a variable, and is written as an array of texts is written in
+    /// the file, such as `["/bin/sh", "on-sms.sh"]`. Other texts that begin with a bracket, such as the pattern
+    /// `[+]1*`, are no arrays.
     fn members(&self) -> Option<Vec<Self>> {
         let text = self.as_str().trim();
         if !self.written_out || !matches!(self.origin, Origin::Variable(_)) || !text.starts_with('[') {
