@@ -38,7 +38,7 @@ pub(super) struct ServerClock {
     doubt: ClockDoubt,
 }
 
-/// The readings of our own clocks when an answer came.
+/// The readings of the clocks other than the API's, taken when an answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalClocks {
     /// The relay's time.

@@ -8,9 +8,9 @@
 //! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
 //!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
 //!   arrives there.
-//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may come late
-//!   and show up below newer rows. The **anchor** is the time at which the last *completed* sweep was opened; the next
-//!   sweep must reach `anchor - lag - lookback - margin`. (The margin is a minute.)
+//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may come
+//!   late and show up below newer rows. The **anchor** is the time at which the last *completed* sweep was opened; the
+//!   next sweep must reach `anchor - lag - lookback - margin`. (The margin is a minute.)
 //! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before
 //!   this run, so that they become known.
 //! - Rows that are dated before the **watermark** are never news. The relay may forget the ids of these rows, and of no
