@@ -106,8 +106,8 @@ impl ServerLimit {
         (is_doubtful && is_worth_it && until > now).then_some(until)
     }
 
-    /// Returns the end of the window, and the requests that are left until then, minus the requests that other programs
-    /// will need if they use as many as in the previous window.
+    /// Returns the end of the window, and the number of requests that are left until then, minus the number that other
+    /// programs will need if they use as many as in the previous window.
     pub(in crate::api::budget) fn lasts(&self, now: Instant) -> Option<(Instant, usize)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let others = self.previous_foreign.saturating_sub(window.foreign);
