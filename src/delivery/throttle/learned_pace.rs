@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::FORGOTTEN_AFTER;
 use crate::time::Instant;
 
-/// The first pace if nothing is known of the pace that the receiver accepts, in attempts a second.
+/// The first pace, in attempts a second, if nothing is known of the pace that the receiver accepts.
 const UNKNOWN: f64 = 1.0;
 
 /// The pace, in attempts a second, above which nothing is limited any more.
@@ -71,7 +71,8 @@ pub(super) struct PaceBounds {
 
 impl LearnedPace {
     /// Returns the pace after a silence of length `silence`. The receiver had asked for a silence of length `asked`.
-    /// `began` is when the first accepted attempt began, `now` is when that attempt ended.
+    /// `began` is the instant at which the first accepted attempt began, and `now` the instant at which that attempt
+    /// ended.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,

@@ -9,7 +9,8 @@
 //!   end of one silence to the end of the next, and the pace that it refused. The geometric mean of both becomes the
 //!   *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a few refusals,
 //!   and a good guess changes little. [`LearnedPace`] has the details.
-//! - The more a refusal costs (the longer its silence), the more rarely the sink risks one.
+//! - The longer the silence after a refusal, the more slowly the pace grows afterwards. So refusals that cost much are
+//!   rare.
 //! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
 //!   enough.
 //! - If a pace clearly above the ceiling is not refused, the limit is gone. From then on the pace doubles every few
@@ -38,7 +39,7 @@ use self::evidence::{Excess, PaceEvidence, PacedRefusal};
 use self::learned_pace::{LearnedPace, PaceBounds};
 use crate::time::Instant;
 
-/// The first silence after a refusal that asks for none. The silence doubles while nothing is accepted.
+/// The first silence after a refusal that asks for no silence. The silence doubles while nothing is accepted.
 pub(super) const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
 /// The longest silence that the doubling leads to, so that a receiver that is back is noticed soon.
