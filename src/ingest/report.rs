@@ -193,7 +193,7 @@ pub struct CatchUp {
     pub messages_read: u64,
     /// About how many pages are left; `None` if it is unknown.
     pub pages_left: Option<u64>,
-    /// How many pages were read a minute, lately; 0 while the pace is not known.
+    /// How many pages a minute were read lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
     /// The time back to which messages were read.
     pub reached: UnixMs,
