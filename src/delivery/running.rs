@@ -198,7 +198,7 @@ impl Delivery {
     pub async fn until_idle(&self) -> Result<bool, Error> {
         self.wake.wake();
         // A sink may hand dead letters over to another sink meanwhile, and wakes all sinks up then. So the last wake-up
-        // counts, not the one above.
+        // counts, not the wake-up at the beginning of this function.
         let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= self.wake.count());
         loop {
             for sink in &self.sinks {

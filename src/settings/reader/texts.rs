@@ -203,8 +203,8 @@ impl Reader<'_> {
         base.unwrap_or(Path::new("")).join(text.as_str())
     }
 
-    /// Removes everything around a secret that certainly does not belong to the secret, and warns of it. Refuses a
-    /// secret if it is doubtful whether something around it belongs to it.
+    /// Removes the characters around a secret that certainly do not belong to the secret, and adds a warning about
+    /// them. If it is doubtful whether such characters belong to the secret, the secret is refused.
     pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: trimming::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
