@@ -25,7 +25,7 @@ const FOR_READERS: Duration = Duration::from_secs(5);
 /// The store of the state, and the times at which work on it is due.
 pub(super) struct Disk {
     store: Store,
-    /// If the state is stale: the instant from which it may be loaded again.
+    /// If the state in memory is stale: the instant from which the state may be loaded again.
     stale_until: Option<Instant>,
     space: DiskSpace,
     journal: Journal,
@@ -198,7 +198,7 @@ impl Disk {
         self.maintenance.begin_step(now)
     }
 
-    /// Postpones maintenance, because the state is stale.
+    /// Postpones maintenance, because the state in memory is stale.
     pub(super) fn postpone_maintenance(&mut self, now: Instant) {
         self.maintenance.postpone(now);
     }
