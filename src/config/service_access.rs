@@ -18,8 +18,8 @@ const READ: u32 = 0o4;
 const WRITE: u32 = 0o2;
 const EXECUTE: u32 = 0o1;
 
-/// Directories that are closed to all users but root. systemd keeps the directories of services with `DynamicUser` there,
-/// and shows each service its own.
+/// Directories that are closed to all users except root. systemd keeps the directories of services with `DynamicUser`
+/// there, and shows each service its own.
 const PRIVATE: [&str; 3] = ["/var/lib/private", "/var/log/private", "/var/cache/private"];
 
 /// The user as whom the relay of a service runs.

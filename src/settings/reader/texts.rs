@@ -257,7 +257,7 @@ impl Reader<'_> {
         text.written_out && short && self.report.may_show(&text.origin)
     }
 
-    /// Notes a file that a key names, and what the relay does with the file. Files that variables and flags name are left
+    /// Notes a file that a key names, and how the relay uses the file. Files that variables and flags name are left
     /// out: a service has other variables and flags than the command that looks at its configuration.
     pub fn note_file(&mut self, key: &str, origin: &Origin, path: &Path, usage: FileUsage) {
         if let Origin::File(_) = origin {
