@@ -1,7 +1,7 @@
 //! The JoltSMS client: pages, errors and the request budget.
 //!
 //! Invariants: the client sends each request once, and never repeats it by itself. Results are plain values that
-//! contain no URL and no key. Bodies are read up to a cap. The client does not look into cursors.
+//! contain no URL and no key. Bodies are read up to a cap. The client does not interpret cursors.
 
 pub mod budget;
 mod client;

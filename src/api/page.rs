@@ -3,7 +3,7 @@
 //! Each row keeps its text as it came. The relay reads only a few fields from the text (such as the id and the times),
 //! one by one, so that a field of an unexpected type does no harm to other fields. A row that is invalid JSON is
 //! separated from its neighbours (`spoiled_rows`). An answer that is no complete page is an error, because the relay
-//! would take the rows of the missing part for read.
+//! would count the rows of the missing part as read.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -97,7 +97,7 @@ pub(super) fn is_valid_up_to_rows(body: &[u8]) -> bool {
     list_of_rows(body).is_some()
 }
 
-/// Returns the place behind the opening bracket of the list `data`. Everything before that place must be valid.
+/// Returns the place directly after the opening bracket of the list `data`. Everything before that place must be valid.
 fn list_of_rows(body: &[u8]) -> Option<usize> {
     let mut at = expect(body, 0, b'{')?;
     loop {
@@ -169,7 +169,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
         is_followed.then_some((row, end))
     }
 
-    /// Whether the bytes behind the row `last` are the rest of that row, because its brace came too early. A valid row
+    /// Whether the bytes after the row `last` are the rest of that row, because its brace came too early. A valid row
     /// that has all fields of a row is complete, whatever follows. A row that has only an id is complete unless the
     /// missing fields follow.
     fn is_tail(&self, last: Option<&FoundRow<'a>>, found: &[u8]) -> bool {
@@ -234,7 +234,7 @@ fn space(body: &[u8], at: usize) -> usize {
     body.iter().skip(at).position(|byte| !is_space(*byte)).map_or(body.len(), |length| at + length)
 }
 
-/// Returns the place behind `byte`, if `byte` comes next.
+/// Returns the place directly after `byte`, if `byte` comes next.
 fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
     let at = space(body, at);
     (body.get(at) == Some(&byte)).then_some(at + 1)
@@ -374,7 +374,7 @@ pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     }
 }
 
-/// Returns the places behind each `"name"` in a row.
+/// Returns the place directly after each `"name"` in a row.
 fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_name = move |at: &usize| {
         let inside = row[*at..].strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name.as_bytes()));
@@ -383,8 +383,8 @@ fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a 
     (0..row.len()).filter(is_name).map(move |at| at + name.len() + 2)
 }
 
-/// Returns the text behind the only occurrence of `"name"` in a spoiled row, even if the row does not have the form of
-/// JSON.
+/// Returns the text that follows the only occurrence of `"name"` in a spoiled row, even if the row does not have the
+/// form of JSON.
 pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
     let mut places = places(row, name);
     let (Some(place), None) = (places.next(), places.next()) else { return None };

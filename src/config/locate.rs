@@ -118,8 +118,8 @@ pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBu
     }
 }
 
-/// Returns the name of the directories of the service whose configuration file this is, such as `joltsms-relay-shop`.
-/// `None` if the file is not below `etc`, so that it is not the file of a service.
+/// If `file` is the configuration file of a service, returns the name that the directories of this service have, such
+/// as `joltsms-relay-shop`. `None` if the file is not below `etc`: then it is not the file of a service.
 pub(super) fn service_name(etc: &Path, file: &Path) -> Option<OsString> {
     // A relative path is completed, because the command may run in the file's own directory.
     let file = std::path::absolute(file).ok().filter(|file| file.starts_with(etc))?;

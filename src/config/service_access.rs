@@ -18,8 +18,8 @@ const READ: u32 = 0o4;
 const WRITE: u32 = 0o2;
 const EXECUTE: u32 = 0o1;
 
-/// Directories that are closed to all users but root. systemd keeps the directories of services with `DynamicUser` there,
-/// and shows each service its own.
+/// Directories that are closed to all users except root. systemd keeps the directories of services with `DynamicUser`
+/// there, and shows each service its own.
 const PRIVATE: [&str; 3] = ["/var/lib/private", "/var/log/private", "/var/cache/private"];
 
 /// The user as whom the relay of a service runs.
@@ -50,8 +50,8 @@ struct Obstacle {
 }
 
 impl Config {
-    /// Returns the user as whom the service of this configuration runs. `None` if the configuration file is not below
-    /// `etc`, so that no service is meant, or if the state belongs to root, so that the relay runs as root.
+    /// Returns the user as whom the service of this configuration runs. `None` in two cases: the configuration file is
+    /// not below `etc`, so it belongs to no service; or the state belongs to root, so the relay runs as root.
     pub fn service_user(&self, etc: &Path) -> Option<ServiceUser> {
         locate::service_name(etc, self.file.as_deref()?)?;
         match fs::metadata(&self.state.dir) {
@@ -112,7 +112,8 @@ fn problem(file: &Path, named: &NamedFile, obstacle: &Obstacle, user: ServiceUse
     Problem::of_file(file.to_owned(), message, &help)
 }
 
-/// Returns what keeps a user from using a file; `None` if nothing does, or if the file cannot be looked at.
+/// Returns the obstacle that keeps a user from using a file; `None` if there is no obstacle, or if the file cannot be
+/// looked at.
 fn obstacle(named: &NamedFile, user: ServiceUser) -> Option<Obstacle> {
     let path = std::path::absolute(&named.path).ok()?;
     let (there, found) = nearest(&path).ok()?;

@@ -204,8 +204,8 @@ fn check_fallbacks(
     }
 }
 
-/// Warns of each `fallback` that names a sink with `enabled = false`. Such a sink keeps the dead letters that are handed
-/// over, and sends none.
+/// Warns of each `fallback` that names a sink with `enabled = false`. Such a sink keeps the dead letters that are
+/// handed over to it, and sends none.
 fn warn_of_fallbacks_that_are_off(
     document: &Document,
     next: &BTreeMap<&SinkName, SinkName>,

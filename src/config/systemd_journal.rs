@@ -47,7 +47,7 @@ pub enum WithoutSinks {
 }
 
 impl Config {
-    /// Judges a configuration that has no sink and whose file is below `etc`, so that it belongs to a service. systemd
+    /// Judges a configuration that has no sink and whose file is below `etc`. Such a file belongs to a service. systemd
     /// sends the standard output of a service to the journal, and the relay refuses to write messages there.
     pub fn without_sinks(&self, etc: &Path, is_systemd_there: bool) -> WithoutSinks {
         let Some(file) = self.file.as_ref().filter(|file| self.sinks_implied && file.starts_with(etc)) else {

@@ -48,7 +48,7 @@ pub(super) struct AttemptTask {
     pub(super) clock: Clock,
     pub(super) settler: Settler,
     pub(super) health: SharedHealth,
-    /// This flag is set once the receiver has answered, so that only the recording is left.
+    /// Set once the receiver has answered. From then on only the recording is left.
     pub(super) answered: Arc<AtomicBool>,
 }
 
@@ -86,8 +86,8 @@ impl AttemptReport {
 }
 
 impl AttemptTask {
-    /// Waits for the request that has begun, and settles its outcome. Returns when the settlement is committed. `begun`
-    /// is an error if there is nothing to send; then no attempt is counted.
+    /// Waits for the end of the request that has begun, settles its outcome, and waits until the settlement is on the
+    /// disk. `begun` is an error if there is nothing to send; then no attempt is counted.
     pub(super) async fn run(
         self,
         begun: Result<Attempting, Unrenderable>,
@@ -103,8 +103,8 @@ impl AttemptTask {
         let age = self.received.map(|received| self.clock.likely_message_time().since(received));
         let was_sent = attempt.is_ok();
         self.answered.store(true, Ordering::Relaxed);
-        // The expectation is dropped before the settlement is handed over. Otherwise the settler would wait for this
-        // settlement although it already has it.
+        // The expectation is dropped before the settlement is handed over. Otherwise the settler would go on waiting
+        // for a settlement that it already has.
         drop(expected);
         let attempts = self.attempts_before.saturating_add(u32::from(was_sent));
         let now = ClockReading::now(&self.clock);

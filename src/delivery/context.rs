@@ -86,7 +86,7 @@ impl SinkContext {
         self.shared.sink_count.load(Ordering::Relaxed) == 1
     }
 
-    /// Returns what the log lines about messages need to know of the sink.
+    /// Returns the values of the sink that the log lines about messages need.
     pub(super) fn logged(&self) -> LoggedSink<'_> {
         let fallback = self.identity.options.fallback.as_ref().map(AsRef::as_ref);
         LoggedSink { name: self.name(), fallback, invocation: &self.shared.invocation }

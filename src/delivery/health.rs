@@ -134,7 +134,7 @@ impl SinkHealth {
         self.breaker.admission(now)
     }
 
-    /// Whether the breaker is closed, so that everything may be sent.
+    /// Whether the breaker is closed. A closed breaker lets every attempt begin.
     pub(super) fn is_closed(&self) -> bool {
         self.breaker.is_closed()
     }

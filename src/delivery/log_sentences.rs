@@ -117,7 +117,7 @@ pub(super) fn output_is_closed(sink: &str) {
     tracing::error!(sink.name = sink, "{OUTPUT_IS_CLOSED}");
 }
 
-/// Logs that the relay's only output is closed, so that the relay ends.
+/// Logs that the relay's only output is closed. The relay then ends.
 pub(super) fn last_output_is_closed(sink: &str) {
     tracing::debug!(sink.name = sink, "nobody reads the output any more");
 }
@@ -143,7 +143,7 @@ pub(super) fn sink_was_renamed(sink: &str, was: &str) {
     tracing::info!(sink.name = sink, was, "{SINK_WAS_RENAMED}");
 }
 
-/// What the log lines about messages need to know of a sink.
+/// The values of a sink that the log lines about messages need.
 pub(super) struct LoggedSink<'s> {
     /// The name of the sink.
     pub(super) name: &'s str,

@@ -58,7 +58,7 @@ impl AgeChecks {
         self.is_unfinished = false;
     }
 
-    /// Notes that the check stopped early, so that the same check may find more messages.
+    /// Notes that the check stopped early. So the same check may find more messages.
     pub(super) fn found_more(&mut self) {
         self.is_unfinished = true;
     }

@@ -4,8 +4,8 @@
 //! Invariants:
 //! - Claims are read from the store and never written to it. If claims are dropped, the store is as before, and the
 //!   same messages can be claimed again.
-//! - The store is asked for more messages of a lane only after something may have put messages there (a wake-up, a due
-//!   time, the slow poll), or while the store's last answer for the lane was not empty.
+//! - The store is asked for more messages of a lane only in two cases: something may have put messages there (after a
+//!   wake-up, at a due time, at the slow poll), or the store's last answer for the lane was not empty.
 //! - If the order of each number is kept, there is at most one claim for each number: the first message that waits.
 //!   While a message of the number is under way there is no claim for the number. The replayed messages of a number
 //!   have a queue of their own, so that live messages do not wait for them.
@@ -71,7 +71,7 @@ impl Queues {
         self.next_due = Some(self.next_due.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// Notes that the time is `now`, so that the store is asked for retries if a retry is due.
+    /// Notes that the time is `now`. If a retry is due, the next claim asks the store for retries.
     pub(super) fn note_time(&mut self, now: UnixMs) {
         if self.next_due.is_some_and(|due| due <= now) {
             self.next_due = None;
@@ -79,7 +79,7 @@ impl Queues {
         }
     }
 
-    /// Returns when the next retry falls due; `None`: no retry is known.
+    /// Returns the due time of the next retry; `None`: no retry is known.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.next_due
     }

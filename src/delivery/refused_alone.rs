@@ -1,23 +1,23 @@
 //! Finds messages, and receiving numbers, that a receiver refuses again and again while it accepts others. Pure.
 //!
 //! "Too many requests" and "later, please" usually concern the receiver as a whole. But a receiver may also give such
-//! an answer to one message for ever, because of the message's length or by mistake, or to all messages of one number,
-//! because that number is over a limit of its own. Such a refusal is a failure of the message, and must not set the
-//! pace for all other messages.
+//! an answer to one message for ever, because of the message's length or by mistake. Or the receiver has a limit for
+//! each number, and gives such an answer to all messages of a number that is over its limit. Such a refusal is a
+//! failure of the message, and must not set the pace for all other messages.
 //!
 //! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if so many refusals are not
-//! likely to be chance. The probability of chance follows from the share of the other attempts that were refused. But
-//! messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
+//! likely to be chance. How likely chance is follows from the share of attempts for other messages that were refused.
+//! But messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
 //! likely, and no message is blamed.
 //!
-//! So there is a second measure, by which a message is *suspected* before it could be blamed. In this measure a message
-//! that waits counts with one refusal only, and a suspected message with none. A message that was accepted in the end
-//! counts with all its refusals. A suspected message is treated like a blamed one only while the throttle has found
-//! that refusals have nothing to do with the pace.
+//! So this share is also computed in a second way. A message is *suspected* if its refusals are not likely to be chance
+//! by the second share. In the second share, a message that still waits counts with one refusal only, and a suspected
+//! message with none. A message that was accepted in the end counts with all its refusals. A suspected message is
+//! treated like a blamed one only while the throttle has found that refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, no further message or number is blamed.
-//! - A message that was blamed for its refusals is no longer blamed once it is accepted, and a number once one of its
+//! - A blamed message is no longer blamed once it is accepted. A blamed number is no longer blamed once one of its
 //!   messages is accepted.
 //! - No more than [`MOST`] messages and [`MOST`] numbers are remembered.
 
@@ -82,7 +82,7 @@ struct Count {
     times: i32,
     /// The number of messages that the receiver had accepted at the last refusal that counted as independent.
     accepted: u64,
-    /// The number of refusals since that refusal, including it.
+    /// The number of refusals since the last refusal that counted as independent, that refusal included.
     in_vain: u32,
     /// The totals before the first refusal.
     since: Totals,

@@ -7,7 +7,8 @@ use crate::http::retry_after;
 use crate::store::{Error, Pause, RegisteredSink, SinkId, SinkSetup, Store};
 use crate::time::Clock;
 
-/// Returns what the store needs to know of a sink. `now` is the time by the clock that dates messages.
+/// Returns the values of a sink that the store needs for its registration. `now` is the time by the clock that dates
+/// messages.
 fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
     SinkSetup {
         name: setup.name.clone(),

@@ -63,9 +63,8 @@ impl Registrar {
         Ok(NewSinks(sinks.collect()))
     }
 
-    /// Returns the pause of each sink. If the store fails, no sink counts as paused for now: the registration is on the
-    /// disk by now, so the reload must go on, and the loop of each sink asks the store for the pause again within
-    /// seconds.
+    /// Returns the pause of each sink. If the store fails, no sink counts as paused for now. The registration is on the
+    /// disk already, so the reload must go on. The loop of each sink asks the store for the pause again within seconds.
     async fn pauses(&self, ids: Vec<SinkId>) -> Vec<Option<Pause>> {
         let beginning = ids.iter().copied().filter(|id| !self.running.contains(id));
         if let Err(error) = lift_closed(&self.store, &self.clock, beginning).await {

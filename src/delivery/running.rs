@@ -134,9 +134,8 @@ impl Delivery {
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
     }
 
-    /// Resolves when nobody reads the output of any sink any more, so that no receiver is left. Without sinks the
-    /// future never resolves. The future covers only the present sinks: after a reload the caller has to make a new
-    /// one.
+    /// Resolves when nobody reads the output of any sink any more. Then no receiver is left. Without sinks the future
+    /// never resolves. The future covers only the present sinks: after a reload the caller has to make a new one.
     pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -173,7 +172,7 @@ impl Delivery {
         }
     }
 
-    /// Resolves with the error when the state turns out to be damaged, so that nothing can be delivered from it any
+    /// Resolves with the error when the state turns out to be damaged. Then nothing can be delivered from the state any
     /// more.
     pub fn state_damaged(&self) -> impl Future<Output = Arc<Error>> + Send + 'static {
         let mut damaged = self.damaged.clone();
@@ -199,7 +198,7 @@ impl Delivery {
     pub async fn until_idle(&self) -> Result<bool, Error> {
         self.wake.wake();
         // A sink may hand dead letters over to another sink meanwhile, and wakes all sinks up then. So the last wake-up
-        // counts, not the one above.
+        // counts, not the wake-up at the beginning of this function.
         let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= self.wake.count());
         loop {
             for sink in &self.sinks {

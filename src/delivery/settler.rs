@@ -97,7 +97,7 @@ impl Settler {
         (Self { jobs, expected }, writer.run(inbox))
     }
 
-    /// Notes that an attempt begins, so that a settlement will come.
+    /// Notes that an attempt begins. A settlement of this attempt will come.
     pub(super) fn expect_settlement(&self) -> ExpectedSettlement {
         self.expected.fetch_add(1, Ordering::Relaxed);
         ExpectedSettlement(Arc::clone(&self.expected))

@@ -154,8 +154,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the path with all links above the file resolved. This is for libraries that open files by name and have an
-/// option to refuse links.
+/// Returns the path with every symbolic link among its directories resolved. This is for libraries that open files by
+/// name and have an option to refuse links.
 ///
 /// # Errors
 /// The errors of the file system, if the directory is missing.

@@ -39,9 +39,9 @@ pub async fn read_capped(mut response: Response, cap: usize) -> Result<Vec<u8>, 
     Ok(body)
 }
 
-/// Reads a body that is not needed, so that its connection can be used again. At most `cap` bytes are read, and no
-/// longer than `deadline`. If the body does not end within these limits, or after an error, the connection is dropped.
-/// Returns whether the end of the body was reached.
+/// Reads a body that is not needed, so that its connection can be used again. At most `cap` bytes are read, and the
+/// reading takes at most as long as `deadline`. If the body does not end within these limits, or after an error, the
+/// connection is dropped. Returns whether the end of the body was reached.
 pub async fn discard(mut response: Response, cap: usize, deadline: Duration) -> bool {
     let to_the_end = async {
         let mut left = cap;

@@ -66,7 +66,7 @@ pub async fn check(
 /// The most addresses of a name that are shown.
 const ADDRESSES_SHOWN: usize = 3;
 
-/// Returns what an operator should do if the connection fails for the reason `why`.
+/// Returns the advice for an operator if the connection fails for the reason `why`.
 fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
     if why.contains("proxy") {
         let variable = proxy_variable.map(|name| format!(", or the variable {name}")).unwrap_or_default();

@@ -250,7 +250,7 @@ impl UselessException {
         &self.remedy
     }
 
-    /// Returns why an entry can never match; `None`: the entry can match.
+    /// Returns an entry together with its remedy, if the entry can never match a host; `None`: the entry can match.
     fn of(entry: &str) -> Option<Self> {
         let (scheme, rest) = entry.split_once("://").map_or(("", entry), |(scheme, rest)| (scheme, rest));
         let (user, bare) = rest.rsplit_once('@').map_or(("", rest), |(user, bare)| (user, bare));

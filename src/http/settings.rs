@@ -252,7 +252,7 @@ fn file<T>(
     }
 }
 
-/// Whether the host is a loopback host, so that requests do not leave the machine.
+/// Whether the host is a loopback host. Requests to such a host do not leave the machine.
 pub fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();

@@ -1,4 +1,4 @@
-//! `[events]`: which numbers expire soon, by the API's list of numbers. Pure.
+//! `[events]`: which numbers expire soon, according to the API's list of numbers. Pure.
 //!
 //! In this file a *term* is one of the durations of `number_expiring`. When a number expires within a term, an event is
 //! made. The event is stored and delivered like a message, to the sinks that ask for events. The id of an event is made

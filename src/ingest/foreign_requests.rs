@@ -18,7 +18,8 @@ pub(super) struct ForeignNotice {
     /// Whether the report was made before its window ended. If so, the first whole window may raise the reported number
     /// without a new report.
     reported_mid_window: bool,
-    /// Whether the number of the previous whole window was at least twice or at most half of the reported number.
+    /// Whether the number of foreign requests in the previous whole window was at least twice or at most half of the
+    /// reported number.
     has_changed: bool,
     /// How many windows of the API have ended.
     windows: u64,

@@ -36,7 +36,7 @@ impl Condition {
         Self::Limited(format!("{RATE_LIMITED_UNTIL}{until}"))
     }
 
-    /// Returns until when the API wants silence; `None` if the API wants no silence.
+    /// Returns the end of the silence that the API asked for; `None` if the API asked for no silence.
     pub fn silent_until(&self) -> Option<UnixMs> {
         let Self::Limited(why) = self else { return None };
         why.strip_prefix(RATE_LIMITED_UNTIL).and_then(UnixMs::parse)
@@ -124,7 +124,7 @@ pub struct PollReport {
     pub spacing: Duration,
     /// The last four characters of the API key in use.
     pub key_ending: Option<String>,
-    /// Since when this key is in use, by the relay's time; the start of the relay at the earliest.
+    /// When this key came into use, by the relay's time; the start of the relay at the earliest.
     pub key_since: Option<UnixMs>,
     /// Why the list of numbers cannot be read while messages wait for it.
     #[serde(serialize_with = "quoted_if_any")]
@@ -178,7 +178,7 @@ pub struct StorageReport {
 pub struct FeedReport {
     /// By how many milliseconds the API's clock is ahead of the relay's time.
     pub server_ahead_ms: Option<i64>,
-    /// How many messages there are, by the API's answer.
+    /// The total number of messages that the API states.
     pub total: Option<u64>,
 }
 
@@ -193,14 +193,14 @@ pub struct CatchUp {
     pub messages_read: u64,
     /// About how many pages are left; `None` if it is unknown.
     pub pages_left: Option<u64>,
-    /// How many pages were read a minute, lately; 0 while the pace is not known.
+    /// How many pages a minute were read lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
     /// The time back to which messages were read.
     pub reached: UnixMs,
 }
 
 impl CatchUp {
-    /// Returns how long the rest takes; `None` if it is unknown.
+    /// Returns how long the reading of the remaining pages takes; `None` if this is unknown.
     pub fn time_left(&self) -> Option<Duration> {
         time_for(self.pages_left?, self.pages_per_minute)
     }

@@ -38,7 +38,7 @@ pub(super) struct ServerClock {
     doubt: ClockDoubt,
 }
 
-/// The readings of our own clocks when an answer came.
+/// The readings of the clocks other than the API's, taken when an answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalClocks {
     /// The relay's time.
@@ -168,8 +168,8 @@ mod tests {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let began = UnixMs(1_750_000_000_000);
         let off = |milliseconds: i64| UnixMs(began.0 + milliseconds);
-        // Each case says by how much the first `Date` is off, how old the newest row is, by how much our clocks are
-        // off, and by how much the estimate is off.
+        // Each case says by how much the first `Date` is wrong, how old the newest row is, by how much our clocks (the
+        // relay's time and the machine's clock) are wrong, and by how much the estimate is wrong.
         let cases = [
             (HOUR, 24 * HOUR, 0, 0),
             (70 * YEAR, 24 * HOUR, 0, 0),

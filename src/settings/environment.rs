@@ -3,9 +3,9 @@
 //! In the name of a variable, each `.` of the key is `__` and all letters are capitals: `sinks.crm.retry.max` is
 //! `PREFIX_SINKS__CRM__RETRY__MAX`. A variable whose name ends with `__FILE` holds the path of a file with the value.
 //!
-//! The name of a sink has small letters and may contain a `-`, but the name of a variable cannot contain a `-`. So a
-//! variable belongs to the sink of the file whose name is the same if case does not count and each `-` is read as `_`.
-//! If there is no such sink, the variable makes a new sink.
+//! The name of a sink has small letters and may contain a `-`, but the name of a variable cannot contain a `-`. So the
+//! part of a variable's name that names a sink is compared with the names of the sinks in the file without regard to
+//! case, and with each `-` read as `_`. If there is no such sink, the variable makes a new sink.
 //!
 //! Each name in a map, such as the name of a header, makes a variable of its own, with `_` for each `-`:
 //! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
@@ -208,8 +208,8 @@ fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMea
     VariableMeaning::Unknown
 }
 
-/// Whether the name of a variable begins with the name of a section, so that a key was probably meant. Other variables
-/// may have another purpose, such as `JOLTSMS_RELAY_VERSION` in an image.
+/// Whether the name of a variable begins with the name of a section. Then a key was probably meant. Other variables may
+/// have another purpose, such as `JOLTSMS_RELAY_VERSION` in an image.
 fn is_of_a_section(declared: &Declarations, rest: &str) -> bool {
     let first = rest.split('_').next().unwrap_or_default();
     let sections = declared.section_names().chain(declared.later.iter().copied()).chain(["sink"]);

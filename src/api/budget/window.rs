@@ -14,9 +14,9 @@ use crate::time::Instant;
 pub enum RequestPurpose {
     /// Polling the newest page.
     Head,
-    /// Reading a gap or a seed.
+    /// Reading a gap or a seed, or the list of numbers if this is urgent.
     Walk,
-    /// Reading a sweep.
+    /// Reading a sweep, or the list of numbers if this is not urgent.
     Sweep,
 }
 
@@ -25,9 +25,9 @@ pub enum RequestPurpose {
 pub enum Demand {
     /// Nothing.
     Nothing,
-    /// A sweep.
+    /// A sweep, or the list of numbers if this is not urgent.
     Sweeps,
-    /// Gaps or seeds.
+    /// Gaps or seeds, or the list of numbers if this is urgent.
     Walks,
 }
 
@@ -38,7 +38,8 @@ pub struct BudgetLimits {
     pub requests: u32,
     /// The length of the window: 60 s, except in tests.
     pub window: Duration,
-    /// The poll interval. Requests are left over for polls at this interval.
+    /// The poll interval. Other work leaves enough requests for polls at this interval, but keeps at least half of the
+    /// limit.
     pub head_interval: Duration,
 }
 
@@ -282,8 +283,8 @@ impl Window {
         least.max(pace).max(lasting.min(LONGEST_SILENCE))
     }
 
-    /// The shortest time from a poll that took `requests` requests to the next poll, if other work is to keep its
-    /// share.
+    /// Returns the shortest time from a poll to the next poll with which other work keeps its share of the budget. The
+    /// poll took `requests` requests.
     pub fn spacing_beside(&self, demand: Demand, requests: u32) -> Duration {
         let share = self.share();
         match demand {
@@ -293,8 +294,8 @@ impl Window {
         }
     }
 
-    /// The time from a poll that began at `began` to the next poll, at the fastest pace for which the free slots
-    /// suffice until further slots become free. The slots that sweeps may need are not used.
+    /// Returns the time from a poll, which began at `began`, to the next poll, at the fastest pace for which the free
+    /// slots suffice until further slots become free. The slots that sweeps may need are not used.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);

@@ -1,4 +1,5 @@
-//! Which files of a configuration the user of a service may not use, although root, who checks the configuration, may.
+//! Tests of the warnings about files that the user of a service may not use. Root checks the configuration, and may use
+//! all of these files.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

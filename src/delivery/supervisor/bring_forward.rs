@@ -45,8 +45,8 @@ impl BringForward {
         self.pending_from = Some(UnixMs::MIN);
     }
 
-    /// Notes that the relay's time was corrected, so that the times here cannot be compared with the times in the store
-    /// any more.
+    /// Notes that the relay's time was corrected. So the times that this value keeps cannot be compared with the times
+    /// in the store any more.
     pub(super) fn time_corrected(&mut self) {
         for from in [&mut self.outage_from, &mut self.pending_from] {
             *from = from.map(|_| UnixMs::MIN);

@@ -42,12 +42,12 @@ pub(super) struct Dispatch {
 /// A delivery that was begun and whose result is not on the disk yet.
 struct InFlight {
     seq: Seq,
-    /// The store's key of the number in whose queue the message is; `None` if the sink does not keep the order of each
-    /// number.
+    /// The key of the queue in which the message is (see [`Excluded::numbers`]); `None` if the sink does not keep the
+    /// order of each number.
     number: Option<i64>,
     lane: Lane,
     start: AttemptStart,
-    /// This flag is set once the receiver has answered, so that only the recording is left.
+    /// Set once the receiver has answered. From then on only the recording is left.
     answered: Arc<AtomicBool>,
     abort: AbortHandle,
 }
@@ -97,7 +97,8 @@ impl Dispatch {
         self.in_flight.values().any(|delivery| delivery.seq == seq)
     }
 
-    /// Returns the messages that are under way, and the queues of numbers in which a delivery is under way.
+    /// Returns the messages that are under way, and the keys of the queues that have a delivery under way (see
+    /// [`Excluded::numbers`]).
     pub(super) fn excluded(&self) -> Excluded {
         let mut excluded = Excluded::default();
         for delivery in self.in_flight.values() {

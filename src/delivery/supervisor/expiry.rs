@@ -48,7 +48,7 @@ impl Expiry {
         &self.set_aside
     }
 
-    /// Notes that more is known of the time, so that messages that were set aside may not be too old after all.
+    /// Notes that more is known of the time. So messages that were set aside may turn out not to be too old.
     pub(super) fn time_learned(&mut self) {
         self.set_aside.clear();
     }
@@ -79,8 +79,8 @@ impl Expiry {
 
     /// Makes dead letters of the messages that are set aside, and looks for more messages in the store that are too
     /// old. `is_under_way` says which messages are being sent. Such a message is left to its attempt; if the attempt
-    /// fails, the message is not tried again. Returns whether messages were given up, so that other messages may now be
-    /// the first of their queue.
+    /// fails, the message is not tried again. Returns whether messages were given up. If so, other messages may be the
+    /// first of their queue now.
     pub(super) async fn step(
         &mut self,
         store: &mut StoreRetry,

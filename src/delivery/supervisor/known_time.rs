@@ -1,8 +1,8 @@
 //! What a sink's loop knows of the time, and when the loop learns more.
 //!
-//! Invariants: while the time is not known, no message becomes a dead letter because time has passed, and a message
-//! that looks too old is neither sent nor given up. When the loop learns more of the time, it looks at all claims
-//! again.
+//! Invariants: while the time is not known, no message becomes a dead letter because time has passed; a message that
+//! looks too old is neither sent nor given up until its age is known. When the loop learns more of the time, it looks
+//! at all claims again.
 
 use crate::time::Clock;
 

@@ -9,7 +9,7 @@ use crate::domain::UnixMs;
 use crate::time::Instant;
 
 impl Supervisor {
-    /// Returns when the loop turns next, if nothing wakes it up before.
+    /// Returns the instant at which the loop turns next, if nothing wakes it up before.
     pub(super) fn next_turn(&self) -> Instant {
         let ClockReading { monotonic: now, relay_time, .. } = self.context.now();
         let next = self.wakeups.poll_at();

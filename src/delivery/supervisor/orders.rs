@@ -31,7 +31,7 @@ pub(in crate::delivery) enum SinkOrder {
     End,
 }
 
-/// The new settings of a sink, and what the store knew of the sink when it was registered with them.
+/// The new settings of a sink, and what the store knew of the sink when the sink was registered with these settings.
 pub(in crate::delivery) struct NewSettings {
     pub(in crate::delivery) registered: RegisteredSink,
     pub(in crate::delivery) pause: Option<Pause>,

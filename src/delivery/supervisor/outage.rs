@@ -30,8 +30,7 @@ impl Outage {
         self.notice.failed(reason, now)
     }
 
-    /// Notes that the receiver refused an attempt with `reason` because it limits the pace. Such a refusal is no
-    /// failure.
+    /// Notes that the receiver, which limits the pace, refused an attempt with `reason`. Such a refusal is no failure.
     pub(super) fn attempt_refused(&mut self, reason: &str, ended: UnixMs) {
         self.failing_since.get_or_insert(ended);
         self.last_failure = Some(reason.to_owned());

@@ -3,7 +3,8 @@
 //! store, is read together with the pauses.
 //!
 //! Invariants:
-//! - The store is asked at each slow poll and after each hint of a command, so a command takes effect within seconds.
+//! - The store is asked at each slow poll, and each time that a command has woken delivery up. So a command takes
+//!   effect within seconds.
 //! - A pause that began in this process holds at once, and is written to the store as soon as the disk accepts writes.
 //!   Until the pause is written, nothing that is read from the store ends it.
 //! - A sink that the configuration switches off stays off, even if an operator resumes it.

@@ -129,8 +129,8 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
 
 #[tokio::test(start_paused = true)]
 async fn no_attempt_mixes_the_times_before_a_correction_with_those_after_it() {
-    // The machine has no battery for its clock. The messages failed for the first time an hour ago, as the relay dated
-    // it then.
+    // The machine has no battery for its clock. By the relay's time, the messages failed for the first time an hour
+    // ago.
     let wrong = UnixMs(DAY.as_millis().try_into().unwrap());
     let world = World { clock: Clock::unconfirmed_at(wrong), ..World::new() };
     world.register(&["crm"]).await;

@@ -274,7 +274,7 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
 }
 
 /// After an outage of 16 hours, the retry schedule alone would make the first message of each number wait for hours,
-/// with all later messages of the number behind it.
+/// and so all later messages of the number, too.
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
     for numbers in [1, 20] {

@@ -116,7 +116,7 @@ async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
         world.register(&["crm"]).await;
         world.release(i64::from(limit) * 2, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
-            // Some attempts fail, and all attempts take longer than the gap between two attempts.
+            // Some attempts fail, and all attempts take longer than the wait between the beginnings of two attempts.
             let fails = asked.before == 0 && asked.id.ends_with('3');
             (Duration::from_secs(11), if fails { failed(500, None) } else { ACCEPTED })
         });

@@ -59,7 +59,7 @@ async fn retries_follow_the_schedule_until_a_failure_at_the_deadline() {
         assert!((planned..=planned * 1.1 + 0.1).contains(&waited), "wait {number}: {waited} s, planned {planned} s");
     }
     let (first, last) = (times[0], times[times.len() - 1]);
-    // The last attempt is made exactly at the deadline, so that its failure is final.
+    // The last attempt is made exactly at the deadline. So its failure is final.
     let past = last.since(first.after(12 * HOUR));
     assert!(last >= first.after(12 * HOUR) && past < Duration::from_millis(100), "{past:?}");
     let (reason, status, answer, attempts): (String, u16, String, u32) = world

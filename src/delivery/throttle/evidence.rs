@@ -154,7 +154,7 @@ impl PaceEvidence {
         self.refused_though_slow = 0;
     }
 
-    /// Notes that the receiver does limit the pace, so that the conclusion was wrong.
+    /// Notes that the conclusion was wrong: the receiver does limit the pace.
     pub(super) fn was_wrong(&mut self) {
         self.begin_anew();
         self.refused_again = 0;
@@ -216,7 +216,7 @@ mod tests {
             (&[1.2, 1.1], &[SLOW; 20], false),
             // If a receiver refuses the second message already, its limit was lowered.
             (&[50.0, 48.0], &[at(1.0, 1); 20], false),
-            // A receiver that accepts 48 messages is content with the pace.
+            // A receiver that accepts 48 messages in a row accepts the pace.
             (&[3.0, 2.9], &[SLOW, SLOW, at(1.0, 48), SLOW, SLOW], false),
             (&[3.0, 2.9], &[SLOW, at(2.5, 9), SLOW, at(0.5, 2)], true),
             (&[], &[SLOW; 20], false),

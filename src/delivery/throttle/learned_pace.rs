@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::FORGOTTEN_AFTER;
 use crate::time::Instant;
 
-/// The first pace if nothing is known of the pace that the receiver accepts, in attempts a second.
+/// The first pace, in attempts a second, if nothing is known of the pace that the receiver accepts.
 const UNKNOWN: f64 = 1.0;
 
 /// The pace, in attempts a second, above which nothing is limited any more.
@@ -22,8 +22,8 @@ const BELOW_REFUSED: f64 = 0.97;
 const BELOW_CEILING: f64 = 0.85;
 
 /// The slowest pace: this many attempts in the length of the silence that the receiver asks for. With one attempt in
-/// that time, attempts would come right at the limit of a receiver that states exactly how long to wait, and would be
-/// refused again and again.
+/// that time, the pace would be exactly the limit of a receiver that states exactly how long to wait, and attempts
+/// would be refused again and again.
 const AT_LEAST: f64 = 0.5;
 
 /// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.
@@ -71,7 +71,8 @@ pub(super) struct PaceBounds {
 
 impl LearnedPace {
     /// Returns the pace after a silence of length `silence`. The receiver had asked for a silence of length `asked`.
-    /// `began` is when the first accepted attempt began, `now` is when that attempt ended.
+    /// `began` is the instant at which the first accepted attempt began, and `now` the instant at which that attempt
+    /// ended.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,

@@ -9,7 +9,8 @@
 //!   end of one silence to the end of the next, and the pace that it refused. The geometric mean of both becomes the
 //!   *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a few refusals,
 //!   and a good guess changes little. [`LearnedPace`] has the details.
-//! - The more a refusal costs (the longer its silence), the more rarely the sink risks one.
+//! - The longer the silence after a refusal, the more slowly the pace grows afterwards. So refusals that cost much are
+//!   rare.
 //! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
 //!   enough.
 //! - If a pace clearly above the ceiling is not refused, the limit is gone. From then on the pace doubles every few
@@ -38,7 +39,7 @@ use self::evidence::{Excess, PaceEvidence, PacedRefusal};
 use self::learned_pace::{LearnedPace, PaceBounds};
 use crate::time::Instant;
 
-/// The first silence after a refusal that asks for none. The silence doubles while nothing is accepted.
+/// The first silence after a refusal that asks for no silence. The silence doubles while nothing is accepted.
 pub(super) const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
 /// The longest silence that the doubling leads to, so that a receiver that is back is noticed soon.
@@ -57,8 +58,8 @@ const WORTH_SHOWING: u64 = 6_000;
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The pace, in attempts a second, that counts as the refused pace at the first refusal, because the pace of the
-/// attempts before the first refusal is not known.
+/// At the first refusal, the pace of the attempts before it is not known. Then this pace, in attempts a second, counts
+/// as the refused pace, or the rate at which the receiver accepted messages, if that rate is higher.
 const FIRST_GUESS: f64 = 50.0;
 
 /// Whether the receiver's pace allows an attempt to begin.
@@ -187,7 +188,7 @@ impl Throttle {
         self.forgotten_at.is_none_or(|at| at <= now)
     }
 
-    /// Returns when the silence ends or ended; `None`: the receiver has accepted a message since.
+    /// Returns the instant at which the silence ends or ended; `None`: the receiver has accepted a message since.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Trying(Trying { until, refusals: 1.., .. }) if !self.is_free(now) => Some(until),
@@ -232,7 +233,8 @@ impl Throttle {
         }
     }
 
-    /// Notes that an attempt that began at `began` was refused. Returns how long the sink is to be silent.
+    /// Notes that an attempt that began at `began` was refused. Returns the length of the silence that the sink is to
+    /// keep.
     pub(super) fn refused(&mut self, refusal: Refusal, began: Instant, now: Instant) -> Duration {
         let asked = refusal.asked.filter(|asked| !asked.is_zero());
         self.evidence.asked(asked.unwrap_or_default());
@@ -315,7 +317,8 @@ impl Throttle {
         self.accepted.note(began);
     }
 
-    /// Whether the receiver refuses messages at any pace, so that nothing is limited although messages are refused.
+    /// Whether the receiver counts as one that refuses messages at any pace. Then nothing is limited, although messages
+    /// are refused.
     pub(super) fn is_unpaced(&self) -> bool {
         matches!(self.phase, Phase::Unpaced(_))
     }
@@ -325,7 +328,7 @@ impl Throttle {
         self.evidence.accepted_after_refusal();
     }
 
-    /// Returns how long a refused message is to wait at least. `in_vain` is the number of its refusals since the
+    /// Returns the shortest time that a refused message is to wait. `in_vain` is the number of its refusals since the
     /// receiver last accepted any message. While refusals cause no silence, these waits grow. Otherwise, if the
     /// receiver refused everything, the relay would try each message once a second.
     pub(super) fn least_wait(&self, in_vain: u32) -> Duration {
@@ -372,16 +375,16 @@ impl Accepted {
         self.since = None;
     }
 
-    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. In parts of
-    /// this time there may have been nothing to send. So the rate is taken over several stretches that end at `until`,
-    /// and the highest rate counts.
+    /// Returns the rate, in messages a second, at which the receiver accepted messages until `until`, the end of the
+    /// last silence. In parts of this time there may have been nothing to send. So the rate is taken over several
+    /// stretches that end at `until`, and the highest rate counts.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)
     }
 
-    /// Returns how many messages a second the receiver accepted over the whole time until `until`; `None`: it accepted
-    /// at most one message.
+    /// Returns the rate, in messages a second, at which the receiver accepted messages from `since` until `until`;
+    /// `None`: it accepted at most one message in this time, or `since` is not known.
     fn sustained_until(&self, until: Instant) -> Option<f64> {
         self.since.filter(|_| self.count > 1).map(|since| pace(self.count, since, until))
     }

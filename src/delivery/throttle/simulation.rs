@@ -128,7 +128,7 @@ impl Load {
         Self { messages, workers, latency, until_accepted: messages, number: |_| 0, per_second: f64::INFINITY }
     }
 
-    /// Returns when a message comes, in seconds since the start.
+    /// Returns the time at which a message comes, in seconds since the start.
     fn comes_at(&self, message: usize) -> f64 {
         f64::from(u32::try_from(message).unwrap()) / self.per_second
     }
@@ -147,7 +147,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns how long the whole delivery took, in seconds.
+    /// Returns the length of the whole delivery, in seconds.
     pub(super) fn took(&self) -> f64 {
         self.accepted.last().copied().unwrap_or_default()
     }

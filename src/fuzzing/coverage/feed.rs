@@ -48,8 +48,8 @@ impl FaultyFeed {
         self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether some rows are dated ahead by less than 1000 ticks. The relay may take them as a sign that the rows' clock
-    /// is ahead.
+    /// Whether some rows are dated ahead by less than 1000 ticks. The relay may take them as a sign that the rows'
+    /// clock is ahead.
     pub(super) fn has_rows_ahead(&self) -> bool {
         self.list.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
     }

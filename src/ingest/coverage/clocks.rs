@@ -78,9 +78,9 @@ impl Draft<'_> {
     /// Completes a sweep and raises the anchor. The sweep has covered the list as it was at `opened_at`, by the
     /// API's clock.
     ///
-    /// If the API's clock was set back, the anchor lies in the future and cannot rise. Then the lag of the anchor
-    /// shrinks instead, so that the next sweep reads no deeper than it must. A sweep that was opened before the clock
-    /// was set back changes nothing, because its opening time has no meaning any more.
+    /// If the API's clock was set back, the anchor lies in the future and cannot rise. Then the lag that is kept with
+    /// the anchor is lowered instead, so that the next sweep reads no deeper than it must. A sweep that was opened
+    /// before the clock was set back changes nothing, because its opening time has no meaning any more.
     pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
         if opened_at > self.now.server {
             return;

@@ -45,8 +45,8 @@ impl CoverageState {
         step
     }
 
-    /// Lets the head poll go on behind an empty page or a page of a block, unless the poll has passed over too many
-    /// pages.
+    /// Lets the head poll go on with the page after an empty page or after a page of a block, unless the poll has
+    /// passed over too many pages.
     fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> NextAction {
         if self.memory.may_pass_over(rules) { NextAction::Follow(cursor) } else { NextAction::Idle }
     }

@@ -30,7 +30,7 @@ pub struct Memory {
     future_rows: Vec<(Row, Option<Seq>)>,
     /// How many empty head pages came in a row.
     empty_heads: u32,
-    /// The time, by the API's clock, at which the API first answered with an empty list before coverage began.
+    /// The time of the first empty answer before coverage began, by the API's clock.
     first_empty_poll_at: Option<UnixMs>,
     /// By how much the third-latest `ingestedAt` of the last head page was later than the API's present time; zero if
     /// the rows' clock does not count as ahead.
@@ -41,7 +41,7 @@ pub struct Memory {
 /// A block of known rows dated ahead, which head polls need not read again.
 #[derive(Clone, Debug)]
 struct SkippedBlock {
-    /// The cursor at which head polls begin, behind the block.
+    /// The cursor with which head polls begin. It leads to the page after the block.
     cursor: Cursor,
     /// The time of the block's last row. Once that time has come, the block counts as ordinary rows.
     until: UnixMs,
@@ -125,7 +125,7 @@ impl Memory {
     }
 
     /// Records that the head poll under way found a page of known rows dated ahead. Returns whether the poll reads on
-    /// behind that page.
+    /// with the page after it.
     pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
         if self.peeks_since.is_some() && self.skip.is_some() {
             return false;

@@ -8,9 +8,9 @@
 //! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
 //!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
 //!   arrives there.
-//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may show up
-//!   behind newer ones. The **anchor** is the time at which the last *completed* sweep was opened; the next sweep must
-//!   reach `anchor - lag - lookback - margin`. (The margin is a minute.)
+//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may come
+//!   late and show up below newer rows. The **anchor** is the time at which the last *completed* sweep was opened; the
+//!   next sweep must reach `anchor - lag - lookback - margin`. (The margin is a minute.)
 //! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before
 //!   this run, so that they become known.
 //! - Rows that are dated before the **watermark** are never news. The relay may forget the ids of these rows, and of no
@@ -74,11 +74,13 @@ pub struct Step {
 /// The action of the poller after a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NextAction {
-    /// Nothing has to be read at once.
+    /// Nothing has to be read immediately.
     Idle,
-    /// The head poll goes on behind this cursor: it found a block of rows dated ahead, or an empty page that leads on.
+    /// The head poll goes on with the page to which this cursor leads, because it found a page of a block of rows dated
+    /// ahead, or an empty page with a cursor.
     Follow(Cursor),
-    /// The head page opened this gap. The head lane may read up to [`Rules::head_pages`] pages of the gap at once.
+    /// The head page opened this gap. The head lane may read up to [`Rules::head_pages`] pages of the gap directly
+    /// after the head page.
     FollowWalk(WalkId),
     /// The answer is not believed yet. The next head poll asks again.
     AskAgain,

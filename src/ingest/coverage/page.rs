@@ -38,8 +38,8 @@ impl FeedPage {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
 
-    /// Returns the median of the rows' times. If there are two middle times, the earlier one counts. If there is no row,
-    /// returns [`UnixMs::MAX`].
+    /// Returns the median of the rows' times. If there are two middle times, the earlier one counts. If there is no
+    /// row, returns [`UnixMs::MAX`].
     pub(super) fn middle_time(&self) -> UnixMs {
         let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
         times.sort_unstable();
@@ -94,7 +94,7 @@ impl FeedPage {
         self.rows.iter().all(|(_, known)| known.is_some())
     }
 
-    /// Puts the rows of earlier pages in front.
+    /// Puts the rows of earlier pages in front of the rows of this page.
     pub(super) fn prepend(&mut self, mut earlier: Vec<(Row, Option<Seq>)>) {
         earlier.append(&mut self.rows);
         self.rows = earlier;

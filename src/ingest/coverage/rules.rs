@@ -19,7 +19,7 @@ pub struct Now {
 pub struct Rules {
     /// Where a first run begins.
     pub start: Start,
-    /// `L`: how late a row may show up behind newer ones.
+    /// `L`: how late a row may show up, below newer rows, and still be found.
     pub lookback: Duration,
     /// A sweep is due when the anchor is this old.
     pub sweep_interval: Duration,

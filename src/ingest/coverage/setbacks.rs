@@ -27,11 +27,11 @@ pub enum Setback {
     StandingStill,
 }
 
-/// How often an empty page is asked for before the walk tries another way.
+/// How often an empty page is asked for before the walk goes back to an earlier cursor.
 pub(super) const EMPTY_TRIES: u32 = 3;
 
-/// How often a page that cannot be read is asked for before the walk tries another way. Until then the API's trouble
-/// may pass.
+/// How often a page that cannot be read is asked for before the walk goes back to an earlier cursor. Until then the
+/// API's trouble may pass.
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {

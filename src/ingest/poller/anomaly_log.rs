@@ -1,5 +1,5 @@
 //! Log lines about single messages of a page that are stored and not delivered: messages that are not valid JSON (they
-//! are *set aside*), and messages that came below the watermark.
+//! are *set aside*), and messages that are dated before the watermark.
 
 use crate::domain::{Anomaly, Cursor, Insert, Invocation, RowStanding, StoreOp, shell_word};
 

@@ -207,7 +207,7 @@ impl<F: Feed> ApiLink<F> {
     }
 
     /// Reads the API's clock from a page of messages: from its `Date`, or without a `Date` from the latest time at
-    /// which one of its messages was ingested. `own` holds the readings of our own clocks when the page came.
+    /// which one of its messages was ingested. `own` holds the readings of all other clocks when the page came.
     pub(super) fn read_clock(
         &mut self,
         date: Option<UnixMs>,

@@ -38,7 +38,7 @@ impl BackgroundLane {
         self.in_flight.is_some()
     }
 
-    /// Returns until when the lane waits; `None` if it does not wait.
+    /// Returns the instant until which the lane waits; `None` if the lane does not wait.
     pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
         self.due.filter(|due| *due > now)
     }

@@ -1,7 +1,10 @@
 //! The poller's work on the disk: committing, measuring space, removing old data, and erasing removed texts.
 //!
-//! Invariant: after a failed commit the state in memory is ahead of the disk. The state in memory is then *stale*.
-//! Until it is loaded again, the poller sends no request, makes no decision and writes nothing.
+//! The *state in memory* is the poller's copy of coverage ([`CoverageState`]). After a failed commit it is ahead of the
+//! disk, and is called *stale*.
+//!
+//! Invariant: while the state in memory is stale, the poller sends no request, makes no decision and writes nothing.
+//! It loads the state from the disk again first.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +25,7 @@ const FOR_READERS: Duration = Duration::from_secs(5);
 /// The store of the state, and the times at which work on it is due.
 pub(super) struct Disk {
     store: Store,
-    /// If the state is stale: the instant from which it may be loaded again.
+    /// If the state in memory is stale: the instant from which the state may be loaded again.
     stale_until: Option<Instant>,
     space: DiskSpace,
     journal: Journal,
@@ -78,7 +81,7 @@ impl Disk {
         self.stale_until.is_some()
     }
 
-    /// Returns when a stale state is loaded again; `None` if the state is not stale.
+    /// If the state in memory is stale, returns when the state is loaded again; otherwise returns `None`.
     pub(super) fn reload_at(&self) -> Option<Instant> {
         self.stale_until
     }
@@ -195,7 +198,7 @@ impl Disk {
         self.maintenance.begin_step(now)
     }
 
-    /// Postpones maintenance, because the state is stale.
+    /// Postpones maintenance, because the state in memory is stale.
     pub(super) fn postpone_maintenance(&mut self, now: Instant) {
         self.maintenance.postpone(now);
     }

@@ -62,7 +62,7 @@ impl HeadRest {
     }
 }
 
-/// The size of pages for a while after a whole page was too large, or could not be read.
+/// The size of pages for a while after a page of the usual length was too large, or could not be read.
 #[derive(Clone, Copy)]
 struct SmallHeadPages {
     until: Instant,

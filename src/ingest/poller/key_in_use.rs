@@ -28,7 +28,7 @@ impl KeyInUse {
         self.ending.clone()
     }
 
-    /// Returns since when this process uses the key, by the relay's time.
+    /// Returns when this process began to use the key, by the relay's time.
     pub(super) fn since(&self) -> Option<UnixMs> {
         self.since
     }

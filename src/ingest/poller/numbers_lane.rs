@@ -11,7 +11,7 @@ pub(super) struct NumbersLane {
     /// The progress of reading the list.
     list: NumberList,
     in_flight: Option<InFlightRequest<NumberPageFuture>>,
-    /// Why the list cannot be read, and since when, by the relay's time.
+    /// The reason why the list cannot be read, and when this trouble began, by the relay's time.
     trouble: Option<(String, UnixMs)>,
     has_logged_spoiled_rows: bool,
 }
@@ -70,7 +70,8 @@ impl NumbersLane {
         self.trouble = None;
     }
 
-    /// Returns why the list cannot be read while a delivery waits for it, and since when, by the relay's time.
+    /// If the list cannot be read, and a delivery waits for it: returns the reason, and when this trouble began, by the
+    /// relay's time.
     pub(super) fn trouble(&self) -> Option<(String, UnixMs)> {
         self.trouble.clone().filter(|_| self.list.awaited())
     }

@@ -174,7 +174,8 @@ impl OncePolicy {
 }
 
 impl BudgetWait {
-    /// Returns how to report this wait; `None` if it is too short, or if it was reported in this way before.
+    /// Returns the kind of report that is due for this wait; `None` if the wait is too short, or if this kind of report
+    /// was made before.
     fn notice(&mut self, wait: Duration) -> Option<WaitNotice> {
         if wait < LONG_WAIT {
             return None;

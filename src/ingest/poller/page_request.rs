@@ -8,7 +8,8 @@ use crate::ingest::feed::PageFuture;
 /// The kind of page that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PageKind {
-    /// A page of a head poll: the newest messages (`None`), or the page behind a cursor that the head poll follows.
+    /// A page of a head poll: the newest messages (`None`), or, after a block or an empty page, the page to which
+    /// `cursor` leads.
     Head { cursor: Option<Cursor> },
     /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may still
     /// read before its poll ends. It is 0 in the background lane.

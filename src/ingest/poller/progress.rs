@@ -23,7 +23,7 @@ const LATELY: Duration = Duration::from_secs(60);
 pub(super) struct CatchUpProgress {
     /// Whether the log reports a long catch-up.
     tells: bool,
-    /// How many messages there are, by the API's answer.
+    /// The total number of messages that the API states.
     total: Option<u64>,
     under_way: Option<UnderWay>,
 }
@@ -50,7 +50,7 @@ impl CatchUpProgress {
         self.under_way.as_ref().map(|under_way| under_way.shown)
     }
 
-    /// Returns how many messages there are, by the API's answer.
+    /// Returns the total number of messages that the API states.
     pub(super) fn total(&self) -> Option<u64> {
         self.total
     }

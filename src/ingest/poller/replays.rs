@@ -15,7 +15,7 @@ impl ReplayWatch {
         Self { decided: ReplayCount::default(), due: now }
     }
 
-    /// Returns when to look next.
+    /// Returns the instant of the next look.
     pub(super) fn due(&self) -> Instant {
         self.due
     }

@@ -21,7 +21,7 @@ impl PollReporter {
         self.sender.subscribe()
     }
 
-    /// Returns how polling is going, as published.
+    /// Returns the condition that was published last.
     pub(super) fn condition(&self) -> Condition {
         self.sender.borrow().condition.clone()
     }

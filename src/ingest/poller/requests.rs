@@ -178,7 +178,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Shows until when the relay sends no request, because the API wants silence.
+    /// If the API has asked for a silence, and the silence is long, shows it as the condition.
     pub(super) fn show_silence(&mut self, now: Instant) {
         let Some(until) = self.link.silent_until(now) else { return };
         let wait = until.saturating_duration_since(now);

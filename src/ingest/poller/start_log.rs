@@ -25,8 +25,8 @@ pub(super) fn tell_start_is_ignored(start: Start) {
     tracing::info!(poll.start = start.to_string(), "poll.start only counts on a first run and is ignored now");
 }
 
-/// Logs from which time on messages are relayed, after the first page of a first run. `total` is how many messages
-/// there are, by the API's answer.
+/// Logs from which time on messages are relayed, after the first page of a first run. `total` is the total number of
+/// messages that the API states.
 pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
     match (start, total) {
         (Start::Now, Some(total)) => tracing::info!(

@@ -90,10 +90,10 @@ impl Timing {
     }
 
     /// Reads the clock of the messages from a page with a `Date`. `told` is the time by this clock: [`page_time`],
-    /// corrected by the lag. `server` is the API's time by the page. If answers have a wrong `Date` for some seconds,
-    /// this must not make messages look old. So a `Date` far from the expected one is doubted until it was repeated for
-    /// 15 minutes. It is believed at once if the machine's clock agrees with it, or if it is later than expected and
-    /// the newest message was ingested at about that time.
+    /// corrected by the lag. `server` is the API's time by the page. A wrong `Date` that comes only for some seconds
+    /// must not make messages seem old. So a `Date` far from the expected one is doubted until it was repeated for 15
+    /// minutes. It is believed at once if the machine's clock agrees with it, or if it is later than expected and the
+    /// newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())

@@ -69,8 +69,9 @@ impl WrittenText {
         parts.map(|part| self.with(part))
     }
 
-    /// The members, if the text is the value of a variable and is an array of texts as the file could have it, such as
-    /// `["/bin/sh", "on-sms.sh"]`. Other texts that begin with a bracket, such as the pattern `[+]1*`, are no arrays.
+    /// Returns the members if the text is the value of a variable, and is written as an array of texts is written in
+    /// the file, such as `["/bin/sh", "on-sms.sh"]`. Other texts that begin with a bracket, such as the pattern
+    /// `[+]1*`, are no arrays.
     fn members(&self) -> Option<Vec<Self>> {
         let text = self.as_str().trim();
         if !self.written_out || !matches!(self.origin, Origin::Variable(_)) || !text.starts_with('[') {
@@ -202,8 +203,8 @@ impl Reader<'_> {
         base.unwrap_or(Path::new("")).join(text.as_str())
     }
 
-    /// Removes everything around a secret that certainly does not belong to the secret, and warns of it. Refuses a
-    /// secret if it is doubtful whether something around it belongs to it.
+    /// Removes the characters around a secret that certainly do not belong to the secret, and adds a warning about
+    /// them. If it is doubtful whether such characters belong to the secret, the secret is refused.
     pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: trimming::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
@@ -256,7 +257,7 @@ impl Reader<'_> {
         text.written_out && short && self.report.may_show(&text.origin)
     }
 
-    /// Notes a file that a key names, and what the relay does with the file. Files that variables and flags name are left
+    /// Notes a file that a key names, and how the relay uses the file. Files that variables and flags name are left
     /// out: a service has other variables and flags than the command that looks at its configuration.
     pub fn note_file(&mut self, key: &str, origin: &Origin, path: &Path, usage: FileUsage) {
         if let Origin::File(_) = origin {

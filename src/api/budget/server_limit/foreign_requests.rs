@@ -8,8 +8,8 @@ use crate::time::Instant;
 
 impl ServerLimit {
     /// Counts the requests of a window that are unexplained when the window is first seen. If the beginning of the
-    /// window was not seen, an earlier process of the relay may have sent these requests: its record does not survive a
-    /// power cut. Otherwise another program has sent them.
+    /// window was not seen, an earlier process of the relay may have sent these requests: the record of its requests
+    /// does not survive a power cut. Otherwise another program has sent them.
     pub(super) fn count_unexplained(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let unexplained = self.requests_of_others(remaining, own_since);
         if let Some(window) = self.window.as_mut().filter(|window| !window.whole) {

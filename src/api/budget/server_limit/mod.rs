@@ -55,12 +55,12 @@ pub(super) struct ServerLimit {
     changed_at: Option<Instant>,
     /// Whether resets were seen to count down. Until then the length of the window may be wrong.
     counts_down: bool,
-    /// How long a window lasts at least: an answer this long after the beginning of a window still belonged to that
-    /// window.
+    /// How long a window lasts at least: a request that left this long after the beginning of a window was still
+    /// counted in that window.
     at_least: Duration,
     previous_foreign: u32,
     /// How many requests the relay leaves to other programs in addition to the number that they used before. This grows
-    /// when the other programs use up the window in spite of that.
+    /// when the other programs use up the window although so many requests are left to them.
     margin: u32,
     /// The number of ended windows that were seen from their beginning.
     windows: u64,
@@ -165,7 +165,7 @@ impl ServerLimit {
 
 impl SeenWindow {
     /// Returns an estimate of the requests of other programs in the whole window. The answers show only a part of the
-    /// window if the relay was silent for a while.
+    /// window if the relay sent no request for a while.
     fn foreign_in_all(&self) -> u32 {
         let (seen, length) = (self.last - self.first, self.longest);
         if 2 * seen < length || seen >= length {

@@ -7,7 +7,8 @@ use super::super::headers::RateHeaders;
 use super::{LONGEST_SILENCE, ROUNDING, ServerLimit, Share};
 use crate::time::Instant;
 
-/// The number of further requests that are left to other programs after each 429, up to a twentieth of the limit.
+/// The number of further requests that the relay leaves to other programs after each 429, up to a twentieth of the
+/// limit.
 const MARGIN: u32 = 3;
 
 /// If other programs use the key, and at most this many requests are left in the window, all of them are kept for
@@ -22,8 +23,8 @@ impl ServerLimit {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
         let length = length.max(Duration::from_secs(1));
-        // A configured limit below the API's limit already leaves room for other programs, so no more requests are left
-        // to them.
+        // A configured limit below the API's limit already leaves room for other programs, so the relay leaves no
+        // further requests to them.
         let share = self.beside_others(limit, configured);
         let in_ours = (f64::from(share) * window.as_secs_f64() / length.as_secs_f64()).ceil().max(1.0);
         if in_ours >= f64::from(configured) {
@@ -54,8 +55,8 @@ impl ServerLimit {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
 
-    /// Records a 429. From then on more requests are left to other programs, if there are any. A 429 after the end of
-    /// the window shows that resets are rounded down.
+    /// Records a 429. From then on the relay leaves more requests to other programs, if other programs use the key. A
+    /// 429 after the end of the window shows that resets are rounded down.
     pub(in crate::api::budget) fn refused(&mut self, headers: &RateHeaders, now: Instant) {
         if let Some(limit) = self.window.and_then(|window| window.limit).filter(|_| self.unavailable() > 0) {
             self.margin = (self.margin + MARGIN).min(limit / 20);
@@ -106,8 +107,8 @@ impl ServerLimit {
         (is_doubtful && is_worth_it && until > now).then_some(until)
     }
 
-    /// Returns the end of the window, and the requests that are left until then, minus the requests that other programs
-    /// will need if they use as many as in the previous window.
+    /// Returns the end of the window, and the number of requests that are left until then, minus the number that other
+    /// programs will need if they use as many as in the previous window.
     pub(in crate::api::budget) fn lasts(&self, now: Instant) -> Option<(Instant, usize)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let others = self.previous_foreign.saturating_sub(window.foreign);

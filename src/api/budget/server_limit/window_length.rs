@@ -10,7 +10,7 @@ use crate::time::Instant;
 /// The time that a request may take to arrive.
 const ARRIVAL: Duration = Duration::from_millis(200);
 
-/// How long after the beginning of a window its resets begin to show whether resets count down.
+/// A reset that comes earlier than this after the beginning of its window does not show whether resets count down.
 const COUNTED: Duration = Duration::from_secs(2);
 
 /// How long a reset of more than [`LONGEST_SILENCE`] must have counted down before it is believed.
@@ -19,7 +19,8 @@ const PROOF: Duration = Duration::from_secs(5);
 /// How a new window relates to the previous one.
 #[derive(Clone, Copy)]
 struct WindowTurn {
-    /// How many more requests are left than the old window could have left.
+    /// By how much the new `Remaining` is greater than the number of requests that the old window could still have
+    /// left.
     jump: i64,
     /// Whether the old window is over, as the jump shows.
     turned: bool,
@@ -195,8 +196,9 @@ impl ServerLimit {
         }
     }
 
-    /// Returns a length of the windows: `lasted`, but no length that is known to be too short. Requests take a moment
-    /// to arrive, so the length is a little longer than the longest time after which a window was not over yet.
+    /// Returns `lasted` as the length of the windows, or a longer length if windows are known to last longer. Requests
+    /// take a moment to arrive, so the longer length is a little more than the longest time after which a window was
+    /// not over yet.
     fn not_too_short(&self, lasted: Duration) -> Duration {
         lasted.max(Duration::from_secs(1)).max(self.at_least.mul_f64(1.05) + ARRIVAL)
     }

@@ -33,11 +33,13 @@ fn a_limit_in_any_window_is_kept_and_used() {
             let run = Setup { seed: seconds, backlog, seconds: 1200, api, ..Setup::default() }.run();
             assert!(run.refused.is_empty(), "{name}: {} times 429", run.refused.len());
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}: {} in a minute", run.most_in_a_minute());
-            // In a sliding window of 5 requests, a single request is a fifth of the limit.
+            // With sliding windows twice this time may pass: in a window of 5 requests, for example, a single request
+            // is a fifth of the limit.
             let most = longest_silence(limit, seconds, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(run.longest_silence(0) <= most, "{name}: silent for {:?}", run.longest_silence(0));
             let allowed = (1200 * u64::from(limit) / seconds).min(2 * 1200);
-            // A reset in whole seconds does not show when the next request of a sliding window of one second is free.
+            // With a sliding window of one second, a reset in whole seconds does not show when the next request is
+            // allowed.
             let least = if (kind, seconds) == (Kind::Sliding, 1) { 75 } else { 90 };
             let used = run.arrivals.len() * 100;
             assert!(backlog != Demand::Walks || used >= usize::try_from(allowed).unwrap() * least, "{name}: {used}");
@@ -78,7 +80,8 @@ fn a_limit_that_changes_is_learned() {
     }
 }
 
-/// Whatever the headers say, the relay neither sends more requests than it may nor falls silent.
+/// Whatever the headers say, the relay sends no more requests than it may, and no time without a poll is longer than a
+/// quarter of an hour.
 #[test]
 fn headers_that_make_no_sense_stop_nothing() {
     let spoils: [(&str, Spoil); 10] = [

@@ -37,6 +37,6 @@ pub trait Feed {
     /// Returns how many messages the list has had so far.
     fn messages(&self) -> usize;
 
-    /// Answers a request for the page behind `cursor`, or for the first page.
+    /// Answers a request with this `cursor`, or a request for the first page if there is no cursor.
     fn ask<C: Choices>(&mut self, choices: &mut C, asker: Asker, cursor: Option<&Cursor>) -> Answer;
 }

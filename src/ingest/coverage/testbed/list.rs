@@ -1,4 +1,4 @@
-//! The list of messages behind a feed: its order, its pages, and its cursors.
+//! The list of messages that a feed shows: its order, its pages, and its cursors.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub enum Tie {
 pub enum CursorKind {
     /// The cursor stands for a place in the order, and always works.
     Place,
-    /// The cursor stands for a row. Once the row is gone, the page behind the cursor is empty.
+    /// The cursor stands for a row. Once the row is gone, the page to which the cursor leads is empty.
     RowElseEmpty,
     /// The cursor stands for a row. Once the row is gone, the cursor is refused.
     RowElseRefused,
@@ -142,7 +142,8 @@ impl List {
         }
     }
 
-    /// Returns the rows of the page behind a cursor, and the cursor to the next page, if there is one.
+    /// Returns the rows of the page to which the cursor `after` leads, or of the first page if there is no cursor. Also
+    /// returns the cursor of the next page, if there is one.
     pub fn page(&self, after: Option<&Cursor>) -> (Vec<Row>, Option<Cursor>) {
         let mut keys: Vec<Key> = self.entries.iter().filter(|entry| !entry.gone).map(|entry| self.key(entry)).collect();
         if let Some(after) = after {
@@ -165,8 +166,8 @@ impl List {
         (rows, next)
     }
 
-    /// Returns the first part of the key that this cursor holds. This is the key of the last row before the page behind
-    /// the cursor.
+    /// Returns the first part of the key that this cursor holds. This is the key of the last row before the page to
+    /// which the cursor leads.
     pub fn place_of(cursor: &Cursor) -> i64 {
         read_cursor(cursor).0.0
     }

@@ -21,7 +21,7 @@ pub use relay::{Beginning, Relay, Release, Store};
 use super::Rules;
 use crate::domain::Start;
 
-/// How late a row may show up behind newer ones, in ticks.
+/// How late a row may show up, below newer rows, and still be found; in ticks.
 pub const LOOKBACK: u32 = 30;
 
 /// A sweep is due when the anchor is this many ticks old.

@@ -97,7 +97,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Returns what is known of the first page, once it was read.
+    /// Returns the facts about the first page; `None` before this page was read.
     pub fn beginning(&self) -> Option<Beginning> {
         self.beginning
     }
@@ -122,8 +122,8 @@ impl<S: Store> Relay<S> {
         self.waits.clear();
     }
 
-    /// Makes one head poll, with the pages that follow at once. If `crashes` is true, the process dies after the answer
-    /// has come and before it is stored.
+    /// Makes one head poll, and reads the pages that have to be read directly after its first page. If `crashes` is
+    /// true, the process dies after the answer has come and before it is stored.
     pub fn head_poll<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) {
         let now = feed.now();
         let first_asked = self.state.memory.first_empty_poll_at().unwrap_or(UnixMs::MAX);

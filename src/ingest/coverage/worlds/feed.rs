@@ -11,18 +11,18 @@ pub(super) struct World {
     pub(super) sort: Sort,
     pub(super) tie: Tie,
     pub(super) cursors: CursorKind,
-    /// A page behind a cursor is refused.
+    /// A request with a cursor is refused.
     pub(super) refuse: f64,
-    /// A page behind a cursor is empty, and nothing follows it.
+    /// A request with a cursor gets an empty page, and the page says that nothing follows.
     pub(super) empty: f64,
     /// The first page is empty.
     pub(super) empty_head: f64,
-    /// A page behind a cursor is empty, but another one follows it.
+    /// A request with a cursor gets an empty page that has the cursor of the next page.
     pub(super) hollow: f64,
     pub(super) unreadable_page: f64,
     /// A page says that more follows, but has no cursor.
     pub(super) lost_cursor: f64,
-    /// A page behind a cursor gives out the same cursor again.
+    /// A page gives out the same cursor with which it was requested.
     pub(super) same_cursor: f64,
     /// Whether, for 60 ticks at a time, no cursor leads past some of the pages.
     pub(super) blocked: bool,
@@ -36,7 +36,7 @@ pub(super) struct World {
     pub(super) before: usize,
     /// Whether five ticks share one time of receipt.
     pub(super) ties: bool,
-    /// A message appears behind newer ones.
+    /// A message comes late, and appears below newer messages.
     pub(super) late: f64,
     /// A message is dated ahead.
     pub(super) ahead: f64,

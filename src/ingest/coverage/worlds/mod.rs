@@ -68,8 +68,8 @@ struct Sink {
     doubled: usize,
     /// How many times a transaction released messages to a queue in another order than oldest first.
     disordered: usize,
-    /// How many messages were overtaken by a newer message, although they did not lie in another open gap
-    /// ([`Sink::is_overtaken`]).
+    /// How many messages were overtaken by a newer message without a reason. The only reason is that the older message
+    /// lies in an open gap, other than the gap that has just released its rows.
     overtaken: usize,
 }
 
