@@ -1,5 +1,5 @@
-//! The retry schedule of a sink: how long a message waits after each failed attempt, and when it is given up. The keys
-//! of `[sinks.NAME.retry]`.
+//! The retry schedule of a sink: how long a message waits after each failed attempt. The keys of `[sinks.NAME.retry]`.
+//! `after_attempt.rs` follows the schedule, and decides when a message is given up.
 
 use std::time::Duration;
 

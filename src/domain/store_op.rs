@@ -1,6 +1,6 @@
 //! The changes that follow from one page. The rules of coverage make them (`ingest/coverage`), the poller commits them
 //! (`ingest/poller/commit.rs`), and the store carries them out in one transaction
-//! (`store/sqlite/transactions/coverage.rs`).
+//! (`store/sqlite/transactions/coverage.rs` and its counterpart for PostgreSQL).
 
 use super::{Anomaly, DeliveryClass, Lags, Marks, Row, RowStanding, Seq, Walk, WalkId};
 

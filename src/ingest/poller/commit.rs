@@ -1,5 +1,6 @@
 //! Commits the changes that follow from a page, and loads the state: at the start, and again after a failed commit.
-//! [`StoreOp`](crate::domain::StoreOp) lists the kinds of changes.
+//! [`StoreOp`](crate::domain::StoreOp) lists the kinds of changes. Besides, a request is recorded in `budget.ring`
+//! (`api/budget/ring.rs`).
 
 use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;

@@ -1,4 +1,4 @@
-//! The keys of `[sinks.NAME]` with `type = "amqp"`.
+//! The keys of `[sinks.NAME]` with `type = "amqp"`. The keys of all sinks are in `delivery/settings.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

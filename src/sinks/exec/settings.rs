@@ -1,4 +1,4 @@
-//! The keys of `[sinks.NAME]` with `type = "exec"`.
+//! The keys of `[sinks.NAME]` with `type = "exec"`. The keys of all sinks are in `delivery/settings.rs`.
 
 use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;

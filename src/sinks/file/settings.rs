@@ -1,4 +1,4 @@
-//! The keys of `[sinks.NAME]` with `type = "file"`.
+//! The keys of `[sinks.NAME]` with `type = "file"`. The keys of all sinks are in `delivery/settings.rs`.
 
 use std::path::PathBuf;
 

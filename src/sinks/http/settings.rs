@@ -1,4 +1,5 @@
-//! The keys of `[sinks.NAME]` with `type = "http"`: where messages are sent, and how.
+//! The keys of `[sinks.NAME]` with `type = "http"`: where messages are sent, and how. The keys of all sinks are in
+//! `delivery/settings.rs`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

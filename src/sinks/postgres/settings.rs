@@ -1,4 +1,4 @@
-//! The keys of `[sinks.NAME]` with `type = "postgres"`.
+//! The keys of `[sinks.NAME]` with `type = "postgres"`. The keys of all sinks are in `delivery/settings.rs`.
 
 use std::time::Duration;
 
