@@ -1,5 +1,5 @@
-//! The silence after a 429 of the API, and when it ends. Pure; the time is passed in. A 429 has two other effects on the
-//! budget (`unstated_limit.rs`, `server_limit/relay_share.rs`); the poller logs it (`ingest/poller/failure.rs`).
+//! The silence after a 429 of the API, and when it ends. Pure; the time is passed in. A 429 has two other effects on
+//! the budget (`unstated_limit.rs`, `server_limit/relay_share.rs`), and the poller logs it (`ingest/poller/failure.rs`).
 //!
 //! Invariants: whatever the API asks for, the shortest silence grows with each further 429 in a row. If the API asks
 //! for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask

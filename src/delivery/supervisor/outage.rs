@@ -1,5 +1,5 @@
-//! What operators see of a sink's failures: whether the sink fails, since when, and why. `failure_notice.rs` decides when
-//! the log says so.
+//! What operators see of a sink's failures: whether the sink fails, since when, and why. `failure_notice.rs` decides
+//! when the log says so.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
