@@ -1,7 +1,7 @@
 //! Turns a valid configuration into a running relay, and ends the relay in good order.
 //!
 //! There are two phases: [`build`] takes the role lock and opens everything; [`Daemon::run`] runs the relay. A relay
-//! that shares its state in a database opens the state only when it is elected, in the second phase (`replica`). At the
+//! that shares its state in PostgreSQL opens the state only when it is elected, in the second phase (`replica`). At the
 //! stop, the parts end in this order: ingest, delivery, store. Delivery first gives the attempts in flight some time to
 //! end, and settles them. The stop signal belongs to the caller ([`Stop`]), so that a test stops a daemon as a signal
 //! does.

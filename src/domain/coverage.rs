@@ -8,7 +8,7 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::{Seq, UnixMs};
 
-/// An opaque cursor of the API. The page behind a cursor holds older rows than the page that gave it.
+/// An opaque cursor of the API. A request with a cursor gets older rows than the page that contained the cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub String);
 
@@ -64,7 +64,7 @@ pub struct Lags {
 }
 
 impl Lags {
-    /// How many rows are remembered.
+    /// How many rows' lags are kept at most.
     const MOST: usize = 31;
     /// How many of the newest rows are enough to show that a clock has changed.
     const FEW: usize = 5;

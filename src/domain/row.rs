@@ -42,7 +42,7 @@ pub struct SpoiledRow {
 /// Where the rows that follow a page are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum More {
-    /// More rows follow, behind this cursor.
+    /// More rows follow; a request with this cursor gets them.
     Cursor(Cursor),
     /// No rows follow.
     End,

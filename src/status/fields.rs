@@ -42,11 +42,11 @@ pub struct Status {
     pub budget: BudgetStatus,
     /// Every sink that was ever configured and was not dropped, by name.
     pub sinks: Vec<SinkSection>,
-    /// The relays that share the state. `None` if the state is not in a database.
+    /// The relays that share the state. `None` if the state is not in PostgreSQL.
     pub replicas: Option<ReplicasStatus>,
 }
 
-/// The relays that share a state in a database.
+/// The relays that share a state in PostgreSQL.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReplicasStatus {
     /// The schema that holds the state.
@@ -61,7 +61,7 @@ pub struct ReplicasStatus {
     pub replicas: Vec<ReplicaStatus>,
 }
 
-/// A relay that shares a state in a database.
+/// A relay that shares a state in PostgreSQL.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReplicaStatus {
     /// The name of the relay: its machine, its process, and a random number.

@@ -12,7 +12,7 @@ pub const STANDSTILL: Duration = Duration::from_secs(20);
 /// The progress of the loops, as the daemon's own loop last recorded it.
 #[derive(Clone, Copy, Debug)]
 struct NotedProgress {
-    /// At the instant `at`: how long ago the slowest loop had last turned.
+    /// The time between the last turn of the slowest loop and the instant `at`.
     slowest: Duration,
     at: Instant,
     is_stopping: bool,

@@ -10,7 +10,8 @@ use crate::store::{Spool, is_running};
 /// The time between two checks whether a relay has started or ended.
 const CHECK: Duration = Duration::from_millis(100);
 
-/// How long a relay may be away, for a restart, before the reader polls without it.
+/// How long the reader waits for a relay that has ended to start again. After this time the reader polls without a
+/// relay.
 const RESTART: Duration = Duration::from_secs(3);
 
 impl ArrivalReader {

@@ -21,7 +21,7 @@ use crate::time::{Clock, Instant};
 /// The time between two looks for new messages.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The time between two looks for new messages in a database.
+/// The time between two looks for new messages in PostgreSQL.
 const LOOK_IN_DATABASE: Duration = Duration::from_millis(100);
 
 /// When the reader leaves the relay's state, it remembers the ids of the messages of the last 20 minutes. So it does
@@ -94,7 +94,7 @@ pub struct ArrivalReader {
     /// The watermark of the last scratch state: in that state no earlier message was new.
     scratch_floor: UnixMs,
     check_at: Instant,
-    /// Since when no relay has been running; `None` while one runs.
+    /// When the reader first noticed that no relay runs; `None` while one runs.
     away_since: Option<Instant>,
 }
 

@@ -54,7 +54,7 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Returns how far back the feed has to be read for this reader.
+    /// Returns the length of the stretch of the feed, up to now, that has to be read for this reader.
     fn back(&self) -> Duration {
         match self.options.since {
             None => Duration::ZERO,

@@ -204,7 +204,7 @@ impl Expression {
         self.text += part;
     }
 
-    /// Translates a class of characters, from behind its opening bracket; returns the rest of the glob.
+    /// Translates a class of characters. `rest` begins after the opening bracket. Returns the rest of the glob.
     fn class<'a>(&mut self, mut rest: Chars<'a>) -> Chars<'a> {
         let mut class = String::new();
         // Characters and the ends of ranges, to find the characters that fold to several characters.

@@ -76,8 +76,8 @@ pub struct Step {
 pub enum NextAction {
     /// Nothing has to be read immediately.
     Idle,
-    /// The head poll goes on with the page to which this cursor leads, because it found a page of a block of rows dated
-    /// ahead, or an empty page with a cursor.
+    /// The head poll goes on with the page to which this cursor leads. The page that it has just read was empty but had
+    /// a cursor, or all rows of that page are dated ahead.
     Follow(Cursor),
     /// The head page opened this gap. The head lane may read up to [`Rules::head_pages`] pages of the gap directly
     /// after the head page.
@@ -197,7 +197,8 @@ impl<'a> Draft<'a> {
         Step { ops: self.ops, next }
     }
 
-    /// Returns the time down to which the next sweep must read: `A - lag - L - m`, or the watermark if it is later.
+    /// Returns the time down to which the next sweep must read: anchor - lag - lookback - margin, or the watermark if that is
+    /// later.
     fn sweep_floor(&self) -> UnixMs {
         self.rules.sweep_depth(self.coverage).max(self.coverage.marks.watermark)
     }
@@ -253,8 +254,9 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, it has covered all rows that
-    /// were in the list at `opened_at`, because at that time all rows above the page were known.
+    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, the relay knows all rows, down to
+    /// `floor`, that were in the feed at `opened_at`: the rows above `page` were known at that time, the caller stores
+    /// the rows of `page`, and the walk reads the rest.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
@@ -277,7 +279,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds the change that stores the walk at this place of the list of open walks.
+    /// Adds the change that stores one open walk: the walk with the index `place` in `coverage.walks`.
     fn put(&mut self, place: usize) {
         let walk = self.coverage.walks[place].clone();
         self.ops.push(StoreOp::PutWalk(Box::new(walk)));
@@ -289,8 +291,9 @@ impl<'a> Draft<'a> {
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }
 
-    /// Raises the frontier to the newest time of the page, but never past the present time ([`Self::rows_now`]). While
-    /// the rows' clock may be behind, rows that are dated after the present time are ignored.
+    /// Raises the frontier to the newest time of the page. A row that is dated after the present time
+    /// ([`Self::rows_now`]) raises the frontier to the present time only. While the rows' clock may be behind, such a
+    /// row does not raise the frontier at all.
     fn raise_frontier(&mut self, page: &FeedPage) {
         let cap = self.rules.frontier_cap(self.rows_now());
         let newest = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };
@@ -305,8 +308,8 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The row came late. The gap will release
-/// it together with the rows that it holds, in the right order.
+/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. A row that lies there came late.
+/// The gap will release this row together with the rows that the gap holds, in the right order.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

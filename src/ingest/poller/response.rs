@@ -38,8 +38,8 @@ impl<F: Feed> Poller<F> {
         self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
-            // A write to the disk has failed since this page was requested, so the state in memory is stale (ahead of
-            // the disk). The request was made from that state, so the page is dropped.
+            // A write to the disk has failed since this page was requested. So the state in memory has changes that the
+            // disk does not have, and the state will be loaded again. This page is dropped.
             return Ok(None);
         }
         let is_of_key_in_use = self.link.was_sent_with_key_in_use(&flight.request);

@@ -79,7 +79,7 @@ fn what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait(s
         followed(scratch, 1, [later, later, later + 1_000, later + 61_000], same),
         instants([NOW, NOW, NOW, NOW + 60_000])
     );
-    // A wait stays as it is if it was written with the right time.
+    // If the attempt was recorded while the clock was right, the due time after it stays as it is.
     let right = [NOW - 9, NOW - 8, NOW - 7, NOW + DAY / 2];
     assert_eq!(followed(scratch, 2, right, same), instants(right));
 }

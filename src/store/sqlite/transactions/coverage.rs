@@ -149,7 +149,7 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
 }
 
 /// Stores one row of a page, or an event. If the place of the row in the order of release is known already, the place
-/// is stored with the row. If texts are erased on delivery, the text of the row is stored on pages of its own.
+/// is stored with the row. If texts are erased on delivery, the text of the row is stored on database pages of its own (see `erasure`).
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releaser { transaction, on_own_pages, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
