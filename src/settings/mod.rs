@@ -14,8 +14,8 @@
 //! a key that is not declared is an error; no error text, `Debug` or `Display` shows a secret.
 //!
 //! `serde` and `schemars` are not used for this: reading would stop at the first error, and the place of a value would
-//! be lost. The place of a value is needed for more than error texts, because two rules depend on whether a value stands
-//! in a variable or in the file: in a variable, commas separate the elements of a list; and a secret may stand in a
+//! be lost. The place of a value is needed for more than error texts, because two rules depend on whether a value
+//! stands in a variable or in the file: in a variable, commas separate the elements of a list; and a secret may stand in a
 //! variable but not in the file.
 
 mod declarations;

@@ -1,6 +1,6 @@
-//! Brings the deliveries in the store in line with a new configuration. If a sink has to keep the order of the
-//! messages of each phone number from now on, each of its deliveries is put into a queue of its phone number. A new sink gets the stored messages with which it
-//! begins (the key `start`).
+//! Brings the deliveries in the store in line with a new configuration. If a sink has to keep the order of the messages
+//! of each phone number from now on, each of its deliveries is put into a queue of its phone number. A new sink gets
+//! the stored messages with which it begins (the key `start`).
 //!
 //! Each step is one small transaction, so that other writes do not wait long. The store records which work is left, so
 //! the work goes on after a restart.

@@ -197,8 +197,8 @@ impl<'a> Draft<'a> {
         Step { ops: self.ops, next }
     }
 
-    /// Returns the time down to which the next sweep must read: anchor - lag - lookback - margin, or the watermark if that is
-    /// later.
+    /// Returns the time down to which the next sweep must read: anchor - lag - lookback - margin, or the watermark if
+    /// that is later.
     fn sweep_floor(&self) -> UnixMs {
         self.rules.sweep_depth(self.coverage).max(self.coverage.marks.watermark)
     }
@@ -254,9 +254,9 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, the relay knows all rows, down to
-    /// `floor`, that were in the feed at `opened_at`: the rows above `page` were known at that time, the caller stores
-    /// the rows of `page`, and the walk reads the rest.
+    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, the relay knows all rows, down
+    /// to `floor`, that were in the feed at `opened_at`: the rows above `page` were known at that time, the caller
+    /// stores the rows of `page`, and the walk reads the rest.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
