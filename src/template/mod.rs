@@ -101,8 +101,8 @@ impl Template {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        // The name "by media type" has no meaning. The name only marks the output of blocks and macros as already
-        // escaped.
+        // The text "by media type" has no meaning. With any auto-escape other than `None`, minijinja marks the output of
+        // blocks and macros as already escaped.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("by media type".into()));
         environment.set_formatter(move |out, _, value| {
             if value.is_undefined() || value.is_none() {
@@ -217,7 +217,8 @@ impl Template {
 
 impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
-        // The details of other errors may contain a value of the message.
+        // The detail of an invalid operation may contain a value of the message, unless it begins with one of these
+        // texts.
         let names_no_value = |detail: &&str| NAME_NO_VALUE.iter().any(|beginning| detail.starts_with(beginning));
         let told = match error.kind() {
             // An undefined value that has no name is the result of a filter or a function.

@@ -206,7 +206,7 @@ async fn messages_that_are_never_taken_do_not_keep_the_others() {
         (Duration::from_millis(1), if poison.contains(asked.id) { failed(422, None) } else { ACCEPTED })
     });
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
-    // Each bad message had its turn as a probe.
+    // Within this hour each bad message is tried at least once.
     sleep(HOUR).await;
     world.release(100, DeliveryClass::Live).await;
     delivery.waker().wake();

@@ -7,7 +7,7 @@
 //!
 //! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
 //!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
-//!   arrives there.
+//!   has arrived there. If the gap holds too many rows, or is stalled, it releases them and streams from then on.
 //! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may come
 //!   late and show up below newer rows. The **anchor** is the time at which the last *completed* sweep was opened; the
 //!   next sweep must reach `anchor - lag - lookback - margin`. (The margin is a minute.)
@@ -128,8 +128,8 @@ impl CoverageState {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Begins a head poll. Returns where the poll reads: at the head (`None`), or behind a block of known rows dated
-    /// ahead.
+    /// Begins a head poll. Returns the cursor with which the poll begins: `None` for the head, or the cursor of the page
+    /// below a *block*, that is, below known rows that are dated ahead and stay at the top of the feed.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -150,7 +150,7 @@ impl CoverageState {
         if turn.is_multiple_of(3) { open().next() } else { newest_gap.or_else(|| open().next()) }
     }
 
-    /// How often a walk was set back since it was opened or loaded.
+    /// How often a walk made no progress (a [`Setback`]) since it was opened or loaded.
     pub fn setbacks(&self, walk: WalkId) -> u32 {
         self.memory.setbacks(walk)
     }
@@ -308,8 +308,8 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. A row that lies there came late.
-/// The gap will release this row together with the rows that the gap holds, in the right order.
+/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The
+/// head poll or another walk has read the row first. The gap will release this row together with the rows that the gap holds, in the right order.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

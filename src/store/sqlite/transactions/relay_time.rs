@@ -10,7 +10,7 @@ use crate::store::role::is_locked;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// For how many messages one transaction moves the instants. The number is limited so that other write transactions do
+/// The most messages whose instants, with those of their deliveries, one transaction moves. The number is limited so that other write transactions do
 /// not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
