@@ -128,8 +128,8 @@ impl CoverageState {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Begins a head poll. Returns the cursor with which the poll begins: `None` for the head, or the cursor of the page
-    /// below a *block*, that is, below known rows that are dated ahead and stay at the top of the feed.
+    /// Begins a head poll. Returns the cursor with which the poll begins: `None` for the head, or the cursor of the
+    /// page below a *block*, that is, below known rows that are dated ahead and stay at the top of the feed.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -308,8 +308,8 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The
-/// head poll or another walk has read the row first. The gap will release this row together with the rows that the gap holds, in the right order.
+/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The head poll or another walk has read
+/// the row first. The gap will release this row together with the rows that the gap holds, in the right order.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

@@ -10,8 +10,8 @@ use crate::store::role::is_locked;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// The most messages whose instants, with those of their deliveries, one transaction moves. The number is limited so that other write transactions do
-/// not wait long.
+/// The most messages whose instants, with those of their deliveries, one transaction moves. The number is limited so
+/// that other write transactions do not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
 /// The SQL expression for the new value of a stored instant. ?1 is now; instants between ?3 and ?4 are shifted by ?2,
