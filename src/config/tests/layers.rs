@@ -42,7 +42,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         (_, "mode", _) => quoted("0640"),
         (_, "reject_exit", _) => ("[66, 70]".to_owned(), "70, 66".to_owned()),
         (_, _, KeyKind::Statuses { .. }) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
-        (_, _, KeyKind::Texts { .. }) => quoted("+1800*"),
+        (_, _, KeyKind::Texts { .. }) => quoted("[+]1800*"),
         (_, _, KeyKind::Words(words)) => {
             quoted(words.iter().rfind(|word| key.default != Some(format!("\"{word}\""))).unwrap())
         }
