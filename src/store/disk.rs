@@ -42,7 +42,7 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists.
     fn erase_traces(&mut self) -> Result<bool, Error>;
 
-    /// Returns whether another process has changed the state since the last call.
+    /// Returns whether the state was changed over another connection since the last call, for example by a command.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -65,8 +65,8 @@ pub(super) struct ClockEvidence {
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether time that is skipped when the relay's time is set forward must not make stored times older, because only
-    /// one of the clocks shows that this time has passed.
+    /// Whether the relay's time is set forward over a span that only one of the two clocks shows. Such a span must not
+    /// make stored times older.
     pub(super) uncounted: bool,
     /// Whether the API's clock was known and took part in this verdict.
     pub(super) by_api: bool,
@@ -156,7 +156,7 @@ impl ClockDoubt {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JumpWatch(Option<ClockOffsets>);
 
-/// The difference of each clock from elapsed time when the watch began.
+/// The difference of each clock from the elapsed time when the watch began.
 #[derive(Clone, Copy, Debug)]
 struct ClockOffsets {
     machine: i64,
