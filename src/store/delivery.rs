@@ -108,7 +108,7 @@ pub struct HealthRecord {
 /// Counts of the deliveries of one sink, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitingCounts {
-    /// How many deliveries were not attempted yet.
+    /// How many deliveries wait for their first attempt. Undecided deliveries are not counted.
     pub fresh: u64,
     /// How many deliveries failed and wait for another attempt.
     pub retry: u64,
@@ -181,7 +181,7 @@ pub trait DeliveryTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn settle(&mut self, settlements: &[Settlement], now: UnixMs) -> Result<(), Error>;
 
-    /// Counts the deliveries of a sink that wait, and its dead letters.
+    /// Counts the deliveries of a sink that wait for an attempt, and its dead letters.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

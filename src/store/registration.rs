@@ -28,7 +28,8 @@ pub struct SinkSetup {
 }
 
 impl SinkSetup {
-    /// Returns an enabled sink that wants every message from now on, in no order.
+    /// Returns the setup of an enabled sink that wants every message from now on, and for which the order does not
+    /// matter.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

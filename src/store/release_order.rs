@@ -1,5 +1,5 @@
-//! The order in which messages are released together: oldest first; of messages with the same time, the message further
-//! down the page first.
+//! The order in which messages are released together: the oldest first. Of messages with the same time, the one further
+//! down the page comes first.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

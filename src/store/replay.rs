@@ -2,9 +2,9 @@
 //!
 //! Invariants: only a message whose text is kept is sent again. A message that came too late to be delivered is sent
 //! only if the operator names its id. If a delivery waits already, it stays as it is. So if a replay is asked for
-//! twice, the messages are sent only once. If a sink never had a message, the filter of the sink decides. The relay
-//! knows the filter and the command does not, so such a delivery is undecided until the relay notices the replay
-//! ([`ReplayTransactions::replay_count`]).
+//! twice, the messages are sent only once. If a sink never had a message, the filter of the sink decides whether the
+//! sink gets it. The relay knows the filter and the command does not, so such a delivery is undecided until the relay
+//! notices the replay ([`ReplayTransactions::replay_count`]).
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;

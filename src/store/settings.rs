@@ -150,8 +150,9 @@ pub enum RetentionPeriod {
 }
 
 impl RetentionPeriod {
-    /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. While the
-    /// time is not known (`now` is `None`), only deliveries that are to be kept for no time at all may be removed.
+    /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. `now` is
+    /// the relay's time; `None` while this time is not confirmed. If it is `None`, only deliveries that are to be kept
+    /// for no time at all may be removed.
     pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {
         match self {
             Self::For(Duration::ZERO) => Some(UnixMs::MAX),

@@ -1,8 +1,9 @@
-//! Three readings of time behind one type, each with a name of its own.
+//! The type [`Clock`], which reads time in three ways:
 //!
 //! - [`Clock::monotonic`] is for waits.
 //! - [`Clock::machine_time`] is this machine's clock as it is at this moment; it goes back when the machine's clock
-//!   goes back. It is only for times that other machines compare with their clocks: signatures and dates.
+//!   goes back. It is for times that are compared with the clocks of other machines, such as the times in signatures
+//!   and the dates in answers, and for the lines of the log.
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
 //! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from
@@ -62,7 +63,8 @@ struct RelayTime {
     /// The API's clock, by the last `Date` that was believed.
     api: Option<i64>,
     api_doubt: ClockDoubt,
-    /// The clock of the messages, once the API has stated a time in this process.
+    /// The clock of the messages, by the last time of the API that was believed; `None` if no time of the API was
+    /// believed in this process.
     messages: Option<i64>,
     /// The earliest time that the clock of the messages may show, if the API states no time except the times of its
     /// messages.
@@ -123,8 +125,8 @@ pub struct ClockCorrection {
     pub was: UnixMs,
     /// The right relay's time at the same moment.
     pub now: UnixMs,
-    /// Stored instants from this instant up to `was` move by the difference. Stored instants later than `was` become
-    /// the present time.
+    /// Stored instants from this instant up to `was` move by the difference of `was` and `now`. Stored instants later
+    /// than `was` become the present time.
     pub from: UnixMs,
     /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API has stated no time.
     pub machine_ahead_ms: Option<i64>,
@@ -341,7 +343,7 @@ impl Clock {
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// Records that the API states `now` for the clock of the messages.
+    /// Records that the API states `now` for the clock of the messages, and that this time is believed.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
