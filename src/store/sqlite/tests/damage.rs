@@ -1,5 +1,5 @@
-//! Tests of state files that were cut, zeroed or changed at random: either the content of the state is as it was, or the
-//! state is refused and its files stay as they are.
+//! Tests of state files that were cut, zeroed or changed at random: either everything that decides what is delivered is
+//! as it was, or the state is refused and its files stay as they are.
 //!
 //! The variable `JOLTSMS_RELAY_SEEDS` says how many states are made. Each state is damaged several times in every way.
 //! A failure prints which state and which damage it was.
@@ -283,8 +283,8 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     assert_eq!(spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq < Seq(8)).unwrap()[0].id, "m8");
 }
 
-/// The messages of a sink are counted, and then the age of the oldest is read, without a transaction around both. So the
-/// oldest message may be gone when its age is read.
+/// The messages of a sink are counted, and then the age of the oldest is read, without a transaction around both. So
+/// the oldest message may be gone when its age is read.
 #[test]
 fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
     let dir = scratch();

@@ -2,8 +2,8 @@
 //! each queue, and giving deliveries a place in the queues if they have none.
 //!
 //! Every delivery of such a sink has a value in the column `number`, and the index `delivery_number` holds the
-//! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So the cost of
-//! a search depends on the number of queues, and not on the number of messages that wait in them.
+//! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So
+//! the cost of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
 //! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
 //! their number. If the key of the number is `n`, the column `number` of a delivery is `n` in the first queue and
