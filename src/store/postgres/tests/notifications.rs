@@ -65,7 +65,8 @@ fn hints_come_again_after_the_connection_was_ended() {
     };
     let first = session(&relay).unwrap().unwrap();
     run_outside(&database, &format!("SELECT pg_terminate_backend({first})"));
-    // The relay asks for its lease every second or more often. A question that finds the connection closed makes another.
+    // The relay asks for its lease every second or more often. If the relay finds its connection closed then, it
+    // connects again.
     while !session(&relay).is_ok_and(|session| session != Some(first)) {}
     let mut command = PostgresBackend::open(&database).unwrap();
     register(&mut command, &["crm"]);

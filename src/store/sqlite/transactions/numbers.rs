@@ -191,9 +191,9 @@ impl SqliteBackend {
     }
 }
 
-/// Makes waiting deliveries of a sink undecided if the sink needs details of the message's number, and the API was not
-/// asked for them yet. There are such deliveries if the sink did not need the details when the message came. Messages
-/// that another sink handed over stay as they are, because filters do not apply to them.
+/// Runs for a sink that needs details of numbers. Makes undecided those waiting deliveries of the sink for whose number
+/// the API was not asked yet. There are such deliveries if the sink did not need the details when the message came.
+/// Messages that another sink handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     // Usually the API was asked for the details of every number. Then no delivery has to be searched for.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
