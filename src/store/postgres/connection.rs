@@ -34,7 +34,7 @@ const STATEMENT_MS: u64 = 30_000;
 /// longer.
 const WAIT_MS: u64 = 5_000;
 
-/// Commits a transaction. The commit has no time limit, because it waits for the server's disks.
+/// Commits a transaction. The server puts no time limit on the commit, because the commit waits for the server's disks.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// How many times a relay asks whether a transaction was committed, if the answer to the commit did not arrive.

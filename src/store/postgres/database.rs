@@ -93,9 +93,8 @@ impl Database {
         &self.namespace
     }
 
-    /// Makes each connection ask the server for the notifications of the schema's channel. Each notification gives a
-    /// hint to `hints`. Through a pooler in transaction mode, or if the server refuses, a connection gets no
-    /// notifications.
+    /// Makes each connection ask the server for the notifications of the schema's channel. Notifications become hints
+    /// of `hints`. Through a pooler in transaction mode, or if the server refuses, a connection gets no notifications.
     pub(super) fn notifying(&self, hints: &ChangeHints) -> Self {
         Self { hints: Some(hints.clone()), ..self.clone() }
     }

@@ -50,7 +50,7 @@ fn a_command_gives_a_hint_in_its_own_schema_only() {
     wait_for_hint(&mut hints);
     command.pause(SinkId(1), PauseReason::Operator, UnixMs(1)).unwrap();
     wait_for_hint(&mut hints);
-    // Hints come in the order of the transactions, so one of the commands above would have given a hint by now.
+    // If one of the commands above also gave a hint in the other schema, that hint would come within this time.
     let moment = Duration::from_millis(200);
     assert_eq!(wait_for(runtime().unwrap(), moment, hints_elsewhere.changed()), None);
 }

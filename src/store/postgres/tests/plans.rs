@@ -55,7 +55,8 @@ fn filled(statistics: Statistics) -> Option<(Database, PostgresBackend)> {
     Some((database, spool))
 }
 
-/// Stores messages, and deliveries of them in a state that is an SQL expression of the message's number `n`.
+/// Stores the messages `first` to `last`, and their deliveries. `state` is an SQL expression for the state of the
+/// deliveries of the message with the sequence number `n`.
 fn fill(spool: &mut PostgresBackend, first: i64, last: i64, state: &str) {
     for fill in [
         format!(

@@ -77,8 +77,8 @@ impl RelayTimeTransactions for PostgresBackend {
     }
 
     fn clock_beside(&self) -> Result<(Option<ClockMemory>, bool), Error> {
-        // The running relay may be on another machine, so its uptime cannot be compared with the uptime of this
-        // machine.
+        // This returns `false` even if a relay runs. The relay may run on another machine, and what the memory says
+        // about the start of that machine does not hold for this one.
         Ok((self.read(clock_memory)?, false))
     }
 

@@ -124,8 +124,8 @@ fn connect_to_write(file: &Path) -> Result<Connection, Error> {
     connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Path::to_owned)
 }
 
-/// Opens `file`. `target` makes the name that SQLite gets from the path of the file. If the file, the journal, or the
-/// journal's index is a symbolic link, SQLite does not follow the link.
+/// Opens `file`. From the path of the file, `target` makes the name that is passed to SQLite. If the file, the journal,
+/// or the journal's index is a symbolic link, SQLite does not follow the link.
 pub(super) fn connect(file: &Path, flags: OpenFlags, target: fn(&Path) -> PathBuf) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
     let real = files::without_links_above(file);

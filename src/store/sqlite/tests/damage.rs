@@ -253,7 +253,7 @@ fn a_journal_without_its_file_is_not_played_into_a_new_one() {
     let before = contents(killed.path());
     assert!(matches!(SqliteBackend::open(killed.path()), Err(Error::Damaged { .. })));
     assert!(contents(killed.path()) == before);
-    // If both files are gone, this is a first run, and the count of the earlier state is ignored.
+    // If the database and its journal are gone, this is a first run, and the count of the earlier state is ignored.
     fs::remove_file(killed.path().join("state.db-wal")).unwrap();
     assert!(SqliteBackend::open(killed.path()).unwrap().load_coverage().unwrap().is_none());
 }
