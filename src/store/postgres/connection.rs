@@ -51,8 +51,8 @@ pub(in crate::store) struct PostgresBackend {
     pub(super) recipients: Arc<[Recipient]>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
-    /// read them.
+    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
+    /// messages.
     pub(super) keep_for_readers: bool,
     /// The number of write transactions of the state, as this backend last saw it; `None` before the first time.
     commits: Cell<Option<i64>>,
@@ -123,8 +123,8 @@ impl PostgresBackend {
         self.database.namespace()
     }
 
-    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
-    /// read them.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no reader waits for
+    /// messages.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }

@@ -21,8 +21,8 @@ pub(in crate::store) struct SqliteBackend {
     pub(super) commit_counter: Option<CommitCounter>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
-    /// read them.
+    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
+    /// messages.
     pub(super) keep_for_readers: bool,
     /// Whether the journal has to be brought into the file, because the journal may hold removed texts, or changes that
     /// make the file shorter.
@@ -47,8 +47,8 @@ impl SqliteBackend {
         }
     }
 
-    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
-    /// read them.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no reader waits for
+    /// messages.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }

@@ -19,7 +19,7 @@ const SPARE: u64 = 4 << 20;
 /// A journal that is longer than this, in bytes, is emptied when room on the disk is short.
 const LONG_JOURNAL: u64 = 1 << 20;
 
-/// How long emptying the journal waits for other programs that read. Every other user of the state waits meanwhile.
+/// How long emptying the journal waits for other connections that read. Meanwhile nobody else can change the state.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is no state.
