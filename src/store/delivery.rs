@@ -96,7 +96,7 @@ pub struct Settlement {
     pub health: Option<HealthRecord>,
 }
 
-/// The part of a sink's health that the next start has to know.
+/// The part of a sink's health that is on disk, so that the next process knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HealthRecord {
     /// The end of the silence that the receiver asked for; `None` if the receiver did not ask for silence.
@@ -108,7 +108,7 @@ pub struct HealthRecord {
 /// Counts of the deliveries of one sink, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitingCounts {
-    /// How many deliveries were not attempted yet.
+    /// How many deliveries wait for their first attempt. Undecided deliveries are not counted.
     pub fresh: u64,
     /// How many deliveries failed and wait for another attempt.
     pub retry: u64,
@@ -165,9 +165,9 @@ pub trait DeliveryTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn next_due(&self, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Error>;
 
-    /// Makes failed deliveries of a sink due at `now` if they were first attempted at `since` or later, because an
-    /// outage that began at `since` is over. Changes at most `at_most` deliveries, those that fall due first, and
-    /// returns how many were changed. If fewer than `at_most` were changed, no such delivery is left.
+    /// Makes failed deliveries of a sink due at `now` if they were first attempted at `since` or later. The caller uses
+    /// this when an outage is over that began at `since`. Changes at most `at_most` deliveries, those with the earliest
+    /// due times. Returns how many were changed. If these are fewer than `at_most`, no delivery is left to be changed.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -181,7 +181,7 @@ pub trait DeliveryTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn settle(&mut self, settlements: &[Settlement], now: UnixMs) -> Result<(), Error>;
 
-    /// Counts the deliveries of a sink that wait, and its dead letters.
+    /// Counts the deliveries of a sink that wait for an attempt, and its dead letters.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

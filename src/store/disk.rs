@@ -4,7 +4,7 @@ use super::error::Error;
 
 /// The disk space that a state takes, in bytes.
 ///
-/// A backend whose disk is not the relay's own reports the largest `u64` as `free`, and 0 as `journal`.
+/// A backend whose database is on a server reports the largest `u64` as `free`, and 0 as `journal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// The bytes in use. At most [`USUAL_JOURNAL_BYTES`] bytes of the journal are counted.
@@ -42,7 +42,7 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists.
     fn erase_traces(&mut self) -> Result<bool, Error>;
 
-    /// Returns whether another process has changed the state since the last call.
+    /// Returns whether the state was changed over another connection since the last call, for example by a command.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -4,17 +4,18 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// Which messages a search for messages that are too old has to look at. The last complete search has made dead letters
-/// of all messages that had been released by then, and that were received at `since` or earlier. So this search looks
-/// only at messages that were received after `since`, and at messages that were released after that search began.
+/// Which messages a search for messages that are too old has to look at. The last complete search had the cutoff
+/// `since`: it found all messages that were received at `since` or earlier and had been released before it began. These
+/// are dead letters by now. So this search looks only at messages that were received after `since`, and at messages
+/// that were released after the last complete search began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
     /// The cutoff of the last complete search. Messages that were received after this time are looked at.
     pub since: UnixMs,
     /// Messages received at this time or earlier are too old.
     pub cutoff: UnixMs,
-    /// The last place in the order of release when the last complete search began. Messages behind this place are
-    /// looked at, whenever they were received.
+    /// The place, in the order of release, of the message that had been released last when the last complete search
+    /// began. Messages that were released after this message are looked at, whenever they were received.
     pub released: i64,
     /// Whether every message whose delivery has failed before is looked at, too, whenever it was received.
     pub retries: bool,
@@ -34,7 +35,8 @@ pub struct ExpiryPortion {
     pub rows: Vec<Seq>,
     /// Whether `rows` holds all messages that are too old. If not, the same search finds more of them.
     pub complete: bool,
-    /// The place of the last message that had been released when the search began. The next search begins behind it.
+    /// The place, in the order of release, of the message that had been released last when the search began. If the
+    /// search is complete, this is the value of [`ExpiryScan::released`] for the next search.
     pub released: i64,
 }
 

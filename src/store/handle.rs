@@ -27,7 +27,7 @@ impl Store {
         Ok(Self::of(open_with_reader(dir)?))
     }
 
-    /// Opens the state in a database for the relay that has the lease of `epoch`. Every change without that lease fails
+    /// Opens a state in PostgreSQL for the relay that has the lease of `epoch`. Every change without that lease fails
     /// with [`Error::RoleLost`].
     ///
     /// # Errors
@@ -70,7 +70,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 ) -> Result<T, Error> {
     let spool = Arc::clone(spool);
     let run = tokio::task::spawn_blocking(move || {
-        // If another call has panicked, its transaction was rolled back, and the connection itself is whole.
+        // If another call has panicked, its transaction was rolled back, and the connection can still be used.
         let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut **spool)
     });

@@ -1,9 +1,9 @@
-//! The lease: the role of the relay for some seconds, if several relays share a state in a database.
+//! The lease: the role of the relay for some seconds, if several relays share a state in PostgreSQL.
 //!
-//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work one
-//! second before that. It counts from the moment at which it *began* to ask for the lease, by a clock that cannot be
-//! set. So neither a slow answer nor a wrong clock lets a relay work while another one has the lease. If a renewal
-//! fails, the work still stops at that time.
+//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work
+//! earlier: five seconds (`WORK`) after the moment at which it *began* to ask for the lease or for its last renewal. It
+//! measures these seconds by a clock that cannot be set. So neither a slow answer nor a wrong clock lets a relay work
+//! while another one has the lease. A renewal that fails does not put off the end of the work.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub struct Lease {
     epoch: i64,
     /// When the relay began the request that the database granted last.
     asked: Instant,
-    /// The time by the database's clock when the database granted the lease, and an instant of the relay's own clock
-    /// right before that.
+    /// The time by the database's clock when the database granted the lease; and the instant, by the relay's own clock,
+    /// at which the relay began to ask for the lease.
     granted_at: (UnixMs, Instant),
 }
 
@@ -39,8 +39,8 @@ impl Lease {
         Self { epoch, asked, granted_at: (granted_at, asked) }
     }
 
-    /// Returns the time by the database's clock at the instant `now`. The time may be ahead by as long as the database
-    /// took to grant the lease.
+    /// Returns the time by the database's clock at the instant `now`. The returned time may be ahead of that clock, at
+    /// most by the time that the database took to grant the lease.
     pub fn database_time(&self, now: Instant) -> UnixMs {
         let (granted_at, asked) = self.granted_at;
         granted_at.after(now.saturating_duration_since(asked))
@@ -56,12 +56,12 @@ impl Lease {
         self.asked = self.asked.max(asked);
     }
 
-    /// Returns when the relay asks for the next renewal.
+    /// Returns the instant at which the relay asks for the next renewal.
     pub fn next_renewal(&self) -> Instant {
         self.asked + RENEWAL
     }
 
-    /// Returns when all work has to stop, unless the lease is renewed before.
+    /// Returns the instant at which all work has to stop, unless the lease is renewed before this instant.
     pub fn work_ends(&self) -> Instant {
         self.asked + WORK
     }
@@ -162,8 +162,8 @@ pub trait RequestTransactions: Send {
     /// [`Error::Database`]: the request still counts as being under way.
     fn record_answer(&mut self, request: RequestId) -> Result<(), Error>;
 
-    /// Reads how long ago each recorded request of the last minutes was answered, oldest first; `None` if it was not
-    /// answered.
+    /// Reads, for each request that was recorded in the last minutes, how long ago it was answered; `None` for a
+    /// request that was not answered. The oldest request comes first.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -1,4 +1,4 @@
-//! Where a state is: in a directory, or in a database that several relays share.
+//! Where a state is: in a directory, or in a PostgreSQL database, so that several relays can share it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl StateLocation {
         &self.dir
     }
 
-    /// Returns the database, if the state is in one.
+    /// Returns the PostgreSQL database that keeps the state; `None` if a SQLite file keeps it.
     pub fn database(&self) -> Option<&Database> {
         self.database.as_ref()
     }

@@ -9,10 +9,10 @@
 //!
 //! Invariants:
 //! - A change is on disk when its transaction returns. An interrupted transaction changes nothing.
-//! - At most one relay works on a state: the relay that has the [`RoleLock`], or for a state in a database the
-//!   [`Lease`]. It writes with one connection. Commands may write small transactions at the same time.
+//! - At most one relay works on a state: the relay that has the [`RoleLock`] or, if the state is in PostgreSQL, the
+//!   [`Lease`]. This relay writes over one connection. Commands may write small transactions at the same time.
 //! - No transaction is open during a request over the network.
-//! - The store does not know how a sink sends messages. It knows the name of the sink, and which messages the sink
+//! - The store does not know how a sink sends messages. It knows the name of each sink, and which messages the sink
 //!   wants. The store makes the deliveries of a message for all sinks in the transaction that releases the message.
 
 mod account;

@@ -35,7 +35,7 @@ pub enum UndecidedScope {
     Known,
 }
 
-/// The last undecided delivery that was looked at: [`NumberTransactions::decide`] goes on behind it.
+/// The last undecided delivery that was looked at: [`NumberTransactions::decide`] goes on after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecidedUpTo {
     pub(super) sink: SinkId,
@@ -89,10 +89,10 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn has_undecided(&self) -> Result<bool, Error>;
 
-    /// Decides some hundred undecided deliveries of one registered sink, those behind `after`; `None` begins with the
-    /// first. A delivery that the sink wants becomes fresh, a delivery that the sink does not want is removed, and a
-    /// delivery that still cannot be decided stays. Returns how many deliveries became fresh, and where the next call
-    /// goes on; `None` if there are no more.
+    /// Decides some hundred undecided deliveries of one registered sink: those that follow `after`, or the first ones
+    /// if `after` is `None`. A delivery that the sink wants becomes fresh, a delivery that the sink does not want is
+    /// removed, and a delivery that still cannot be decided stays. Returns how many deliveries became fresh, and where
+    /// the next call goes on; `None` if there are no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

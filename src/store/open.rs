@@ -32,7 +32,7 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
     Ok((Box::new(writer), Box::new(reader)))
 }
 
-/// Opens the state in a database for the relay that has the lease of `epoch`: twice, for writing and for reading. Every
+/// Opens a state in PostgreSQL twice, for writing and for reading, for the relay that has the lease of `epoch`. Every
 /// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and a schema of an earlier
 /// format is brought to the present format.
 pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
@@ -43,7 +43,7 @@ pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<S
 ///
 /// # Errors
 /// Returns [`Error::Older`] or [`Error::OlderSchema`] if the state has an earlier format, and the errors of [`open`]. A
-/// state in a database may also be refused with [`Error::NewerSchema`], [`Error::DamagedSchema`] and
+/// state in PostgreSQL may also be refused with [`Error::NewerSchema`], [`Error::DamagedSchema`] and
 /// [`Error::Unreachable`].
 pub fn open_for_command(at: impl Into<StateLocation>) -> Result<Option<Box<Spool>>, Error> {
     let at = at.into();
@@ -90,7 +90,7 @@ pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, E
 /// Returns whether a relay works on the state; `None` if this user has no permission to find out.
 ///
 /// # Errors
-/// [`Error::Io`] if `relay.lock` can be neither opened nor locked; for a state in a database the errors of
+/// [`Error::Io`] if `relay.lock` can be neither opened nor locked; for a state in PostgreSQL, the errors of
 /// [`open_for_command`].
 pub fn is_running(at: impl Into<StateLocation>) -> Result<Option<bool>, Error> {
     let at = at.into();
@@ -109,10 +109,10 @@ pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
     }
 }
 
-/// Joins the relays that share the state in a database. `name` is a name that no other relay has. A missing schema is
-/// made, and a schema of an earlier format is brought to the present format. As long as the returned value lives, `hints`
-/// gives a hint when a relay gives the lease back and when a command changes the state, if the database can notify this
-/// process.
+/// Makes this process one of the relays that share a state in PostgreSQL. `name` is a name that no other relay has. A
+/// missing schema is made, and a schema of an earlier format is brought to the present format. As long as the returned
+/// value lives, `hints` gives a hint when a relay gives the lease back and when a command changes the state, if the
+/// database can notify this process.
 ///
 /// # Errors
 /// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Unreachable`] and

@@ -69,8 +69,8 @@ pub enum DeadLetterAction {
     Drop,
 }
 
-/// The last dead letter that was looked at: [`OperatorTransactions::resolve_dead_letters`] goes on behind it. The
-/// default lies before all dead letters.
+/// The last dead letter that was looked at: [`OperatorTransactions::resolve_dead_letters`] goes on after it. The
+/// default stands before all dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedUpTo {
     pub(super) sink: i64,
@@ -109,7 +109,7 @@ pub(super) const DROP_BATCH: usize = 2000;
 
 /// Transactions of operators on sinks and dead letters.
 pub trait OperatorTransactions {
-    /// Finds the sink with this name.
+    /// Finds the sink with this name; `None` if no sink has it.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -136,7 +136,7 @@ pub trait OperatorTransactions {
 
     /// Pauses a sink and returns the pause that it had before. If the sink is paused already, its pause keeps the time
     /// at which it began. The reason of that pause changes only if `reason` is the operator; then a restart does not
-    /// lift the pause.
+    /// end the pause.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -166,10 +166,10 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error>;
 
-    /// Retries or drops, as `verdict` says, at most 1000 dead letters of a selection, those behind `after`; the default
-    /// begins with the first. Each dead letter has its turn once, even if the delivery becomes a dead letter again
-    /// meanwhile. Returns how many dead letters were retried or dropped, and where the next call goes on; `None` if
-    /// there are no more.
+    /// Retries or drops at most 1000 dead letters of a selection: those that follow `after`. The default of `after`
+    /// begins with the first. `verdict` says whether they are retried or dropped. Each dead letter has its turn once,
+    /// even if the delivery becomes a dead letter again meanwhile. Returns how many dead letters were retried or
+    /// dropped, and where the next call goes on; `None` if there are no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -188,10 +188,10 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn rename_sink(&mut self, sink: SinkId, name: &SinkName) -> Result<bool, Error>;
 
-    /// Removes some deliveries of a sink, those behind the message `after`; the sink itself is removed together with
-    /// its last delivery. Each call checks whether the sink may be removed, because a relay may have started since the
-    /// previous call, or a command may have sent a message again. The id of a dropped sink is never given to another
-    /// sink.
+    /// Removes some deliveries of a sink: those of the messages that follow the message `after`. The sink itself is
+    /// removed together with its last delivery. Each call checks whether the sink may be removed, because a relay may
+    /// have started since the previous call, or a command may have sent a message again. The id of a dropped sink is
+    /// never given to another sink.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

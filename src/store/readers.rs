@@ -51,8 +51,8 @@ impl ReaderRegistration {
         let random = RandomState::new().build_hasher().finish();
         let path = readers.join(format!("{}-{random:016x}", std::process::id()));
         let mut file = files::make(&path)?;
-        // The relay takes an empty file for one that is not locked yet. So the file is locked before anything is
-        // written.
+        // The relay removes the file of a reader if the file is not locked, unless the file is empty. So the file is
+        // locked before anything is written.
         file.lock()?;
         let line = format!("{}\n", fast_for.as_millis());
         file.write_all(line.as_bytes())?;

@@ -28,7 +28,8 @@ pub struct SinkSetup {
 }
 
 impl SinkSetup {
-    /// Returns an enabled sink that wants every message from now on, in no order.
+    /// Returns the setup of an enabled sink that wants every message from now on, and for which the order does not
+    /// matter.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -41,8 +42,8 @@ impl SinkSetup {
         }
     }
 
-    /// Returns a time: a new sink gets the stored messages that were received at this time or later. `None` if the sink
-    /// gets no stored messages. `now` is the instant of the registration.
+    /// Returns the time from which a new sink gets stored messages: it gets those that were received at this time or
+    /// later. Returns `None` if the sink gets no stored messages. `now` is the instant of the registration.
     pub(super) fn stored_since(&self, now: UnixMs) -> Option<UnixMs> {
         match self.start {
             Start::Now => None,
@@ -108,16 +109,16 @@ pub trait RegistrationTransactions {
         now: UnixMs,
     ) -> Result<Vec<RegisteredSink>, Error>;
 
-    /// Looks at about `at_most` of the stored messages that a new sink begins with, and makes a backfill delivery of
-    /// each message that the sink wants.
+    /// Looks at about `at_most` of the stored messages from which a new sink's first messages are chosen, and makes a
+    /// backfill delivery of each message that the sink wants.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn backfill(&mut self, sink: SinkId, at_most: usize) -> Result<BackfillPortion, Error>;
 
     /// Puts deliveries into the queues of their numbers, for a sink that did not keep an order before. Changes at most
-    /// `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
-    /// deliveries are in their queues.
+    /// `at_most` deliveries: those of the messages that follow the message `after`. Returns where the next call goes
+    /// on; `None` if all deliveries are in their queues.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -1,14 +1,14 @@
-//! The order in which messages are released together: oldest first; of messages with the same time, the message further
-//! down the page first.
+//! The order in which messages are released together: the oldest first. Of messages with the same time, the one further
+//! down the page comes first.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::domain::{Seq, StoreOp, UnixMs};
 
-/// Returns the messages that the first release of a commit gives to the sinks, each with its place among them in the
-/// order of release, counted from 1. The places can be known before the messages are stored only if this commit stores
-/// all messages of that release, and stores them before it releases them; if not, the result is empty.
+/// Returns the messages that the first release of a commit gives to the sinks, each with its place among these messages
+/// in the order of release, counted from 1. The places can be known before the messages are stored only if this commit
+/// stores all messages of that release, and stores them before it releases them; if not, the result is empty.
 pub(super) fn places_of_first_release(ops: &[StoreOp]) -> HashMap<Seq, i64> {
     let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
     let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));

@@ -2,9 +2,9 @@
 //!
 //! Invariants: only a message whose text is kept is sent again. A message that came too late to be delivered is sent
 //! only if the operator names its id. If a delivery waits already, it stays as it is. So if a replay is asked for
-//! twice, the messages are sent only once. If a sink never had a message, the filter of the sink decides. The relay
-//! knows the filter and the command does not, so such a delivery is undecided until the relay notices the replay
-//! ([`ReplayTransactions::replay_count`]).
+//! twice, the messages are sent only once. If a sink never had a message, the filter of the sink decides whether the
+//! sink gets it. The relay knows the filter and the command does not, so such a delivery is undecided until the relay
+//! notices the replay ([`ReplayTransactions::replay_count`]).
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;
@@ -70,7 +70,8 @@ pub struct ReplayPortion {
     pub next: Option<i64>,
 }
 
-/// How often a command left deliveries for filters to decide. Compare this count only with an earlier count.
+/// How often a command left deliveries undecided, for the filters of the sinks to decide. Compare this count only with
+/// an earlier count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCount(pub(super) i64);
 
@@ -128,29 +129,29 @@ impl ReplaySelection {
 
 /// Transactions of `replay`.
 pub trait ReplayTransactions {
-    /// Reads the highest release number. A replay ends at this number, so that it never finds deliveries
-    /// that it made itself.
+    /// Reads the place, in the order of release, of the message that was released last. A replay ends at this place, so
+    /// that it never finds deliveries that it made itself.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn last_released(&self) -> Result<i64, Error>;
 
-    /// Finds the deliveries of a selection among some hundred messages behind the place `after` in the order of
-    /// release, up to the place `last`. The first call has 0 as `after`.
+    /// Finds the deliveries of a selection among some hundred messages. These messages come after the place `after` in
+    /// the order of release, and not after the place `last`. The first call has 0 as `after`.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn replayable(&self, selection: &ReplaySelection, after: i64, last: i64) -> Result<ReplayPortion, Error>;
 
-    /// Makes deliveries wait once more, if they have not changed since they were found. They wait behind new messages.
-    /// Returns how many deliveries were changed.
+    /// Makes deliveries wait once more, if they have not changed since they were found. New messages are sent before
+    /// them. Returns how many deliveries were changed.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn replay(&mut self, found: &[Replayable]) -> Result<usize, Error>;
 
-    /// Counts how often a command left deliveries for filters to decide. If the count differs from an earlier one, the
-    /// relay has to call [`super::NumberTransactions::decide`].
+    /// Counts how often a command left deliveries undecided, for the filters of the sinks to decide. If the count
+    /// differs from an earlier one, the relay has to call [`super::NumberTransactions::decide`].
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -1,5 +1,5 @@
 //! The transactions that remove what is no longer kept: texts of messages that every sink has, old dead letters, and
-//! ids that cannot appear again as new.
+//! ids of messages that can no longer count as new.
 //!
 //! Invariants: a message or delivery that still waits is not removed. An id is removed only if its message is dated
 //! before the watermark and has no text any more; the ids of the newest messages stay, whatever their age. The id of an
@@ -39,8 +39,8 @@ pub struct ForgottenIds {
     pub next: Option<ForgottenUpTo>,
 }
 
-/// The last message, in the order of times, whose id was looked at: [`RetentionTransactions::forget_ids`] goes on
-/// behind it.
+/// The last message, in the order of times, whose id was looked at: [`RetentionTransactions::forget_ids`] goes on after
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForgottenUpTo {
     pub(super) time: UnixMs,
@@ -53,7 +53,7 @@ impl ForgottenUpTo {
 }
 
 /// How long ids of events stay, so that no event is made twice. An event is made at most 365 days before its number
-/// expires, and can be made again until then.
+/// expires, and can be made again until the number expires.
 pub(super) const EVENTS_KNOWN: Duration = Duration::from_secs(400 * 86_400);
 
 /// How many messages are looked at in one transaction. The number is limited so that deliveries can be settled in
@@ -62,17 +62,17 @@ pub(super) const REMOVAL_BATCH: i64 = 500;
 
 /// Transactions that remove what is no longer kept.
 pub trait RetentionTransactions {
-    /// Looks at some hundred messages behind the message `after`, and removes what was settled before the cutoffs. The
-    /// text of a message is removed together with the deliveries of the message once every sink is done with it. Each
-    /// dead letter is removed by itself. Deliveries that wait stay.
+    /// Looks at some hundred messages that follow the message `after`, and removes what was settled before the cutoffs.
+    /// The text of a message is removed together with the deliveries of the message once every sink is done with it.
+    /// Each dead letter is removed by itself. Deliveries that wait stay.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn remove_settled(&mut self, cutoffs: RetentionCutoffs, after: Seq) -> Result<RemovedMessages, Error>;
 
-    /// Looks at some hundred messages behind `after`, in the order of times, and forgets the ids of messages that were
-    /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids of messages stay,
-    /// and so do ids of events that are less than 400 days older than the watermark.
+    /// Looks at some hundred messages that follow `after` in the order of their times, and forgets the ids of messages
+    /// that were received before `watermark` and whose text is removed already. The `keep_newest` newest ids of
+    /// messages stay, and so do ids of events that are less than 400 days older than the watermark.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

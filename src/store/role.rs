@@ -92,9 +92,9 @@ impl RoleLock {
     /// versions, which look only at this file, see that a relay runs.
     ///
     /// # Errors
-    /// The role is lost with [`Error::Replaced`] (another directory is in the place of the state directory) and with
-    /// [`Error::InUse`] (another process made `relay.lock` again and locked it). After any other error it is not known
-    /// whether the role is held; a later check may succeed.
+    /// [`Error::Replaced`]: the role is lost, because the state directory is gone or another directory is in its place.
+    /// [`Error::InUse`]: the role is lost, because another process made `relay.lock` again and locked it. After any
+    /// other error it is not known whether the role is held; a later check may succeed.
     pub fn ensure_held(&mut self) -> Result<LockFileState, Error> {
         let path = self.dir.join(LOCK_FILE);
         if !files::is_at(&self.directory, &self.dir).map_err(io("look at", &self.dir))? {

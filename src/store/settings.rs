@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, LONGEST, Reader, WrittenText, settings};
 
-/// The schema of a state in a database, unless the configuration names another one.
+/// The schema of a state in PostgreSQL, unless the configuration names another one.
 const NAMESPACE: &str = "joltsms_relay";
 
 /// The bounds of `max_size`, in bytes. Below 16 MiB the journal alone could fill the state.
@@ -59,9 +59,9 @@ settings! {
 pub struct Options {
     /// The state directory.
     pub dir: PathBuf,
-    /// The database that keeps the state; `None`: a file in the state directory keeps it.
+    /// The PostgreSQL database that keeps the state; `None` if a SQLite file in the state directory keeps it.
     pub database: Option<Database>,
-    /// The schema of a state in a database.
+    /// The schema that keeps the state, if the state is in PostgreSQL.
     pub namespace: String,
     /// How long a message is kept after every sink has it.
     pub keep_delivered: RetentionPeriod,
@@ -150,8 +150,9 @@ pub enum RetentionPeriod {
 }
 
 impl RetentionPeriod {
-    /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. While the
-    /// time is not known (`now` is `None`), only deliveries that are to be kept for no time at all may be removed.
+    /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. `now` is
+    /// the relay's time; `None` while this time is not confirmed. If it is `None`, only deliveries that are to be kept
+    /// for no time at all may be removed.
     pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {
         match self {
             Self::For(Duration::ZERO) => Some(UnixMs::MAX),

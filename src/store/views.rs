@@ -86,7 +86,7 @@ pub struct DeadLetterReason {
     pub count: u64,
 }
 
-/// The last dead letter that was listed: [`ViewTransactions::dead_letters`] goes on behind it.
+/// The last dead letter that was listed: [`ViewTransactions::dead_letters`] goes on after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedUpTo {
     pub(super) sink: String,
@@ -198,8 +198,8 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn sinks(&self) -> Result<Vec<SinkView>, Error>;
 
-    /// Reads the values that an estimate of a walk's remaining length needs. `total` is the number of rows in the feed
-    /// that the API reports. The cost does not depend on the length of the walk, but grows with the number of known
+    /// Reads the values that an estimate of a walk's remaining length needs. `total` is the number of rows in the feed,
+    /// as the API reports it. The cost does not depend on the length of the walk, but grows with the number of known
     /// rows in the part that a sweep still has to read.
     ///
     /// # Errors
@@ -207,7 +207,8 @@ pub trait ViewTransactions {
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error>;
 
     /// Lists the dead letters of a selection: sink by sink in the order of their names, and for each sink the oldest
-    /// message first. Returns at most `at_most` dead letters, those behind `after`; `None` begins with the first.
+    /// message first. Returns at most `at_most` dead letters: those that follow `after`, or the first ones if `after`
+    /// is `None`.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -230,8 +231,8 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
-    /// Reads the next messages behind the place `after` in the order of release, at most `at_most` messages. Messages
-    /// that were in the feed before the first run, or that came later than the lookback allows, are left out.
+    /// Reads the messages after the place `after` in the order of release, at most `at_most` messages. Messages that
+    /// were in the feed before the first run, or that came later than the lookback allows, are left out.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -243,8 +244,9 @@ pub trait ViewTransactions {
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals_before(&self, before: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
-    /// Finds the first message, in the order of release, that was received at `since` or later, and returns the place
-    /// before it. If there is no such message, returns the last place.
+    /// Finds, among the messages that were received at `since` or later, the one that was released first. Returns the
+    /// place before it in the order of release. If there is no such message, returns the place of the message that was
+    /// released last.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

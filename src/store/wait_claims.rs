@@ -1,8 +1,9 @@
-//! The file that lists the messages that `wait --claim` has given out, so that no two waiters get the same message.
+//! The file that lists the messages that `wait --claim` has given out, so that no two of these commands get the same
+//! message.
 //!
 //! Format of `wait.claims`: 16 bytes for each claimed message, the beginning of the SHA-256 of its id. A process locks
-//! the file while it looks for an id and adds it. The file is flushed before the message is given out, so a claim
-//! survives a power cut. When the file has [`MOST`] records, the older half is removed.
+//! the file while it looks for an id and, if the file does not have it, adds it. The file is flushed before the message
+//! is given out, so a claim survives a power cut. When the file has [`MOST`] records, the older half is removed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};

@@ -1,5 +1,5 @@
 //! Takes the place of the backend for PostgreSQL in a build without the feature `replicas`. Such a build cannot keep a
-//! state in a database.
+//! state in PostgreSQL.
 
 use std::convert::Infallible;
 

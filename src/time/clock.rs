@@ -1,8 +1,9 @@
-//! Three readings of time behind one type, each with a name of its own.
+//! The type [`Clock`], which reads time in three ways:
 //!
 //! - [`Clock::monotonic`] is for waits.
 //! - [`Clock::machine_time`] is this machine's clock as it is at this moment; it goes back when the machine's clock
-//!   goes back. It is only for times that other machines compare with their clocks: signatures and dates.
+//!   goes back. It is for times that are compared with the clocks of other machines, such as the times in signatures
+//!   and the dates in answers, and for the lines of the log.
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
 //! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from
@@ -42,7 +43,7 @@ enum TimeSource {
 }
 
 /// The relay's time, and the knowledge about it. Each clock is stored as the reading that it had, or would have had,
-/// when elapsed time was 0.
+/// when the elapsed time ([`Clock::elapsed`]) was 0.
 #[derive(Debug)]
 struct RelayTime {
     base: i64,
@@ -57,21 +58,22 @@ struct RelayTime {
     newest: UnixMs,
     /// The newest stored instant from a process whose relay's time the API had confirmed.
     proven: UnixMs,
-    /// The knowledge about the time that an earlier process left.
+    /// What an earlier process left in the state about the relay's time.
     before: ClockMemory,
     /// The API's clock, by the last `Date` that was believed.
     api: Option<i64>,
     api_doubt: ClockDoubt,
-    /// The clock of the messages, once the API has stated a time in this process.
+    /// The clock of the messages, by the last time of the API that was believed; `None` if no time of the API was
+    /// believed in this process.
     messages: Option<i64>,
     /// The earliest time that the clock of the messages may show, if the API states no time except the times of its
     /// messages.
     messages_least: Option<i64>,
-    /// The API's last reading of the clock of the messages, while this reading is not believed.
+    /// The time that the API last stated for the clock of the messages, while this time is not believed.
     doubted: Option<i64>,
-    /// The machine's clock when the relay last looked for its jumps.
+    /// The machine's clock when the relay last looked for jumps of this clock.
     machine_seen: i64,
-    /// Except with [`TimeSource::System`]: how far the machine's clock is ahead of elapsed time.
+    /// Except with [`TimeSource::System`]: how far the machine's clock is ahead of the elapsed time.
     machine_off: i64,
 }
 
@@ -123,8 +125,8 @@ pub struct ClockCorrection {
     pub was: UnixMs,
     /// The right relay's time at the same moment.
     pub now: UnixMs,
-    /// Stored instants from this instant up to `was` move by the difference. Stored instants later than `was` become
-    /// the present time.
+    /// Stored instants from this instant up to `was` move by the difference of `was` and `now`. Stored instants later
+    /// than `was` become the present time.
     pub from: UnixMs,
     /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API has stated no time.
     pub machine_ahead_ms: Option<i64>,
@@ -341,7 +343,7 @@ impl Clock {
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// Records that the API states `now` for the clock of the messages.
+    /// Records that the API states `now` for the clock of the messages, and that this time is believed.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -358,9 +360,9 @@ impl Clock {
         relay.messages_least = relay.messages_least.max(Some(least.0.saturating_sub(elapsed)));
     }
 
-    /// Lets the relay's time go on from the previous process, by the memory that this process left (`before`) and by
-    /// the newest instant that is stored. Within one boot of the machine the previous process's time goes on exactly.
-    /// Otherwise the machine's clock counts, but never a time before the newest stored instant.
+    /// Lets the relay's time go on from the previous process. `before` is the memory that the previous process left,
+    /// and `newest` is the newest stored instant. Within one boot of the machine the previous process's time goes on
+    /// exactly. Otherwise the machine's clock counts, but never a time before the newest stored instant.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
         self.go_on(before, newest, false);
     }
@@ -466,7 +468,8 @@ impl Clock {
         relay.by_api = by_api;
         relay.corrected_by = now.0.saturating_sub(was.0);
         relay.base = relay.base.saturating_add(relay.corrected_by);
-        // The report of the correction covers this jump of the machine's clock, too.
+        // The report of the correction states how far the machine's clock is off. So a jump up to now is not reported
+        // once more.
         relay.machine_seen = machine.0.saturating_sub(elapsed);
         let from = if uncounted { UnixMs::MIN } else { relay.began };
         Some(ClockCorrection { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
@@ -495,7 +498,9 @@ impl Clock {
         self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the milliseconds on a clock that never jumps.
+    /// Returns the elapsed time in milliseconds: the time since the machine's start. In tests with paused time, and
+    /// where the machine's start is not known, this is the time since this clock was made. The elapsed time never
+    /// jumps.
     fn elapsed(&self) -> i64 {
         let since_origin = || whole_ms(monotonic().saturating_duration_since(self.origin));
         match self.source {

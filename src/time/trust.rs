@@ -4,10 +4,11 @@
 //! right. The answers of the API show the time by the API's clock. Invariants:
 //!
 //! - If both clocks agree, their time is right.
-//! - If they differ, neither is believed until they have differed by the same amount for a while, because the machine's
-//!   clock may be about to be set right. (No wait is needed if an earlier process stored the same difference.) Then the
-//!   API is believed, with one exception: the state holds instants that are later than the API's time, from a process
-//!   whose time was confirmed, and the machine's clock does not contradict these instants.
+//! - If they differ, neither is believed at first, because the machine's clock may be about to be set right. The API is
+//!   believed once the clocks have differed by the same amount for 15 minutes, or at once if an earlier process stored
+//!   the same difference. There is one exception: the state holds instants that are later than the API's time, from a
+//!   process whose time the API had confirmed, and the machine's clock is not earlier than these instants. Then the
+//!   machine's clock is believed.
 //! - If the relay's time is set forward, but only one of the two clocks shows that so much time has passed, the skipped
 //!   time does not make stored times older.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
@@ -65,8 +66,8 @@ pub(super) struct ClockEvidence {
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether time that is skipped when the relay's time is set forward must not make stored times older, because only
-    /// one of the clocks shows that this time has passed.
+    /// Whether the relay's time is set forward over a span that only one of the two clocks shows. Such a span must not
+    /// make stored times older.
     pub(super) uncounted: bool,
     /// Whether the API's clock was known and took part in this verdict.
     pub(super) by_api: bool,
@@ -156,7 +157,7 @@ impl ClockDoubt {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JumpWatch(Option<ClockOffsets>);
 
-/// The difference of each clock from elapsed time when the watch began.
+/// The difference of each clock from the elapsed time when the watch began.
 #[derive(Clone, Copy, Debug)]
 struct ClockOffsets {
     machine: i64,

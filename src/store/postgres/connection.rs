@@ -29,11 +29,12 @@ use crate::store::sink_id::SinkId;
 /// How long one statement may take, in milliseconds.
 const STATEMENT_MS: u64 = 30_000;
 
-/// How long a transaction may wait for its next statement or for a lock, in milliseconds. After this time the server
-/// ends the transaction, so a relay that hangs does not keep a lock for longer.
+/// How long the server waits for the next statement of a transaction, and how long a statement waits for a lock, in
+/// milliseconds. After this time the server ends the transaction. So a relay that hangs does not keep a lock for
+/// longer.
 const WAIT_MS: u64 = 5_000;
 
-/// Commits a transaction. The server sets no time limit on the commit, because the commit waits for the server's disks.
+/// Commits a transaction. The server puts no time limit on the commit, because the commit waits for the server's disks.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// How many times a relay asks whether a transaction was committed, if the answer to the commit did not arrive.
@@ -50,8 +51,8 @@ pub(in crate::store) struct PostgresBackend {
     pub(super) recipients: Arc<[Recipient]>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
-    /// read them.
+    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
+    /// messages.
     pub(super) keep_for_readers: bool,
     /// The number of write transactions of the state, as this backend last saw it; `None` before the first time.
     commits: Cell<Option<i64>>,
@@ -64,9 +65,9 @@ pub(in crate::store) struct PostgresBackend {
     unusable: Option<Unusable>,
     /// How often this backend waited for an answer.
     pub(super) round_trips: Cell<u64>,
-    /// For each sink, the place in the order of release up to which every live delivery is over. The search for live
-    /// deliveries begins behind that place: while somebody holds a transaction open, the server can remove no delivery
-    /// that is over from the index of the search.
+    /// For each sink, a place in the order of release: every live delivery up to this place is over. The search for
+    /// live deliveries begins after this place. Otherwise it would pass the entries of all deliveries that are over,
+    /// because the server cannot remove these entries from the index while somebody holds a transaction open.
     pub(super) live_over: RefCell<HashMap<SinkId, i64>>,
 }
 
@@ -89,7 +90,8 @@ impl From<Unusable> for Error {
 }
 
 impl PostgresBackend {
-    /// Makes every change by this backend fail if the relay does not have the lease of this epoch.
+    /// Makes the backend of a relay that has the lease of this epoch. Every change fails once the relay has this lease
+    /// no longer.
     pub(in crate::store) fn under_lease(self, epoch: i64) -> Self {
         Self { epoch: Some(epoch), ..self }
     }
@@ -121,8 +123,8 @@ impl PostgresBackend {
         self.database.namespace()
     }
 
-    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
-    /// read them.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no reader waits for
+    /// messages.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }
@@ -149,7 +151,8 @@ impl PostgresBackend {
         }
         let known = self.commits.get();
         let (begin, epoch) = (self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE"), self.epoch);
-        // The active relay learns from a command that there is something to see. It knows what it changes itself.
+        // The transaction of a command notifies the active relay that the state has changed. The active relay notifies
+        // nobody of its own transactions.
         let commit =
             if epoch.is_some() { COMMIT.to_owned() } else { format!("{}; {COMMIT}", notify(self.namespace())) };
         let changed = self.with_client(|client, runtime| {
@@ -205,8 +208,9 @@ impl PostgresBackend {
         })
     }
 
-    /// Finds out whether a transaction was committed after the answer to its commit did not arrive. Returns the error
-    /// of `failure` if the transaction was rolled back, and [`Error::Uncertain`] if the database does not tell.
+    /// The answer to the commit of a transaction did not arrive. Finds out whether the transaction was committed.
+    /// Returns the error of `failure` if the transaction was rolled back, and [`Error::Uncertain`] if the database does
+    /// not tell.
     pub(super) fn resolve(&mut self, transaction: &str, failure: Failure) -> Result<(), Error> {
         self.client.replace(None);
         for tried in 0..RESOLVE_TRIES {
@@ -227,8 +231,8 @@ impl PostgresBackend {
         Err(Error::Uncertain)
     }
 
-    /// Runs `work` with the connection. If there is none, connects first. A connection that broke, or whose
-    /// server does not answer, is not used again.
+    /// Runs `work` with the connection. If there is none, connects first. A connection is not used again if it broke,
+    /// or if the server did not answer in time.
     pub(super) fn with_client<T>(
         &self,
         work: impl FnOnce(&Client, &Runtime) -> Result<T, Failure>,
@@ -238,7 +242,8 @@ impl PostgresBackend {
         let client = match kept {
             Some(client) => client,
             None => {
-                // The server may have lost commits since the last connection, and with them the end of deliveries.
+                // The server may have lost commits since the last connection. Then deliveries that were over may wait
+                // again.
                 self.live_over.borrow_mut().clear();
                 self.database.connect()?
             }
@@ -250,9 +255,10 @@ impl PostgresBackend {
         done.map_err(|failure| self.database.explain(failure))
     }
 
-    /// Returns the statements that begin a transaction. Every statement of the relay needs few records, so the server is
-    /// told to read no table as a whole where an index leads to the records, and to compile no plan (`jit`). Otherwise it
-    /// would read the whole table of messages for each claim, while its statistics are of a time with few messages.
+    /// Returns the statements that begin a transaction. Every statement of the relay needs few records, so the server
+    /// is told to read no table as a whole where an index leads to the records, and to compile no plan (`jit`).
+    /// Otherwise it would read the whole table of messages for each claim, for as long as its statistics come from a
+    /// time at which there were few messages.
     fn begin(&self, mode: &str) -> String {
         format!(
             "BEGIN {mode}; SET LOCAL search_path TO \"{}\", pg_temp; SET LOCAL statement_timeout = {STATEMENT_MS};
@@ -262,7 +268,7 @@ impl PostgresBackend {
         )
     }
 
-    /// Records that this backend made the transaction with this number.
+    /// Records that this backend made a write transaction, and that the state has this many write transactions now.
     fn note_commit(&mut self, commits: i64) {
         let before = self.commits.replace(Some(commits));
         self.changed_by_others |= before.is_some_and(|before| before + 1 != commits);
@@ -289,7 +295,7 @@ pub(super) struct Statements<'c> {
     client: &'c Client,
     runtime: &'c Runtime,
     gathered: RefCell<Vec<Gathered>>,
-    /// The first row that the first statement of the transaction returned.
+    /// The first record that the first statement of the transaction returned.
     first: Cell<Option<PgRow>>,
     is_first: Cell<bool>,
     round_trips: &'c Cell<u64>,
@@ -319,23 +325,23 @@ impl<'c> Statements<'c> {
         self.gathered.borrow_mut().push((sql.into(), params));
     }
 
-    /// Runs the gathered statements, and then `sql`. Returns the rows of `sql`.
+    /// Runs the gathered statements, and then `sql`. Returns the records that `sql` returns.
     pub(super) fn rows(&self, sql: &str, params: Vec<Param>) -> Result<Vec<PgRow>, Failure> {
         self.later(sql, params);
         Ok(self.run_gathered()?.pop().unwrap_or_default())
     }
 
-    /// Does what [`Self::rows`] does, and returns the first row.
+    /// Does what [`Self::rows`] does, and returns the first record.
     pub(super) fn row(&self, sql: &str, params: Vec<Param>) -> Result<Option<PgRow>, Failure> {
         Ok(self.rows(sql, params)?.into_iter().next())
     }
 
-    /// Does what [`Self::rows`] does, and returns the first column of the first row.
+    /// Does what [`Self::rows`] does, and returns the first column of the first record.
     pub(super) fn value<T: FromSqlOwned>(&self, sql: &str, params: Vec<Param>) -> Result<Option<T>, Failure> {
         self.row(sql, params)?.map(|row| get(&row, 0)).transpose()
     }
 
-    /// Returns whether the statement has a row.
+    /// Does what [`Self::rows`] does, and returns whether there is a record.
     pub(super) fn exists(&self, sql: &str, params: Vec<Param>) -> Result<bool, Failure> {
         Ok(self.row(sql, params)?.is_some())
     }

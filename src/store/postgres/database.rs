@@ -19,7 +19,7 @@ use crate::store::error::Error;
 /// How long connecting to one host may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long the TLS handshake and the login may take after connecting, for all hosts together.
+/// How long the TLS handshakes and logins of all hosts together may take, beside the time for connecting ([`CONNECT`]).
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How long the operating system waits for the server to acknowledge data before it gives the connection up.
@@ -30,7 +30,7 @@ const HALF_OPEN: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(2);
 const QUESTIONS: u32 = 3;
 
-/// The part of an address that asks for TLS.
+/// The part of a database's address that asks for TLS.
 const SSL: &str = "sslmode=require";
 
 /// A schema of a PostgreSQL database that keeps a state.
@@ -39,7 +39,8 @@ pub struct Database {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     namespace: Arc<str>,
-    /// What gives a hint when the server notifies a connection; `None`: the connections ask for no notifications.
+    /// Gets a hint whenever the server notifies a connection; if this is `None`, the connections ask for no
+    /// notifications.
     hints: Option<ChangeHints>,
 }
 
@@ -92,8 +93,8 @@ impl Database {
         &self.namespace
     }
 
-    /// Makes each connection ask the server for the notifications of the schema, which `hints` passes on. Behind a pooler
-    /// in transaction mode, and where the server refuses, a connection goes on without them.
+    /// Makes each connection ask the server for the notifications of the schema's channel. Notifications become hints
+    /// of `hints`. Through a pooler in transaction mode, or if the server refuses, a connection gets no notifications.
     pub(super) fn notifying(&self, hints: &ChangeHints) -> Self {
         Self { hints: Some(hints.clone()), ..self.clone() }
     }

@@ -1,18 +1,19 @@
 //! The part of the contract that concerns the disk. The database server manages its disk itself, so the relay only asks
 //! how much room the state takes.
 //!
-//! When a text is removed, the records do not hold it any more. The server overwrites the text in its files when it
-//! cleans up (`VACUUM`). The server's journal and backups keep the text for as long as the server is configured to keep
-//! them.
+//! When the relay removes a text, the record does not hold the text any more. But a copy stays in the server's files
+//! until the server cleans up (`VACUUM`) and writes over it. The server's journal and backups keep the text for as long
+//! as the server is configured to keep them.
 
 use super::connection::PostgresBackend;
 use super::statement::{count, params};
 use crate::store::disk::{DiskMaintenance, DiskUsage};
 use crate::store::error::Error;
 
-/// Reads how many bytes the records use, and the size of the files. Files do not become shorter when records are
-/// removed, so the bytes in use are estimated from the server's statistics: the number of records times their average
-/// size, and half as much again for indexes. If a table has no statistics, the whole size of its files counts.
+/// Reads how many bytes the records of the state use, and the size of the server's files for the state's tables. Files
+/// do not become shorter when records are removed, so the bytes in use are estimated from the server's statistics: the
+/// number of records times their average size, and half as much again for indexes. If a table has no statistics, the
+/// whole size of its files counts.
 const USAGE: &str = "
     SELECT coalesce(sum(least(total, coalesce(live, total))), 0)::bigint, coalesce(sum(total), 0)::bigint
     FROM (SELECT pg_total_relation_size(c.oid) AS total,

@@ -2,7 +2,7 @@
 //!
 //! - `waiting` lets a thread wait for the asynchronous client. `database` names the schema and the database that keep a
 //!   state, and connects to them. `notifications` turns notifications of the server into hints. `statement` holds the
-//!   parameters of statements, and reads their rows.
+//!   parameters of statements, and reads the records that statements return.
 //! - `connection` holds the opened state, and the two ways to use it: reading, and one write transaction.
 //! - `schema` makes the tables, and brings tables of earlier versions to the present format.
 //! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
@@ -11,11 +11,11 @@
 //! Invariants:
 //! - A state changes by one transaction at a time: each write transaction first locks the only record of the table
 //!   `writer`. So each write transaction sees everything that the ones before it wrote.
-//! - A relay writes, and makes requests to the API, only while it has the lease: each of its transactions checks the
-//!   lease, and no other relay takes the lease before that transaction has ended (`replica`).
+//! - A relay writes, and makes requests to the API, only while it has the lease. Each of its write transactions checks
+//!   the lease, and no other relay gets the lease before that transaction has ended (`replica`).
 //! - No statement depends on the session: each transaction sets what it needs, and no statement is prepared by name. So
-//!   a connection may lead through PgBouncer in transaction mode. The exception is `LISTEN`, which only a connection with
-//!   a session of its own uses (`notifications`).
+//!   a connection may lead through PgBouncer in transaction mode. The exception is `LISTEN`: only a connection that has
+//!   a session of its own uses it (`notifications`).
 //! - Values are passed to the server as parameters. They are never written into the text of a statement.
 //! - The records have no checksums, unlike the records in a SQLite file: a database server can check its disk itself
 //!   (`initdb --data-checksums`).

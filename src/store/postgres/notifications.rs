@@ -1,12 +1,13 @@
 //! Notifications of the server (`NOTIFY`), which a connection turns into hints.
 //!
-//! The channel has the name of the schema. The transactions of commands notify it, and so do the transactions that give the
-//! lease back.
+//! The channel has the name of the schema. The transactions of commands notify it, and so do the transactions that give
+//! the lease back.
 //!
-//! Only a session that asked for notifications (`LISTEN`) gets them. A connection through a pooler in transaction mode has
-//! no session of its own, and a session that asked would be left to other clients of the pooler. So the connection asks the
-//! server for a session with a *mark*, a parameter that no other session has. A pooler either refuses the parameter, or
-//! leaves it out, so the session has no mark. In both cases nothing asks for notifications.
+//! Only a session that asked for notifications (`LISTEN`) gets them. A connection through a pooler in transaction mode
+//! has no session of its own: the pooler would give a session that asked for notifications to its other clients. So,
+//! when it is made, the connection asks for a session with a *mark*, which is a parameter with a value that no other
+//! session has. A pooler refuses the parameter, or does not pass it on, so that the session has no mark. In both cases
+//! the connection does not ask for notifications.
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -27,7 +28,7 @@ const MARK: &str = "joltsms_relay.session";
 /// The least time between two hints, however often the server notifies.
 const HINT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The classes of error codes that are no answer to the mark: the server refuses the user, has no connection left, or
+/// The classes of error codes with other causes than the mark: the server refuses the user, has no connection left, or
 /// does not run.
 const UNRELATED: [&str; 3] = ["28", "53", "57"];
 
@@ -58,8 +59,8 @@ impl SessionMark {
         error.code().is_some_and(|code| !UNRELATED.iter().any(|class| code.code().starts_with(class)))
     }
 
-    /// Asks for the notifications of the schema's channel, if the session of this connection has the mark. Returns whether
-    /// it has.
+    /// Asks for the notifications of the schema's channel, if the session of this connection has the mark. Returns
+    /// whether it has.
     pub(super) async fn listen(&self, client: &Client, namespace: &str) -> Result<bool, Error> {
         let rows = client.query_typed("SELECT current_setting($1, TRUE)", &[(&MARK, Type::TEXT)]).await?;
         let found: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
@@ -71,7 +72,8 @@ impl SessionMark {
     }
 }
 
-/// Moves the messages of a connection until the connection ends. A notification of the server becomes a hint.
+/// Passes data between the client and the server until the connection ends. A notification of the server becomes a
+/// hint.
 pub(super) async fn drive<S, T>(mut connection: Connection<S, T>, hints: Option<ChangeHints>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -83,7 +85,7 @@ where
             match ready!(connection.poll_message(context)) {
                 Some(Ok(AsyncMessage::Notification(_))) => notified.notify_one(),
                 Some(Ok(_)) => {}
-                // Whoever waits for an answer learns of the failure from the client.
+                // A method that waits for an answer gets the error from the client.
                 Some(Err(_)) | None => return Poll::Ready(()),
             }
         }

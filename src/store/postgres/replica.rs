@@ -17,7 +17,7 @@ use crate::store::lease::{
 /// How long a recorded request is kept. The budget counts requests of the last minute.
 const REQUESTS_KEPT: Duration = Duration::from_secs(300);
 
-/// How long a relay is still shown after it last recorded that it runs.
+/// How long a relay is still listed after it last recorded that it runs.
 const REPLICAS_KEPT: Duration = Duration::from_secs(600);
 
 /// The columns of a [`LeaseView`].
@@ -63,9 +63,9 @@ impl LeaseTransactions for Replica {
         self.state.side_transaction(|statements| {
             record_presence(statements, &name);
             let free = "SELECT 1 FROM lease WHERE one = 1 AND (expires IS NULL OR expires <= clock_timestamp())";
-            // `FOR UPDATE` waits until the transactions that have checked the lease have ended. A relay that stands by
-            // must not wait for each transaction of the active relay. So it asks for this lock only if the lease is
-            // free.
+            // `FOR UPDATE` asks for a lock on the lease, and waits until all transactions that have checked the lease
+            // have ended. A relay that stands by must not wait for each transaction of the active relay. So it asks for
+            // this lock only if the lease is free.
             if statements.exists(free, Vec::new())? && statements.exists(&format!("{free} FOR UPDATE"), Vec::new())? {
                 let taken = statements.row(
                     "UPDATE lease SET epoch = epoch + 1, holder = $1,

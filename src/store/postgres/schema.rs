@@ -1,4 +1,4 @@
-//! The tables of a state, and the migrations that make them.
+//! The tables of a state, and the migrations: statements that make the tables, or bring them to the next format.
 //!
 //! A migration is one transaction that holds a lock. If several relays start at the same moment, one of them migrates,
 //! and the others wait. An interrupted migration changes nothing. A migration only adds tables and columns, and the
@@ -21,7 +21,8 @@ const MIGRATIONS: [&str; 1] = [TO_1];
 /// text of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared
 /// byte by byte, whatever the locale of the database.
 ///
-/// Records that change often leave room on their pages (`fillfactor`), and are cleaned up early (`autovacuum`).
+/// The tables whose records change often leave room on their database pages (`fillfactor`), and the server cleans them
+/// up early (`autovacuum`).
 const TO_1: &str = r#"
 CREATE TABLE format (
     one     BIGINT PRIMARY KEY CHECK (one = 1),
@@ -255,7 +256,8 @@ fn prepare(backend: &PostgresBackend) -> Result<(), Error> {
             let found = match read_format(&statements, namespace)? {
                 SchemaContent::Version(found) => found,
                 SchemaContent::Missing => {
-                    // A user of PostgreSQL who may use a schema may lack the permission to make one.
+                    // The statement runs only if the schema is missing: a user of PostgreSQL may be allowed to use a
+                    // schema without being allowed to make one.
                     if !statements.exists("SELECT 1 FROM pg_namespace WHERE nspname = $1", params![namespace])? {
                         statements.command(&format!("CREATE SCHEMA \"{namespace}\""))?;
                     }
@@ -281,7 +283,7 @@ fn prepare(backend: &PostgresBackend) -> Result<(), Error> {
     check(backend, migrated)
 }
 
-/// Returns whether there is a schema with a state. If there is one in another format, this is an error.
+/// Returns whether the schema holds a state. A state of another format is an error.
 fn is_current(backend: &PostgresBackend) -> Result<bool, Error> {
     let namespace = || backend.namespace().to_owned();
     match format_of(backend)? {
@@ -291,7 +293,7 @@ fn is_current(backend: &PostgresBackend) -> Result<bool, Error> {
     }
 }
 
-/// Returns the format of the schema; `None` if there is no schema with a state.
+/// Returns the number of the schema's format; `None` if the schema is missing or empty.
 fn format_of(backend: &PostgresBackend) -> Result<Option<i64>, Error> {
     let namespace = backend.namespace();
     let found = backend.read(|statements| read_format(statements, namespace))?;
@@ -303,7 +305,7 @@ fn format_of(backend: &PostgresBackend) -> Result<Option<i64>, Error> {
     check(backend, found).map(|()| found)
 }
 
-/// Refuses the schema of another program (`None`) and of a newer version.
+/// Refuses a schema of another program (`found` is `None`) and a schema of a newer version.
 fn check(backend: &PostgresBackend, found: Option<i64>) -> Result<(), Error> {
     let namespace = backend.namespace().to_owned();
     match found {
@@ -319,7 +321,7 @@ enum SchemaContent {
     Missing,
     /// The schema has tables, but not those of a relay.
     Foreign,
-    /// The schema has the state of a relay, in this format.
+    /// The schema has the state of a relay, in the format with this number.
     Version(i64),
 }
 

@@ -1,4 +1,4 @@
-//! Statements: their parameters, the values of their rows, and why a statement fails.
+//! Statements: their parameters, the values of the records that they return, and why a statement fails.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -32,13 +32,13 @@ pub(super) enum Failure {
         code: String,
         /// The error message.
         message: String,
-        /// Whether the server ends the connection.
+        /// Whether the server ends the connection because of this error.
         ends_connection: bool,
     },
     /// The state holds something that no relay wrote.
     #[error("{0}")]
     Unreadable(String),
-    /// The database has fewer changes than this relay made or saw.
+    /// The database has fewer transactions than this relay made or saw.
     #[error("the database was restored to an earlier moment")]
     WentBack,
     /// The lease belongs to another relay, or has ended.
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// Makes the failure of a value that no relay wrote.
+    /// Makes the failure of a transaction that read a value that no relay wrote.
     pub(super) fn unreadable(what: impl Into<String>) -> Self {
         Self::Unreadable(what.into())
     }
@@ -179,7 +179,7 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// Reads a column of a row.
+/// Reads a column of a record.
 pub(super) fn get<'r, T: FromSql<'r>>(row: &'r PgRow, column: usize) -> Result<T, Failure> {
     row.try_get(column).map_err(|error| Failure::unreadable(format!("column {column}: {}", with_cause(&error))))
 }
@@ -212,7 +212,7 @@ pub(super) fn instant(row: &PgRow, column: usize) -> Result<Option<UnixMs>, Fail
     get::<Option<i64>>(row, column).map(|at| at.map(UnixMs))
 }
 
-/// Converts a limit on the number of rows to the type that a statement takes.
+/// Converts a limit on the number of records to the type that a statement takes.
 pub(super) fn limit(at_most: usize) -> i64 {
     i64::try_from(at_most).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Waiting for the asynchronous client from a thread that may block.
+//! Lets a thread that may block wait for answers of the asynchronous client for PostgreSQL.
 //!
 //! The connections of all states are driven by one background thread. A method of the backend waits on its own thread
 //! until the answer is there. Unlike `Runtime::block_on`, [`wait_for`] also works on a thread of another runtime.

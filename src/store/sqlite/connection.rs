@@ -21,11 +21,11 @@ pub(in crate::store) struct SqliteBackend {
     pub(super) commit_counter: Option<CommitCounter>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because another process waits to
-    /// read them.
+    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
+    /// messages.
     pub(super) keep_for_readers: bool,
-    /// Whether the journal has to be brought into the file: it may hold removed texts, or changes that make the file
-    /// shorter.
+    /// Whether the journal has to be brought into the file, because the journal may hold removed texts, or changes that
+    /// make the file shorter.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
     /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others).
@@ -47,8 +47,8 @@ impl SqliteBackend {
         }
     }
 
-    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no process waits to
-    /// read them.
+    /// Returns whether texts are removed on delivery now: [`Self::erase_on_delivery`] is on, and no reader waits for
+    /// messages.
     pub(super) fn erases_at_once(&self) -> bool {
         self.erase_on_delivery && !self.keep_for_readers
     }
@@ -97,8 +97,8 @@ impl SqliteBackend {
     }
 }
 
-/// Turns an error of SQLite into an error of the store. Damage and locks have errors of their own; all other failures
-/// may pass.
+/// Turns an error of SQLite into an error of the store. Damage and locks have errors of their own. For every other
+/// failure a later try may succeed.
 pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
         let what = match error {
@@ -114,7 +114,7 @@ pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     }
 }
 
-/// Returns whether SQLite reports that another program has locked the file.
+/// Returns whether SQLite reports that the file is locked by another connection.
 fn says_locked(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))

@@ -75,8 +75,8 @@ impl PostgresScratch {
     }
 }
 
-/// Returns a schema of a database for one test of another part of the program. Returns `None`, and reports that `test` is
-/// skipped, where no server is installed.
+/// Returns a schema of a database for one test of another part of the program. If no server is installed, reports that
+/// `test` is skipped, and returns `None`.
 #[cfg(feature = "replicas")]
 pub(crate) fn scratch_database(test: &str) -> Option<Database> {
     postgres::tests::scratch_database(test)
@@ -112,7 +112,7 @@ impl TestState {
         Self::in_a_database().unwrap_or_else(|| Self::in_file(dir))
     }
 
-    /// Makes a state in a database, if the environment asks for that.
+    /// Makes a state in PostgreSQL, if the environment asks for that.
     fn in_a_database() -> Option<Self> {
         match std::env::var("JOLTSMS_RELAY_TEST_STATE").as_deref() {
             #[cfg(feature = "replicas")]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Makes the server end the connection of the state `of`.
+/// Makes the server end the connection of the opened state `of`.
 fn end_connections(database: &Database, of: &PostgresBackend) {
     let own: i64 = of.read(|statements| statements.value("SELECT pg_backend_pid()::bigint", vec![])).unwrap().unwrap();
     run_outside(database, &format!("SELECT pg_terminate_backend({own})"));

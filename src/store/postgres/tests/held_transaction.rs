@@ -1,4 +1,5 @@
-//! Tests of a transaction that somebody holds open: the server can remove no version of a record that is older.
+//! Tests of claims while somebody holds a transaction open. The server keeps every old version of a record that this
+//! transaction may still see.
 
 use super::*;
 use crate::store::ClaimLimits;
@@ -57,7 +58,7 @@ fn a_delivery_that_may_wait_again_is_found_again() {
     let later = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|seq| seq.0 < 3).unwrap();
     assert_eq!(later.len(), 2);
     assert_eq!(live(&spool), [1, 2, 3, 4], "an attempt was cut off");
-    // A failed delivery becomes undecided if the sink needs to know more of its number, and then fresh.
+    // A failed delivery becomes undecided if the sink needs details of the message's number, and then fresh.
     spool.settle(&[settled(sink, 1, DELIVERED), settled(sink, 2, retry(9))], UnixMs(5)).unwrap();
     assert_eq!(live(&spool), [3, 4]);
     run(&mut spool, "UPDATE delivery SET state = 'undecided' WHERE seq = 2");

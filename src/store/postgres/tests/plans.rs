@@ -15,7 +15,8 @@ fn messages() -> i64 {
 /// The large tables.
 const TABLES: [&str; 2] = ["delivery", "message"];
 
-/// How many messages are stored in one transaction, whose statements may take as long as those of the relay.
+/// How many messages are stored in one transaction. There are several transactions, because the time limit for
+/// statements of the relay also holds here.
 const PORTION: i64 = 50_000;
 
 /// What the server knows about the content of the tables when it plans a statement.
@@ -29,7 +30,7 @@ enum Statistics {
     Current,
 }
 
-/// Makes a state with many messages, one of ten waiting. The server does not look at the tables by itself.
+/// Makes a state with many messages, of which one in ten waits. The server makes no statistics of the tables by itself.
 fn filled(statistics: Statistics) -> Option<(Database, PostgresBackend)> {
     let database = scratch_database("plans")?;
     let mut spool = PostgresBackend::open(&database).unwrap();
@@ -54,7 +55,8 @@ fn filled(statistics: Statistics) -> Option<(Database, PostgresBackend)> {
     Some((database, spool))
 }
 
-/// Stores messages, and deliveries of them in a state that is an SQL expression of the message's number `n`.
+/// Stores the messages `first` to `last`, and their deliveries. `state` is an SQL expression for the state of the
+/// deliveries of the message with the sequence number `n`.
 fn fill(spool: &mut PostgresBackend, first: i64, last: i64, state: &str) {
     for fill in [
         format!(

@@ -6,11 +6,11 @@ use crate::store::error::Error;
 use crate::store::postgres::connection::{PostgresBackend, Statements};
 use crate::store::postgres::statement::{Failure, Param, params};
 
-/// Records a value under a key.
+/// Records a value under a key in the table `meta`.
 pub(super) const PUT: &str =
     "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
-/// Reads the value under a key.
+/// Reads the value under a key of the table `meta`.
 pub(super) fn read_meta(statements: &Statements<'_>, key: &str) -> Result<Option<String>, Failure> {
     statements.value("SELECT value FROM meta WHERE key = $1", params![key])
 }

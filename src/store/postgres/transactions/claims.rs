@@ -13,8 +13,8 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, instant, limit, maybe_text, small, text};
 use crate::store::sink_id::SinkId;
 
-/// How many deliveries a portion has beyond the number that may be claimed, because some of its deliveries may be in
-/// flight.
+/// How many more deliveries a portion has than may be claimed, because some of its deliveries may be claimed already
+/// (in flight).
 const IN_FLIGHT: usize = 64;
 
 /// The most deliveries in a portion, which one statement reads.
@@ -31,8 +31,8 @@ pub(super) fn size_column(details: bool) -> &'static str {
     }
 }
 
-/// Returns the query that reads the claims of a sink ($1) on some messages ($2). With `details` the query reads the
-/// details of numbers too.
+/// Returns the query that reads the claims of a sink ($1) on some messages ($2). If `details`, the query reads the
+/// details of the messages' numbers too.
 pub(in crate::store::postgres) fn claims_query(details: bool) -> String {
     let (details, number) = match details {
         true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),
@@ -65,13 +65,14 @@ impl ClaimGroup {
     }
 }
 
-/// The place before every delivery, for [`claim`].
+/// The two numbers of [`claim`] for a search that begins with the first delivery.
 pub(super) const START: (i64, i64) = (i64::MIN, i64::MIN);
 
 /// Claims the deliveries that `query` finds, up to the limits, and leaves out messages for which `skip` returns `true`.
-/// The columns of the query are the message, its size, and two numbers behind which the next portion begins. The
-/// parameters of the query are `params`, these two numbers, and the length of a portion. The first portion begins behind
-/// `after`. Returns the claims, and the first row that the query found.
+/// The query reads one portion of the deliveries, in an order that is given by two numbers of each delivery. The
+/// columns of the query are the message, its size, and these two numbers. The parameters of the query are `params`, the
+/// two numbers of the last delivery of the portion before (at first `after`), and the length of a portion. Returns the
+/// claims, and the first record that the query found.
 pub(super) fn claim(
     statements: &Statements<'_>,
     sink: SinkId,

@@ -22,7 +22,7 @@ impl CopyTransactions for PostgresBackend {
         let places: Vec<String> = (1..=table.key).map(|place| format!("${place}")).collect();
         let from = if after.is_some() { format!("WHERE ({key}) > ({})", places.join(", ")) } else { String::new() };
         let sql = format!("SELECT {columns} FROM {} {from} ORDER BY {key} LIMIT {at_most}", table.name);
-        // Keys are numbers and words.
+        // The keys of the copied tables are numbers and words. So no key has to be passed as bytes.
         let after = after.unwrap_or_default().iter().map(|value| match value {
             CopiedValue::Null => Param::Number(None),
             CopiedValue::Number(number) => Param::from(*number),

@@ -167,8 +167,8 @@ fn store_rows(
             vec![Param::byte_texts(numbers)],
         );
     }
-    // The text of a message that was in the feed before the first run is not stored. The text of a message that came
-    // too late is kept for a replay, unless texts are erased on delivery.
+    // The text of a message that was in the feed before the first run is not stored. The text of a message that came so
+    // late that it lies below the watermark is kept for a replay, unless texts are erased on delivery.
     let raw = |insert: &&Insert| match insert.standing {
         RowStanding::News | RowStanding::Unreadable | RowStanding::Event => Some(insert.row.raw.as_bytes().to_vec()),
         RowStanding::BelowWatermark if keep_late => Some(insert.row.raw.as_bytes().to_vec()),
@@ -262,8 +262,8 @@ fn walk(row: &PgRow) -> Result<Walk, Failure> {
     })
 }
 
-/// Reads the lags in the order in which they are stored: first the lag at the time when the anchor was set, then the
-/// lag of each of the newest rows.
+/// Makes the lags of coverage from the stored list. The list begins with the lag at the time when the anchor was set;
+/// after it comes the lag of each of the newest rows.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

@@ -138,9 +138,10 @@ impl DeliveryTransactions for PostgresBackend {
     }
 }
 
-/// Returns the query that finds the deliveries of a sink ($1) and a class ($2) that were never attempted. Its last column
-/// is whether every live delivery in front of the first one that is found is over. If a delivery that is over is sent
-/// again, it is no live delivery any more.
+/// Returns the query that finds the deliveries of a sink ($1) and a class ($2) that were never attempted. The last
+/// column says whether no delivery of the sink is undecided or to be tried again. Then every live delivery that is
+/// released before the first one found is over. It stays so: a delivery that is over and is sent again becomes
+/// backfill.
 pub(in crate::store::postgres) fn fresh_query(details: bool) -> String {
     // The query needs no $4, but every query that `claim` gets must have the same number of parameters.
     format!(

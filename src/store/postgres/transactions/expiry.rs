@@ -12,12 +12,13 @@ use crate::store::postgres::connection::PostgresBackend;
 use crate::store::postgres::statement::{Param, get, limit, params, small, text};
 use crate::store::sink_id::SinkId;
 
-/// Finds waiting deliveries of messages that were received between two times. The statement uses the index of times.
+/// Finds waiting deliveries of messages that were received after one time ($2) and up to another ($3). The statement
+/// uses the index of the messages' times.
 const BECAME_TOO_OLD: &str = "SELECT d.seq FROM message AS m JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = $1 AND m.time > $2 AND m.time <= $3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT $4";
 
-/// Finds deliveries that were never attempted, and whose messages were released behind a place ($2) and are too old.
-/// Some of them were too old already when they were released.
+/// Finds deliveries that were never attempted, and whose messages are too old and were released after the message with
+/// a given place ($2) in the order of release. Some of them were too old already when they were released.
 const CAME_TOO_OLD: &str = "SELECT d.seq FROM delivery AS d JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = $1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > $2 AND m.time <= $3
       AND d.replays = 0 LIMIT $4";

@@ -187,9 +187,9 @@ fn undecided(
     rows.iter().map(decide).collect()
 }
 
-/// Makes waiting deliveries undecided if the sink needs details of their number that are not known. There are such
-/// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
-/// as they are, because filters do not apply to them.
+/// Runs for a sink that needs details of numbers. Makes undecided those waiting deliveries of the sink for whose number
+/// the API was not asked yet. There are such deliveries if the sink did not need the details when the message came.
+/// Messages that another sink handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(statements: &Statements<'_>, sink: SinkId) {
     // The search runs for one state of deliveries at a time, because each state has an index of its own.
     for state in ["fresh", "retry"] {

@@ -15,7 +15,7 @@ use crate::store::postgres::connection::PostgresBackend;
 use crate::store::postgres::statement::{Param, get, params};
 use crate::store::sink_id::SinkId;
 
-/// Finds the dead letters of a selection. A condition of the selection that is NULL holds for every dead letter.
+/// Finds the dead letters that belong to a sink ($1) and to a message ($2). If $1 or $2 is NULL, it excludes nothing.
 const SELECT_DEAD: &str = "SELECT d.seq, d.sink
     FROM sink AS s JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
     WHERE ($1::text IS NULL OR s.name = $1)

@@ -1,13 +1,13 @@
 //! The queues of sinks with `order = "number"`, one or two for each phone number: finding the first waiting message of
 //! each queue, and giving deliveries a place in the queues if they have none.
 //!
-//! Every delivery of such a sink has a value in `delivery.number`, and the index `delivery_number` holds the deliveries
-//! that wait. A search finds the first message of each queue by going from queue to queue in that index. So the cost of
-//! a search depends on the number of queues, and not on the number of messages that wait in them.
+//! Every delivery of such a sink has a value in the column `number`, and the index `delivery_number` holds the
+//! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So
+//! the cost of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
 //! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
-//! their number: if the key of the number is `n`, `delivery.number` is `n` for the first queue and `-1 - n` for the
-//! second. So a new message never waits for a message of the second queue.
+//! their number. If the key of the number is `n`, the column `number` of a delivery is `n` in the first queue and `-1 -
+//! n` in the second. So a new message never waits for a message of the second queue.
 
 use super::claims::{ClaimGroup, read_claims, size_column};
 use super::portions::last_of_next_deliveries;

@@ -38,8 +38,8 @@ pub(super) fn pause(
     Ok(before)
 }
 
-/// Ends the pause of a sink and returns that pause. For deliveries that have failed before, the time of the pause does
-/// not count as waiting time (`give_up_after`).
+/// Ends the pause of a sink and returns that pause. Adds the length of the pause to the paused time of deliveries that
+/// have failed before: this time does not count for `give_up_after`.
 pub(super) fn end_pause(statements: &Statements<'_>, sink: SinkId, now: UnixMs) -> Result<Option<Pause>, Failure> {
     let Some(pause) = pause_of(statements, sink)? else { return Ok(None) };
     statements.later(
@@ -53,8 +53,8 @@ pub(super) fn end_pause(statements: &Statements<'_>, sink: SinkId, now: UnixMs) 
     Ok(Some(pause))
 }
 
-/// Ends the silence that the receiver of a sink asked for, if it is not over. Returns the instant at which the silence
-/// would have ended.
+/// Ends the silence that the receiver of a sink asked for. Returns the instant at which the silence would have ended;
+/// `None` if there is no silence, or it is over already.
 pub(super) fn end_silence(statements: &Statements<'_>, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Failure> {
     let until = "SELECT busy_until FROM sink WHERE id = $1 AND busy_until > $2";
     let until = statements.value(until, params![sink.0, now.0])?.map(UnixMs);

@@ -5,7 +5,8 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, limit, params};
 use crate::store::sink_id::SinkId;
 
-/// Returns the last of the next `at_most` messages behind the message `after`; `None` if there are no more.
+/// A portion is the next `at_most` messages with higher sequence numbers than `after`. Returns the sequence number of
+/// the last message of the portion; `None` if there is no further message.
 pub(super) fn last_of_next_messages(
     statements: &Statements<'_>,
     after: Seq,
@@ -15,8 +16,7 @@ pub(super) fn last_of_next_messages(
     Ok(statements.value::<Option<i64>>(last, params![after.0, limit(at_most)])?.flatten())
 }
 
-/// Looks only at messages of which the sink has a delivery. Returns the last of the next `at_most` of them behind the
-/// message `after`; `None` if there are no more.
+/// Does what [`last_of_next_messages`] does, but counts only messages of which the sink has a delivery.
 pub(super) fn last_of_next_deliveries(
     statements: &Statements<'_>,
     sink: SinkId,

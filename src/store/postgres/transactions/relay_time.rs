@@ -9,12 +9,12 @@ use crate::store::postgres::statement::{Failure, params};
 use crate::store::relay_time::RelayTimeTransactions;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// For how many messages one transaction moves the instants. The number is limited so that other write transactions do
-/// not wait long.
+/// The most messages that one transaction moves: it moves the instants of these messages and of their deliveries. The
+/// number is limited so that other write transactions do not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
-/// The SQL expression for the new value of a stored instant; NULL stays NULL. $1 is now; instants between $3 and $4 are
-/// shifted by $2, and no new value is later than now.
+/// The SQL expression for the new value of a stored instant; NULL stays NULL. $1 is the present time. Instants between
+/// $3 and $4 are shifted by $2, and no new value is later than the present time.
 macro_rules! moved {
     ($instant:literal) => {
         concat!(
@@ -29,7 +29,7 @@ macro_rules! moved {
     };
 }
 
-/// Moves the instants of deliveries. A due time keeps its distance from the attempt before it.
+/// Moves the instants of deliveries. A due time keeps its distance from the time at which the last attempt was settled.
 const DELIVERIES: &str = concat!(
     "UPDATE delivery SET due = due + (",
     moved!("settled_at"),
@@ -64,7 +64,7 @@ const SINKS: &str = concat!(
 const WALKS: &str =
     concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS DISTINCT FROM (", moved!("since"), ")");
 
-/// Returns whether a stored time at which something happened lies after $1, the present time. Only a clock that was
+/// The query whether a stored time at which something happened lies after $1, the present time. Only a clock that was
 /// ahead can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > $1 OR first_attempt > $1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > $1)
@@ -77,8 +77,8 @@ impl RelayTimeTransactions for PostgresBackend {
     }
 
     fn clock_beside(&self) -> Result<(Option<ClockMemory>, bool), Error> {
-        // The running relay may be on another machine, so its uptime cannot be compared with the uptime of this
-        // machine.
+        // This returns `false` even if a relay runs. The relay may run on another machine, and what the memory says
+        // about the start of that machine does not hold for this one.
         Ok((self.read(clock_memory)?, false))
     }
 

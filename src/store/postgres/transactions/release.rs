@@ -13,12 +13,13 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text, params};
 use crate::store::recipient::Recipient;
 
-/// Records the last place that this release gave; $1 is the last place before this release.
+/// Records the last place in the order of release that a release gave. $1 is the last place that was given before this
+/// release.
 const COUNT_RELEASES: &str = "UPDATE counter SET value = released.place
     FROM (SELECT max(release_no) AS place FROM message WHERE release_no > $1) AS released
     WHERE name = 'released' AND released.place IS NOT NULL";
 
-/// Removes the texts of messages that were released behind the place $1 and that no sink wants.
+/// Removes the texts of messages that no sink wants and whose place in the order of release is above $1.
 const UNWANTED: &str = "UPDATE message SET raw = NULL
     WHERE release_no > $1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
@@ -66,7 +67,7 @@ impl Releasing<'_> {
         self.make_deliveries(base, class)
     }
 
-    /// Gives places behind `base` to the messages that meet a condition, in the order of
+    /// Gives the places after `base` to the messages that meet a condition, in the order of
     /// [`crate::store::release_order`].
     fn place(self, base: i64, condition: &str, param: Param) {
         self.statements.later(
@@ -80,8 +81,8 @@ impl Releasing<'_> {
         );
     }
 
-    /// Makes deliveries of all messages that were released after the place `base`, one for each sink that wants the
-    /// message.
+    /// Makes deliveries of all messages whose place in the order of release is above `base`: one for each sink that
+    /// wants the message.
     fn make_deliveries(self, base: i64, class: DeliveryClass) -> Result<(), Failure> {
         let released = PlaceRange { after: base, to: i64::MAX, since: UnixMs::MIN };
         let recipients: Vec<&Recipient> = self.recipients.iter().collect();
@@ -143,7 +144,7 @@ pub(super) fn inserts_of_deliveries(
 }
 
 /// Returns the statement of [`inserts_of_deliveries`] for recipients whose selection has to decide on each message;
-/// `None` if they want none of the messages.
+/// `None` if they want none of the messages (`rows`).
 fn insert_of_wanted(
     recipients: &[&Recipient],
     rows: &[PgRow],

@@ -18,9 +18,9 @@ use crate::store::replay::{
 };
 use crate::store::sink_id::SinkId;
 
-/// Makes finished deliveries fresh again; $1 and $2 are arrays of the messages and of the sinks. The deliveries become
-/// backfill, so new messages are sent first. With `order = "number"` the deliveries wait in the second queue of their
-/// number ([`super::order`]).
+/// Makes finished deliveries fresh again. $1 and $2 are arrays of the messages and of the sinks. The deliveries become
+/// backfill, so new messages are sent first. If a sink has `order = "number"`, its deliveries wait in the second queue
+/// of their number ([`super::order`]).
 pub(super) const SEND_AGAIN: &str = "
     UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,
@@ -28,7 +28,8 @@ pub(super) const SEND_AGAIN: &str = "
     FROM unnest($1::bigint[], $2::bigint[]) AS chosen (seq, sink)
     WHERE delivery.seq = chosen.seq AND delivery.sink = chosen.sink";
 
-/// Gives places in the order of release to messages that came too late ($1), in the order of that array.
+/// Gives places in the order of release to messages that came too late to be released. $1 is the array of these
+/// messages; they get their places in its order.
 const PLACE_LATE: &str = "
     UPDATE message SET release_no = (SELECT value FROM counter WHERE name = 'released') + late.place
     FROM (SELECT seq, row_number() OVER (ORDER BY place) AS place
@@ -43,7 +44,8 @@ const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN $1 THEN raw END, id,
 /// A message whose text is kept, as [`KEPT`] reads it.
 struct KeptMessage {
     seq: i64,
-    /// `None` if the message came too late to be delivered; then no sink ever had the message.
+    /// The message's place in the order of release; `None` if the message came too late to be released. Then no sink
+    /// ever had the message.
     release_no: Option<i64>,
     kind: KeptKind,
     received: UnixMs,

@@ -46,8 +46,8 @@ impl RetentionTransactions for PostgresBackend {
             )?;
             let found: Vec<(i64, i64)> =
                 rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_, Failure>>()?;
-            // A delivery is settled only after its message was stored. So if all messages of the portion were stored
-            // after the later of the two cutoffs (`horizon`), this portion has nothing to remove.
+            // `horizon` is the later of the two cutoffs. A delivery is settled only after its message was stored. So if
+            // all messages of the portion were stored at `horizon` or later, this portion has nothing to remove.
             let horizon = delivered.max(dead).0;
             let Some((last, stored_at)) = found.last().copied().filter(|_| found.iter().any(|row| row.1 < horizon))
             else {

@@ -14,15 +14,15 @@ use crate::store::views::{
     Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
-/// The density of the feed (rows per time) is estimated from this many known messages.
+/// The density of the feed (rows per time) is estimated from at most this many stored messages.
 const SAMPLE: i64 = 200;
 
 /// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
 /// number.
 const MOST_COUNTED: i64 = 100_000;
 
-/// Reads every sink with the counts of its queue. Each state of a delivery has an index of its own, so the cost does
-/// not grow with the number of finished deliveries.
+/// Reads every sink with the counts of the deliveries that wait for it, and of its dead letters. Each state of a
+/// delivery has an index of its own, so the cost does not grow with the number of finished deliveries.
 const SINKS: &str = "
     SELECT id, name, active, paused, paused_at, undecided.count + fresh.count + retry.count, retry.count,
            (SELECT count(*) FROM delivery WHERE sink = id AND state = 'dead'),
@@ -34,8 +34,8 @@ const SINKS: &str = "
                   WHERE sink = id AND state = 'retry') AS retry
     ORDER BY name";
 
-/// Reads for each sink the ids of the waiting messages that are sent next. The deliveries of each state are read in the
-/// order of an index.
+/// Reads for each sink the ids of some waiting messages: first those that are to be tried again, then those that were
+/// never tried, then the undecided ones. The deliveries of each state are read in the order of an index.
 const NEXT_OF_SINKS: &str = "
     SELECT sink.id, message.id
     FROM sink,
@@ -63,7 +63,8 @@ impl ViewTransactions for PostgresBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap may go on as a sweep below its floor. Only the rows below that floor can be known already.
+        // A gap may go on below its floor, as a sweep. Of the rows that a gap has still to read, only those below its
+        // floor can be known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|statements| {
             let row = statements.row(

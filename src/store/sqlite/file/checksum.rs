@@ -1,5 +1,5 @@
-//! Checksums of the stored values that must not change unnoticed. SQLite notices that a page has lost its structure,
-//! but not that a bit of a text or of a number has changed.
+//! Checksums of the stored values that must not change unnoticed. SQLite notices that a page of the file has lost
+//! its structure, but not that a bit of a text or of a number has changed.
 //!
 //! The checksum is FNV-1a with 64 bits. It notices every change within a single byte. Of all other changes it misses
 //! one in 2^64. It guards against faults of a disk, not against people.
@@ -68,13 +68,13 @@ impl Checksum {
     }
 }
 
-/// The error that a value differs from what was stored; its field names the value.
+/// The error that a value differs from what was stored. The field of the error names the value.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not what was stored")]
 struct Altered(String);
 
-/// Compares the checksum of what was read (`found`) with the checksum that was stored beside it (`stored`). Records
-/// that were stored in format 1 have no checksum, and pass.
+/// Compares the checksum of what was read (`found`) with the checksum that was stored beside it (`stored`). A record
+/// that was stored in format 1 of the file has no checksum, and is not checked.
 pub(in crate::store::sqlite) fn verify(
     stored: Option<i64>,
     found: i64,

@@ -1,13 +1,13 @@
 //! Counts the transactions of a state in a file beside the database.
 //!
 //! If the end of a journal was cut off, SQLite assumes that the missing part was never written, and reports no error.
-//! So acknowledged transactions could be lost unnoticed. Therefore every transaction counts itself in the state, and
-//! after the transaction the count is written to the file. If the state has fewer transactions than the file says, it
-//! has lost some.
+//! So transactions that had succeeded could be lost unnoticed. Therefore every transaction counts itself in the
+//! database, and after the transaction the count is written to the file. If the database has fewer transactions than
+//! the file says, the database has lost some.
 //!
 //! Format of the file: 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file
-//! is never ahead of the state. They are never flushed, so after a power cut the count may be behind; then a loss may
-//! go unnoticed.
+//! is never ahead of the database. They are never flushed, so after a power cut the count in the file may be too low;
+//! then a loss may go unnoticed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -43,7 +43,8 @@ impl CommitCounter {
         Ok(Self { file: files::open_or_make(&path(dir))?, complained: false })
     }
 
-    /// Removes the file when a new state is made: the count in the file belongs to an earlier state.
+    /// Removes the file. This is done when a new state is made, because the count in the file belongs to an earlier
+    /// state.
     pub(super) fn remove(dir: &Path) -> io::Result<()> {
         files::remove(&path(dir))
     }
@@ -63,7 +64,7 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 /// Counts the transaction under way, and returns the number of transactions including this one. The record of the count
-/// lies beside other records that change often, so that counting costs little.
+/// is in the table of all counters, whose records change often anyway. So counting costs little.
 pub(in crate::store::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(

@@ -1,7 +1,8 @@
 //! The erasure of texts so that no trace of them stays on disk.
 //!
-//! SQLite removes a record by forgetting where the record is. The bytes stay in free pages, in the free part of a page,
-//! and in the journal, until something happens to be written over them. Therefore:
+//! A *page* is a page of the database here: 4096 bytes of the file. SQLite removes a record by forgetting where the
+//! record is. The bytes stay in free pages, in the free part of a page, and in the journal, until something happens to
+//! be written over them. Therefore:
 //!
 //! - Every connection that writes has `secure_delete` on, so that removed bytes are overwritten with zeros.
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
@@ -24,9 +25,9 @@ const OVERFLOW: usize = 4092;
 /// The column `event` takes one byte of the header and no further byte, because its value is NULL or 1.
 const BESIDE: usize = 113;
 
-/// Returns the text as it is stored if it has to lie on pages of its own. The record fills overflow pages (nearly)
-/// completely, so that no more than [`WITH_OTHERS`] bytes of it lie among other records. Of the text, these bytes hold
-/// only spaces.
+/// Puts so many spaces in front of the text of the message `id` that the text lies on overflow pages only. The record
+/// then fills its overflow pages (nearly) completely, so that no more than [`WITH_OTHERS`] bytes of the record lie
+/// among other records. In place of the text, these bytes hold only spaces.
 pub(in crate::store::sqlite) fn pad(id: &str, text: &str) -> String {
     let row = BESIDE + id.len() + text.len();
     let whole = WITH_OTHERS + row.div_ceil(OVERFLOW) * OVERFLOW;

@@ -1,10 +1,10 @@
 //! The checks that a state file is whole. The checks run before anything is changed; a file that fails a check stays
 //! byte for byte as it was.
 //!
-//! Every start finds these defects: a header that is not the relay's, a newer format, missing transactions that were
-//! acknowledged ([`super::commit_counter`]), and altered coverage and walks ([`super::checksum`]). Altered pages of the
-//! file, altered indexes and altered messages are found at every start if the file is small. In a large file they are
-//! found when they are read.
+//! Every start finds these defects: a header that is not the relay's, a newer format, transactions that were counted
+//! and are missing ([`super::commit_counter`]), and an altered record of coverage or of a walk ([`super::checksum`]).
+//! Altered pages of the file, altered indexes and altered messages are found at every start if the file is small. In a
+//! large file they are found when they are read.
 
 use std::fs;
 
@@ -18,13 +18,13 @@ use crate::store::coverage::CoverageTransactions as _;
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// The size in bytes up to which a file is checked completely at every start (some ten thousand messages). With a
-/// larger file a start would take too long.
+/// The size in bytes up to which a file is checked completely at every start. A file of this size holds some ten
+/// thousand messages. The complete check of a larger file would take too long.
 const FULL_CHECK_BYTES: u64 = 4 << 20;
 
 impl SqliteBackend {
-    /// Runs all checks that are quick; the beginning of this file lists what they find. The state must have at least
-    /// `counted` transactions. Returns the format of the file.
+    /// Runs the checks of a start; the beginning of this file lists what they find. The state must have at least
+    /// `counted` transactions. Returns the number of the file's format.
     pub(super) fn check(&self, counted: i64) -> Result<i64, Error> {
         let version = self.check_format()?;
         self.check_count(counted)?;
@@ -53,7 +53,7 @@ impl SqliteBackend {
         Ok(())
     }
 
-    /// Checks that the file has the present format. This check is cheap.
+    /// Checks that the file has the present format. This check is quick.
     pub(super) fn check_current(&self) -> Result<(), Error> {
         match self.check_format()? {
             schema::VERSION => Ok(()),
@@ -85,14 +85,15 @@ impl SqliteBackend {
         let keep_journal = |keep| {
             self.read(|connection| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop))
         };
-        // SQLite may remove the journal if it is empty.
+        // An empty journal may be removed by SQLite, so only a journal that is not empty is kept.
         keep_journal(fs::metadata(self.journal()).is_ok_and(|found| found.len() > 0))?;
         let found = check(self)?;
         keep_journal(false)?;
         Ok(found)
     }
 
-    /// Checks that the state has all transactions that were counted outside of the database.
+    /// Checks that the database has all transactions that were counted beside it, and that no message has a place in
+    /// the order of release that was not counted.
     pub(super) fn check_count(&self, counted: i64) -> Result<(), Error> {
         let found = self.read(commits)?;
         if found < counted {

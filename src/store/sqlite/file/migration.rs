@@ -11,9 +11,9 @@ use crate::store::sqlite::connection::SqliteBackend;
 /// format.
 const MIGRATIONS: [&str; 2] = [FROM_1, FROM_2];
 
-/// Turns format 1 into format 2. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can
-/// be undecided, dropped and replayed, and can keep the order of each number. Records have checksums; a record that
-/// exists already gets its checksum when it is next written.
+/// Turns format 1 into format 2. The records of numbers get keys, and the record of a message names its number. Sinks
+/// can be paused. Deliveries can be undecided, dropped and replayed, and can keep the order of each number. Records
+/// have checksums; a record that exists already gets its checksum when it is next written.
 const FROM_1: &str = "
 CREATE TABLE number_2 (
     key        INTEGER PRIMARY KEY,

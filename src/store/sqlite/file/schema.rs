@@ -10,9 +10,9 @@ pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
 /// The number of the format that this version writes.
 pub(super) const VERSION: i64 = 3;
 
-/// The statements that make an empty file of format 3. Times are milliseconds since the Unix epoch. A `CHECK` of more
-/// than two words is a chain of `OR`, because for an `IN` SQLite would fill a temporary table at each change of a
-/// record.
+/// The statements that make an empty file of format 3. Times are milliseconds since the Unix epoch. A `CHECK` that
+/// allows more than two words is a chain of `OR`: with an `IN`, SQLite would fill a temporary table at each change of
+/// a record.
 pub(super) const SCHEMA: &str = "
 -- sum, here and below, is the checksum of what the row holds (checksum.rs). It is NULL if the row is older than format
 -- 2.

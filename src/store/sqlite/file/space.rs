@@ -9,17 +9,17 @@ use crate::store::disk::{DiskMaintenance, DiskUsage, USUAL_JOURNAL_BYTES};
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// How many pages are given back in one transaction.
+/// How many pages of the file are given back to the disk in one transaction.
 const PAGES_AT_ONCE: u64 = 500;
 
-/// Unused pages are given back only if they have more bytes than this, and are more than a quarter of the state. While
-/// room is short, all of them are given back.
+/// The unused pages of the file are given back to the disk only if they have more bytes than this together, and are
+/// more than a quarter of the state. While room on the disk is short, all of them are given back.
 const SPARE: u64 = 4 << 20;
 
-/// A journal that is longer than this, in bytes, is emptied when room is short.
+/// A journal that is longer than this, in bytes, is emptied when room on the disk is short.
 const LONG_JOURNAL: u64 = 1 << 20;
 
-/// How long emptying the journal waits for other programs that read. Every other user of the state waits meanwhile.
+/// How long emptying the journal waits for other connections that read. Meanwhile nobody else can change the state.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is no state.

@@ -62,7 +62,7 @@ pub(super) fn open_counter(dir: &Path) -> Result<CommitCounter, Error> {
     CommitCounter::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(commit_counter::NAME), source })
 }
 
-/// Makes the error that a file holds something that no relay wrote.
+/// Makes the error that a state file is damaged; `what` says in which way.
 pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Error {
     Error::Damaged { file: file.to_owned(), what: what.into() }
 }
@@ -70,8 +70,8 @@ pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Error {
 /// How many free bytes opening a state needs, for its journal and for the journal's index.
 const TO_OPEN: u64 = 128 << 10;
 
-/// Turns an error of opening into one that names the full disk, if the disk is full. If the first files do not fit on
-/// the disk, SQLite itself only says that input or output failed.
+/// If the disk is full, turns an error of opening a state into an error that says so. SQLite itself only says that
+/// input or output failed, if the journal or the journal's index does not fit on the disk.
 pub(super) fn explain_full_disk(dir: &Path, error: Error) -> Error {
     let is_full = || rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < TO_OPEN);
     match error {

@@ -1,5 +1,7 @@
 //! Saving the messages of a state file, even if the file is damaged or of another version.
 //!
+//! A *page* is a page of the database here, and a *row* is an entry of a table or of an index, as SQLite calls it.
+//!
 //! If the state is whole, SQLite reads it. The pages of any other state are read one by one, without SQLite and without
 //! the help of other pages. So every message that is not damaged itself is found, even if the beginning of the file is
 //! gone. Messages that were removed recently may be found again.
@@ -33,8 +35,8 @@ use crate::store::salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
 ///
 /// A state that is whole is read in portions, in the order in which messages were stored. The state is not open while
 /// `each` works: `each` may take long, and an open state would keep SQLite's journal from being emptied. So each
-/// message is saved as it was when its portion was read. Two kinds of messages are left out: messages that are stored
-/// after the beginning of the call, and messages whose text is removed before their turn.
+/// message is saved as it was when its portion was read. Two more kinds of messages are left out: messages that are
+/// stored after the beginning of the call, and messages whose text is removed before their portion is read.
 ///
 /// Returns the errors of `each`, and errors of reading: the files cannot be opened at all, or a whole state cannot be
 /// read to its end.
@@ -97,7 +99,7 @@ fn read_portion(dir: &Path, after: i64, last: i64) -> Result<Vec<SalvagedMessage
     snapshot.spool.read(|connection| saved(connection, after, last))
 }
 
-/// Reads the next portion of messages behind `after`, up to `last`.
+/// Reads the next portion of messages: those with the lowest sequence numbers above `after`, up to `last`.
 fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec<SalvagedMessage>> {
     let mut statement = connection.prepare(
         "SELECT seq, id, time, CASE WHEN event IS NULL THEN standing ELSE 'event' END, raw FROM message WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL
@@ -154,7 +156,7 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()
             if let Some((sink, name)) = as_sink(&row) {
                 sinks.insert(sink, name);
             } else if let Some((seq, sink, delivery)) = as_delivery(&row) {
-                // Of several copies of a delivery, the copy that was written last is right.
+                // Of several copies of a delivery, the copy that was settled last is right.
                 match deliveries.entry(seq).or_default().entry(sink) {
                     Entry::Vacant(place) => drop(place.insert(delivery)),
                     Entry::Occupied(mut known) if delivery.settled_at >= known.get().settled_at => {

@@ -1,4 +1,4 @@
-//! The pages of a state file and of its journal, read as bytes.
+//! The database pages of a state file and of its journal, read as bytes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -54,8 +54,9 @@ impl Pages {
         }
     }
 
-    /// Finds the pages in the journal. All pages of the journal's present generation have the same salts; pages with
-    /// other salts are left over from an earlier generation. SQLite's checksums are not checked, because messages have
+    /// Finds the pages in the journal. SQLite writes two numbers, the *salts*, before each page, and changes the salts
+    /// when it begins to overwrite the journal. So pages with other salts than the first page are left over from
+    /// earlier, and are not used. SQLite's checksums are not checked, because messages have
     /// checksums of their own.
     fn read_journal(&mut self) {
         let Some(journal) = &self.journal else { return };

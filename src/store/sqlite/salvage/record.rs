@@ -1,7 +1,7 @@
-//! Reading single rows of SQLite's file format, with pure functions from bytes to values. The functions use the names
-//! of <https://www.sqlite.org/fileformat2.html>.
+//! Reading single rows of SQLite's file format, with pure functions from bytes to values. The words (page, row, cell,
+//! payload, serial type …) are those of <https://www.sqlite.org/fileformat2.html>.
 //!
-//! Invariant: whatever the bytes are, no function panics or makes a row longer than a message may be.
+//! Invariant: whatever the bytes are, no function panics or makes a row that is longer than [`LONGEST`].
 
 /// The size of a page in bytes, in every state file.
 pub(super) const PAGE: usize = 4096;
@@ -50,8 +50,9 @@ impl SalvagedRow {
     }
 }
 
-/// Reads the rows of a page. Returns the rows, and the number of rows that cannot be read. `follow` reads one page of
-/// the chain of overflow pages that a long row has.
+/// Reads the rows of a page. Returns the rows, and the number of rows that cannot be read. `is_first` says that the
+/// page is the first page of the file. `follow` reads the overflow page with a given number; a long row has a chain of
+/// such pages.
 pub(super) fn rows(
     page: &[u8],
     is_first: bool,
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn reads_a_record() {
-        // The payload holds the lengths first, then NULL, 1, -2, 300 and "ab".
+        // The payload holds the types and lengths first, then the values: NULL, 1, -2, 300 and "ab".
         let payload = [6, 0, 9, 1, 2, 17, 0xfe, 1, 44, b'a', b'b'];
         let expected =
             [Value::Null, Value::Int(1), Value::Int(-2), Value::Int(300), Value::Text("ab".to_owned())].to_vec();

@@ -1,5 +1,5 @@
-//! Tests of files that were cut, zeroed or changed at random: either everything that was acknowledged is there, or the
-//! file is refused and stays as it is.
+//! Tests of state files that were cut, zeroed or changed at random: either everything that decides what is delivered is
+//! as it was, or the state is refused and its files stay as they are.
 //!
 //! The variable `JOLTSMS_RELAY_SEEDS` says how many states are made. Each state is damaged several times in every way.
 //! A failure prints which state and which damage it was.
@@ -64,7 +64,7 @@ pub(in crate::store::sqlite) fn make(random: &mut Random, dir: &Path, killed: &P
         let count = i64::try_from(1 + random.below(10)).unwrap();
         let rows = seq + 1..=seq + count;
         seq += count;
-        // A long text lies on pages of its own.
+        // A long text lies on database pages of its own.
         let body = "x".repeat(if random.below(8) == 0 { random.below(20_000) } else { random.below(300) });
         let walk = WalkId(i64::try_from(step).unwrap());
         let held = random.below(4) == 0;
@@ -253,12 +253,12 @@ fn a_journal_without_its_file_is_not_played_into_a_new_one() {
     let before = contents(killed.path());
     assert!(matches!(SqliteBackend::open(killed.path()), Err(Error::Damaged { .. })));
     assert!(contents(killed.path()) == before);
-    // If both files are gone, this is a first run, and the count of the earlier state is ignored.
+    // If the database and its journal are gone, this is a first run, and the count of the earlier state is ignored.
     fs::remove_file(killed.path().join("state.db-wal")).unwrap();
     assert!(SqliteBackend::open(killed.path()).unwrap().load_coverage().unwrap().is_none());
 }
 
-/// A file that is too large to be checked completely at every start is checked when it is read.
+/// In a file that is too large to be checked completely at every start, a message is checked when it is read.
 #[test]
 fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let dir = scratch();
@@ -283,8 +283,8 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     assert_eq!(spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq < Seq(8)).unwrap()[0].id, "m8");
 }
 
-/// Counting messages and reading their age happen outside of a transaction, so the oldest message of a sink may be gone
-/// when its age is read.
+/// The messages of a sink are counted, and then the age of the oldest is read, without a transaction around both. So
+/// the oldest message may be gone when its age is read.
 #[test]
 fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
     let dir = scratch();

@@ -1,4 +1,4 @@
-//! States that earlier or later versions have written stay usable.
+//! Tests that this version can use a state that an earlier or a later version has written.
 
 use super::*;
 

@@ -121,7 +121,7 @@ impl World {
         for (seq, length) in &self.lengths {
             let times = found.get(seq).copied().unwrap_or_default();
             if kept.contains(seq) {
-                // If a text continues on another page, a mark may be cut in two.
+                // If a text continues on another page of the file, a mark may be cut in two, and is not found.
                 assert!(times + length.div_ceil(300) + 2 > *length, "{seq}: {times} of {length}");
                 too_many += times.saturating_sub(*length);
             } else {

@@ -1,4 +1,4 @@
-//! Tests of the cost of keeping the order of each number.
+//! Tests of sinks that keep the order of each number: what a claim costs, and in which queue a replayed message waits.
 
 use rusqlite::StatementStatus;
 

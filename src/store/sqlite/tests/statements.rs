@@ -1,4 +1,4 @@
-//! Tests of the cost of statements, and of the agreement between the schema and the code.
+//! Tests of the cost of statements, and of whether the schema allows the words that the code writes.
 
 use super::*;
 

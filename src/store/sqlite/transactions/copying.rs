@@ -1,6 +1,7 @@
 //! Copying a whole state out of a file, and into a new file.
 //!
-//! A copied record has neither a checksum nor the column `event`. If the record is an event, its standing says so.
+//! A record on its way between two states has neither a checksum nor the column `event`. If the record is an event, its
+//! column `standing` says so.
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params_from_iter};

@@ -25,7 +25,7 @@ impl CoverageTransactions for SqliteBackend {
 
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error> {
         self.read(|connection| {
-            // All queries run in one transaction, because without it each query would lock and unlock the file once.
+            // All queries run in one transaction. Without it, each query would lock and unlock the file.
             let transaction = connection.unchecked_transaction()?;
             let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
             ids.iter().map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional()).collect()
@@ -149,12 +149,13 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
 }
 
 /// Stores one row of a page, or an event. If the place of the row in the order of release is known already, the place
-/// is stored with the row. If texts are erased on delivery, the text of the row is stored on database pages of its own (see `erasure`).
+/// is stored with the row. If texts are erased on delivery, the text of the row is stored on database pages of its own
+/// (see `erasure`).
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releaser { transaction, on_own_pages, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
     // The text of a message that was in the feed before the first run is not stored. The text of a message that came
-    // too late is kept for a replay, unless texts are erased on delivery.
+    // so late that it lies below the watermark is kept for a replay, unless texts are erased on delivery.
     let raw = match standing {
         RowStanding::News | RowStanding::Unreadable | RowStanding::Event if on_own_pages => {
             Some(Cow::Owned(erasure::pad(&row.id, &row.raw)))
@@ -268,8 +269,8 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     Ok(walk)
 }
 
-/// Reads the lags in the order in which they are stored: first the lag at the time when the anchor was set, then the
-/// lag of each of the newest rows.
+/// Makes the lags of coverage from the stored list. The list begins with the lag at the time when the anchor was set;
+/// after it comes the lag of each of the newest rows.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

@@ -18,8 +18,9 @@ use crate::store::error::Error;
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-// These statements run very often. For a bare parameter, SQLite checks whether its value allows a partial index, and so
-// it plans the statement again whenever another value is bound. The `+` before the parameter prevents this.
+// These statements run very often. If a parameter stands alone in a condition, SQLite checks whether the parameter's
+// value allows the use of a partial index. So SQLite would plan the statement again whenever the parameter gets another
+// value. The `+` before the parameter prevents this.
 const FRESH: &str = "WHERE d.sink = +?1 AND d.class = +?2 AND d.state = 'fresh' ORDER BY d.release_no";
 const RETRIES: &str = "WHERE d.sink = +?1 AND d.state = 'retry' AND d.due <= +?2 ORDER BY d.due, d.release_no";
 const NEXT_DUE: &str = "SELECT min(due) FROM delivery WHERE sink = +?1 AND state = 'retry' AND due > +?2";

@@ -11,8 +11,8 @@ use crate::store::sink_id::SinkId;
 /// fallback is not applied. If the fallback already has a delivery of the message, it gets no second delivery; if that
 /// delivery is undecided, it becomes fresh.
 ///
-/// The delivery is backfill, and waits in the second queue of its number, as a replayed message does
-/// ([`super::order`]), so that no new message waits for dead letters of another sink.
+/// The delivery is backfill. If the fallback keeps the order of each number, the delivery waits in the second queue of
+/// its number, as a replayed message does ([`super::order`]). So no new message waits for dead letters of another sink.
 pub(super) fn hand_over(
     transaction: &Transaction<'_>,
     recipients: &[Recipient],

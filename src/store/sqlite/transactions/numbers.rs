@@ -22,7 +22,7 @@ use crate::store::sqlite::connection::SqliteBackend;
 struct UndecidedRow {
     seq: i64,
     raw: String,
-    /// Whether the details are as complete as they can be: the API was asked for the message's number, or the message
+    /// Whether asking the API again would add no details: the API was asked for the message's number, or the message
     /// names no number.
     asked: bool,
     details: Option<String>,
@@ -191,11 +191,11 @@ impl SqliteBackend {
     }
 }
 
-/// Makes waiting deliveries undecided if the sink needs details of their number that are not known. There are such
-/// deliveries if the sink did not need the details when the message came. Messages that another sink handed over stay
-/// as they are, because filters do not apply to them.
+/// Runs for a sink that needs details of numbers. Makes undecided those waiting deliveries of the sink for whose number
+/// the API was not asked yet. There are such deliveries if the sink did not need the details when the message came.
+/// Messages that another sink handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
-    // Usually the details of every number are known, and no search is needed.
+    // Usually the API was asked for the details of every number. Then no delivery has to be searched for.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }

@@ -42,8 +42,8 @@ pub(super) fn pause(
     Ok(before)
 }
 
-/// Ends the pause of a sink and returns that pause. For deliveries that have failed before, the time of the pause does
-/// not count as waiting time (`give_up_after`).
+/// Ends the pause of a sink and returns that pause. Adds the length of the pause to the paused time of deliveries that
+/// have failed before: this time does not count for `give_up_after`.
 pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
     let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
     transaction
@@ -58,8 +58,8 @@ pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs
     Ok(Some(pause))
 }
 
-/// Ends the silence that the receiver of a sink asked for, if it is not over. Returns the instant at which the silence
-/// would have ended.
+/// Ends the silence that the receiver of a sink asked for. Returns the instant at which the silence would have ended;
+/// `None` if there is no silence, or it is over already.
 pub(super) fn end_silence(
     transaction: &Transaction<'_>,
     sink: SinkId,

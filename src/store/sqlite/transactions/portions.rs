@@ -6,7 +6,8 @@ use super::values::limit;
 use crate::domain::Seq;
 use crate::store::sink_id::SinkId;
 
-/// Returns the last of the next `at_most` messages behind the message `after`; `None` if there are no more.
+/// A portion is the next `at_most` messages with higher sequence numbers than `after`. Returns the sequence number of
+/// the last message of the portion; `None` if there is no further message.
 pub(super) fn last_of_next_messages(
     transaction: &Transaction<'_>,
     after: Seq,
@@ -17,8 +18,7 @@ pub(super) fn last_of_next_messages(
         .query_row(params![after.0, limit(at_most)], |row| row.get(0))
 }
 
-/// Looks only at messages of which the sink has a delivery. Returns the last of the next `at_most` of them behind the
-/// message `after`; `None` if there are no more.
+/// Does what [`last_of_next_messages`] does, but counts only messages of which the sink has a delivery.
 pub(super) fn last_of_next_deliveries(
     transaction: &Transaction<'_>,
     sink: SinkId,

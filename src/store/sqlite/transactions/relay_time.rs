@@ -10,19 +10,19 @@ use crate::store::role::is_locked;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// The most messages whose instants, with those of their deliveries, one transaction moves. The number is limited so
-/// that other write transactions do not wait long.
+/// The most messages that one transaction moves: it moves the instants of these messages and of their deliveries. The
+/// number is limited so that other write transactions do not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
-/// The SQL expression for the new value of a stored instant. ?1 is now; instants between ?3 and ?4 are shifted by ?2,
-/// and no new value is later than now.
+/// The SQL expression for the new value of a stored instant. ?1 is the present time. Instants between ?3 and ?4 are
+/// shifted by ?2, and no new value is later than the present time.
 macro_rules! moved {
     ($instant:literal) => {
         concat!("min(?1, ", $instant, " + CASE WHEN ", $instant, " BETWEEN ?3 AND ?4 THEN ?2 ELSE 0 END)")
     };
 }
 
-/// Moves the instants of deliveries. A due time keeps its distance from the attempt before it.
+/// Moves the instants of deliveries. A due time keeps its distance from the time at which the last attempt was settled.
 const DELIVERIES: &str = concat!(
     "UPDATE delivery SET due = due + ",
     moved!("settled_at"),
@@ -55,7 +55,7 @@ const SINKS: &str = concat!(
 /// Moves the instants at which walks began to fail.
 const WALKS: &str = concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS NOT ", moved!("since"));
 
-/// Returns whether a stored time at which something happened lies after ?1, the present time. Only a clock that was
+/// The query whether a stored time at which something happened lies after ?1, the present time. Only a clock that was
 /// ahead can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > ?1 OR first_attempt > ?1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > ?1)

@@ -28,15 +28,15 @@ pub(super) struct Releaser<'t> {
     pub(super) recipients: &'t [Recipient],
     /// Whether a text that no sink wants is removed.
     pub(super) erase_unwanted: bool,
-    /// Whether each text is stored on pages of its own, so that it can be overwritten completely.
+    /// Whether each text is stored on database pages of its own, so that it can be overwritten completely.
     pub(super) on_own_pages: bool,
 }
 
-/// The order in which messages are released: oldest first; of messages with the same time, the message further down the
-/// page first.
+/// The order in which messages are released: the oldest first. Of messages with the same time, the one that stands
+/// lower on the feed's page comes first; it has the higher sequence number.
 const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
 
-/// Removes the texts of messages that were released behind the place ?1 and that no sink wants.
+/// Removes the texts of messages that no sink wants and whose place in the order of release is above ?1.
 const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
@@ -101,8 +101,8 @@ impl Releaser<'_> {
         self.make_deliveries(base, class)
     }
 
-    /// Makes deliveries of all messages that were released after the place `base`, one for each sink that wants the
-    /// message.
+    /// Makes deliveries of all messages whose place in the order of release is above `base`: one for each sink that
+    /// wants the message.
     fn make_deliveries(self, base: i64, class: DeliveryClass) -> rusqlite::Result<()> {
         let released = ReleaseSpan { after: base, to: i64::MAX, since: UnixMs::MIN };
         for recipient in self.recipients {
@@ -132,7 +132,7 @@ pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
         .map(|count| count.unwrap_or(0))
 }
 
-/// Records the place that was given last.
+/// Records the place in the order of release that was given last.
 pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(

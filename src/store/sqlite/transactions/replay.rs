@@ -13,8 +13,8 @@ use crate::store::replay::{
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Makes a finished delivery fresh again. The delivery becomes backfill, so new messages are sent first. With `order =
-/// "number"` it waits in the second queue of its number ([`super::order`]).
+/// Makes a finished delivery fresh again. The delivery becomes backfill, so new messages are sent first. If the sink
+/// has `order = "number"`, the delivery waits in the second queue of its number ([`super::order`]).
 pub(super) const SEND_AGAIN: &str =
     "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
                          status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,
@@ -28,7 +28,8 @@ const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END, eve
 /// A message whose text is kept.
 struct Kept {
     seq: Seq,
-    /// `None` if the message came too late to be delivered; then no sink ever had the message.
+    /// The message's place in the order of release; `None` if the message came too late to be released. Then no sink
+    /// ever had the message.
     release_no: Option<i64>,
     kind: KeptKind,
     received: UnixMs,

@@ -11,7 +11,7 @@ use crate::store::sqlite::connection::SqliteBackend;
 
 /// Removes texts that are no longer needed, because no delivery of the message waits or is still kept, or because the
 /// message never had a delivery. `seq = seq` makes SQLite remove the record and insert it again. If SQLite only
-/// shortened the record, the page of the record would stay nearly empty for as long as the id is kept.
+/// shortened the record, the record's page of the file would stay nearly empty for as long as the id is kept.
 const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < ?4
@@ -48,8 +48,8 @@ impl RetentionTransactions for SqliteBackend {
                 .prepare_cached(look)?
                 .query_map(params![after.0, REMOVAL_BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
-            // A delivery is settled only after its message was stored. So if all messages of the portion were stored
-            // after the later of the two cutoffs (`horizon`), this portion has nothing to remove.
+            // `horizon` is the later of the two cutoffs. A delivery is settled only after its message was stored. So if
+            // all messages of the portion were stored at `horizon` or later, this portion has nothing to remove.
             let horizon = delivered.max(dead).0;
             let Some((last, stored_at)) = found.last().copied().filter(|_| found.iter().any(|row| row.1 < horizon))
             else {

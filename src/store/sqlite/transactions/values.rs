@@ -30,7 +30,7 @@ pub(super) fn class_number(class: DeliveryClass) -> i64 {
     }
 }
 
-/// Converts a limit on the number of rows to the type that SQLite takes.
+/// Converts a limit on the number of records to the type that SQLite takes.
 pub(super) fn limit(at_most: usize) -> i64 {
     i64::try_from(at_most).unwrap_or(i64::MAX)
 }
@@ -40,8 +40,8 @@ pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> rusqlite::Result<Strin
     serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// Reads the list from the text of a column that [`to_json`] made. Fails on any other text, because the relay cannot
-/// have written it.
+/// Reads the list from the text of a column; [`to_json`] made this text. Any other text is an error, because the relay
+/// cannot have written it.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<Vec<T>> {
     let read = serde_json::from_str(text);
     read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))

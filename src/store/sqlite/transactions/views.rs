@@ -15,7 +15,7 @@ use crate::store::views::{
     Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
-/// The density of the feed (rows per time) is estimated from this many known messages.
+/// The density of the feed (rows per time) is estimated from at most this many stored messages.
 const SAMPLE: i64 = 200;
 
 /// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
@@ -50,7 +50,8 @@ impl ViewTransactions for SqliteBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap may go on as a sweep below its floor. Only the rows below that floor can be known already.
+        // A gap may go on below its floor, as a sweep. Of the rows that a gap has still to read, only those below its
+        // floor can be known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|connection| {
             let (sample_rows, sample_ms) = connection
@@ -190,7 +191,7 @@ fn arrival(row: &SqlRow<'_>) -> rusqlite::Result<Arrival> {
     })
 }
 
-/// The counts of the deliveries that wait for a sink.
+/// What is shown of the deliveries that wait for a sink, and of its dead letters.
 struct Queue {
     waiting: u64,
     retrying: u64,
@@ -213,7 +214,7 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     let (dead, _) = count(DeliveryState::Dead)?;
     let oldest = match [first, second, third].into_iter().flatten().min() {
         None => None,
-        // While a relay runs, the message may have been delivered and removed since it was counted.
+        // If a relay runs, it may have delivered and removed the message after the message was counted.
         Some(seq) => connection
             .prepare_cached("SELECT stored_at FROM message WHERE seq = ?1")?
             .query_row([seq], |row| row.get(0).map(UnixMs))
@@ -228,8 +229,8 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest, next_retry })
 }
 
-/// Reads the ids of the waiting messages that are sent next. The deliveries of each state are read in the order of an
-/// index.
+/// Reads the ids of some waiting messages: first those that are to be tried again, then those that were never tried,
+/// then the undecided ones. The deliveries of each state are read in the order of an index.
 fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
     let next = [
         (DeliveryState::Retry, "d.due"),
