@@ -78,7 +78,7 @@ struct Scene {
     receiver: Receiver,
 }
 
-/// The same state in a file and in a database, and the runs of the relay on both.
+/// One state, stored once in a file and once in PostgreSQL, and the runs of the relay on both.
 struct Pair {
     file: Prepared,
     on_file: Vec<Cost>,

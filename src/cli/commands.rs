@@ -14,7 +14,7 @@ use crate::domain::{SinkName, UnixMs};
 const WAIT_EXAMPLE: &str = "\
 Examples:
   code=$(joltsms-relay wait --code --to +16505551234 --since 10s --timeout 90s)
-  code=$(joltsms-relay wait --code --to '+1650*' --claim --timeout 90s)    # of several such commands, each gets a code of its own
+  code=$(joltsms-relay wait --code --to '+1650*' --claim --timeout 90s)    # run several: each gets another code
 
 With a running relay the command reads the relay's state. Without one it polls the API itself, within the same request \
 budget. It says on stderr when it waits, and at the timeout what arrived meanwhile. Exit code 124: no matching message \

@@ -54,7 +54,7 @@ pub(super) struct SinkHealth {
 #[derive(Clone, Copy, Debug)]
 struct Silence {
     until: Instant,
-    /// The same moment as `until`, by the relay's time.
+    /// The moment `until`, as a time by the relay's clock.
     until_relay_time: UnixMs,
 }
 
