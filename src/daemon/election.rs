@@ -2,12 +2,12 @@
 //! lease, and then renews it.
 //!
 //! Invariants:
-//! - A failure never makes a relay active, and never keeps it active: the work ends at the time that [`Lease`] says,
-//!   whatever the database answers, and even if it does not answer.
-//! - A lease counts from the instant at which this relay asked for it, not from the instant of the answer.
+//! - A failure never makes a relay active, and never keeps it active. Unless the database renews the lease in time, the
+//!   work ends at [`Lease::work_ends`], even if the database does not answer at all.
+//! - The time of a lease begins when this relay asks for the lease, not when the answer comes.
 //! - If this relay has a lease and does not work under it, it gives the lease back.
-//! - A hint that the lease may have been given back only makes a relay that stands by ask earlier. Without hints, such
-//!   a relay asks every second.
+//! - A relay that stands by asks for the lease every second. A hint that the lease may have been given back has one
+//!   effect: the relay does not wait for the rest of that second.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,15 +35,17 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// What this relay may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ReplicaState {
-    /// The relay stands by. Holds the lease as the database last described it; `None` if the database does not answer.
+    /// The relay stands by. Holds the database's last answer about the lease of another relay; `None` if there is no
+    /// such answer, for example because the database cannot be reached.
     StandsBy(Option<LeaseView>),
     /// The relay is the active one, until [`Lease::work_ends`].
     Active(Lease),
 }
 
 impl ReplicaState {
-    /// Returns the lease under which the relay may work now. A process that stood still for a while asks here before it
-    /// goes on. So it notices that its lease has run out even before the election notices.
+    /// Returns the lease under which the relay may work now. The relay calls this before each attempt and each request
+    /// to the API. So a process that was suspended for a while notices that its lease has run out, even before the
+    /// election notices.
     pub(super) fn lease_at(&self, now: Instant) -> Option<Lease> {
         match self {
             Self::Active(lease) if lease.allows_work(now) => Some(*lease),
@@ -70,7 +72,7 @@ impl Election {
         Self { replica: Arc::new(Mutex::new(replica)), clock, state, changes, ask_interval: ASK_INTERVAL }
     }
 
-    /// Returns a channel that shows what this relay may do at present, and each change of that.
+    /// Returns a channel with the present [`ReplicaState`] of this relay.
     pub(super) fn state(&self) -> watch::Receiver<ReplicaState> {
         self.state.subscribe()
     }
@@ -87,7 +89,8 @@ impl Election {
             () = self.take_part() => {}
         }
         self.state.send_replace(ReplicaState::StandsBy(None));
-        // A request under way ends first, so a lease that is granted at this moment is given back as well.
+        // `ask` waits for the end of a request under way. So if the database grants the lease just now, that lease is
+        // given back, too.
         if let Err(error) = self.ask(|replica| replica.leave()).await {
             tracing::debug!(%error, "the lease could not be handed over; it ends by itself");
         }
@@ -166,8 +169,8 @@ impl Election {
                     next = self.clock.monotonic() + RETRY_INTERVAL;
                 }
                 None => {
-                    // The work stops before the answer comes. The late answer may still renew the lease, so the lease
-                    // is given back.
+                    // The work stops before the answer comes. The database may still renew the lease after that, so the
+                    // relay waits for the answer and then gives the lease back.
                     self.step_down(epoch);
                     drop(renewal.await);
                     return self.give_back(epoch).await;
@@ -184,14 +187,14 @@ impl Election {
         tracing::warn!(epoch, "this relay is not the active one any more");
     }
 
-    /// Gives back a lease under which this relay does not work. If giving back fails, the lease ends by itself.
+    /// Gives the lease of this epoch back. If that fails, the lease runs out by itself.
     async fn give_back(&self, epoch: i64) {
         if let Err(error) = self.ask(move |replica| replica.hand_over(epoch)).await {
             tracing::debug!(%error, epoch, "the lease could not be given back");
         }
     }
 
-    /// Asks the database on a thread that may block.
+    /// Runs `work` on a thread that may block, as soon as the request before it has ended.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn LeaseTransactions) -> Result<T, Error> + Send + 'static,
@@ -221,13 +224,13 @@ mod tests {
         Leave,
     }
 
-    /// A double of the database. When only one answer of a kind is left, this answer is given again and again.
+    /// A double of the database. It gives the answers of each kind in turn, and then repeats the last one for ever.
     #[derive(Default)]
     struct Double {
         offers: VecDeque<Option<LeaseOffer>>,
         renewals: VecDeque<Option<bool>>,
         asked: Arc<Mutex<Vec<Asked>>>,
-        /// A renewal waits until this channel has a value or is closed.
+        /// The first renewal waits until this channel has a value or is closed.
         hangs: Option<mpsc::Receiver<()>>,
     }
 
@@ -390,14 +393,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_relay_that_another_one_followed_stops_at_once() {
+    async fn a_relay_that_loses_the_lease_to_another_one_stops_at_once() {
         let offers = [GRANTED, held(Duration::from_secs(6))];
         let double = Double { offers: offers.into(), renewals: [Some(false)].into(), ..Double::default() };
         let mut running = Running::start(double);
         let lease = running.until_active().await;
         running.until_standing_by().await;
         assert!(running.clock.monotonic() < lease.next_renewal() + Duration::from_millis(10));
-        assert!(!running.stop().await.contains(&Asked::HandOver(4)), "it was not this relay's to give");
+        assert!(!running.stop().await.contains(&Asked::HandOver(4)), "this relay has no lease to give back");
     }
 
     /// This test uses a real clock, because paused time stands still while a thread is blocked.
@@ -422,7 +425,7 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(60), standing_by).await.unwrap().unwrap();
         assert!(!lease.allows_work(clock.monotonic()));
         assert!(!asked.lock().unwrap().contains(&Asked::HandOver(4)));
-        // The late answer renewed the lease, under which nobody works.
+        // The late answer says that the lease was renewed, although nobody works under it any more.
         answer.send(()).unwrap();
         let given_back = async {
             while !asked.lock().unwrap().contains(&Asked::HandOver(4)) {

@@ -1,5 +1,4 @@
-//! Sentences of the log on which tests and docs/events.md rely. Whoever changes a sentence also changes docs/events.md;
-//! a test compares the two.
+//! Sentences of the log. docs/events.md quotes them, and a test compares this document with the sentences.
 
 /// The relay was asked to stop.
 pub const STOPPING: &str = "stopping; what is in flight may end";

@@ -59,7 +59,7 @@ impl Observers {
         Ok(Self { admin, heartbeat, metrics, targets, erases_at_once, codes })
     }
 
-    /// Makes no observers, for a relay that catches up once.
+    /// Makes no observers, for the command `once`.
     pub(super) fn none(metrics: Metrics) -> Self {
         let (targets, codes) = (TestTargets::default(), watch::Sender::default().subscribe());
         Self { admin: None, heartbeat: None, metrics, targets, erases_at_once: false, codes }

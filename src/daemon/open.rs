@@ -39,7 +39,7 @@ pub(super) struct Term<'t> {
     pub(super) changes: &'t ChangeWatch,
 }
 
-/// The opened state, and the parts that work on it. Dropping this value cuts off the deliveries that have begun.
+/// The opened state, and the parts that work on it. Dropping this value cuts off the attempts under way.
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -57,8 +57,8 @@ pub(super) struct Opened {
     pub(super) changes: ChangeWatch,
 }
 
-/// Opens the state and everything that works on it. The caller has the role already. `term`: the term for which the
-/// caller has the role; `None`: the relay is alone on its state, and has the role until the process ends.
+/// Opens the state and everything that works on it. The caller has the role already. `term`: the caller has the role
+/// only for this term; `None`: the relay is alone on its state, and has the role until the process ends.
 pub(super) async fn open(
     config: &Config,
     purpose: &Purpose,
@@ -135,7 +135,7 @@ pub(super) async fn open(
     })
 }
 
-/// Opens the state in the state directory. For a term, opens the state in the database of the term.
+/// Opens the state: in the database of the term, or, without a term, in the state directory.
 async fn open_store(config: &Config, term: Option<Term<'_>>) -> Result<Store, BuildError> {
     let Some(Term { database, epoch, .. }) = term else { return Ok(Store::open(&config.state.dir)?) };
     let database = database.clone();

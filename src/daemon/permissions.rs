@@ -1,11 +1,12 @@
 //! Closes the relay's files to other users, and tells an operator what to do if the relay's user may not use the state.
 //!
-//! The relay makes files for its own user only, and the umask of the process does the same for files that libraries
-//! make. This module closes files that existed before, for example files restored from a backup. The module warns about
-//! a directory to which other users may write, since these users could replace the state.
+//! Only the relay's own user may read the files that the relay makes; the umask of the process ensures this also for
+//! files that libraries make. This module closes files that were there before, for example files from a backup. It
+//! warns about a directory to which other users may write, since these users could replace the state.
 //!
-//! A group may share the directory on purpose; then its members do not count as other users. For example, container
-//! platforms run the relay as a user that owns no files, and give this user access to the state through such a group.
+//! Sometimes a group shares the directory on purpose. Then its members do not count as other users. For example,
+//! container platforms run the relay as a user that owns no files, and give this user access to the state through a
+//! group.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io::ErrorKind;
@@ -78,16 +79,16 @@ fn groups() -> Vec<u32> {
     others.into_iter().chain([getegid()]).map(Gid::as_raw).collect()
 }
 
-/// Whether a file or directory that this process may not use exists, and who owns it.
+/// The owner of a file or directory that this process may not use.
 enum PathOwner {
-    /// The file or directory exists, and belongs to this uid.
+    /// The file or directory belongs to this uid.
     Owner(u32),
     /// The file or directory is missing.
     Missing,
 }
 
 /// Returns advice for an operator if this process may not use `path`, which is the state directory `dir` or a file in
-/// it. `None` if `why` is another kind of error, or if no advice is known.
+/// it. `why`: the kind of the error. `None`: no advice is known for this error.
 pub(super) fn remedy(dir: &Path, path: &Path, why: ErrorKind) -> Option<String> {
     let found = match fs::metadata(path).or_else(|_| fs::metadata(dir)) {
         Ok(found) => PathOwner::Owner(found.uid()),
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remedy_names_the_command_that_mends_it() {
+    fn the_remedy_depends_on_the_error_and_on_the_owner() {
         let remedy = |why, found| remedy_for("/state", why, &found, 12345, 7);
         assert_eq!(
             remedy(ErrorKind::PermissionDenied, PathOwner::Owner(65532)).unwrap(),
@@ -147,7 +148,7 @@ mod tests {
             remedy(ErrorKind::ReadOnlyFilesystem, PathOwner::Missing).unwrap(),
             "mount a volume at /state, or choose another directory with state.dir"
         );
-        assert_eq!(remedy(ErrorKind::PermissionDenied, PathOwner::Owner(12345)), None, "its owner has closed it");
+        assert_eq!(remedy(ErrorKind::PermissionDenied, PathOwner::Owner(12345)), None, "the process is the owner");
         assert_eq!(remedy(ErrorKind::StorageFull, PathOwner::Owner(65532)), None);
     }
 }

@@ -18,8 +18,8 @@ use crate::ingest::CatchUp;
 pub struct Bar(Arc<Mutex<Option<ProgressBar>>>);
 
 impl Bar {
-    /// Makes a bar for this process. `None` unless the log goes to a terminal as text and has the lines of the level
-    /// `info`, and no messages go to a terminal.
+    /// Makes a bar for this process, if the log goes to a terminal as text and shows the level `info`. Makes none if
+    /// messages go to a terminal as well, because the bar would mix with them.
     pub fn for_terminal(config: &Config) -> Option<Self> {
         let log_is_there = config.log.dir.is_none() && config.log.format == LogFormat::Text;
         let is_told = config.log.level >= tracing::Level::INFO;
@@ -103,7 +103,7 @@ mod tests {
     use crate::domain::UnixMs;
 
     #[test]
-    fn what_the_bar_says() {
+    fn the_bar_tells_what_was_read_and_what_is_left() {
         let known = CatchUp {
             walks: 1,
             pages_read: 124,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_there_only_while_there_is_much_to_read() {
+    fn the_bar_is_there_only_while_there_is_much_to_read() {
         let bar = Bar::default();
         let long = CatchUp {
             walks: 1,

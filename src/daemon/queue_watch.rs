@@ -1,7 +1,7 @@
-//! Reads how many messages wait for each sink, again and again, for the status that the service manager shows.
+//! Counts the messages that wait for each sink, every few seconds, for the status that the service manager shows.
 //!
-//! Invariant: no other part of the relay waits for these readings. They run in a task of their own, and take a fiftieth
-//! of the time at most, because counting a long queue keeps other parts that read the state waiting.
+//! Invariant: no other part of the relay waits for these counts. They run in a task of their own. Counting a long queue
+//! keeps other parts that read the state waiting, so it takes at most a fiftieth of the time.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tokio::sync::watch;
 use crate::store::{SinkView, Spool, Store};
 use crate::time::Clock;
 
-/// The shortest time between two readings.
-const PAUSE: Duration = Duration::from_secs(5);
+/// The shortest wait between two counts.
+const LEAST_WAIT: Duration = Duration::from_secs(5);
 
-/// The wait after a reading is at least this many times as long as the reading.
-const SHARE: u32 = 50;
+/// The wait after a count is at least this many times as long as the count took.
+const WAIT_FACTOR: u32 = 50;
 
-/// The queues of all sinks, as they were a short time ago.
+/// The queues of all sinks, as they were counted last.
 #[derive(Debug)]
 pub(super) struct QueueWatch(watch::Receiver<Vec<SinkView>>);
 
 impl QueueWatch {
-    /// Starts to read the queues. The readings end when the returned value is dropped.
+    /// Starts to count. The counting ends when the returned value is dropped.
     pub(super) fn start(store: Store, clock: Clock) -> Self {
         let (sender, receiver) = watch::channel(Vec::new());
         tokio::spawn(async move {
@@ -32,7 +32,7 @@ impl QueueWatch {
                     if let Ok(queues) = store.read(Spool::sinks).await {
                         sender.send_replace(queues);
                     }
-                    tokio::time::sleep(PAUSE.max(SHARE * (clock.monotonic() - began))).await;
+                    tokio::time::sleep(LEAST_WAIT.max(WAIT_FACTOR * (clock.monotonic() - began))).await;
                 }
             };
             tokio::select! {
@@ -43,12 +43,12 @@ impl QueueWatch {
         Self(receiver)
     }
 
-    /// Makes a watch that reads nothing, and so always returns empty queues.
+    /// Makes a watch that never counts. It has no queues.
     pub(super) fn off() -> Self {
         Self(watch::channel(Vec::new()).1)
     }
 
-    /// Returns the queues of the last reading; empty before the first reading.
+    /// Returns the queues as they were counted last; none before the first count.
     pub(super) fn queues(&self) -> watch::Ref<'_, Vec<SinkView>> {
         self.0.borrow()
     }

@@ -83,8 +83,8 @@ impl ReaderWatch {
     }
 }
 
-/// Records the readers that live now. `known` holds the instant until which each reader wants fast polls. Returns the
-/// names of the readers that are new.
+/// Brings `known` up to date with the readers that were found, and returns the names of the new ones. `known` has each
+/// reader's name, and the instant until which the reader wants fast polls (`None`: it wants none).
 fn take_in(known: &mut HashMap<String, Option<Instant>>, found: Vec<RegisteredReader>, now: Instant) -> Vec<String> {
     known.retain(|name, _| found.iter().any(|reader| reader.name == *name));
     let mut fresh = Vec::new();
@@ -107,7 +107,7 @@ mod tests {
     use crate::domain::UnixMs;
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_wait_counts_and_a_reader_is_new_once() {
+    async fn fast_polls_last_until_the_longest_wait_ends_and_a_reader_is_new_once() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let reader =
             |name: &str, seconds| RegisteredReader { name: name.to_owned(), fast_for: Duration::from_secs(seconds) };
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(take_in(&mut known, found.clone(), now), ["a", "b"]);
         assert_eq!(waiting(&known).fast_until, Some(now + Duration::from_secs(60)));
         let later = now + Duration::from_secs(30);
-        assert_eq!(take_in(&mut known, found, later), [""; 0], "each counts from when it was first seen");
+        assert_eq!(take_in(&mut known, found, later), [""; 0], "no reader is new, and no time begins again");
         assert_eq!(waiting(&known).fast_until, Some(now + Duration::from_secs(60)));
         take_in(&mut known, vec![reader("b", 5)], later);
         assert_eq!(waiting(&known).fast_until, Some(now + Duration::from_secs(5)));

@@ -21,8 +21,7 @@ use crate::status::LoopProgress;
 use crate::store::{self, LockFileState, RoleLock};
 use crate::time::Clock;
 
-/// The time between two checks that the role is still held. At each check the watchdog is fed, too, and the service
-/// manager gets the status if it has changed.
+/// The time between two calls of [`RelayProcess::watch`].
 const WATCH: Duration = Duration::from_secs(1);
 
 /// The text that the service manager shows of a relay that stands by.
@@ -73,8 +72,9 @@ impl RelayProcess {
         unhurried(self.status.interval())
     }
 
-    /// Records the time since the slowest loop turned (`longest_stall`), checks that the role is still held, shows
-    /// `status` to the service manager, and feeds its watchdog.
+    /// Does what is due once a second: records how long ago the slowest loop last went round (`longest_stall`), checks
+    /// that the relay still has the role, sends `status` to the service manager if it has changed, and feeds its
+    /// watchdog.
     ///
     /// # Errors
     /// [`store::Error::InUse`] and [`store::Error::Replaced`]: the role is lost.
@@ -136,7 +136,7 @@ impl RelayProcess {
     }
 }
 
-/// Makes ticks that are at least `period` apart. Ticks that were missed during a delay are left out.
+/// Makes ticks that are at least `period` apart. After a delay, the missed ticks do not come later.
 fn unhurried(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -2,10 +2,10 @@
 //! again.
 //!
 //! Invariants:
-//! - The relay works only under a lease, and no part of its work outlives the term: the opened state, the sinks and the
-//!   poller are made anew for each term.
-//! - The relay takes a new name for each election in which it takes part. So a request of an earlier election that the
-//!   database carries out late cannot change a later lease.
+//! - The relay works only under a lease. The opened state, the sinks and the poller are made anew for each term, so
+//!   none of them outlives its term.
+//! - The relay takes a new name for each election in which it takes part. Otherwise a request from an earlier election,
+//!   if the database carries it out late, could change a later lease.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -40,7 +40,7 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 /// `once` has nothing left to do.
 ///
 /// # Errors
-/// [`RunError`]. An error that only ends a term is not returned: the relay stands by again.
+/// [`RunError`]. If an error only ends a term, `run` does not return it, but stands by again; `once` returns it.
 pub(super) async fn take_part(
     process: &mut RelayProcess,
     database: &Database,
@@ -90,7 +90,7 @@ fn only_ends_term(error: &RunError) -> bool {
             | RunError::Poll(PollError::Store(error)) if error.is_passing() && !matches!(error, store::Error::InUse { .. }))
 }
 
-/// Joins the relays that share the state. If the database cannot be reached, a relay tries again, but `once` fails.
+/// Joins the relays that share the state. If the database cannot be reached, `run` tries again, and `once` fails.
 async fn join(
     database: &Database,
     hints: &ChangeHints,

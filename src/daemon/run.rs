@@ -1,4 +1,4 @@
-//! Phase two of the daemon: runs until the signal to stop, then drains.
+//! Phase two of the daemon: runs until it is told to stop, and then drains.
 
 use tokio::sync::watch;
 
@@ -45,7 +45,7 @@ impl Daemon {
     pub async fn run(self, mut stop: watch::Receiver<Stop>, reloading: Option<Reloading>) -> Result<Ended, RunError> {
         let Self { mut process, observers, owner } = self;
         process.reloading = reloading;
-        // The observers end with this function, after the drain.
+        // The observers run until this function returns, which is after the drain.
         let (state, clock) = (process.config.state.location(), process.clock.clone());
         let _observing = observers.start(state, clock, process.status.reports(), &process.progress);
         process.begin();

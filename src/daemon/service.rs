@@ -36,8 +36,8 @@ impl Service {
     /// Tells the service manager that the relay runs, and sends the status line. Called when the relay has started, and
     /// at the end of each reload, whether the new configuration is in use or was refused.
     ///
-    /// READY and STATUS are one notification: READY ends `systemctl reload`, and the administrator may look at the
-    /// status right after that.
+    /// READY and STATUS are one notification. READY ends `systemctl reload`, and the operator who looks at the status
+    /// right after that must see the new one.
     pub(super) fn ready(&mut self, status: &str) {
         let line = Sanitized::line(status).to_string();
         self.ready_owed = !self.tell(&[NotifyState::Ready, NotifyState::Status(&line)]);
@@ -53,8 +53,8 @@ impl Service {
 
     /// Tells the service manager that a reload begins. [`Service::ready`] must follow.
     ///
-    /// The time by the machine's monotonic clock is part of the notification: with `Type=notify-reload` systemd takes
-    /// the notification as the answer to its SIGHUP only if the time is later than the signal.
+    /// The notification contains the time by the machine's monotonic clock. With `Type=notify-reload`, systemd takes
+    /// the notification for the answer to its SIGHUP only if this time is later than the signal.
     pub(super) fn reloading(&mut self) {
         let status = "reloading the configuration";
         let Ok(time) = NotifyState::monotonic_usec_now() else { return };

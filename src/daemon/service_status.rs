@@ -1,5 +1,5 @@
-//! The text that `systemctl status` shows of a relay: how polling goes, which sinks fail or are paused and since when,
-//! how many messages wait, and whether the last reload failed. Pure.
+//! The text that `systemctl status` shows of a relay: how polling goes, which sinks fail or are paused, how many
+//! messages wait, and whether the last reload failed. Pure.
 
 use std::time::Duration;
 
@@ -77,8 +77,8 @@ fn trouble(sink: &SinkStatus) -> Option<String> {
     }
 }
 
-/// Describes the messages that wait; `None`: no message waits, or all of them are on their way to a sink without
-/// trouble.
+/// Describes the messages that wait. `None`: no message waits, or the sink has no trouble and the oldest message is
+/// younger than [`ON_ITS_WAY`].
 fn waiting(queue: &SinkView, is_in_trouble: bool, now: UnixMs) -> Option<String> {
     let oldest = queue.oldest.filter(|_| queue.waiting > 0)?;
     let count = match queue.waiting {
@@ -101,7 +101,7 @@ mod tests {
         UnixMs(NOW.0 - seconds * 1000)
     }
 
-    fn polling_since_when(condition: Condition) -> PollReport {
+    fn polling_for_a_minute(condition: Condition) -> PollReport {
         PollReport { condition, since: Some(ago(60)), ..PollReport::default() }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn polling_is_told_with_the_time_since_which_it_fails() {
+    fn a_failure_of_polling_is_told_with_its_beginning() {
         for (condition, text) in [
             (Condition::Starting, "starting"),
             (Condition::Polling, "polling"),
@@ -128,12 +128,12 @@ mod tests {
             (Condition::NoKey("401".into()), "no API key is accepted: 401 (since 2025-06-15T15:05:40.000Z)"),
             (Condition::NoRoom("full".into()), "not polling: full (since 2025-06-15T15:05:40.000Z)"),
         ] {
-            assert_eq!(service_status(&polling_since_when(condition), &[], &[], None, NOW), text);
+            assert_eq!(service_status(&polling_for_a_minute(condition), &[], &[], None, NOW), text);
         }
     }
 
     #[test]
-    fn a_sink_in_trouble_is_told_with_the_time_and_what_waits() {
+    fn a_sink_in_trouble_is_told_with_the_time_and_the_waiting_messages() {
         let failing = |sink: &mut SinkStatus| (sink.failing, sink.failing_since) = (true, Some(ago(30)));
         let waiting = [queue("crm", true, 12, ago(5))];
         for (sink, text) in [
@@ -177,7 +177,7 @@ mod tests {
                 Some("switched off (enabled = false)"),
             ),
         ] {
-            let report = polling_since_when(Condition::Polling);
+            let report = polling_for_a_minute(Condition::Polling);
             let of = |queues: &[SinkView]| service_status(&report, std::slice::from_ref(&sink), queues, None, NOW);
             let alone = text.map_or("polling".to_owned(), |text| format!("polling; crm: {text}"));
             assert_eq!(of(&[]), alone);
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn messages_that_wait_for_long_are_told_also_without_trouble() {
-        let report = polling_since_when(Condition::Polling);
+        let report = polling_for_a_minute(Condition::Polling);
         let of = |queues: &[SinkView]| service_status(&report, &[sink(|_| {})], queues, None, NOW);
         assert_eq!(of(&[queue("crm", true, 0, ago(100))]), "polling");
         assert_eq!(
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_reload_that_failed_is_told() {
-        let report = polling_since_when(Condition::Polling);
+        let report = polling_for_a_minute(Condition::Polling);
         let mut reload = ReloadReport::default();
         let text = |reload: &ReloadReport| service_status(&report, &[], &[], Some(reload), NOW);
         assert_eq!(text(&reload), "polling");

@@ -13,8 +13,8 @@ use crate::metrics::Metrics;
 use crate::sinks::{Sink, SinkBuildError};
 use crate::time::Clock;
 
-/// Builds sinks. Clones share one writer of standard output, so that lines of an earlier and of a later configuration
-/// never mix.
+/// Builds sinks. Clones share one writer of standard output. So after a reload, the lines of the old and of the new
+/// configuration never mix.
 #[derive(Clone)]
 pub(super) struct SinkBuilder {
     metrics: Metrics,
@@ -36,17 +36,17 @@ impl SinkBuilder {
         Self { permit: permit.clone(), ..self.clone() }
     }
 
-    /// Returns the sinks to which an operator can send a test message: those of the last configuration that was noted.
+    /// Returns the sinks to which an operator can send a test message: the sinks of the configuration in effect.
     pub(super) fn test_targets(&self) -> TestTargets {
         self.test_targets.clone()
     }
 
-    /// Returns the finder of one-time codes in messages, as the last configuration that was noted defines it.
+    /// Returns the finder of one-time codes in messages, as the configuration in effect defines it.
     pub(super) fn codes(&self) -> watch::Receiver<CodeFinder> {
         self.codes.subscribe()
     }
 
-    /// Notes a configuration that takes effect, for the admin endpoint.
+    /// Tells the admin endpoint which configuration is in effect from now on.
     pub(super) fn note_config(&self, config: &Config) {
         self.codes.send_replace(config.codes.clone());
         self.test_targets.replace(config.sinks.iter().map(|sink| TestTarget {

@@ -130,8 +130,8 @@ impl StatusWriter {
         Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last, published }
     }
 
-    /// Returns the time between two reports: one report for each poll, but at most one in a second, and at least one
-    /// every [`RAREST`].
+    /// Returns the time between two reports. This is the poll interval, but at least one second, and at most
+    /// [`RAREST`].
     pub(super) fn interval(&self) -> Duration {
         self.last.interval().clamp(Duration::from_secs(1), RAREST)
     }
@@ -161,8 +161,8 @@ impl StatusWriter {
 
     fn publish(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
         let now = self.clock.relay_time();
-        // The start is computed from the present time, because the relay's time may have been corrected since the
-        // start.
+        // The time of the start is computed anew for each report, because the relay's time may have been corrected
+        // since the start.
         self.last.relay.started_at = now.before(self.clock.monotonic() - self.began);
         self.last.relay.last_heard_at = now;
         self.last.spacing_ms = u64::try_from(report.spacing.as_millis()).unwrap_or(u64::MAX);
@@ -176,8 +176,7 @@ impl StatusWriter {
         self.mailbox.put(self.last.clone());
     }
 
-    /// Returns a channel that shows the last report, and then each later one. Before the first report, the channel
-    /// shows a value without a process id.
+    /// Returns a channel with the newest report. Before the first report, its value has no process id.
     pub(super) fn reports(&self) -> watch::Receiver<Live> {
         self.published.subscribe()
     }

@@ -1,5 +1,5 @@
 //! The work of a relay: polling and delivering. A relay that is alone on its state works from its start to its end. A
-//! relay that shares its state works only in the *terms* in which it is the active one.
+//! relay that shares its state works only while it is the active one; this time is a *term*.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ impl RelayProcess {
     /// Then drains, unless the permission to work has ended.
     ///
     /// # Errors
-    /// [`RunError`], after the drain. An error of the store that [ends a term](store::Error::ends_term) says that the
-    /// permission to work has ended.
+    /// [`RunError`], after the drain. If the permission to work has ended, this is an error of the store that [ends a
+    /// term](store::Error::ends_term).
     pub(super) async fn work(&mut self, opened: Opened, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
         let Opened {
             store,
@@ -120,7 +120,7 @@ impl RelayProcess {
         }
         let mut result = match over {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
-            // Messages that were read earlier are delivered even if the API has failed now.
+            // Also if polling has failed, the messages that were read before are delivered.
             Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &permit, stop).await {
                 Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
                     Ending::GaveUp(why) => Ended::GaveUp(why),
@@ -161,14 +161,15 @@ impl RelayProcess {
         }
         polling.abort();
         watching_readers.abort();
-        // These tasks hold the store, and the store is closed in good order only when no task holds it any more.
+        // The task that watches for readers holds the store, too. The store is closed in good order only when no task
+        // holds it any more.
         drop(watching_readers.await);
         result
     }
 }
 
-/// Waits for the end of polling, but not after a signal that ends the relay at once. The poller finishes a commit that
-/// is under way, and does not wait for a request.
+/// Waits for the end of polling, which comes soon: the poller finishes a commit under way, but does not wait for a
+/// request. A signal that ends the relay at once cuts polling off.
 async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<Stop>) {
     if polling.is_finished() {
         return;
@@ -207,8 +208,8 @@ fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> 
     }
 }
 
-/// Waits until no delivery is in flight or due. Deliveries that are due later are left. Ends early when the signal to
-/// stop comes.
+/// Waits until no delivery is in flight or due now. Does not wait for deliveries that are due later. A signal to stop
+/// ends the wait.
 async fn deliver_what_is_due(
     delivery: &Delivery,
     permit: &WorkPermit,

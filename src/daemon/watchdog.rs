@@ -1,4 +1,4 @@
-//! Feeds the watchdog of the service manager while every loop of the relay has turned lately. A loop turns at least
+//! Feeds the watchdog of the service manager as long as all loops of the relay go round. A loop goes round at least
 //! every 5 seconds, also while the API or a receiver is down. So systemd restarts a relay that is stuck, but not a
 //! relay that waits.
 //!
@@ -20,14 +20,14 @@ use crate::time::{Clock, Instant};
 /// The time between two looks at the loops, unless the service manager's time limit needs a shorter time.
 const PULSE: Duration = Duration::from_secs(5);
 
-/// If a look comes later than planned by more than this time, the process counts as having been suspended.
+/// If a look comes more than this time too late, the process was probably suspended meanwhile.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The watchdog's thread, which ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog(Arc<WatchdogOrders>);
 
-/// The orders of the main loop to the thread.
+/// The main loop's order to the thread.
 #[derive(Debug, Default)]
 struct WatchdogOrders {
     order: Mutex<WatchdogOrder>,
@@ -36,7 +36,7 @@ struct WatchdogOrders {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum WatchdogOrder {
-    /// The thread does not feed the watchdog yet: the service manager must first learn that the relay runs.
+    /// Do not feed the watchdog yet: the service manager must first learn that the relay runs.
     #[default]
     Wait,
     Feed,
@@ -61,8 +61,7 @@ impl Watchdog {
         Ok(Self(orders))
     }
 
-    /// Decides whether the thread may feed the watchdog. `is_ready`: whether the service manager knows that the relay
-    /// runs; before that, the thread must not feed the watchdog.
+    /// Lets the thread feed the watchdog if `is_ready`: if the service manager knows that the relay runs.
     pub(super) fn feed(&self, is_ready: bool) {
         *self.0.lock() = if is_ready { WatchdogOrder::Feed } else { WatchdogOrder::Wait };
     }
@@ -94,12 +93,12 @@ fn watch(orders: &WatchdogOrders, clock: &Clock, progress: &LoopProgress) {
     }
 }
 
-/// Decides whether the relay stands still.
+/// Decides whether a loop of the relay stands still.
 #[derive(Debug)]
 struct Standstill {
     stood_still: bool,
     last_look: Instant,
-    /// The time since which the process is known to run without having been suspended.
+    /// The process has not been suspended since this instant, as far as it knows.
     awake_since: Instant,
 }
 
@@ -108,12 +107,12 @@ impl Standstill {
         Self { stood_still: false, last_look: now, awake_since: now }
     }
 
-    /// Returns whether a loop stands still, and logs the beginning of a standstill. `longest_stall` is the time since
-    /// the slowest loop turned.
+    /// Returns whether a loop stands still, and logs the beginning of a standstill. `longest_stall`: how long ago the
+    /// slowest loop last went round.
     fn look(&mut self, longest_stall: Duration, now: Instant) -> bool {
         self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_look), now);
         self.last_look = now;
-        // No loop could turn while the process was suspended.
+        // While the process was suspended, no loop could go round. So only the time after the suspension counts.
         let stands_still = longest_stall.min(now.saturating_duration_since(self.awake_since)) > STANDSTILL;
         if stands_still && !self.stood_still {
             tracing::error!(seconds = longest_stall.as_secs(), "a loop of the relay stands still; is the disk stuck?");
@@ -123,11 +122,11 @@ impl Standstill {
     }
 }
 
-/// Returns the time since which the process has run without a suspension (SIGSTOP, a frozen control group). `pause` is
-/// the time since the last look at the loops. If this time is long, the process was suspended, because a process that
-/// runs looks regularly.
-fn awake_since(before: Instant, pause: Duration, now: Instant) -> Instant {
-    if pause > PULSE + SUSPENDED { now } else { before }
+/// Returns the instant since which the process was not suspended (by SIGSTOP or a frozen control group). A running
+/// process looks at the loops every few seconds. So if the last look was much longer ago (`since_last_look`), the
+/// process was suspended, and runs again only since now.
+fn awake_since(before: Instant, since_last_look: Duration, now: Instant) -> Instant {
+    if since_last_look > PULSE + SUSPENDED { now } else { before }
 }
 
 #[cfg(test)]
@@ -137,8 +136,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// Looks at the loops once for each pair `(wait, longest_stall)`: after the time `wait`, and with `longest_stall`
-    /// as the time since the slowest loop turned. Returns one value for each look: whether it saw a standstill.
+    /// For each pair `(wait, longest_stall)`: waits for the time `wait`, and then looks at loops of which the slowest
+    /// last went round `longest_stall` ago. Returns for each look whether it saw a standstill.
     fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut standstill = Standstill::new(now);
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_does_not_turn_stands_still() {
+    async fn a_loop_that_does_not_go_round_stands_still() {
         let pulses: Vec<_> = (1..=6).map(|count| (TURN, TURN * count)).collect();
         assert_eq!(standstills(&pulses), [false, false, false, false, true, true]);
     }
@@ -160,7 +159,7 @@ mod tests {
         let minute = Duration::from_secs(60);
         let slept = [(minute, minute), (Duration::ZERO, minute), (TURN, Duration::ZERO), (minute, minute + TURN)];
         assert_eq!(standstills(&slept), [false; 4]);
-        // A loop that does not turn after the suspension stands still.
+        // The process was suspended for a minute. A loop stands still if it does not go round after that.
         let pulses: Vec<_> =
             (0..=5).map(|count| (if count == 0 { minute } else { TURN }, minute + TURN * count)).collect();
         assert_eq!(standstills(&pulses), [false, false, false, false, false, true]);

@@ -1,9 +1,9 @@
 //! The permission to work. A relay that is alone on its state has the permission for ever. A relay that shares its
 //! state has it for as long as its lease allows.
 //!
-//! The relay asks for the permission before each attempt and before each request to the API. So a process that stood
-//! still for a while sends nothing after its lease has run out, even if the election has not noticed yet that the lease
-//! has ended.
+//! The relay checks the permission before each attempt and before each request to the API. So a process that was
+//! suspended for a while sends nothing after its lease has run out, even if the election has not noticed the end of the
+//! lease yet.
 
 use std::sync::Arc;
 
@@ -69,8 +69,8 @@ impl Sink for GuardedSink {
         if self.permit.allows_work() {
             return self.sink.begin(outgoing);
         }
-        // This attempt never ends by itself. It is cut off when the relay notices that the permission has ended, and
-        // its outcome is not recorded.
+        // This attempt sends nothing and never ends by itself. It is cut off when the relay notices that the permission
+        // has ended.
         Box::pin(std::future::pending())
     }
 }
@@ -115,7 +115,7 @@ mod tests {
         let begun = || counting.0.load(Ordering::Relaxed);
         drop(sink.begin(outgoing()).await);
         assert_eq!((begun(), permit.allows_work()), (1, true));
-        // The process stands still, and the election has noticed nothing.
+        // The process is suspended for a minute, and the election has noticed nothing.
         tokio::time::advance(Duration::from_secs(60)).await;
         drop(sink.begin(outgoing()));
         assert_eq!((begun(), permit.allows_work()), (1, false));

@@ -6,8 +6,8 @@
 //! Invariants:
 //! - Each line goes to the file that has today's name. A file that was removed or renamed gets no further line, and a
 //!   directory that was removed is made again.
-//! - Of the files that have a date in their name, today's file and the newest of the others stay; the older ones are
-//!   removed. Files without a date in their name are never removed.
+//! - Of the files with a date in their name, only the newest `keep_files` stay. Today's file always stays, even if the
+//!   clock went back. Files without a date in their name are never removed.
 //! - When the file cannot be opened, stderr gets one line with the reason. There is no further line on stderr until the
 //!   file was opened again.
 
@@ -21,11 +21,11 @@ use crate::files;
 /// Writes lines to the file of the day. `D` returns the date of today, such as `2026-01-31`.
 pub(super) struct DailyFile<D> {
     dir: PathBuf,
-    /// How many files stay, today's included.
+    /// How many files with a date in their name stay, today's included.
     keep_files: usize,
     today: D,
     open: Option<FileOfDay>,
-    /// Whether stderr already has the line that the file cannot be opened.
+    /// Whether stderr already has the line that says why the file cannot be opened.
     is_failure_reported: bool,
 }
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_files_stay_as_are_wanted_and_each_start_adds_to_the_file_of_today() {
+    fn the_newest_files_stay_and_each_start_adds_to_the_file_of_today() {
         for keep_files in 1..=4 {
             let dir = tempfile::tempdir().unwrap();
             for day in 1..=5 {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn each_day_has_a_file_and_one_that_is_removed_is_made_again() {
+    fn each_day_has_a_file_and_a_removed_file_is_made_again() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("logs");
         let date = RefCell::new("2026-01-06".to_owned());

@@ -36,7 +36,7 @@ pub(super) enum LogStream {
 }
 
 impl LogStream {
-    /// Writes what stands before the line of an event of this level.
+    /// Writes the priority of this level before a line for the journal.
     fn write_priority(self, level: Level, writer: &mut Writer<'_>) -> fmt::Result {
         match self {
             Self::Plain => Ok(()),
@@ -127,7 +127,7 @@ fn color(level: Level) -> &'static str {
     }
 }
 
-/// The message and the fields of an event, as they were recorded.
+/// The message and the fields of an event.
 #[derive(Default)]
 pub(super) struct LoggedEvent {
     pub(super) message: String,
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_happened_and_with_what() {
+    fn a_line_has_the_message_and_all_fields() {
         let [text, terminal, json] = lines(|| {
             tracing::warn!(sink.name = "crm", error = %"it's \"down\"", count = 3, share = 0.5, is_head = true, "the sink fails");
         });
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_acts_and_nothing_is_endless() {
+    fn no_value_steers_a_terminal_and_no_line_is_endless() {
         let evil = "\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\r\n INFO all is well\u{9b}31m\u{202e}\u{2028}\u{7f}";
         let long = "é".repeat(5000);
         let [text, terminal, json] = lines(|| {
@@ -335,7 +335,7 @@ mod tests {
         let own = ["\u{1b}[2m", "\u{1b}[0m", "\u{1b}[31m"].iter().fold(terminal, |line, own| line.replace(own, ""));
         assert!(!own.trim_end_matches('\n').contains(acts), "{own:?}");
         let read: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(read["id"], evil, "JSON keeps it, spelled out");
+        assert_eq!(read["id"], evil, "JSON keeps the whole value, with escapes");
         assert_eq!(read["long"].as_str().unwrap().chars().count(), LONGEST_VALUE + 1);
     }
 }

@@ -38,8 +38,8 @@ use line::LogStream;
 use repetition_limit::{RepetitionGuard, RepetitionLimit};
 use writer::{LinesGuard, Notice};
 
-/// The log target of the certificate verifier. Its errors, of which it logs one for each certificate that it refuses,
-/// are left out. Its warnings about authorities that cannot be read stay.
+/// The log target of the certificate verifier. The verifier logs an error for each certificate that it refuses; these
+/// errors are left out. Its warnings about authorities that cannot be read are logged.
 const VERIFIER: &str = "rustls_platform_verifier";
 
 /// The beginning of the names of log files.
@@ -104,8 +104,8 @@ fn init(
     Ok((LogGuard { _repetitions: limit_guard, _lines: lines_guard }, LogLevel([of_notice, of_lines])))
 }
 
-/// Calls `say`, and writes the lines that `say` logs to stderr, as JSON. Used for errors before [`start`]. `journal`
-/// says that stderr is systemd's journal.
+/// Calls `say`, which logs something, and writes the log lines to stderr as JSON. Used for errors before [`start`].
+/// `journal` says that stderr is systemd's journal.
 pub fn before_start(journal: bool, say: impl FnOnce()) {
     let stream = if journal { LogStream::Journal } else { LogStream::Plain };
     let lines = Arc::<Mutex<Vec<u8>>>::default();
@@ -121,7 +121,7 @@ pub fn before_start(journal: bool, say: impl FnOnce()) {
 pub struct LogLevel([reload::Handle<Targets, Registry>; 2]);
 
 impl LogLevel {
-    /// Logs lines of this level and of more important levels from now on.
+    /// From now on, logs lines of this level and of more important levels.
     pub fn set(&self, level: Level) {
         for handle in &self.0 {
             // Fails only after the log has ended.
@@ -161,8 +161,9 @@ where
     (dispatch, handle)
 }
 
-/// Makes the function for the line that reports how many lines are missing. This line has the same format as all lines,
-/// but does not pass through the queue. Also returns the handle that changes the level.
+/// Makes the function that formats the line about missing lines. This line has the same format as all lines. It does
+/// not pass through the queue, because the queue is full when lines are missing. Also returns the handle that changes
+/// the level.
 fn notice(log: &Log, color: bool, stream: LogStream) -> (Notice, reload::Handle<Targets, Registry>) {
     let line = Arc::<Mutex<Vec<u8>>>::default();
     let (dispatch, level) = dispatch(log, color, stream, Lines(Arc::clone(&line)), None);

@@ -1,7 +1,7 @@
 //! Decides which lines are left out of the log, because lines of the same kind were written too often. Pure.
 //!
-//! Invariants: in every window, the first lines of each kind are written. The lines of a kind that are left out are
-//! counted, and their number is reported once, when the window is over.
+//! Invariants: in every window, the first [`LINES_OF_A_KIND`] lines of each kind are written. The further lines are
+//! left out and counted, and their number is reported once, when the window is over.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The length of a window. The window of a kind begins with a line of this kind.
+/// The length of a window. Each kind has windows of its own: a window begins with the first line of the kind after the
+/// window before it.
 pub(super) const REPETITION_WINDOW: Duration = Duration::from_secs(60);
 
 /// The most lines of one kind that are written in one window.
 pub(super) const LINES_OF_A_KIND: u32 = 50;
 
-/// The lines that were written and left out, by their kinds `K`.
+/// For each kind `K` of lines: how many were written and left out in its window.
 #[derive(Debug)]
 pub(super) struct Repetitions<K>(HashMap<K, LinesOfKind>);
 

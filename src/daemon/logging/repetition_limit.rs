@@ -1,6 +1,6 @@
 //! Leaves out lines that repeat too often, and says how many lines were left out.
 //!
-//! Lines are of the same kind if one place in the code logs them, with the same sink, anomaly and kind of failure.
+//! Lines are of the same kind if the same place in the code logs them, with the same sink, anomaly and kind of failure.
 //! Lines of the levels DEBUG and TRACE are never left out.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -94,8 +94,8 @@ impl Drop for RepetitionGuard {
     }
 }
 
-/// The work of the thread: logs the reports that are due. The thread looks for them at least once in a window, so a
-/// line is reported at most two windows after it was left out.
+/// The work of the thread: logs the reports that are due. The thread looks for them at least every
+/// [`REPETITION_WINDOW`], so a line is reported at most two minutes after it was left out.
 fn report_all(shared: &SharedRepetitions, clock: &Clock) {
     let mut state = shared.lock();
     while !state.is_over {

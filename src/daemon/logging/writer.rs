@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Code that logs never waits for the program that reads the log: a line for which the buffer has no room is dropped
 //!   and counted.
-//! - When the stream accepts lines again, a line at the place of the missing lines says how many are missing.
+//! - When the stream accepts lines again, one line takes the place of the missing lines and says how many are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
 use std::io::{self, Write};
@@ -49,17 +49,17 @@ struct Counts {
     taken: u64,
     /// How many of the accepted lines have left the queue.
     handled: u64,
-    /// The value of `handled` when the queue was last empty, after the thread had tried to report the lines that were
-    /// lost.
+    /// The value of `handled` at the last time when the queue was empty and the thread had tried to report the missing
+    /// lines.
     settled: u64,
     /// How many lines are missing and not reported yet.
     lost: u64,
-    /// How many lines the queue had accepted before the first dropped line.
+    /// How many lines the queue had accepted before the first of the missing lines.
     lost_after: u64,
 }
 
 impl Counts {
-    /// Counts a dropped line. `after` is the number of lines that were accepted before it.
+    /// Counts a missing line. `after` is the number of lines that the queue had accepted before it.
     fn lose(&mut self, after: u64) {
         if self.lost == 0 {
             self.lost_after = after;
@@ -89,8 +89,8 @@ pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Log
 impl Write for LogLines {
     /// Queues one line; each call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The lock is held while the line is queued; queueing never blocks. So the counters show whether this line was
-        // accepted.
+        // While the lock is held, no other line is queued. So if the queue's counter of dropped lines grows, this line
+        // was dropped. Queueing never blocks.
         let mut counts = self.tally.lock();
         let dropped = self.queue.error_counter().dropped_lines();
         self.queue.write_all(line)?;
@@ -136,7 +136,7 @@ struct Writer<W> {
 impl<W: Write> Write for Writer<W> {
     /// Writes one line; each call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.tell_of_lost_ones();
+        self.report_missing_lines();
         let written = self.put(line).is_ok();
         let mut counts = self.tally.lock();
         counts.handled += 1;
@@ -147,9 +147,9 @@ impl<W: Write> Write for Writer<W> {
         Ok(line.len())
     }
 
-    /// The library calls this when the queue is empty. Writes how many lines are missing.
+    /// The library calls this when the queue is empty.
     fn flush(&mut self) -> io::Result<()> {
-        self.tell_of_lost_ones();
+        self.report_missing_lines();
         let mut counts = self.tally.lock();
         counts.settled = counts.handled;
         self.tally.settled.notify_all();
@@ -159,7 +159,7 @@ impl<W: Write> Write for Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Writes how many lines are missing, as soon as all lines before the first missing line have left the queue.
-    fn tell_of_lost_ones(&mut self) {
+    fn report_missing_lines(&mut self) {
         let (lost, lost_after, handled) = {
             let counts = self.tally.lock();
             (counts.lost, counts.lost_after, counts.handled)
@@ -174,7 +174,8 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes the whole line, however long that takes.
+    /// Writes the whole line, however long that takes. If the stream has only a part of the line before, ends that line
+    /// first.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_all(b"\n")?;
@@ -185,7 +186,7 @@ impl<W: Write> Writer<W> {
     fn put_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
         let done = write_rest(&mut self.stream, bytes, &mut written);
-        // If no byte of the line was written, the stream ends as it did before.
+        // If no byte was written, the end of the stream is as torn as it was before.
         self.torn = done.is_err() && (self.torn || written > 0);
         done
     }
@@ -245,7 +246,7 @@ mod tests {
             }
         }
 
-        /// Makes the stream accept all bytes from now on. Returns the lines.
+        /// From now on, the stream accepts all bytes. Returns the lines that the stream got.
         fn ends(self) -> Vec<String> {
             drop(self.answers);
             let LineTally { counts, settled } = &*self.guard.0;
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_where_it_is_missing() {
+    fn lines_that_find_no_room_are_counted_where_they_are_missing() {
         let mut scene = Scene::new();
         // The thread has the first line, and the queue accepts as many lines as it can hold.
         scene.log(0..1);
@@ -281,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_refuses_is_counted_and_no_line_is_broken() {
+    fn lines_that_a_full_disk_refuses_are_counted_and_no_line_is_broken() {
         let mut scene = Scene::new();
         scene.log(1000..1003);
         for answer in [
-            // Two bytes of the first line fit, then there is no more room.
+            // Two bytes of the first line fit. Then the disk is full.
             Ok(2),
             Err(ErrorKind::StorageFull),
             // The line break after the torn line is tried twice: before the notice, and before the second line.

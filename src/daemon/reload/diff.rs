@@ -16,9 +16,9 @@ pub(super) struct ConfigDiff {
     pub(super) added: BTreeSet<String>,
     /// The names of sinks that are gone.
     pub(super) removed: BTreeSet<String>,
-    /// The keys whose new values take effect now, without the keys of sinks that were added or removed.
+    /// The changed keys whose new values take effect now. Keys of sinks that were added or removed are not among them.
     pub(super) changed: BTreeSet<String>,
-    /// The keys whose new values need a restart.
+    /// The changed keys whose new values take effect only at a restart.
     pub(super) needs_restart: BTreeSet<String>,
     sinks: Vec<(String, SinkChange)>,
 }
@@ -54,8 +54,8 @@ const NOT_OF_RECEIVER: [&str; 19] = [
 ];
 
 impl ConfigDiff {
-    /// Compares the fingerprints of two configurations. `erasing_changes`: one of the two configurations erases texts
-    /// as soon as they are delivered, and the other one does not.
+    /// Compares the fingerprints of two configurations. `erasing_changes`: only one of the two configurations erases
+    /// texts as soon as they are delivered.
     pub(super) fn between(before: &Fingerprints, after: &Fingerprints, erasing_changes: bool) -> Self {
         let keys = before.changed_keys(after);
         let holds_api_back = keys.contains("api.url");
@@ -84,12 +84,12 @@ impl ConfigDiff {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// Whether a setting of this section takes effect now.
+    /// Whether a changed setting of this section takes effect now.
     pub(super) fn changes(&self, section: &str) -> bool {
         self.changed.iter().any(|key| key.split_once('.').is_some_and(|(found, _)| found == section))
     }
 
-    /// Whether a setting of this section needs a restart.
+    /// Whether a changed setting of this section takes effect only at a restart.
     pub(super) fn holds_back(&self, section: &str) -> bool {
         self.needs_restart.iter().any(|key| key.split_once('.').is_some_and(|(found, _)| found == section))
     }
@@ -100,8 +100,8 @@ impl ConfigDiff {
         any || !self.added.is_empty() || !self.removed.is_empty()
     }
 
-    /// Compares a sink of the new configuration with the sink of the same name in the old one. A sink that was added
-    /// counts as a sink with another receiver.
+    /// Returns what has changed in a sink of the new configuration. For a sink that was added, returns
+    /// [`SinkChange::Receiver`].
     pub(super) fn sink(&self, name: &str) -> SinkChange {
         self.sinks.iter().find(|(sink, _)| sink == name).map_or(SinkChange::Same, |(_, change)| *change)
     }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_told_apart() {
+    fn a_change_concerns_only_its_own_section() {
         let diff = diff(&[("api.url", "x"), ("poll.interval", "2s"), ("state.dir", "/b")], false);
         assert!(diff.changes("poll") && !diff.changes("api") && !diff.changes("state"));
         assert!(diff.holds_back("api") && diff.holds_back("state") && !diff.holds_back("poll"));

@@ -1,5 +1,6 @@
-//! Reads the configuration again while the relay runs. SIGHUP asks for the whole configuration. Only the secrets are
-//! read again if a file with a secret has changed, or if the API has refused all API keys of the configuration.
+//! Reads the configuration again while the relay runs. After SIGHUP, the whole configuration is read again. If a file
+//! with a secret has changed, or if the API has refused all API keys of the configuration, only the secrets are read
+//! again.
 //!
 //! Invariants:
 //! - Only one reading is under way at a time. The new configuration is prepared while the relay goes on, and then takes
@@ -76,9 +77,9 @@ pub(super) struct Reloader {
     wanted: Wanted,
     running: Option<Running>,
     report: ReloadReport,
-    /// The last logged reason why the secrets cannot be used; `None` while they can be used.
+    /// Why the secrets cannot be used, as the log said last; `None` while they can be used.
     told: Option<String>,
-    /// The keys that the log has already reported as keeping their old values.
+    /// The log has already said of these keys that they keep their old values until a restart.
     told_restart: BTreeSet<String>,
 }
 
@@ -99,7 +100,7 @@ struct Running {
 pub(super) enum ReloadEvent {
     /// SIGHUP asks for a reload.
     Asked,
-    /// Something has happened after which a reading may have to begin.
+    /// Perhaps a reading has to begin now.
     Due,
     /// A reading has ended.
     Ended(Box<Reading>),
@@ -190,7 +191,7 @@ impl Reloader {
         }
     }
 
-    /// Begins to read the configuration again if this is wanted, unless a reading is under way.
+    /// Begins to read the configuration again, if that is wanted and no reading is under way.
     pub(super) fn begin(&mut self, delivery: &Delivery) {
         let what = match self.wanted {
             _ if self.running.is_some() => return,
@@ -263,7 +264,8 @@ impl Reloader {
         changes_sinks
     }
 
-    /// Tells the poller that there are no newer keys than its own, unless the configuration is to be read once more.
+    /// Tells the poller, which may wait for new API keys, that there are none. If the configuration is to be read once
+    /// more, that reading answers the poller.
     fn answer_poller(&self) {
         if !self.wanted.secrets && !self.wanted.everything {
             self.control.keys_are_unchanged();
@@ -320,8 +322,8 @@ fn poll_settings(config: &Config, feed: Option<RelayFeed>) -> PollSettings<Relay
     }
 }
 
-/// Logs what has changed, in one line, and what needs a restart. The log has named the settings of `told_restart`
-/// before, and names them again only after SIGHUP.
+/// Logs in one line what has changed, and in another line which settings need a restart. Unless SIGHUP asked for the
+/// reload, the second line is left out if the log has already named all these settings (`told_restart`).
 fn tell(what: ReadAgain, diff: &ConfigDiff, told_restart: &BTreeSet<String>) {
     let list = |names: &BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -334,8 +336,8 @@ fn tell(what: ReadAgain, diff: &ConfigDiff, told_restart: &BTreeSet<String>) {
         ReadAgain::Everything => tracing::info!(sinks.added = added, sinks.removed = removed, changed, "{RELOADED}"),
         ReadAgain::Secrets => tracing::info!(changed, "{SECRETS_READ_AGAIN}"),
     }
-    let is_news = what == ReadAgain::Everything || !diff.needs_restart.is_subset(told_restart);
-    if let Some(keys) = list(&diff.needs_restart).filter(|_| is_news) {
+    let is_untold = what == ReadAgain::Everything || !diff.needs_restart.is_subset(told_restart);
+    if let Some(keys) = list(&diff.needs_restart).filter(|_| is_untold) {
         tracing::warn!(keys, "{NEEDS_RESTART}");
     }
 }

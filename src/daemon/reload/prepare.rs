@@ -1,7 +1,7 @@
 //! Reads a configuration again, and prepares everything that it needs. Everything that can fail happens here.
 //!
-//! Invariant: nothing changes before the last step, which registers the sinks in the state in one transaction. After
-//! this step nothing can fail.
+//! Invariant: nothing changes before the last step, which registers the sinks in the state, in one transaction. Nothing
+//! can fail after this step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub(super) struct Prepared {
     pub(super) sinks: Option<NewSinks>,
     /// The sinks that were removed although messages wait for them, with the number of messages.
     pub(super) stranded: Vec<(String, u64)>,
-    /// The look that was taken before the files with secrets were read; `None` if the look did not cover all these
-    /// files.
+    /// The look that was taken just before the files with secrets were read; `None` if the new configuration names
+    /// other files.
     pub(super) look: Option<Look>,
 }
 
@@ -62,8 +62,8 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Reads and prepares the configuration. Also returns the look at the files with secrets that was taken before the
-    /// reading.
+    /// Reads and prepares the configuration. Also returns the look at the files with secrets that was taken just
+    /// before.
     pub(super) async fn run(self) -> (Look, Result<Prepared, NotReloaded>) {
         let (read, before, what) = (Arc::clone(&self.read), Arc::clone(&self.config), self.what);
         let reading = spawn_blocking(move || {
@@ -101,7 +101,7 @@ impl Preparation {
         if diff.changes_sinks() {
             let store = self.registrar.store().clone();
             sinks = Some(self.registrar.register(setups).await.map_err(BuildError::from)?);
-            // If the store does not answer here, the next start reports these messages.
+            // These messages are only reported. If they cannot be counted here, the next start reports them.
             stranded = store.read(Spool::unconfigured_with_messages).await.unwrap_or_default();
             stranded.retain(|(sink, _)| diff.removed.contains(sink));
         }

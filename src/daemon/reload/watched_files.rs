@@ -1,7 +1,8 @@
 //! Notices that a file with a secret has changed. Files are looked at every few seconds; only their metadata is read.
 //!
-//! A change counts when two looks in a row have found the same metadata, so that a file is not read while somebody
-//! writes it. A symbolic link is followed, so the swap of a directory (as Kubernetes swaps `..data`) is a change, too.
+//! A change counts only when two looks in a row have found the same metadata, so that a file is not read while somebody
+//! writes it. Symbolic links are followed. So it is a change, too, if a link in the path leads to another directory
+//! (Kubernetes replaces the link `..data`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +31,8 @@ pub(super) struct Stamp {
 #[derive(Debug, Default)]
 pub(super) struct WatchedFiles {
     files: BTreeSet<PathBuf>,
-    /// The look before the files were last read; `None`: the files may have changed since they were read.
+    /// The look that was taken just before the files were last read. `None`: there was no such look, so the files may
+    /// have changed since they were read.
     read: Option<Look>,
     last: Option<Look>,
 }
@@ -54,8 +56,8 @@ pub(super) fn look(files: &BTreeSet<PathBuf>) -> Look {
 }
 
 impl WatchedFiles {
-    /// Watches these files. `read`: the look that was taken before the files were read; `None` if that look did not
-    /// cover all of them.
+    /// Watches these files. `read`: the look that was taken just before they were read; `None`: no look covered all of
+    /// them.
     pub(super) fn new(files: BTreeSet<PathBuf>, read: Option<Look>) -> Self {
         Self { files, read, last: None }
     }
@@ -67,13 +69,13 @@ impl WatchedFiles {
 
     /// Records the result of a look. Returns whether the files are to be read again.
     pub(super) fn notice(&mut self, found: Look) -> bool {
-        let is_at_rest = self.last.as_ref() == Some(&found);
-        let is_news = self.read.as_ref() != Some(&found) && !found.is_empty();
+        let is_stable = self.last.as_ref() == Some(&found);
+        let is_changed = self.read.as_ref() != Some(&found) && !found.is_empty();
         self.last = Some(found);
-        is_at_rest && is_news
+        is_stable && is_changed
     }
 
-    /// Records that the files were read, or could not be used. `look` was taken before the reading.
+    /// Records that the files were read, whether they could be used or not. `look` was taken just before.
     pub(super) fn note_read(&mut self, look: Look) {
         self.read = Some(look);
     }
@@ -91,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_when_the_file_is_at_rest() {
+    fn a_change_counts_when_the_file_stays_as_it_is() {
         let (_dir, path, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), Some(look(&files)));
-        assert!(!watched.notice(look(&files)) && !watched.notice(look(&files)), "as it was read");
+        assert!(!watched.notice(look(&files)) && !watched.notice(look(&files)), "the file is as it was read");
         fs::write(&path, "longer").unwrap();
         assert!(!watched.notice(look(&files)), "somebody may still be writing");
         fs::write(&path, "longer still").unwrap();
-        assert!(!watched.notice(look(&files)), "somebody was");
+        assert!(!watched.notice(look(&files)), "somebody has written again");
         assert!(watched.notice(look(&files)));
         watched.note_read(look(&files));
         assert!(!watched.notice(look(&files)));

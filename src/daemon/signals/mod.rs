@@ -16,8 +16,8 @@ use crate::time::Clock;
 use hangup::{Meaning, Terminals};
 pub use hangup::{Surroundings, ignores_hangups};
 
-/// The stop that was asked for so far. The value only ever becomes more urgent, so a part of the relay that looks late
-/// misses nothing.
+/// The stop that was asked for so far. The value only ever becomes more urgent, so a part of the relay that looks at it
+/// late still sees the most urgent one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// No stop was asked for.
@@ -138,7 +138,8 @@ impl Meaning {
 }
 
 impl Stop {
-    /// Returns the stop that is asked for after this signal.
+    /// Returns the stop that is asked for after a further signal. `together`: the signal came within [`TOGETHER`] of
+    /// the first one.
     fn and(self, signal: StopSignal, together: bool) -> Self {
         match self {
             Self::No => Self::Drain(signal),
@@ -172,6 +173,6 @@ mod tests {
         ] {
             assert_eq!(after(&signals), (stop, at_once), "{signals:?}");
         }
-        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "later it is another wish");
+        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "it came later");
     }
 }
