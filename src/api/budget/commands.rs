@@ -1,11 +1,12 @@
 //! The requests of commands such as `verify`, which use the same API key as the relay and may run beside it.
 //!
-//! Invariants: relay and commands together keep to the limit. A command records a request in a file of its own before
-//! the request leaves, and does not send the request if the relay's file and this file have too few free slots. The
-//! relay counts the requests of this file in its window. While a relay runs, commands use half of the limit at most.
+//! Invariants: relay and commands together keep to the limit. A command records each request in the file
+//! `budget.commands` before the request leaves. It does not send the request if the relay's `budget.ring` and this file
+//! together show that no slot is free. The relay counts the requests of `budget.commands` in its window. While a relay
+//! runs, commands use half of the limit at most.
 //!
-//! Format: slots of 8 bytes, as in the [`Ring`]; a slot that is free again is used for the next request. The times are
-//! the relay's time.
+//! Format: slots of 8 bytes, as in the [`Ring`]. A request takes the first free slot. If there is none, the file grows
+//! by a slot. The times are the relay's time.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -88,7 +89,7 @@ impl CommandBudget {
     /// Records that a request was answered at `now`, the relay's time, or ended without an answer.
     ///
     /// # Errors
-    /// Errors of the file system. Then the request counts a little longer.
+    /// Errors of the file system. The request then counts as answered 2 seconds after it was sent.
     pub fn answered(&self, ticket: CommandTicket, now: UnixMs) -> io::Result<()> {
         self.write(ticket, now.0)
     }
@@ -98,8 +99,8 @@ impl CommandBudget {
     }
 }
 
-/// Returns how long a command has to wait for a slot; `None` if it need not wait. `own` and `relay` say how long each
-/// used slot of the commands and of the relay stays in use.
+/// Returns how long a command has to wait for a slot; `None` if it need not wait. `own` has, for each used slot of the
+/// commands, the time until the slot is free; `relay` has these times for the slots of the relay.
 fn wait(limit: u64, own: &[Duration], relay: &[Duration], beside_relay: bool) -> Option<Duration> {
     let count = |slots: &[Duration]| u64::try_from(slots.len()).unwrap_or(u64::MAX);
     let (most, share) = if beside_relay { (limit - limit / KEPT_FREE, limit.div_ceil(2)) } else { (limit, limit) };
@@ -176,8 +177,8 @@ impl CommandRequests {
 
 /// Whether a slot holds a request that the relay has not counted. `before` is the content of the slot at the last
 /// count, and `slot` is its present content. A request that was counted before its answer came is not counted again,
-/// with one exception: if the answer came more than [`SLACK`] after the request was sent, the API may have counted the
-/// request only shortly before the answer.
+/// with one exception: if the answer came more than [`SLACK`] after the request was sent, the request is counted again,
+/// because the API may have counted it only shortly before the answer.
 fn is_new(before: i64, slot: i64) -> bool {
     match (before, slot) {
         (_, 0) => false,

@@ -30,7 +30,7 @@ pub struct RateHeaders {
 /// The longest plausible window, in seconds. A greater number is a mistake, or an instant.
 const LONGEST_RESET: f64 = 86_400.0;
 
-/// By how many seconds the end of a window may lie before the answer's `Date`, because the two were rounded.
+/// By how many seconds the end of a window may lie before the answer's `Date`, because both were rounded.
 const LATE: f64 = 2.0;
 
 impl RateHeaders {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_that_is_no_time_is_told_from_nothing() {
+    fn a_reset_that_makes_no_sense_differs_from_no_reset() {
         for (reset, absurd) in [("1750000000", true), ("300000", true), ("300", false), ("inf", false), ("", false)] {
             assert_eq!(read("120", "0", reset).reset_is_absurd, absurd, "{reset}");
         }

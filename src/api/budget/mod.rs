@@ -4,9 +4,11 @@
 //! - A request is recorded in the [`ring`](Ring) before it leaves. The slot of the request is free again 60 seconds
 //!   after the *answer*. If the 60 seconds counted from the sending, jitter on the network could put one request too
 //!   many into the API's minute.
-//! - The API's headers can only tighten the budget, never widen it. The length of the API's windows is learned.
+//! - The API's headers can only tighten the budget, never widen it. The API counts requests in windows of its own, and
+//!   the relay learns how long they are.
 //! - If no answer states a limit, the relay learns a pace from 429s. This pace can only tighten the budget, too.
-//! - Polls of the newest page never starve the reading of older messages, and the reading never starves the polls.
+//! - Polls of the newest page always leave slots for the reading of older messages, and this reading always leaves
+//!   slots for polls.
 //!
 //! The decisions are pure, in [`Window`]. [`Budget`] adds the files in which requests are recorded.
 
@@ -33,7 +35,7 @@ pub use window::{BudgetLimits, Demand, Permission, RequestPurpose, Ticket, Windo
 use crate::domain::UnixMs;
 use crate::time::Instant;
 
-/// The length of the window of the documented limit.
+/// The API's documented limit is a number of requests in this time.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// A [`Window`] whose requests are also recorded in a file, for the next process.
@@ -101,7 +103,7 @@ impl Budget {
         }
     }
 
-    /// Decides whether a request may leave now. Requests that commands have made meanwhile count.
+    /// Decides whether a request may leave now. Requests that commands have made since the last call count, too.
     pub fn admit(&mut self, lane: RequestPurpose, now: Instant) -> Permission {
         let made = self.commands.as_mut().map_or(0, CommandRequests::count_new);
         (0..made).for_each(|_| self.window.remember_under_way(now));

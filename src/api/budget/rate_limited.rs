@@ -1,5 +1,6 @@
-//! The silence after a 429 of the API, and when it ends. Pure; the time is passed in. A 429 has two other effects on
-//! the budget (`unstated_limit.rs`, `server_limit/relay_share.rs`), and the poller logs it (`ingest/poller/failure.rs`).
+//! The silence after a 429 of the API, and when it ends. Pure: the time is passed in. Besides, a 429 lowers the learned
+//! pace (`unstated_limit.rs`) or leaves more requests to other programs (`server_limit/relay_share.rs`), and the poller
+//! logs it (`ingest/poller/failure.rs`).
 //!
 //! Invariants: whatever the API asks for, the shortest silence grows with each further 429 in a row. If the API asks
 //! for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask
@@ -27,10 +28,13 @@ pub(super) struct RateLimited {
 }
 
 impl RateLimited {
-    /// Records a 429, and returns the length of the silence. The silence lasts until the reset, or for `Retry-After`,
-    /// or for the time that `fallback` gives for the number of 429s in a row. The documentation mentions no reset that
-    /// is an instant, so `Retry-After` takes precedence over such a reset. A reset that makes no sense, and a time
-    /// longer than 15 minutes, are not obeyed: the relay sends a request after a minute, and then less and less often.
+    /// Records a 429, and returns the length of the silence. The first silence lasts until the reset, or for
+    /// `Retry-After` if there is no reset. After a further 429 in a row it also lasts at least as long as `fallback`
+    /// returns for the number of 429s in a row. Without a reset and `Retry-After` only `fallback` counts. The
+    /// documentation mentions no reset that is an instant, so `Retry-After` takes precedence over such a reset.
+    ///
+    /// A reset that makes no sense, and a time longer than 15 minutes, are not obeyed. If the API gives nothing else,
+    /// the silences last one minute, two minutes, four minutes and so on, up to 15 minutes.
     pub(super) fn refused(
         &mut self,
         headers: &RateHeaders,

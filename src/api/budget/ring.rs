@@ -46,7 +46,8 @@ impl Recorded {
 }
 
 impl Ring {
-    /// Opens or makes the file with `requests` slots. A file of another size is made anew, and keeps its requests.
+    /// Opens or makes the file with `requests` slots. Also returns the requests that an existing file holds. If there
+    /// are more than `requests`, only the newest are kept and returned.
     ///
     /// # Errors
     /// Errors of the file system.
@@ -89,13 +90,14 @@ impl Ring {
         Ok((limit, u64::try_from(slots.filter(recent).count()).unwrap_or(u64::MAX)))
     }
 
-    /// Returns for how many requests the file has slots.
+    /// Returns the number of slots of the file.
     pub fn requests(&self) -> u32 {
         u32::try_from(self.slots).unwrap_or(u32::MAX)
     }
 
     /// Gives the file `requests` slots. `entries` are the requests to keep, each with the content of its slot. If the
-    /// file cannot be made anew, it stays as it is, and holds fewer requests than it should.
+    /// file cannot be made anew, it keeps its old number of slots. If these are too few, new requests overwrite
+    /// requests that still count.
     pub fn resize(&mut self, requests: u32, entries: impl Iterator<Item = (Ticket, i64)>) {
         let slots = u64::from(requests).max(1);
         let mut image = vec![0; usize::try_from(slots * 8).unwrap_or(0)];
@@ -179,7 +181,7 @@ mod tests {
         let expected = [Recorded::UnderWay, Recorded::UnderWay, Recorded::Answered(UnixMs(1010))];
         assert_eq!(open(&path, 3).1, expected);
         assert_eq!(open(&path, 5).1, expected, "a higher limit keeps all");
-        assert_eq!(open(&path, 1).1, expected[2..], "a lower one the newest");
+        assert_eq!(open(&path, 1).1, expected[2..], "a lower limit keeps the newest");
     }
 
     #[test]
@@ -195,7 +197,7 @@ mod tests {
         let answered = |at| Recorded::Answered(UnixMs(at));
         assert_eq!(open(&path, 8).1, [answered(1000), answered(1010), answered(1030), Recorded::UnderWay]);
         ring.resize(2, entries());
-        assert_eq!(open(&path, 8).1, [answered(1010), Recorded::UnderWay], "a lower one the newest");
+        assert_eq!(open(&path, 8).1, [answered(1010), Recorded::UnderWay], "a lower limit keeps the newest");
     }
 
     #[test]

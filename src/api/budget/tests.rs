@@ -106,7 +106,7 @@ fn another_program_on_the_key_is_yielded_to() {
 /// The number of requests left for the relay is the relay's own limit, or the part of the API's limit that another
 /// program leaves, whichever is less.
 #[test]
-fn room_is_left_once() {
+fn requests_of_other_programs_are_subtracted_once() {
     let now = origin();
     for (configured, server, others, left) in
         [(120, 120, 0, 120), (120, 120, 60, 60), (60, 120, 60, 60), (60, 120, 90, 30), (120, 60, 30, 30)]

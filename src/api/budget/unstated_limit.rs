@@ -3,9 +3,9 @@
 //! No answer states the length of the API's windows, so the relay learns a pace and spaces its requests evenly. Evenly
 //! spaced requests fit into windows of any length.
 //!
-//! - The first 429 begins a series of 429s, and the next accepted request ends the series. By then a window has passed.
-//!   So the requests that were accepted before the series, divided by the time from the first of them to the end of the
-//!   series, are a pace that the API accepts. The relay begins a little below this pace.
+//! - The first 429 begins a series of 429s, and the next accepted request ends the series. By then one of the API's
+//!   windows has passed. So the requests that were accepted before the series, divided by the time from the first of
+//!   them to the end of the series, are a pace that the API accepts. The relay begins a little below this pace.
 //! - While no 429 comes, the pace rises step by step, up to a little below the pace that was refused last. There it
 //!   stays for an hour. Then it rises further, because the API's limit may have changed. After each such rise it stays
 //!   for twice as long as before.
@@ -53,9 +53,9 @@ pub(super) struct UnstatedLimit {
 /// A series of 429s without an accepted request in between.
 #[derive(Clone, Copy, Debug)]
 struct RefusedSeries {
-    /// When the first request that was accepted before the series was sent.
+    /// When the first of the `accepted` requests was sent.
     began: Instant,
-    /// How many requests were accepted before the series.
+    /// How many requests were accepted in the window before the series.
     accepted: usize,
 }
 

@@ -240,8 +240,8 @@ impl Window {
     }
 
     /// The limit for polls. If the API states that its window has requests left, and no other program uses the key,
-    /// this is the configured limit: the API's statement keeps the relay within the window. Otherwise this is the
-    /// relay's share.
+    /// this is the configured limit, because the relay obeys the stated number anyway. Otherwise this is the relay's
+    /// share.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),
@@ -264,10 +264,11 @@ impl Window {
     /// Returns the time from the beginning of the last poll to the beginning of the next one, by what is known at
     /// `now`. The last poll began at `began` and took `requests` requests.
     ///
-    /// This time is the poll interval at least. While other work waits, polls are spaced evenly at the pace of their
-    /// share. (A limit on the polls in the last minute would not do: after some quick polls, no poll could leave for a
-    /// while.) While no other work waits, polls are slowed down just enough for the free slots to suffice until further
-    /// slots become free. The requests that the API's own window has left are spread evenly until its end.
+    /// This time is the poll interval at least. While other work waits, polls are spaced evenly, so that they use only
+    /// their share of the budget. (A limit on the polls in the last minute would not do: after some quick polls, no
+    /// poll could leave for a while.) While no other work waits, polls are just so far apart that the free slots last
+    /// until further slots become free. The requests that the API's own window has left are spread evenly until its
+    /// end.
     pub fn head_spacing(&self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
         let share = self.share();
         let least = self.limits.head_interval;
@@ -283,8 +284,8 @@ impl Window {
         least.max(pace).max(lasting.min(LONGEST_SILENCE))
     }
 
-    /// Returns the shortest time from a poll to the next poll with which other work keeps its share of the budget. The
-    /// poll took `requests` requests.
+    /// Returns the shortest time between two polls that leaves other work its share of the budget. A poll takes
+    /// `requests` requests.
     pub fn spacing_beside(&self, demand: Demand, requests: u32) -> Duration {
         let share = self.share();
         match demand {
@@ -294,8 +295,8 @@ impl Window {
         }
     }
 
-    /// Returns the time from a poll, which began at `began`, to the next poll, at the fastest pace for which the free
-    /// slots suffice until further slots become free. The slots that sweeps may need are not used.
+    /// Returns the time between two polls with which the free slots last until further slots become free. The last poll
+    /// began at `began`. The slots that sweeps may need do not count as free.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);

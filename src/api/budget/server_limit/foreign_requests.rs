@@ -7,9 +7,10 @@ use super::{ForeignRequests, LONGEST_SILENCE, SLACK, SeenWindow, ServerLimit};
 use crate::time::Instant;
 
 impl ServerLimit {
-    /// Counts the requests of a window that are unexplained when the window is first seen. If the beginning of the
-    /// window was not seen, an earlier process of the relay may have sent these requests: the record of its requests
-    /// does not survive a power cut. Otherwise another program has sent them.
+    /// Records how many requests in a newly seen window are not the relay's own, as far as it knows. This is done only
+    /// if the beginning of the window was not seen. Then an earlier process of the relay may have sent these requests,
+    /// because its record of requests does not survive a power cut. In a window that was seen from its beginning, only
+    /// another program can have sent them.
     pub(super) fn count_unexplained(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let unexplained = self.requests_of_others(remaining, own_since);
         if let Some(window) = self.window.as_mut().filter(|window| !window.whole) {
@@ -17,7 +18,8 @@ impl ServerLimit {
         }
     }
 
-    /// Counts the requests in the API's window that the relay did not send.
+    /// Counts the requests in the API's window that other programs have sent: those that are neither the relay's own
+    /// nor unexplained.
     pub(super) fn count_foreign(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let beyond = self.requests_of_others(remaining, own_since);
         let Some(window) = &mut self.window else { return };
@@ -47,8 +49,9 @@ impl ServerLimit {
         window.whole || self.before.is_some()
     }
 
-    /// Returns how long ago a window may have begun. For short windows this time is too long. It is better that too
-    /// many requests count as the relay's than that they count as another program's.
+    /// Returns the time that a window lasts at most: the longest reset, and at least the documented minute. For shorter
+    /// windows this is too long, so earlier requests of the relay count in them, too. That is better than to take
+    /// requests of the relay for those of another program.
     pub(super) fn counted_back(&self) -> Duration {
         self.longest.max(self.documented)
     }
@@ -60,8 +63,8 @@ impl ServerLimit {
         windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
     }
 
-    /// Returns the number of requests in the current or last window that the relay did not make: requests of other
-    /// programs, or unexplained requests.
+    /// Returns the number of requests that are not available to the relay: those of other programs and the unexplained
+    /// ones in the current window, or those of other programs in the previous window, whichever are more.
     pub(in crate::api::budget) fn unavailable(&self) -> u32 {
         self.window.map_or(0, |window| window.foreign + window.unexplained).max(self.previous_foreign)
     }
@@ -73,7 +76,8 @@ impl ServerLimit {
 
     /// Returns the number of requests that certainly came from other programs.
     pub(in crate::api::budget) fn foreign(&self) -> ForeignRequests {
-        // The count of a short window is not extrapolated: one unexplained request would become many.
+        // The count of a window shorter than a minute is not extrapolated to a minute: one miscounted request would
+        // become many.
         let length = self.counted_back();
         let a_minute = |requests: u32| {
             let requests = f64::from(requests) * self.documented.as_secs_f64() / length.as_secs_f64();

@@ -4,13 +4,14 @@
 //! that "2 in a second" and "20 in 5 minutes" work, too:
 //! - The length is the longest `X-RateLimit-Reset` (*reset*: the time that is left of a window) of the present and the
 //!   previous window.
-//! - If `Remaining` jumps up before the reset was due, the reset is wrong. Then the length is the time from the
+//! - If `Remaining` jumps up before the reset has passed, the reset is wrong. Then the length is the time from the
 //!   beginning of one window to the beginning of the next.
 //! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
 //!
 //! Invariants, if the headers are right and no other program uses the key:
 //! - After an answer, the relay sends in the same window no more requests than the `Remaining` of this answer allows.
-//! - After a window that was used up, one request at a time leaves, until an answer states the next window's limit.
+//! - After a window that was used up, a single request leaves first, to learn the next window's limit. The others wait
+//!   for its answer, but at most 5 seconds.
 
 mod foreign_requests;
 mod relay_share;
@@ -34,22 +35,22 @@ const ROUNDING: Duration = Duration::from_millis(1500);
 /// The knowledge about the API's limit.
 #[derive(Debug)]
 pub(super) struct ServerLimit {
-    /// The documented length of a window, which counts until the length was learned.
+    /// The documented length of a window. It is used until another length was learned.
     documented: Duration,
     window: Option<SeenWindow>,
     /// The longest reset of the previous window.
     before: Option<Duration>,
-    /// If a window was over before its reset had passed: the time after which the window was over. `None` if no reset
-    /// was too long.
+    /// The length of a window that was over before its reset had passed. `None` if no reset was too long.
     at_most: Option<Duration>,
     /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
     /// By how much windows end later than their resets say, because resets are rounded down.
     late: Duration,
-    /// When a reset that is too long to be believed at once was first seen, and the length of that reset.
+    /// A reset that is too long to be believed at once: when it was first seen, and its length.
     unproven: Option<(Instant, Duration)>,
+    /// Whether resets of more than [`LONGEST_SILENCE`] are believed.
     proven: bool,
-    /// The longest reset of this limit.
+    /// The longest reset, or guessed length of a window, since the limit last changed.
     longest: Duration,
     /// When an answer first stated the present limit; `None` if no other limit was stated before.
     changed_at: Option<Instant>,
@@ -58,9 +59,10 @@ pub(super) struct ServerLimit {
     /// How long a window lasts at least: a request that left this long after the beginning of a window was still
     /// counted in that window.
     at_least: Duration,
+    /// The number of requests of other programs in the previous window (an estimate).
     previous_foreign: u32,
-    /// How many requests the relay leaves to other programs in addition to the number that they used before. This grows
-    /// when the other programs use up the window although so many requests are left to them.
+    /// The number of requests that the relay leaves to other programs in addition to the number that they used before.
+    /// It grows with each 429 that comes while other programs use the key.
     margin: u32,
     /// The number of ended windows that were seen from their beginning.
     windows: u64,
@@ -72,23 +74,25 @@ pub(super) struct ServerLimit {
 #[derive(Clone, Copy, Debug)]
 struct SeenWindow {
     limit: Option<u32>,
-    /// The lowest `Remaining`, minus the requests that the relay sent since.
+    /// The lowest `Remaining` in this window, minus the requests that the relay has sent since that answer.
     left: i64,
     /// The latest possible end of the window.
     ends: Instant,
     /// Whether `ends` is a guess, for lack of a believable reset.
     guessed: bool,
-    /// When the first answer of this window came, and, in `last`, when its last answer came.
+    /// When the first answer of this window came.
     first: Instant,
+    /// When the last answer of this window came.
     last: Instant,
     /// Whether the beginning of the window was seen.
     whole: bool,
+    /// The longest reset of this window, or its guessed length.
     longest: Duration,
-    /// The number of answers without headers; the API may not have counted their requests.
+    /// The number of answers that stated no limit. The API may not have counted their requests.
     untold: u32,
-    /// The number of requests in the window that may be of an earlier process of the relay, or of another program.
+    /// The number of requests in the window that an earlier process of the relay or another program has sent.
     unexplained: u32,
-    /// The number of requests in the window that are of other programs.
+    /// The number of requests in the window that other programs have sent.
     foreign: u32,
 }
 
@@ -164,8 +168,9 @@ impl ServerLimit {
 }
 
 impl SeenWindow {
-    /// Returns an estimate of the requests of other programs in the whole window. The answers show only a part of the
-    /// window if the relay sent no request for a while.
+    /// Returns an estimate of the requests of other programs in the whole window. They were counted only from the first
+    /// answer to the last one. If this is more than half of the window, but not all of it, the count is extrapolated to
+    /// the whole window.
     fn foreign_in_all(&self) -> u32 {
         let (seen, length) = (self.last - self.first, self.longest);
         if 2 * seen < length || seen >= length {

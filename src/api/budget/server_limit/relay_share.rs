@@ -23,8 +23,8 @@ impl ServerLimit {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
         let length = length.max(Duration::from_secs(1));
-        // A configured limit below the API's limit already leaves room for other programs, so the relay leaves no
-        // further requests to them.
+        // The requests of other programs are subtracted from the API's limit, not from the configured one. A configured
+        // limit below the API's limit leaves room for them already.
         let share = self.beside_others(limit, configured);
         let in_ours = (f64::from(share) * window.as_secs_f64() / length.as_secs_f64()).ceil().max(1.0);
         if in_ours >= f64::from(configured) {
@@ -36,6 +36,8 @@ impl ServerLimit {
         Share { requests, window: stretched, since: self.changed_at }
     }
 
+    /// Returns how many requests of the API's `limit` other programs leave to the relay. This is at least a tenth of
+    /// `limit` or of `configured`, whichever is lower, and at least one.
     pub(super) fn beside_others(&self, limit: u32, configured: u32) -> u32 {
         let others = match self.unavailable() {
             0 => 0,
@@ -55,8 +57,9 @@ impl ServerLimit {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
 
-    /// Records a 429. From then on the relay leaves more requests to other programs, if other programs use the key. A
-    /// 429 after the end of the window shows that resets are rounded down.
+    /// Records a 429. From then on the relay leaves more requests to other programs, if other programs use the key. If
+    /// the 429 comes just after the stated end of a window, resets are rounded down: from then on windows end a second
+    /// later than their resets say.
     pub(in crate::api::budget) fn refused(&mut self, headers: &RateHeaders, now: Instant) {
         if let Some(limit) = self.window.and_then(|window| window.limit).filter(|_| self.unavailable() > 0) {
             self.margin = (self.margin + MARGIN).min(limit / 20);
@@ -93,10 +96,10 @@ impl ServerLimit {
         Some((from_then_on + pace).min(window.ends)).filter(|until| *until > now)
     }
 
-    /// Returns the instant until which the last request of a window is held back, if the length of the window is
-    /// doubtful, and the window's limit is lower than the `configured` one. If the answer to this request belongs to a
-    /// new window, the windows are shorter than they seemed. The instant lies half-way between the shortest and the
-    /// longest length that the windows may have.
+    /// Returns the instant until which the last request of a window is held back. This happens only if the length of
+    /// the window is doubtful, and the window's limit is lower than the `configured` one. The late request shows more
+    /// about the length: if its answer belongs to a new window, the windows are shorter than they seemed. The instant
+    /// lies half-way between the shortest and the longest length that the windows may have.
     pub(in crate::api::budget) fn last_kept_until(&self, configured: u32, now: Instant) -> Option<Instant> {
         let window = self.window.filter(|window| window.left == 1 && window.whole)?;
         let length = window.ends.saturating_duration_since(window.first);
@@ -107,8 +110,8 @@ impl ServerLimit {
         (is_doubtful && is_worth_it && until > now).then_some(until)
     }
 
-    /// Returns the end of the window, and the number of requests that are left until then, minus the number that other
-    /// programs will need if they use as many as in the previous window.
+    /// Returns the end of the window, and the number of requests that the relay may still send until then. Other
+    /// programs are expected to use as many requests as in the previous window, so these are subtracted.
     pub(in crate::api::budget) fn lasts(&self, now: Instant) -> Option<(Instant, usize)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let others = self.previous_foreign.saturating_sub(window.foreign);

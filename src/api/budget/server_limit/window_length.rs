@@ -44,8 +44,7 @@ impl ServerLimit {
             }
             return;
         };
-        // The request was in flight when the first answer of this window came, so the `Remaining` of that answer counts
-        // it already.
+        // The request was in flight when the first answer of this window came, so `left` counts it already.
         if self.window.is_some_and(|window| heard.sent < window.first) {
             return;
         }
@@ -196,13 +195,14 @@ impl ServerLimit {
         }
     }
 
-    /// Returns `lasted` as the length of the windows, or a longer length if windows are known to last longer. Requests
-    /// take a moment to arrive, so the longer length is a little more than the longest time after which a window was
-    /// not over yet.
+    /// Returns `lasted` as the length of the windows. If windows are known to last longer, returns a little more than
+    /// `at_least` instead, because requests take a moment to arrive.
     fn not_too_short(&self, lasted: Duration) -> Duration {
         lasted.max(Duration::from_secs(1)).max(self.at_least.mul_f64(1.05) + ARRIVAL)
     }
 
+    /// Whether the relay believes a reset. A reset of more than [`LONGEST_SILENCE`] is believed only after it has
+    /// counted down for [`PROOF`].
     pub(super) fn believes(&mut self, reset: Duration, now: Instant) -> bool {
         if reset <= LONGEST_SILENCE || self.proven {
             return true;

@@ -33,8 +33,7 @@ fn a_limit_in_any_window_is_kept_and_used() {
             let run = Setup { seed: seconds, backlog, seconds: 1200, api, ..Setup::default() }.run();
             assert!(run.refused.is_empty(), "{name}: {} times 429", run.refused.len());
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}: {} in a minute", run.most_in_a_minute());
-            // With sliding windows twice this time may pass: in a window of 5 requests, for example, a single request
-            // is a fifth of the limit.
+            // With sliding windows the time without a poll may be twice as long.
             let most = longest_silence(limit, seconds, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(run.longest_silence(0) <= most, "{name}: silent for {:?}", run.longest_silence(0));
             let allowed = (1200 * u64::from(limit) / seconds).min(2 * 1200);
