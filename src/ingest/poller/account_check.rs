@@ -7,7 +7,6 @@ use crate::ingest::account::AccountVerdict;
 pub(super) const UNVERIFIED: &str =
     "the API key or address is new and shows no messages yet; waiting for a message of a number that the state knows";
 
-/// The findings about the key in use.
 #[derive(Debug)]
 pub(super) struct AccountCheck {
     /// Whether the operator says that another key or address belongs to the account of the state.
@@ -16,7 +15,7 @@ pub(super) struct AccountCheck {
     is_verified: bool,
     /// Whether the previous key was found to belong to the account of the state.
     was_verified: bool,
-    /// How many polls in a row did not show to whose account the messages belong.
+    /// How many polls in a row left open whether the key belongs to the account of the state.
     undecided_polls: u32,
 }
 

@@ -1,14 +1,14 @@
-//! Log lines about single messages of a page that are stored and not delivered: messages that are not valid JSON (they
-//! are *set aside*), and messages that are dated before the watermark.
+//! Log lines about the anomalies of a page. Messages that are stored and not delivered are named one by one: messages
+//! that are not valid JSON (they are *set aside*), and messages that are dated before the watermark.
 
 use crate::domain::{Anomaly, Cursor, Insert, Invocation, RowStanding, StoreOp, shell_word};
 
 /// The most messages of one page that the log names, each in a line of its own.
 const NAMED: usize = 10;
 
-/// Logs each kind of anomaly of a page in one line, with the number of times that it occurs. Also logs the id of each
-/// message that is not delivered, for [`NAMED`] messages at most. `cursor` is the cursor of the page. `replayed_by` is
-/// the beginning of the command line in the hint to replay a message; it is `None` if messages are not kept.
+/// Logs each kind of anomaly of a page in one line, with a count. Up to [`NAMED`] messages that are not delivered get a
+/// line of their own, with the id. `cursor` is the cursor of the page. `replayed_by` is the beginning of the command
+/// line that replays a message; `None` if messages are not kept.
 pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;

@@ -23,7 +23,7 @@ pub(super) struct BackgroundLane {
     small_pages: Option<SmallWalkPages>,
 }
 
-/// The small pages of a walk whose whole pages are too large, or cannot be read.
+/// A walk that is read in small pages for a while, because a whole page was too large or could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SmallWalkPages {
     id: WalkId,
@@ -38,17 +38,15 @@ impl BackgroundLane {
         self.in_flight.is_some()
     }
 
-    /// Returns the instant until which the lane waits; `None` if the lane does not wait.
     pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
         self.due.filter(|due| *due > now)
     }
 
-    /// Returns how many requests have left.
     pub(super) fn turn(&self) -> u64 {
         self.turn
     }
 
-    /// Returns whether this walk does not have to wait.
+    /// Returns whether this walk may be read now, as far as its own wait allows.
     pub(super) fn is_ready(&self, id: WalkId, now: Instant) -> bool {
         self.waiting.get(&id).is_none_or(|until| *until <= now)
     }
@@ -58,7 +56,6 @@ impl BackgroundLane {
         self.waiting.values().filter(|until| **until > now).min().copied()
     }
 
-    /// Returns how many rows a request for this walk asks for.
     pub(super) fn limit(&self, id: WalkId) -> u32 {
         self.small_pages.filter(|small| small.id == id).map_or(PAGE_ROWS, |small| small.limit)
     }
@@ -93,12 +90,10 @@ impl BackgroundLane {
         self.failures
     }
 
-    /// Makes the lane wait until `at`.
     pub(super) fn wait_until(&mut self, at: Instant) {
         self.due = Some(at);
     }
 
-    /// Makes the lane wait at least until `at`.
     pub(super) fn wait_at_least_until(&mut self, at: Instant) {
         self.due = self.due.max(Some(at));
     }
@@ -108,7 +103,6 @@ impl BackgroundLane {
         self.waiting.insert(id, until);
     }
 
-    /// Ends the wait of the lane.
     pub(super) fn wait_no_more(&mut self) {
         self.due = None;
     }
@@ -118,7 +112,7 @@ impl BackgroundLane {
         self.small_pages = Some(SmallWalkPages { id, limit: 1, left: 1 });
     }
 
-    /// Makes the next pages of a walk small, because a page of `limit` rows cannot be read.
+    /// Makes the next pages of a walk small, because a page of `limit` rows could not be read.
     pub(super) fn step_over(&mut self, id: WalkId, limit: u32) {
         self.small_pages = Some(SmallWalkPages { id, limit: next_smaller(limit), left: PAGE_ROWS });
     }
@@ -168,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn small_pages_are_read_ten_times_after_a_page_that_cannot_be_read() {
+    fn ten_small_pages_follow_a_page_that_cannot_be_read() {
         let mut lane = BackgroundLane::default();
         lane.read_one_row(WalkId(1));
         assert_eq!((lane.limit(WalkId(1)), lane.limit(WalkId(2))), (1, PAGE_ROWS));

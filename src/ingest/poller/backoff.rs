@@ -13,7 +13,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Makes a back-off. The same seed gives the same waits.
+    /// The same seed gives the same waits.
     pub(super) fn seeded(seed: u64) -> Self {
         Self { jitter: Jitter::seeded(seed) }
     }

@@ -1,6 +1,5 @@
 //! Commits the changes that follow from a page, and loads the state: at the start, and again after a failed commit.
-//! [`StoreOp`](crate::domain::StoreOp) lists the kinds of changes. Besides, a request is recorded in `budget.ring`
-//! (`api/budget/ring.rs`).
+//! [`StoreOp`](crate::domain::StoreOp) lists the kinds of changes.
 
 use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;
@@ -17,7 +16,7 @@ impl<F: Feed> Poller<F> {
         let replays = self.disk.store().read(Spool::replay_count).await?;
         self.replays.note_decided(replays);
         // The sinks may need other details of numbers now than when the deliveries were left undecided. So all of them
-        // are decided again, not only those whose number is known by now.
+        // are decided again, not only those whose number has become known.
         self.decide(UndecidedScope::All).await?;
         self.disk.note_loaded();
         self.lanes.head.next_poll_from_head();

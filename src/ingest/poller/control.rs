@@ -3,8 +3,8 @@
 //! Invariants:
 //! - New settings do not affect a request under way: its answer is handled as usual.
 //! - New limits do not begin a new budget: requests that were made before count in the new limits, too.
-//! - When the API refuses a key, the poller asks for new keys. It waits for the answer only if the refused key was the
-//!   last one, and never longer than [`PATIENCE`].
+//! - When the API refuses a key, the poller asks the holder of the [`PollerControl`] for new keys. The poller waits for
+//!   the answer only if the refused key was the last one, and never longer than [`PATIENCE`].
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::ingest::feed::Feed;
 use crate::store;
 use crate::time::Instant;
 
-/// How long the poller waits for an answer to the question whether there are new keys.
+/// How long the poller waits for the answer whether there are new keys.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The settings that can be changed while a poller runs.
@@ -30,8 +30,8 @@ pub struct PollSettings<F> {
     pub limits: BudgetLimits,
     /// The rules that decide which rows are new.
     pub rules: Rules,
-    /// How large the state may be, and how long messages stay in it. The directory never changes in this way, and
-    /// neither does the decision whether delivered messages are erased at once.
+    /// How large the state may be, and how long messages stay in it. The directory is the same as before, and so is the
+    /// decision whether texts are erased on delivery.
     pub state: store::Options,
     /// The purposes for which the list of numbers is read.
     pub numbers: NumberUses,
@@ -57,7 +57,7 @@ impl<F> PollerControl<F> {
         self.orders.send(PollOrder::Follow(Box::new(settings))).ok();
     }
 
-    /// Answers the poller's question whether there are new keys: there are none.
+    /// Answers the poller that there are no new keys.
     pub fn keys_are_unchanged(&self) {
         self.orders.send(PollOrder::KeysAreUnchanged).ok();
     }
@@ -95,8 +95,8 @@ impl<F> Orders<F> {
         self.questions.send_modify(|count| *count += 1);
     }
 
-    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if no key is left: there is
-    /// no [`PollerControl`] that could answer, or the same question was asked before and not answered.
+    /// After this refusal of the last key: asks for new keys. Returns `false` if there is nothing to wait for: there is
+    /// no [`PollerControl`], or the same question was asked before and not answered.
     fn waits_for_keys(&mut self, refusal: &str) -> bool {
         let was_waiting = self.waiting.take().is_some();
         let waits = !was_waiting && self.questions.receiver_count() > 0;
@@ -107,7 +107,7 @@ impl<F> Orders<F> {
         waits
     }
 
-    /// Waits for an order. Dropping the future loses no order.
+    /// Waits for an order. If the future is dropped, no order is lost.
     pub(super) async fn next(&mut self) -> PollMessage<F> {
         match self.inbox.recv().await {
             Some(order) => PollMessage(order),
@@ -126,8 +126,7 @@ impl<F: Feed> Poller<F> {
         self.orders.control()
     }
 
-    /// Handles the refusal of the last key: asks for new keys if somebody can answer. Otherwise no key is left, and
-    /// polls rest.
+    /// Handles the refusal of the last key: waits for new keys if somebody can bring them. Otherwise no key is left.
     pub(super) fn last_key_refused(&mut self, refusal: &str, now: Instant) -> Option<Ending> {
         if self.orders.waits_for_keys(refusal) {
             tracing::debug!(%refusal, "the last key is refused; looking for a new one");
@@ -138,7 +137,6 @@ impl<F: Feed> Poller<F> {
         None
     }
 
-    /// Carries out an order.
     pub(super) async fn carry_out(&mut self, PollMessage(order): PollMessage<F>) -> Result<(), store::Error> {
         let now = self.clock.monotonic();
         match order {
@@ -171,15 +169,15 @@ impl<F: Feed> Poller<F> {
         if self.expiry.follow(numbers.expiry_terms) {
             self.lanes.numbers.list_mut().read_again(now);
         }
-        // The due time of the next poll is computed from the budget whenever requests may leave, so it needs no change
-        // here.
+        // The due time of the next poll needs no change here: it is computed from the budget whenever requests may
+        // leave.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };
         if self.link.replace_feed(feed) {
             self.account.key_changed();
             self.orders.waiting = None;
         }
-        // The cause of earlier failures may be gone by now.
+        // Earlier failures may have had a cause that the new feed does not have, so the next poll comes at once.
         self.lanes.head.next_poll_from_head();
         self.lanes.head.wait_until(now);
     }

@@ -1,8 +1,8 @@
-//! The handling of SQLite's journal. The journal cannot be emptied while another program reads the state and does not
-//! end its transaction.
+//! Empties SQLite's journal. While another program keeps a transaction on the state open, the journal cannot be
+//! emptied.
 //!
-//! The relay cannot end that program. So the relay goes on, and logs the problem. For `state.max_size`, a large journal
-//! counts only as if it had the size of an ordinary journal ([`crate::store::DiskUsage`]). If the disk gets full,
+//! The relay cannot end that program. So it goes on, and logs the problem. For `state.max_size`, a large journal counts
+//! only as if it had the size of an ordinary journal ([`crate::store::DiskUsage`]). If the disk gets full,
 //! `state.min_free` takes effect as usual.
 
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::time::Instant;
 /// How often the relay tries to empty a journal that is larger than usual.
 const TRY: Duration = Duration::from_secs(10);
 
-/// After this time the log reports a program that keeps the journal large. The relay's own commands take only moments,
-/// so they are not reported.
+/// After this time the log reports that another program keeps the journal large. The relay's own commands read the
+/// state only for moments, so they are never reported.
 const TELL_LARGE: Duration = Duration::from_secs(10);
 
-/// After this time the log reports a program that keeps erased texts in the journal.
+/// After this time the log reports that another program keeps erased texts in the journal.
 const TELL_TRACES: Duration = Duration::from_secs(60);
 
 /// Work that other programs may block, and whether it is blocked.
@@ -41,9 +41,9 @@ enum BlockedReport {
 /// The poller's knowledge of the journal.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// The work of emptying a journal that is large.
+    /// Emptying a journal that is large.
     emptying: BlockableWork,
-    /// The work of emptying a journal that may hold erased texts.
+    /// Emptying a journal that may hold erased texts.
     erasing: BlockableWork,
     tried: Option<Instant>,
     /// The journal's size in bytes, while another program keeps the journal from being emptied and the log has reported
@@ -52,7 +52,7 @@ pub(super) struct Journal {
 }
 
 impl BlockableWork {
-    /// Records whether the work was done this time. Returns the report that is due; `None` if no report is due.
+    /// Records whether the work could be done. Returns the report that is due now.
     fn note(&mut self, is_done: bool, now: Instant, patience: Duration) -> Option<BlockedReport> {
         if is_done {
             self.blocked_since = None;
@@ -66,8 +66,6 @@ impl BlockableWork {
 }
 
 impl Journal {
-    /// Returns the journal's size in bytes, while another program keeps the journal from being emptied and the log has
-    /// reported this.
     pub(super) fn held(&self) -> Option<u64> {
         self.held
     }
@@ -125,12 +123,12 @@ mod tests {
     use crate::time::Clock;
 
     #[test]
-    fn it_is_said_once_and_so_is_its_end() {
+    fn a_block_is_reported_once_and_its_end_once() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let mut blocked = BlockableWork::default();
         let mut note = |done, seconds| blocked.note(done, began + Duration::from_secs(seconds), TELL_LARGE);
         assert_eq!([note(false, 0), note(false, 9)], [None, None], "a command takes a moment");
-        assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "it was another one");
+        assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "the block of the first second is over, so another one is counted from its own beginning");
         assert_eq!([note(false, 21), note(false, 500)], [Some(BlockedReport::Blocked), None]);
         assert_eq!([note(true, 501), note(true, 502)], [Some(BlockedReport::Over), None]);
         assert_eq!([note(false, 600), note(false, 610)], [None, Some(BlockedReport::Blocked)], "and again");

@@ -35,10 +35,10 @@ pub(super) struct Disk {
     has_readers: bool,
 }
 
-/// The result of a look at the space for the state.
+/// The result of [`Disk::check_space`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpaceCheck {
-    /// Nothing has changed: space was not measured, or there is enough space as before.
+    /// Space was not measured, or there is enough space, as before.
     Unchanged,
     /// There is space again: polling goes on.
     Recovered,
@@ -60,8 +60,8 @@ impl Disk {
         }
     }
 
-    /// Takes new limits and a new retention. Space is measured at once. If the retention has changed, maintenance
-    /// begins at once, too.
+    /// Takes the limits and the retention of a reload. Space is measured at once. If the retention has changed,
+    /// maintenance begins at once, too.
     pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
         self.space.follow(state, now);
         self.maintenance.follow(state, now);
@@ -76,7 +76,6 @@ impl Disk {
         self.maintenance.due().min(self.space.due()).min(self.erasure.due())
     }
 
-    /// Returns whether the state in memory is ahead of the disk.
     pub(super) fn is_stale(&self) -> bool {
         self.stale_until.is_some()
     }
@@ -86,7 +85,7 @@ impl Disk {
         self.stale_until
     }
 
-    /// Marks the state in memory as stale: it is ahead of the disk. The state is loaded again at `at` or later.
+    /// Marks the state in memory as stale. It is loaded again at `at` or later.
     pub(super) fn mark_stale(&mut self, at: Instant) {
         self.stale_until = Some(at);
     }
@@ -127,8 +126,7 @@ impl Disk {
         !self.erasure.is_on_delivery()
     }
 
-    /// Records whether any reader waits for messages. If the configuration erases texts on delivery, maintenance keeps
-    /// each text for some seconds while there are readers.
+    /// Records whether any reader waits for messages ([`FOR_READERS`]).
     pub(super) fn note_readers(&mut self, present: bool, now: Instant) {
         if self.erasure.is_on_delivery() && self.has_readers != present {
             self.has_readers = present;
@@ -178,12 +176,11 @@ impl Disk {
         })
     }
 
-    /// Returns whether a step of maintenance is due.
     pub(super) fn is_maintenance_due(&self, now: Instant) -> bool {
         self.maintenance.due() <= now
     }
 
-    /// Returns whether the round of maintenance is not over.
+    /// Returns whether the round of maintenance has further steps.
     pub(super) fn has_more_maintenance(&self) -> bool {
         self.maintenance.has_more()
     }
@@ -205,7 +202,7 @@ impl Disk {
 
     /// Removes old data: settled messages, and ids below the `watermark` except the newest `keep_newest`. Then gives
     /// back to the file system the space that the state's file no longer needs. `now` is the relay's time. `known_now`
-    /// is the same time if the time is confirmed; if it is `None`, nothing is removed because of its age.
+    /// is the same time, or `None` while it is not confirmed: then no retention counts as over.
     pub(super) async fn remove_old(
         &mut self,
         now: UnixMs,
@@ -239,7 +236,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Ends a step of maintenance that began at `at`. The present instant is `now`.
+    /// Ends a step of maintenance that began at `at`.
     pub(super) fn end_maintenance_step(&mut self, at: Instant, now: Instant) {
         let is_urgent = self.space.sheds() || self.space.shortage().is_some() || self.has_readers;
         if self.maintenance.schedule_next(at, now, is_urgent) {

@@ -17,7 +17,7 @@ const MEASURE_WHILE_STORING: Duration = Duration::from_secs(1);
 /// How often space is measured while nothing is stored. Other programs may fill the disk, and free it.
 const MEASURE: Duration = Duration::from_secs(5);
 
-/// The least time between two log lines which say that delivered messages are removed early.
+/// The log says at most once in this time that delivered messages are removed early.
 const TELL_SHEDDING: Duration = Duration::from_secs(86_400);
 
 /// The limits of the space for the state, in bytes.
@@ -41,15 +41,14 @@ pub(super) enum Shortage {
 /// The changes that a measurement brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SpaceChange {
-    /// Whether delivered messages are removed before the end of their retention from now on.
+    /// The relay begins to remove delivered messages before the end of their retention.
     pub(super) begins_shedding: bool,
-    /// Whether space is short from now on.
+    /// A shortage of space begins.
     pub(super) begins_shortage: bool,
-    /// Whether space is no longer short.
+    /// The shortage of space ends.
     pub(super) ends_shortage: bool,
 }
 
-/// The poller's knowledge of the space for the state.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     limits: SpaceLimits,
@@ -61,11 +60,10 @@ pub(super) struct DiskSpace {
     shedding_logged_at: Option<Instant>,
 }
 
-/// The times of measurements.
 #[derive(Debug)]
 struct Measuring {
     last: Instant,
-    /// The latest instant for the next measurement.
+    /// When the next measurement is due, unless something is stored before.
     next: Instant,
     /// Whether something was stored since the last measurement.
     has_stored: bool,
@@ -112,7 +110,7 @@ impl fmt::Display for Shortage {
 }
 
 impl DiskSpace {
-    /// Makes a check whose first measurement is due at once.
+    /// The first measurement is due at once.
     pub(super) fn new(state: &store::Options, now: Instant) -> Self {
         Self {
             limits: SpaceLimits { max_size: state.max_size, min_free: state.min_free },
@@ -144,12 +142,11 @@ impl DiskSpace {
         self.measuring.has_stored = true;
     }
 
-    /// Returns the latest instant for the next measurement.
+    /// Returns when the next measurement is due, unless something is stored before.
     pub(super) fn due(&self) -> Instant {
         self.measuring.next
     }
 
-    /// Returns whether it is time to measure.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let Measuring { last, next, has_stored } = self.measuring;
         let due = if has_stored { next.min(last + MEASURE_WHILE_STORING) } else { next };
@@ -243,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn short_of_one_or_the_other_until_there_is_a_tenth_more() {
+    fn a_shortage_lasts_until_there_is_a_tenth_more_space_than_needed() {
         let size = |used| Some(Shortage::Size { used, max_size: 1000 });
         let disk = |free| Some(Shortage::Disk { free, min_free: 100 });
         for (used, free, was, expected) in [

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The time between two erasures if delivered messages are erased at once.
+/// The time between two erasures if texts are erased on delivery.
 const ON_DELIVERY: Duration = Duration::from_secs(2);
 
 /// The time between two erasures if delivered messages are kept for a while.
 const LATER: Duration = Duration::from_secs(60);
 
-/// The schedule of erasing.
 #[derive(Debug)]
 pub(super) struct Erasure {
     /// Whether texts are erased as soon as they are delivered (`state.keep_delivered = "0s"`).
@@ -19,17 +18,15 @@ pub(super) struct Erasure {
 }
 
 impl Erasure {
-    /// Makes a schedule whose first erasure is due at once.
+    /// The first erasure is due at once.
     pub(super) fn new(on_delivery: bool, now: Instant) -> Self {
         Self { on_delivery, due: now }
     }
 
-    /// Returns whether delivered messages are erased at once.
     pub(super) fn is_on_delivery(&self) -> bool {
         self.on_delivery
     }
 
-    /// Returns when the next erasure is due.
     pub(super) fn due(&self) -> Instant {
         self.due
     }

@@ -1,5 +1,5 @@
-//! The handling of answers without a page, and of pages that could not be stored. After a failure the lane waits,
-//! unless another key or a smaller page is tried at once.
+//! Handles answers without a page, and pages that could not be stored. After a failure the lane waits, unless another
+//! key or a smaller page is tried at once.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::ingest::report::Condition;
 use crate::store;
 use crate::time::Instant;
 
-/// If all keys were refused: the wait before they are tried again. One of them may be valid again by then.
+/// The wait before the keys are tried again after all of them were refused.
 const KEY_RETRY: Duration = Duration::from_secs(60);
 
-/// How long pages stay small after a page was too large, or could not be read.
+/// How long head pages stay small after one was too large, or could not be read.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
 
 /// The hint in the log while the API does not answer.
 const UNREACHED_HINT: &str = "look at api.url, DNS, the proxy (api.proxy, HTTPS_PROXY) and the firewall; \
                               `joltsms-relay check --online` tries them";
 
-/// How often a whole page that cannot be read is asked for before smaller pages are tried. Until then the API's trouble
-/// may pass.
+/// If a page cannot be read, it is tried this many times before smaller pages are tried. The API's trouble may pass by
+/// itself.
 const WHOLE_TRIES: u32 = 3;
 
 impl<F: Feed> Poller<F> {
@@ -57,12 +57,12 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(self.link.rate_limits_in_a_row(), Error::RateLimited)
     }
 
-    /// Handles an answer by which the API does not accept the key in use.
+    /// Handles the API's refusal of the key in use.
     pub(super) fn key_refused(&mut self, refusal: &api::KeyRefusal, now: Instant) -> Option<Ending> {
         self.give_up_key(&refusal.to_string(), "the API does not accept the key; trying the next one", now)
     }
 
-    /// Handles a key in use that shows messages of another account. None of these messages is stored.
+    /// Handles the finding that the key in use belongs to another account.
     pub(super) fn key_of_another_account(&mut self, now: Instant) -> Option<Ending> {
         self.give_up_key(
             "the key belongs to another account than the state and is not used",
@@ -90,7 +90,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Logs that the API accepts no key, and lets polls rest for a minute.
+    /// Logs that the API accepts no key. The next poll comes after [`KEY_RETRY`].
     pub(super) fn no_key_is_left(&mut self, refusal: &str, now: Instant) {
         let is_new = self.set_condition(Condition::NoKey(refusal.to_owned()));
         if is_new {
@@ -103,8 +103,8 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.wait_until(now + KEY_RETRY);
     }
 
-    /// Handles a request of `limit` rows whose answer has no page. The lane of the request waits. If a walk fails while
-    /// polls of the newest messages succeed, the walk is set back.
+    /// Handles an answer without a page, to a request for `limit` rows. The lane of the request waits. If the request
+    /// belonged to a walk, and head polls succeed, the failure is recorded in the walk ([`Setback`]).
     pub(super) async fn failed(
         &mut self,
         is_head: bool,
@@ -148,13 +148,13 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Handles a poll of the newest messages whose answer has no page.
+    /// Handles a head poll whose answer has no page.
     fn head_failed(&mut self, error: &Error, now: Instant) -> Option<Ending> {
         let failures = self.lanes.head.count_failure();
         let wait = self.backoff.wait(failures);
         let kind = error.kind();
         if self.set_condition(Condition::Failing(error.to_string())) {
-            // Any other error comes from a server that was reached, and its text says what to do.
+            // With any other error the server was reached, and the text of the error says what to do.
             let is_unreached = matches!(error, Error::Transport(_));
             let (api, hint) = (self.link.host().filter(|_| is_unreached), is_unreached.then_some(UNREACHED_HINT));
             tracing::warn!(kind, %error, api, hint, "the API cannot be polled; trying again until it can");
@@ -189,7 +189,7 @@ impl<F: Feed> Poller<F> {
             Error::Refused { .. } => (Setback::Refused, Anomaly::RefusedCursor),
             _ => (Setback::Unreadable, Anomaly::UnreadablePage),
         };
-        // While polls of the newest messages fail as well, the trouble lies with the API and not with this walk.
+        // While head polls fail as well, the trouble is the API's and not this walk's.
         if self.lanes.head.failures() > 0 {
             tracing::debug!(kind = error.kind(), %error, "{}", anomaly.sentence());
             return Ok(None);

@@ -1,7 +1,7 @@
 //! The head lane: polls of the newest messages, one request at a time.
 //!
-//! A poll may take several requests: it reads on behind a block of rows dated ahead, and reads the first pages of a gap
-//! that it opened. Each failure makes the next poll wait.
+//! A poll may take several requests. If the first page has only rows dated ahead, the poll also reads the next pages.
+//! If the poll opens a gap, it also reads the first pages of the gap. After a failure the next poll waits.
 
 use std::time::Duration;
 
@@ -30,14 +30,14 @@ pub(super) struct HeadLane {
 /// The poll under way, or the last poll if none is under way.
 struct HeadPoll {
     began: Instant,
-    /// How many pages were asked for, not counting the pages of a gap.
+    /// How many pages were asked for, without the pages of a gap.
     requests: u32,
 }
 
 /// What the next request of the head lane waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWait {
-    /// An instant: the end of a back-off, or the present.
+    /// An instant: the end of a wait after a failure, or the present.
     Until(Instant),
     /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here;
     /// [`HeadRest::due`] is called whenever requests may leave.
@@ -62,7 +62,7 @@ impl HeadRest {
     }
 }
 
-/// The size of pages for a while after a page of the usual length was too large, or could not be read.
+/// A smaller size of pages, used for a while after a page was too large or could not be read.
 #[derive(Clone, Copy)]
 struct SmallHeadPages {
     until: Instant,
@@ -70,7 +70,7 @@ struct SmallHeadPages {
 }
 
 impl HeadLane {
-    /// Makes a lane whose first poll is due now.
+    /// The first poll is due now.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             next: PageKind::Head { cursor: None },
@@ -88,7 +88,6 @@ impl HeadLane {
         self.in_flight.is_some()
     }
 
-    /// Returns what the next request of this lane waits for.
     pub(super) fn wait(&self) -> HeadWait {
         self.wait
     }
@@ -97,7 +96,7 @@ impl HeadLane {
         &self.next
     }
 
-    /// Returns whether the next request begins a new poll, instead of going on with the last poll.
+    /// Returns whether the next request begins a new poll.
     pub(super) fn begins_poll(&self) -> bool {
         self.next == PageKind::Head { cursor: None }
     }
@@ -107,12 +106,10 @@ impl HeadLane {
         self.in_flight.as_ref().map_or(&self.next, |in_flight| &in_flight.kind).walk()
     }
 
-    /// Begins a new poll.
     pub(super) fn begin_poll(&mut self, now: Instant) {
         self.poll = HeadPoll { began: now, requests: 0 };
     }
 
-    /// Returns how many rows a request asks for.
     pub(super) fn limit(&self, now: Instant) -> u32 {
         self.small_pages.filter(|small| small.until > now).map_or(PAGE_ROWS, |small| small.limit)
     }
@@ -133,8 +130,8 @@ impl HeadLane {
         self.in_flight.take()
     }
 
-    /// Records that a page came in answer to a request of this `kind`, and that `next` is the action that follows.
-    /// Returns whether the poll goes on. `head_pages` is the most pages that the poll reads of a new gap.
+    /// After a page of this `kind`: chooses the next request of the poll by the action `next`. Returns whether the poll
+    /// goes on. The poll reads at most `head_pages` pages of a new gap.
     pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
             PageKind::Head { .. } => head_pages,
@@ -161,7 +158,6 @@ impl HeadLane {
         self.spacing = self.spacing.max(spacing);
     }
 
-    /// Returns the longest time between two polls that the budget has asked for since the last poll ended.
     pub(super) fn spacing(&self) -> Duration {
         self.spacing
     }
@@ -176,7 +172,6 @@ impl HeadLane {
         self.next = PageKind::Head { cursor: None };
     }
 
-    /// Makes the next request leave at `at`.
     pub(super) fn wait_until(&mut self, at: Instant) {
         self.wait = HeadWait::Until(at);
     }
@@ -205,12 +200,11 @@ impl HeadLane {
         std::mem::take(&mut self.failures)
     }
 
-    /// Makes pages have `limit` rows until the instant `until`.
+    /// Lets requests ask for `limit` rows until the instant `until`.
     pub(super) fn use_small_pages(&mut self, limit: u32, until: Instant) {
         self.small_pages = Some(SmallHeadPages { until, limit });
     }
 
-    /// Returns the relay's time of the last poll that was answered with a page.
     pub(super) fn last_poll(&self) -> Option<UnixMs> {
         self.last_poll
     }
@@ -227,7 +221,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_poll_reads_so_much_of_its_gap_and_then_rests_an_interval_from_its_beginning() {
+    async fn a_poll_reads_two_pages_of_its_gap_and_the_next_poll_begins_an_interval_after_it_began() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let mut head = HeadLane::new(began);
         head.begin_poll(began);
@@ -237,7 +231,7 @@ mod tests {
             kind = PageKind::Walk { id: WalkId(7), pages_left };
             assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
-        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
+        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the background lane reads the other pages of the gap");
         let ended = began + Duration::from_secs(1);
         head.end_poll(ended);
         let rest = HeadRest { began, ended, requests: 0 };

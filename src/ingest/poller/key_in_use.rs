@@ -11,7 +11,7 @@ pub(super) struct KeyInUse {
 }
 
 impl KeyInUse {
-    /// Records which key is in use at `now` by the relay's time.
+    /// Records the key that is in use at `now`, by the relay's time.
     pub(super) fn note(&mut self, fingerprint: String, ending: Option<String>, now: UnixMs) {
         if self.since.is_none() || self.fingerprint != fingerprint {
             *self = Self { fingerprint, ending, since: Some(now) };
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_in_use_since_it_differed_from_the_key_before() {
+    fn only_another_key_has_a_new_time_of_use() {
         let mut key = KeyInUse::default();
         let mut note = |fingerprint: &str, now| {
             key.note(fingerprint.to_owned(), Some(format!("…{fingerprint}")), UnixMs(now));

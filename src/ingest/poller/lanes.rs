@@ -16,7 +16,6 @@ pub(super) struct Lanes {
     pub(super) numbers: NumbersLane,
 }
 
-/// An answer that has come.
 pub(super) enum LaneResponse {
     /// An answer about messages, in the head lane (`is_head`) or in the background lane.
     Messages {
@@ -31,8 +30,8 @@ impl Lanes {
         Self { head: HeadLane::new(now), background: BackgroundLane::default(), numbers: NumbersLane::new(numbers) }
     }
 
-    /// Waits for the next answer. With no request under way this future never ends. Dropping the future loses no
-    /// answer.
+    /// Waits for the next answer. If no request is under way, this future never ends. If the future is dropped, no
+    /// answer is lost.
     pub(super) async fn next_response(&mut self) -> LaneResponse {
         tokio::select! {
             biased;
@@ -72,7 +71,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_walk_that_the_head_reads_is_not_the_background_s() {
+    async fn the_background_lane_does_not_read_a_walk_that_the_head_lane_reads() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut lanes = Lanes::new(NumberList::new(true, now), now);
         assert!(lanes.are_idle() && lanes.are_at_rest() && lanes.is_walk_ready(WalkId(1), now));

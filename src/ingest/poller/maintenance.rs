@@ -1,4 +1,4 @@
-//! The schedule by which old messages and ids are removed, and how far the removal has come. Pure.
+//! Decides when old messages and ids are removed, and where each step of the removal goes on. Pure.
 //!
 //! Maintenance comes in rounds, once a minute. A round is made of steps, and each step is a few short transactions.
 //! After a burst of messages a round needs many steps; between two steps the poller waits, so that delivery has the
@@ -35,7 +35,7 @@ const WHOLE_ROUND_TAKES: u32 = 60;
 /// The longest time from one whole round to the next.
 const WHOLE_ROUND: Duration = Duration::from_secs(3600);
 
-/// The work that is due, and where it goes on.
+/// The schedule, and how far the work has come.
 #[derive(Debug)]
 pub(super) struct Maintenance {
     retention: Retention,
@@ -44,7 +44,7 @@ pub(super) struct Maintenance {
     rounds: Rounds,
     removal: Position<Seq>,
     forgetting: Position<ForgottenUpTo>,
-    /// Whether the round is not over.
+    /// Whether the round has further steps.
     has_more: bool,
 }
 
@@ -64,10 +64,10 @@ struct Rounds {
     whole_since: Option<Instant>,
 }
 
-/// How far one kind of work has come.
+/// How far one kind of work has come: the removal of messages, or the forgetting of ids.
 #[derive(Debug)]
 struct Position<T> {
-    /// Where this round goes on; `None` if this kind of work is done for this round.
+    /// Where this round goes on; `None` if the round has no more of this work.
     now: Option<T>,
     /// Where the next round begins.
     next_round: T,
@@ -95,8 +95,7 @@ impl Retention {
 }
 
 impl Maintenance {
-    /// Makes a schedule whose first round begins after [`FIRST_ROUND`], or at once if delivered messages are erased at
-    /// once.
+    /// The first round begins after [`FIRST_ROUND`], or now if texts are erased on delivery.
     pub(super) fn new(state: &Options, erase_on_delivery: bool, now: Instant) -> Self {
         let first = if erase_on_delivery { now } else { now + FIRST_ROUND };
         Self {
@@ -109,7 +108,7 @@ impl Maintenance {
         }
     }
 
-    /// Takes a new retention. If it differs from the previous one, a whole round begins at once.
+    /// Takes the retention of a reload. If it has changed, a whole round begins at once.
     pub(super) fn follow(&mut self, state: &Options, now: Instant) {
         let retention = Retention::of(state);
         if std::mem::replace(&mut self.retention, retention) != retention {
@@ -117,17 +116,15 @@ impl Maintenance {
         }
     }
 
-    /// Returns when the next step is due.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Returns whether the round is not over.
+    /// Returns whether the round has further steps.
     pub(super) fn has_more(&self) -> bool {
         self.has_more
     }
 
-    /// Begins a whole round at once.
     pub(super) fn begin_again(&mut self, now: Instant) {
         self.begin_whole_round_at(now);
         self.has_more = true;
@@ -153,16 +150,17 @@ impl Maintenance {
         begins_round
     }
 
-    /// Returns the instants before which settled deliveries are removed. `now` is the relay's time, if it is known.
-    /// With `sheds`, delivered messages are removed whatever their age.
+    /// Returns the cutoffs for this step: deliveries that were settled earlier are removed. `now` is the relay's time,
+    /// or `None` while it is not confirmed; then only deliveries that are kept for no time at all are removed. With
+    /// `sheds`, delivered messages are removed whatever their age.
     pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> RetentionCutoffs {
         let Retention { delivered, dead } = self.retention;
         let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };
         RetentionCutoffs { delivered, dead: dead.cutoff(now) }
     }
 
-    /// Returns the sequence number after which this step looks for settled messages to remove, towards newer messages;
-    /// `None` if the step removes no messages.
+    /// Returns the sequence number after which this step looks for messages to remove, in ascending order; `None` if
+    /// the step removes no messages.
     pub(super) fn removes_after(&self) -> Option<Seq> {
         self.removal.now
     }
@@ -171,8 +169,8 @@ impl Maintenance {
         self.removal.advance(dropped.next);
     }
 
-    /// Returns the place, in the order of the messages' times, after which this step looks for ids to forget, towards
-    /// later times; `None` if the step forgets no ids.
+    /// Returns the message after which this step looks for ids to forget, in the order of the messages' times; `None`
+    /// if the step forgets no ids.
     pub(super) fn forgets_after(&self) -> Option<ForgottenUpTo> {
         self.forgetting.now
     }
@@ -191,9 +189,8 @@ impl Maintenance {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// Chooses when the next step comes, after a step that began at `at`. The present instant is `now`; `is_urgent`
-    /// says whether space is short, or whether texts that are kept for readers must be erased soon. Returns whether the
-    /// round is over.
+    /// Chooses when the next step comes. The last step began at `at` and ended at `now`. `is_urgent` says that the next
+    /// round comes after [`URGENT_ROUND`] already. Returns whether the round is over.
     pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_urgent: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;
@@ -212,12 +209,11 @@ impl Maintenance {
         true
     }
 
-    /// Postpones the next step by a minute.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.due = now + ROUND;
     }
 
-    /// Ends the round, because a step failed.
+    /// Ends the round because a step failed. The next step comes in a minute.
     pub(super) fn fail(&mut self, now: Instant) {
         self.has_more = false;
         self.postpone(now);
@@ -244,12 +240,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_round_goes_on_in_steps_and_the_next_one_where_it_ended() {
+    async fn a_round_is_made_of_steps_and_a_whole_round_begins_at_the_oldest_message() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut maintenance = Maintenance::new(&options(RetentionPeriod::Forever), false, began);
         assert_eq!(maintenance.due(), at(5));
-        assert!(maintenance.begin_step(at(5)), "the first one is whole");
+        assert!(maintenance.begin_step(at(5)), "the first round is whole");
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
         maintenance.note_removed(&RemovedMessages { next: Some(Seq(500)), ..RemovedMessages::default() });
         maintenance.forget_nothing();
@@ -264,7 +260,7 @@ mod tests {
         assert_eq!(maintenance.due(), at(65));
         // After a whole round that took a second, the next whole round is due after a minute.
         assert!(maintenance.begin_step(at(65)));
-        assert_eq!(maintenance.removes_after(), Some(Seq(0)), "for what was settled late");
+        assert_eq!(maintenance.removes_after(), Some(Seq(0)), "a whole round begins at the oldest message");
     }
 
     #[tokio::test(start_paused = true)]
@@ -286,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_goes_by_age_while_nobody_knows_what_time_it_is() {
+    async fn nothing_is_removed_for_its_age_before_the_time_is_known() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let keeps = Maintenance::new(&options(RetentionPeriod::For(Duration::from_secs(5))), false, now);
         assert_eq!(keeps.cutoffs(None, false).delivered, None);

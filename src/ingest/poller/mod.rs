@@ -3,16 +3,16 @@
 //!
 //! The poller is made of parts, each in a file of its own, with private fields and tests: [`ApiLink`], [`Disk`],
 //! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here,
-//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers`, `commit` and `upkeep`, move values
-//! between the parts.
+//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers`, `commit`, `control` and `upkeep`, move
+//! values between the parts.
 //!
 //! Invariants:
 //! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded from the
 //!   disk again.
-//! - No request is repeated unchanged at once after a failure: the next request of the lane waits, and each further
-//!   failure in a row makes the wait longer. (A request with another key, or for a smaller page, may follow at once.)
-//! - Only these end the loop: the stop signal, a state that is damaged, another account, and for [`Mode::Once`] the
-//!   policy of `once`.
+//! - After a failure, the same request is sent again only after a wait, and each further failure in a row makes the
+//!   wait longer. (A request with another key, or for a smaller page, may follow at once.)
+//! - Only these end the loop: the stop signal; an error of the store that does not pass, for example damage; messages
+//!   of another account; and, with [`Mode::Once`], the policy in `once`.
 
 mod account_check;
 mod anomaly_log;
@@ -96,13 +96,13 @@ pub enum Ending {
     NoKey(String),
 }
 
-/// The trouble that ends polling although the poller was not asked to stop.
+/// An error that ends polling.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
     /// The state is damaged, or this process may no longer use it.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The API shows the messages of another account than the state's.
+    /// The messages that the API shows do not belong to the account of the state.
     #[error(
         "the API key or address belongs to another account than the state: the state knows none of the messages and \
          numbers that the API shows"
@@ -132,21 +132,21 @@ pub struct Parts<F> {
     pub invocation: Invocation,
     /// The purposes for which the list of numbers is read.
     pub numbers: NumberUses,
-    /// Called after messages were released. The call carries no data: delivery reads the state itself.
+    /// Wakes delivery up, for example after messages were released. The call carries no data: delivery reads the state
+    /// itself.
     pub released: Box<dyn Fn() + Send>,
-    /// Records every turn of the loop.
+    /// Records that the loop goes round.
     pub liveness: Liveness,
-    /// Whether the log reports a long catch-up. False for a reader, and if a progress bar shows the catch-up.
+    /// Whether the log reports a long catch-up. It does not if a progress bar shows the catch-up, or if a reader polls.
     pub tells_progress: bool,
     /// The counters that the poller increments.
     pub metrics: IngestMetrics,
     /// The readers that wait for messages beside this process.
     pub readers: watch::Receiver<WaitingReaders>,
-    /// The hints that a command may have changed the state.
+    /// Wakes the loop up when another process may have changed the state.
     pub changes: ChangeWatch,
 }
 
-/// An event for which the loop waits.
 enum Event<F> {
     Order(PollMessage<F>),
     Answer(LaneResponse),
@@ -181,7 +181,7 @@ pub struct Poller<F> {
 }
 
 impl<F: Feed> Poller<F> {
-    /// Makes a poller on the state in the store. The poller loads the state when it runs.
+    /// Makes a poller. It loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
         let Parts { numbers, released, liveness, tells_progress, metrics, readers, changes, invocation, .. } = parts;
@@ -219,8 +219,8 @@ impl<F: Feed> Poller<F> {
         self.report.subscribe()
     }
 
-    /// Polls until `stop` is true, or as [`Mode`] says. When polling ends, a request under way is given up; all pages
-    /// that were read are committed by then.
+    /// Polls until `stop` is true. With [`Mode::Once`], polling also ends when everything was read, or when it cannot
+    /// be read. Requests under way are then given up. No page that came before waits in memory.
     ///
     /// # Errors
     /// Returns [`PollError`] if polling cannot go on at all.
@@ -306,9 +306,8 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Returns the present time at a moment when no answer comes: the API's time is estimated from the last answer.
-    /// Until the first answer comes, the frontier counts as the API's time, or the relay's time if there is no
-    /// frontier.
+    /// Returns the present time. The API's time is estimated from the last answer. Before the first answer the frontier
+    /// takes its place, or, if there is no frontier yet, the relay's time.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
@@ -348,7 +347,7 @@ impl<F: Feed> Poller<F> {
     }
 }
 
-/// Waits for a change of the readers. If the sender of changes is gone, this future never ends.
+/// Waits until the readers change. If the sender is gone, this future never ends.
 async fn changed(readers: &mut watch::Receiver<WaitingReaders>) {
     if readers.changed().await.is_err() {
         std::future::pending::<()>().await;

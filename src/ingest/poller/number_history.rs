@@ -1,5 +1,5 @@
-//! The older messages that come with a number that is new to the account: they are delivered like new messages, and the
-//! log reports them.
+//! The *history* of a number: the older messages that appear in the feed with a number that is new to the account. They
+//! are delivered like new messages, and the log reports them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// The fewest messages that make a history. A single older message may simply have come late.
 const HISTORY: u64 = 2;
 
-/// The histories that are coming in, by the id of their number.
+/// The histories that are not complete yet, by the id of the number.
 #[derive(Default)]
 pub(super) struct NumberHistories(HashMap<String, NumberHistory>);
 
@@ -26,8 +26,8 @@ struct NumberHistory {
 }
 
 impl NumberHistories {
-    /// Finds the messages of histories among the changes of a step ([`older_news`]), and records them. The changes must
-    /// not be stored yet, because a number is new only while the state has no message of it. `before` holds the marks
+    /// Records the messages of a step that belong to a history ([`older_news`]). It must be called before the step is
+    /// stored, because a number counts as new only while the state has no message of it. `before` holds the marks
     /// before the step. `walk` is the walk whose page led to the step, as the walk was before the step.
     pub(super) async fn note_page(
         &mut self,
@@ -86,8 +86,8 @@ impl NumberHistories {
     }
 }
 
-/// Returns the number and the time of each new message of a step that lies in a part of the feed that had been read
-/// before the step. Messages in the unread part of a gap are expected to be old, and belong to no history.
+/// Returns the new messages that appear in a part of the feed that was read before the step: the number and the time of
+/// each. Messages in the unread part of a gap belong to no history: they are old because they were missed.
 fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margin: Duration) -> Vec<(String, UnixMs)> {
     let Some(marks) = before else { return Vec::new() };
     let read_down_to = match walk {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_history() {
+    fn news_far_below_the_frontier_is_history_outside_of_gaps() {
         let marks = Marks {
             frontier: UnixMs(1000),
             watermark: UnixMs(0),
@@ -149,7 +149,7 @@ mod tests {
             found.into_iter().map(|(_, time)| time.0).collect()
         };
         assert_eq!(times(Some(marks), None), [800, 500], "on the newest page");
-        assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "in the lookback");
+        assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "a sweep reads again what was read before");
         let gap = WalkKind::Gap { sweep_floor: None, streaming: false };
         assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "what was missed is no history");
         assert_eq!(times(Some(marks), Some(walk(WalkKind::Seed))), Vec::<i64>::new());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_history_of_a_number_is_told_once_it_is_complete() {
+    async fn a_history_is_complete_after_ten_quiet_seconds() {
         let now = crate::time::Clock::starting_at(UnixMs(0)).monotonic();
         let mut histories = NumberHistories::default();
         histories.note("a", UnixMs(5), now);

@@ -1,5 +1,5 @@
-//! The list of numbers: requests for its pages, the storing of numbers and of the events that follow from them, and the
-//! decision on deliveries that waited for the list.
+//! Reads the list of numbers: requests its pages, stores the numbers and the events about them, and decides the
+//! deliveries that waited for the list.
 
 use super::{Ending, PollError, Poller};
 use crate::api::budget::{Permission, RequestPurpose};
@@ -42,8 +42,8 @@ impl<F: Feed> Poller<F> {
         Ok(None)
     }
 
-    /// Returns when the next page of the list is due; `None` while no page is wanted. Before the first page of messages
-    /// no page of the list is wanted: nothing waits for the list, and no event could be stored.
+    /// Returns when the next page of the list is due; `None` if no page is to be read. No page is read before the first
+    /// page of messages is stored: until then no delivery waits for the list, and no event can be stored.
     pub(super) fn numbers_due(&self) -> Option<Instant> {
         let may_be_read = self.account.is_verified() && self.state.coverage.is_some();
         self.lanes.numbers.list().due().filter(|_| may_be_read)
@@ -77,13 +77,13 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Handles a page of the list: stores the page, and decides the deliveries that waited for it.
+    /// Stores a page of the list, and decides the deliveries that waited for it.
     async fn take_numbers(&mut self, page: NumberPage, now: Instant) -> Result<Option<Ending>, store::Error> {
         let wall = self.clock.relay_time();
         let NumberPage { numbers, spoiled, more } = page;
         self.lanes.numbers.note_spoiled_rows(spoiled);
-        // Without the time by the clock of the messages it is not known how long a number is still rented, so no event
-        // is made.
+        // While the time by the messages' clock is unknown, nobody knows how soon a number expires. So no event is
+        // made.
         let events = self.clock.message_time().map(|now| self.expiry.events(&numbers, now)).unwrap_or_default();
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.disk.store().write(move |spool| {
@@ -127,7 +127,8 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Stores the events that the state does not know, and releases them to the sinks that ask for events. Each event
-    /// is one transaction: after a crash the state has the event with its deliveries, or the event is found again.
+    /// is stored in one transaction with its deliveries. If a crash comes before this transaction, the next reading of
+    /// the list finds the event again.
     async fn store_events(&mut self, events: Vec<Row>) -> Result<(), store::Error> {
         if events.is_empty() || self.disk.is_stale() {
             return Ok(());
@@ -200,7 +201,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// Looks whether a delivery waits for details of a number.
+    /// Records in the list whether a delivery waits for details of a number.
     pub(super) async fn check_undecided(&mut self) -> Result<(), store::Error> {
         if self.lanes.numbers.list().asked_for() {
             let is_awaited = self.disk.store().read(Spool::has_undecided).await?;
@@ -209,7 +210,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// Handles a list that could not be read: the list is begun again later.
+    /// Records that the list could not be read. It is read from its beginning again later.
     fn numbers_failed(&mut self, why: &str, now: Instant) -> Option<Ending> {
         if self.lanes.numbers.list().failures() == 0 {
             tracing::warn!(
@@ -224,15 +225,15 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(list.failures(), unreadable(why)).filter(|_| list.awaited())
     }
 
-    /// Makes dead letters of messages that have waited long enough for a list that cannot be read. So these messages
-    /// are not sent to a sink that may not want them, and they are not lost.
+    /// Makes dead letters of deliveries that have waited too long for a list that cannot be read. So their messages are
+    /// not lost, and they are not sent to a sink that may not want them.
     pub(super) async fn give_up_undecided(&mut self) -> Result<(), store::Error> {
         let Some(next) = self.state.coverage.as_ref().map(|coverage| coverage.marks.next_seq) else { return Ok(()) };
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         let Some(before) = self.lanes.numbers.list_mut().given_up(next, now) else { return Ok(()) };
         let dead = self.disk.store().write(move |spool| spool.give_up_undecided(before, wall)).await?;
         if dead > 0 {
-            // The fallbacks of the sinks may have got these messages, so delivery is woken up.
+            // Delivery is woken up, because the fallbacks of the sinks may have got these messages.
             (self.released)();
             tracing::error!(
                 dead_letters = dead,

@@ -1,4 +1,4 @@
-//! The third lane: the list of numbers, one request at a time. [`NumberList`] decides when which page is read.
+//! The third lane: the list of numbers, one request at a time. [`NumberList`] decides which page is read, and when.
 
 use super::api_link::InFlightRequest;
 use crate::api::{NumberPage, Response};
@@ -6,12 +6,11 @@ use crate::domain::UnixMs;
 use crate::ingest::feed::NumberPageFuture;
 use crate::ingest::number_list::NumberList;
 
-/// The third lane: the list, and the request under way.
 pub(super) struct NumbersLane {
     /// The progress of reading the list.
     list: NumberList,
     in_flight: Option<InFlightRequest<NumberPageFuture>>,
-    /// The reason why the list cannot be read, and when this trouble began, by the relay's time.
+    /// Why the list cannot be read, and since when, by the relay's time.
     trouble: Option<(String, UnixMs)>,
     has_logged_spoiled_rows: bool,
 }
@@ -51,7 +50,7 @@ impl NumbersLane {
         self.in_flight.take()
     }
 
-    /// Logs once that rows of the list are not valid JSON. `rows` is the number of such rows on a page.
+    /// Logs once that rows of the list are not valid JSON. This page has `rows` such rows.
     pub(super) fn note_spoiled_rows(&mut self, rows: usize) {
         if rows > 0 && !std::mem::replace(&mut self.has_logged_spoiled_rows, true) {
             tracing::warn!(numbers = rows, "rows of the list of numbers are no valid JSON: they are passed over");
@@ -70,8 +69,7 @@ impl NumbersLane {
         self.trouble = None;
     }
 
-    /// If the list cannot be read, and a delivery waits for it: returns the reason, and when this trouble began, by the
-    /// relay's time.
+    /// If a delivery waits for the list, and the list cannot be read: returns why, and since when, by the relay's time.
     pub(super) fn trouble(&self) -> Option<(String, UnixMs)> {
         self.trouble.clone().filter(|_| self.list.awaited())
     }
@@ -83,7 +81,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn trouble_counts_from_its_beginning_and_while_somebody_waits() {
+    async fn trouble_counts_from_its_beginning_and_only_while_a_delivery_waits() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut lane = NumbersLane::new(NumberList::new(true, now));
         lane.note_trouble("503", UnixMs(1));

@@ -1,8 +1,8 @@
-//! The policy of the command `once`: how its polling differs from the polling of a relay that runs.
+//! The policy of the one-shot command `once`: how its polling differs from the polling of a relay that runs.
 //!
-//! - A complete catch-up includes a sweep, so a sweep is due at once. One sweep is enough.
-//! - Polling ends when everything was read. After a few failures in a row a one-shot command gives up, while a relay
-//!   that runs would wait.
+//! - To read everything includes a sweep, so a sweep is due at once. One sweep is enough.
+//! - Polling ends when everything was read. After a few failures in a row the command gives up; a relay that runs would
+//!   wait.
 //! - The command ends only when the older rows were read, and also the list of numbers if a sink needs it. So walks and
 //!   the list of numbers get the larger share of the budget, and meanwhile the head lane rests.
 //! - A long wait for the request budget is explained, because somebody watches the command.
@@ -32,13 +32,12 @@ const MAINTENANCE_STEPS: usize = 100;
 /// The shortest wait for the budget that is explained.
 const LONG_WAIT: Duration = Duration::from_secs(2);
 
-/// From this length on, a wait looks as if the command hung, so it is logged as a warning.
+/// A wait of this length is logged as a warning, because the command may seem to hang.
 const VERY_LONG_WAIT: Duration = Duration::from_secs(30);
 
 const BUDGET_WAIT: &str =
     "waiting for the request budget, which allows no request before that time (api.requests_per_minute)";
 
-/// The policy of a one-shot command, and the values that it has to remember.
 #[derive(Debug)]
 pub(super) struct OncePolicy {
     mode: Mode,
@@ -47,10 +46,9 @@ pub(super) struct OncePolicy {
     budget_wait: BudgetWait,
 }
 
-/// The wait for the budget, and how it was reported.
 #[derive(Debug, Default)]
 struct BudgetWait {
-    /// The instant at which the budget lets the next request leave, as of the last time that requests were started.
+    /// When the budget lets the next request leave. Computed anew whenever requests are started.
     until: Option<Instant>,
     told: Option<WaitNotice>,
 }
@@ -76,7 +74,7 @@ impl OncePolicy {
         if self.is_once() { Rules { sweep_interval: Duration::ZERO, ..rules } } else { rules }
     }
 
-    /// Changes the rules when a sweep was completed, so that no second sweep begins.
+    /// Once a sweep was completed: changes the rules, so that no second sweep begins.
     pub(super) fn limit_sweeps(&self, rules: &mut Rules, coverage: Option<&Coverage>) {
         if self.is_once() && coverage.is_some_and(|coverage| self.is_swept(coverage)) {
             rules.sweep_interval = Duration::MAX;
@@ -93,16 +91,16 @@ impl OncePolicy {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Returns whether everything was read. `is_at_rest` says that no request for messages is under way or follows at
-    /// once, that the last head poll did not fail, that the state in memory is not stale, that no delivery waits for
-    /// the list of numbers, and, if events are made from this list, that an attempt to read it has ended.
+    /// Returns whether everything was read. `is_at_rest` is computed in `Poller::check_done`. It is false while
+    /// requests for messages are under way or follow at once, after a failure, and while the list of numbers must still
+    /// be read.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
     }
 
-    /// Gives up if a walk is stalled (it has failed [`Rules::patience_failures`] times in a row), and if [`PATIENCE`]
-    /// of its failures were in this process. A walk that stalled in an earlier process is tried again first.
+    /// Gives up if a walk has failed [`Rules::patience_failures`] times in a row, at least [`PATIENCE`] of them in this
+    /// process. So a walk that failed in an earlier process is tried again first.
     pub(super) fn gives_up_stalled_walk(&self, state: &CoverageState, rules: &Rules) -> Option<Ending> {
         let is_stalled = state
             .walks()
@@ -132,19 +130,17 @@ impl OncePolicy {
         if can_wait { RequestPurpose::Sweep } else { RequestPurpose::Walk }
     }
 
-    /// Returns the purpose for which a page of the list of numbers is asked for. A page is as urgent as a page of a gap
-    /// if a delivery waits for a number; refreshing known details is not urgent.
+    /// Returns the purpose for which a page of the list of numbers is asked for. If a delivery waits for details of a
+    /// number, the page is as urgent as a page of a gap. To refresh known details is not urgent.
     pub(super) fn purpose_of_numbers(&self, is_urgent: bool) -> RequestPurpose {
         if is_urgent || self.is_once() { RequestPurpose::Walk } else { RequestPurpose::Sweep }
     }
 
-    /// Returns the instant before which the next head poll must not leave, because walks and the list of numbers need
-    /// the requests.
+    /// Returns the instant until which the head lane rests, so that walks and the list of numbers get the requests.
     pub(super) fn head_rests_until(&self, demand: Demand, now: Instant) -> Option<Instant> {
         (self.is_once() && demand != Demand::Nothing).then(|| now + HEAD_REST)
     }
 
-    /// Returns how many steps of maintenance are made at the end.
     pub(super) fn maintenance_steps(&self) -> usize {
         if self.is_once() { MAINTENANCE_STEPS } else { 0 }
     }
@@ -159,7 +155,7 @@ impl OncePolicy {
         self.budget_wait.until = Some(self.budget_wait.until.map_or(until, |before| before.min(until)));
     }
 
-    /// Explains a wait for the budget once, and once more if it is very long. `is_idle` says that no request is under
+    /// Logs a wait for the budget once, and once more if it becomes very long. `is_idle` says that no request is under
     /// way.
     pub(super) fn explain_budget_wait(&mut self, is_idle: bool, now: Instant) {
         let Some(until) = self.budget_wait.until.filter(|_| self.is_once() && is_idle) else { return };
@@ -210,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn all_was_read_once_a_sweep_of_this_process_is_complete() {
+    fn all_was_read_when_a_sweep_of_this_process_is_complete() {
         let mut once = OncePolicy::new(Mode::Once);
         assert!(!once.is_caught_up(Some(&coverage(900)), true), "nothing was answered yet");
         once.note_answer(UnixMs(500));
         once.note_answer(UnixMs(600));
         assert!(!once.is_caught_up(None, true), "no first page");
-        assert!(!once.is_caught_up(Some(&coverage(499)), true), "the last sweep was an earlier process's");
+        assert!(!once.is_caught_up(Some(&coverage(499)), true), "the last sweep was made by an earlier process");
         assert!(!once.is_caught_up(Some(&coverage(500)), false), "something is under way");
         assert!(once.is_caught_up(Some(&coverage(500)), true));
         let mut run = OncePolicy::new(Mode::Run);
@@ -250,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_it_waits_for_goes_before_the_head() {
+    async fn a_one_shot_command_reads_walks_and_numbers_before_the_head() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let (once, run) = (OncePolicy::new(Mode::Once), OncePolicy::new(Mode::Run));
         assert_eq!(once.purpose_of_walk(WalkKind::Sweep), RequestPurpose::Walk);

@@ -8,16 +8,15 @@ use crate::ingest::feed::PageFuture;
 /// The kind of page that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PageKind {
-    /// A page of a head poll: the newest messages (`None`), or, after a block or an empty page, the page to which
-    /// `cursor` leads.
+    /// A page of a head poll. Without a `cursor` it is the newest page. With a `cursor` it is a deeper page: the pages
+    /// above it have only rows dated ahead, or no rows.
     Head { cursor: Option<Cursor> },
-    /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may still
-    /// read before its poll ends. It is 0 in the background lane.
+    /// A page of a walk. `pages_left` is the number of pages that the head lane may still read of this walk, this page
+    /// included. In the background lane it is 0.
     Walk { id: WalkId, pages_left: u32 },
 }
 
 impl PageKind {
-    /// Returns the walk whose page is asked for; `None` for a head poll.
     pub(super) fn walk(&self) -> Option<WalkId> {
         match self {
             Self::Walk { id, .. } => Some(*id),
@@ -45,8 +44,8 @@ pub(super) async fn answer_of(in_flight: &mut Option<PageRequest>) -> Response {
 }
 
 /// Returns how many rows are asked for after a page of `limit` rows could not be read: first one row, then one more
-/// each time. A page of another length may be readable: a spoiled cursor belongs to the last row of its page, and the
-/// other page has another last row.
+/// each time. A page of another length may be readable. For example, if the last row of a page makes the cursor
+/// unreadable, a page with another last row has another cursor.
 pub(super) fn next_smaller(limit: u32) -> u32 {
     if limit >= PAGE_ROWS { 1 } else { limit + 1 }
 }
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_stepped_over_with_pages_of_every_size() {
+    fn every_size_of_page_is_tried() {
         let sizes: Vec<u32> =
             std::iter::successors(Some(PAGE_ROWS), |limit| Some(next_smaller(*limit))).take(12).collect();
         assert_eq!(sizes, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1]);

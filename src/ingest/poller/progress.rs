@@ -35,7 +35,7 @@ struct UnderWay {
     told: Instant,
     pages: u64,
     messages: u64,
-    /// Samples of how many pages had been read at which instant, oldest first.
+    /// The number of pages read so far at several instants, oldest first.
     samples: VecDeque<(Instant, u64)>,
     shown: CatchUp,
 }
@@ -60,7 +60,7 @@ impl CatchUpProgress {
         self.total = total.or(self.total);
     }
 
-    /// Whether pages of this walk belong to a catch-up.
+    /// Returns whether this walk belongs to a catch-up.
     pub(super) fn counts(walk: &Walk) -> bool {
         walk.kind != WalkKind::Sweep
     }
@@ -100,7 +100,7 @@ impl CatchUpProgress {
     }
 }
 
-/// Returns how many pages all walks together have left to read; `None` if this is unknown for one of the walks.
+/// Returns how many pages these walks still have to read; `None` if this is unknown for one of them.
 async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option<u64>) -> Option<u64> {
     let read = store.read(move |spool| {
         let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
@@ -111,7 +111,7 @@ async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option
     Some(rows.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
 }
 
-/// Returns the pages a minute since the oldest sample; 0 while this sample is less than two seconds old.
+/// Returns the pages a minute since the oldest sample; 0 if that sample is less than two seconds old.
 fn pace(samples: &VecDeque<(Instant, u64)>, now: Instant, pages: u64) -> f64 {
     let Some((since, before)) = samples.front() else { return 0.0 };
     let seconds = now.saturating_duration_since(*since).as_secs_f64();
@@ -137,8 +137,8 @@ impl UnderWay {
         Self { began: now, measured: now, told: now, pages: 0, messages: 0, samples, shown }
     }
 
-    /// Records an estimate. The pace does not count as quicker than `pace_limit`: the first pages use slots that were
-    /// left over from the last minute, so later pages cannot come as fast.
+    /// Records an estimate. Its pace is at most `pace_limit`: the first pages of a catch-up come faster than the later
+    /// ones can, because they use slots that were left over from the last minute.
     fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, pace_limit: f64) {
         self.measured = now;
         self.shown = CatchUp {
@@ -192,7 +192,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut under_way = UnderWay::begun(start);
         under_way.note(at(1), 1, Some(900), UnixMs(5), f64::MAX);
-        assert_eq!(under_way.shown.pages_per_minute, 0.0, "nobody knows yet");
+        assert_eq!(under_way.shown.pages_per_minute, 0.0, "the pace is not known in the first two seconds");
         assert_eq!(under_way.shown.time_left(), None);
         for second in 2..=60 {
             under_way.pages += 1;

@@ -4,7 +4,7 @@
 use crate::store::ReplayCount;
 use crate::time::{Instant, MAX_TURN_INTERVAL};
 
-/// The replays that the poller has decided, and when it looks for new ones.
+/// The replays that were decided, and when the poller looks for new ones.
 pub(super) struct ReplayWatch {
     decided: ReplayCount,
     due: Instant,
@@ -15,12 +15,11 @@ impl ReplayWatch {
         Self { decided: ReplayCount::default(), due: now }
     }
 
-    /// Returns the instant of the next look.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Makes the next look due at this instant, because a command may have asked for more.
+    /// Lets the next look come at this instant, because a command may have asked for a replay.
     pub(super) fn look_at(&mut self, at: Instant) {
         self.due = at;
     }
@@ -48,7 +47,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn the_next_look_is_due_as_often_as_the_loop_turns() {
+    async fn the_next_look_is_due_in_a_few_seconds() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut watch = ReplayWatch::new(now);
         assert!(watch.due() == now && !watch.is_new(ReplayCount::default()));

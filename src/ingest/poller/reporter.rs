@@ -21,13 +21,12 @@ impl PollReporter {
         self.sender.subscribe()
     }
 
-    /// Returns the condition that was published last.
     pub(super) fn condition(&self) -> Condition {
         self.sender.borrow().condition.clone()
     }
 
-    /// Publishes how polling is going. If the condition is new, it holds since `now` by the relay's time. Returns
-    /// whether the condition is new.
+    /// Publishes the condition. If it differs from the published one, it begins at `now`, by the relay's time. Returns
+    /// whether it differs.
     pub(super) fn set_condition(&self, condition: Condition, now: UnixMs) -> bool {
         self.sender.send_if_modified(|report| {
             let is_new = report.condition != condition;
@@ -76,10 +75,10 @@ mod tests {
         assert!(reporter.set_condition(Condition::Polling, UnixMs(5)));
         assert!(watcher.has_changed().unwrap());
         assert_eq!(watcher.borrow_and_update().since, Some(UnixMs(5)));
-        assert!(!reporter.set_condition(Condition::Polling, UnixMs(9)), "since it began");
+        assert!(!reporter.set_condition(Condition::Polling, UnixMs(9)), "the condition is not new, so `since` stays");
         let budget = ApiBudget { foreign: 7, ..ApiBudget::default() };
         reporter.publish(PollReport { budget, ..PollReport::default() }, None);
-        assert!(!watcher.has_changed().unwrap(), "nobody is woken for this");
+        assert!(!watcher.has_changed().unwrap(), "a change of the budget wakes nobody");
         assert_eq!((watcher.borrow().budget.foreign, watcher.borrow().since), (7, Some(UnixMs(5))));
         reporter.publish(PollReport { last_poll_at: Some(UnixMs(9)), ..PollReport::default() }, None);
         assert!(watcher.has_changed().unwrap());

@@ -1,4 +1,4 @@
-//! The choice of requests that may leave now: a poll of the newest messages, and a page of a walk.
+//! Chooses the requests for messages that leave now: a head poll, and a page of a walk.
 
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ impl<F: Feed> Poller<F> {
         [head, background].into_iter().flatten().fold(wake, Instant::min)
     }
 
-    /// Sends the next request of the head lane if it is due and may leave. If it may leave later, returns that instant.
+    /// Sends the next request of the head lane if it may leave now. Otherwise returns when it may leave, if that is
+    /// known.
     fn start_head(&mut self, now: Instant) -> Option<Instant> {
         if self.lanes.head.is_under_way() {
             return None;
@@ -56,7 +57,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Returns when the next request of the head lane is due, by the present budget and the other work that is due.
+    /// Returns when the next request of the head lane is due. This depends on the present budget, and on the other
+    /// lanes' demand.
     fn head_due(&mut self, now: Instant) -> Instant {
         let rest = match self.lanes.head.wait() {
             HeadWait::Until(at) => return at,
@@ -90,8 +92,8 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.begin_request(in_flight);
     }
 
-    /// Sends the next request of the background lane if it is due and may leave. If one may leave later, returns that
-    /// instant.
+    /// Sends the next request of the background lane if it may leave now. Otherwise returns when one may leave, if that
+    /// is known.
     fn start_background(&mut self, now: Instant) -> Option<Instant> {
         if self.lanes.background.is_under_way() {
             return None;
@@ -101,8 +103,8 @@ impl<F: Feed> Poller<F> {
         }
         let turn = self.lanes.background.turn();
         let mut again = self.lanes.background.next_ready(now);
-        // The walk whose turn it is comes first. If the budget has nothing left for the purpose of this walk, another
-        // walk may be read instead.
+        // The walk whose turn it is comes first. If the budget has no slot for this walk's purpose, the next walk may
+        // be read instead.
         for turn in [turn, turn + 1] {
             let Some((id, purpose)) = self.pick_walk(now, turn) else { continue };
             match self.link.admit(purpose, now) {
@@ -132,7 +134,7 @@ impl<F: Feed> Poller<F> {
         Some((walk.id, self.once.purpose_of_walk(walk.kind)))
     }
 
-    /// Returns which other work than polls of the newest messages has a request to send now.
+    /// Returns which work of the other lanes has a request to send now.
     fn demand(&self, now: Instant) -> Demand {
         if self.numbers_due().is_some_and(|due| due <= now) {
             return match self.purpose_of_numbers() {
@@ -147,8 +149,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Returns where an open walk reads on: at its cursor, or from the head (`Some(None)`); `None` if the walk is
-    /// closed.
+    /// Returns the cursor of an open walk: `Some(None)` if the walk reads from the head, `None` if the walk is closed.
     fn cursor_of_walk(&self, id: WalkId) -> Option<Option<Cursor>> {
         let mut walks = self.state.walks();
         walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
@@ -166,7 +167,7 @@ impl<F: Feed> Poller<F> {
         PageRequest { kind, cursor, limit, request }
     }
 
-    /// Chooses what the lane does next, after a page came in answer to a request of this `kind` and was stored.
+    /// After a page of this `kind` was stored: chooses what the lane does next.
     pub(super) fn proceed(&mut self, is_head: bool, kind: &PageKind, next: NextAction, now: Instant) {
         if let NextAction::Wait(id, failures) = next {
             self.lanes.background.hold_back(id, now + self.backoff.wait(failures));
@@ -178,7 +179,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// If the API has asked for a silence, and the silence is long, shows it as the condition.
+    /// If the API has asked for a silence, and its end is at least [`LONG_SILENCE`] away, shows the silence as the
+    /// condition.
     pub(super) fn show_silence(&mut self, now: Instant) {
         let Some(until) = self.link.silent_until(now) else { return };
         let wait = until.saturating_duration_since(now);

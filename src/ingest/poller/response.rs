@@ -1,4 +1,4 @@
-//! The handling of a page of messages: its rows are looked up, decided on, and committed.
+//! Handles the answers to requests for messages. The rows of a page are looked up, decided on, and committed.
 
 use super::account_check::UNVERIFIED;
 use super::anomaly_log::log_anomalies;
@@ -144,7 +144,8 @@ impl<F: Feed> Poller<F> {
     /// Checks whether a page of the newest messages belongs to the account of the state.
     ///
     /// # Errors
-    /// Returns [`PollError::OtherAccount`] if the page does not belong to this account, and there is no other key.
+    /// Returns [`PollError::OtherAccount`] if the page belongs to another account, there is no second key, and no
+    /// reload has brought other keys.
     async fn verify(&mut self, page: &FeedPage) -> Result<AccountVerdict, PollError> {
         let (url, fingerprint) = self.link.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
@@ -175,7 +176,7 @@ impl<F: Feed> Poller<F> {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
             // If there are several keys, another key may be right. If a reload brought the key, the operator may
-            // correct it. In both of these cases the relay goes on delivering.
+            // correct it. In both cases polling does not end, and deliveries go on.
             AccountVerdict::Other if self.link.has_several_keys() || self.link.has_new_keys() => {}
             AccountVerdict::Other => return Err(PollError::OtherAccount),
         }
@@ -183,7 +184,7 @@ impl<F: Feed> Poller<F> {
         Ok(verdict)
     }
 
-    /// Records that a head poll was answered with a page, and that the page is stored.
+    /// Records that the page of a head poll was stored.
     fn head_answered(&mut self, now: Now, at: Instant) {
         let failures = self.lanes.head.note_success(now.local, at);
         if failures > 0 {

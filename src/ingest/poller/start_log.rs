@@ -2,8 +2,8 @@
 
 use crate::domain::{Coverage, Start};
 
-/// Logs that this is a first run, or where the previous process left off. `begun_with` is the `poll.start` of the first
-/// run.
+/// Logs that this is a first run, or up to which time the previous process has read. `begun_with` is the `poll.start`
+/// of the first run.
 pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();
     let Some(coverage) = coverage else {
@@ -25,8 +25,8 @@ pub(super) fn tell_start_is_ignored(start: Start) {
     tracing::info!(poll.start = start.to_string(), "poll.start only counts on a first run and is ignored now");
 }
 
-/// Logs from which time on messages are relayed, after the first page of a first run. `total` is the total number of
-/// messages that the API states.
+/// After the first page of a first run: logs from which time on messages are relayed. `total` is the number of messages
+/// of the account, if the API states it.
 pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
     match (start, total) {
         (Start::Now, Some(total)) => tracing::info!(

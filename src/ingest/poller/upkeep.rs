@@ -1,5 +1,4 @@
-//! The poller's regular work on the state besides polls: following corrections of the relay's time, measuring the disk
-//! space, and maintenance.
+//! The poller's regular work besides polls: correcting times, measuring the disk space, and maintenance.
 
 use super::disk::SpaceCheck;
 use super::{PollError, Poller};
@@ -9,7 +8,8 @@ use crate::store;
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
-    /// Once the right time is known, corrects the relay's time, and then all times that were recorded in it.
+    /// Once the right time is known: corrects the relay's time, and then all times that were recorded in the relay's
+    /// time.
     pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
         if let Some(shift) = self.timing.put_right() {
             self.lanes.head.shift_times(shift);
@@ -31,13 +31,13 @@ impl<F: Feed> Poller<F> {
     async fn follow_clock(&mut self) -> Result<(), store::Error> {
         let store = self.disk.store();
         if self.timing.follow(store, &mut self.state, &self.liveness).await? {
-            // This call makes delivery read its claimed deliveries again.
+            // Wake delivery up, so that it reads its claimed deliveries again.
             (self.released)();
         }
         self.timing.remember_clock(store).await
     }
 
-    /// Measures the space for the state, if this is due.
+    /// Measures the space for the state, if this is due. Stops polling if space is short.
     pub(super) async fn check_space(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
         match self.disk.check_space(now).await? {
@@ -54,8 +54,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Releases the rows that open gaps hold. While space is short, gaps do not read on, so they would never arrive and
-    /// release these rows. And space becomes free only when messages are delivered and then removed.
+    /// Releases the rows that open gaps hold. While space is short, gaps read no pages, so they would never release
+    /// these rows. But space becomes free only when messages are delivered and then removed.
     async fn release_held_rows(&mut self, now: Instant) -> Result<(), PollError> {
         if !self.state.holds() || self.disk.is_stale() {
             return Ok(());
@@ -109,7 +109,7 @@ impl<F: Feed> Poller<F> {
         let begins_round = self.disk.begin_maintenance_step(at);
         self.give_up_undecided().await?;
         let now = self.estimated_now(at);
-        // Before the first answer the API's time is not known.
+        // Before the first answer the API's time is not known, so the watermark must not rise.
         if begins_round && self.lanes.head.last_poll().is_some() {
             let step = self.state.raise_watermark(&self.rules, now);
             self.commit(step, now.local).await?;
