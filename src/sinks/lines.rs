@@ -7,13 +7,13 @@
 //! - A line is delivered when its write has returned and the stream was flushed. One flush serves all lines that were
 //!   written since the last flush. If the program at the other end reads slowly, the sink waits; it drops nothing.
 //! - If only a part of a line could be written (for example because the disk is full), the rest of the line is written
-//!   before anything else, so that the stream never contains a broken line.
+//!   before anything else. Otherwise the next line would follow in the middle of the broken one.
 //! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
 //!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
 //!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
 //!
 //! Writes happen on a thread of their own, because they block for as long as the program at the other end does not
-//! read. A runtime that shuts down waits for its own blocking threads, but not for this thread.
+//! read. When Tokio's runtime shuts down, it waits for its own blocking threads, but not for this thread.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -51,7 +51,7 @@ pub(super) enum LineStart {
 /// What is known about a stream when it is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StreamState {
-    /// Whether several lines are written before one flush serves all of them.
+    /// Whether all lines that wait are written first, and then flushed together. Otherwise each line is flushed alone.
     pub(super) is_flushed_together: bool,
     /// Whether the stream ends in the middle of a line of an earlier process.
     pub(super) is_unfinished: bool,
@@ -96,7 +96,8 @@ impl Sink for LineSink {
         let mut bytes = if self.is_terminal { for_terminal(&outgoing.body) } else { outgoing.body };
         bytes.push(b'\n');
         let (done, ended) = oneshot::channel();
-        // The queue never holds more lines than the sink's concurrency. Sending fails only if the thread panicked.
+        // The queue needs no limit: it never holds more lines than the sink's concurrency. Sending fails only if the
+        // thread panicked.
         let queued = self.lines.send(Line { bytes, done });
         Box::pin(async move {
             match queued {
@@ -144,10 +145,10 @@ fn failed(what: &str, error: &io::Error) -> Attempt {
 
 struct LineWriter<W> {
     stream: W,
-    /// Whether several lines are written before one flush serves all of them.
+    /// See [`StreamState::is_flushed_together`].
     together: bool,
-    /// Whether the stream ends in the middle of a line that is never completed. The next line is then written after a
-    /// line break.
+    /// Whether the stream ends in the middle of a line that nobody will complete. If so, a line break is written before
+    /// the next line.
     unfinished: bool,
     torn: Option<Torn>,
     /// Torn lines whose attempts failed, and which were completed later, so that another line could follow. The next
@@ -197,8 +198,8 @@ impl<W: LineStream> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush it is not known which of the lines since the last flush are on the disk. All these lines
-        // are written again, including torn lines.
+        // After a failed flush it is not known which of the lines since the last flush are on the disk. So all these
+        // lines are written again, also the torn lines that were completed.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 

@@ -91,7 +91,8 @@ pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
 /// The values that a type gets in addition to its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'c> {
-    /// Whether the sink is of this type. If not, the type of the sink is unknown, and a missing key is no error.
+    /// Whether the sink is of this type. It is `false` if the configuration misspells the type, and probably means this
+    /// type. Then a missing key is no error, and the result is not used.
     pub is_meant: bool,
     /// Finds the codes of messages.
     pub codes: &'c CodeFinder,
@@ -107,7 +108,8 @@ pub trait SinkType: Debug + Sync {
         Vec::new()
     }
 
-    /// Returns the names of the keys that delivery declares for all sinks, and that sinks of this type do not have.
+    /// Returns the names of keys that delivery declares for all sinks, but that sinks of this type do not have. For
+    /// example, a sink of type `file` has no `requests_per_minute`.
     fn lacks(&self) -> &'static [&'static str] {
         &[]
     }
@@ -265,8 +267,8 @@ pub enum Attempt {
         /// A description of the receiver's answer for people.
         answer: String,
     },
-    /// The program that read the output is gone for good, or nothing can be written to the output. The attempt does not
-    /// count.
+    /// The program that read the output is gone for good, or nothing can be written to the output. No outcome is
+    /// recorded for the attempt.
     Closed,
 }
 
@@ -292,7 +294,7 @@ pub trait Sink: Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
 
-    /// Begins an attempt. If the order of messages matters, as in a stream, it is the order of the calls of this
-    /// method, not the order in which the futures are polled.
+    /// Begins an attempt. A sink that keeps messages in order, such as `stdout`, keeps them in the order in which this
+    /// method was called. The order in which the futures are polled does not matter.
     fn begin(&self, outgoing: Outgoing) -> Attempting;
 }

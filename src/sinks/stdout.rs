@@ -152,10 +152,10 @@ impl Write for StandardOutput {
     }
 }
 
-/// Makes a stream append to its file. Without this, a stream that was opened with `>` goes on at its old position after
-/// somebody has truncated the file, as logrotate's `copytruncate` does. The file then begins with a hole as long as its
-/// old content. Only the status flag of the open file changes. Other processes that share the open file also write at
-/// the end of the file, as they did before.
+/// Makes a stream append to its file. Otherwise, if somebody truncates the file (as logrotate's `copytruncate` does), a
+/// stream that was opened with `>` goes on at its old position. The file then begins with a hole as long as its old
+/// content. The flag also applies to other processes that share the open file. For them nothing changes: they share the
+/// position, too, so they wrote at the end before.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)

@@ -31,7 +31,7 @@ pub(super) fn attempt(answer: AmqpAnswer) -> Attempt {
     }
 }
 
-/// Decides what it means that the broker closes the connection during the login.
+/// Returns the result of an attempt if the broker closes the connection during the login.
 pub(super) fn login_refused(code: u16, reason: &str) -> Attempt {
     let answer = format!("the broker refuses the login: {}", text(reason));
     match code {
@@ -63,7 +63,8 @@ pub(super) fn channel_closed(code: u16, place: &str) -> String {
     }
 }
 
-/// Removes the code at the beginning of words of the broker, and makes the words safe to show.
+/// Removes the name of the error at the beginning, as in `NOT_ALLOWED - vhost x not found`, and makes the rest safe to
+/// show.
 fn text(words: &str) -> String {
     let words = words.split_once(" - ").map_or(words, |(_, words)| words);
     Sanitized::line(&words.chars().take(200).collect::<String>()).to_string()

@@ -20,8 +20,8 @@ use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, Serve
 /// The bytes that a client sends first.
 const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
-/// The longest heartbeat timeout to which the relay agrees, in seconds. The broker may close a connection on which it
-/// has received nothing for this time.
+/// The longest heartbeat timeout to which the relay agrees, in seconds. If the broker has received nothing for the
+/// timeout, it may close the connection.
 const HEARTBEAT: u16 = 30;
 
 /// What the relay and the broker have agreed on at the login.
@@ -103,11 +103,11 @@ impl AmqpConnection {
     }
 }
 
-/// Logs in on a new stream, and asks whether the exchange exists. If `queue` is given, also asks whether this queue
-/// exists. `place`: the words for the exchange or the queue.
+/// Logs in on a new stream, and asks whether the configured exchange exists. If `queue` is given, also asks whether
+/// this queue exists. `place`: the words for the exchange or the queue.
 ///
 /// # Errors
-/// How an attempt would end with this answer of the broker.
+/// The result of an attempt that got the same answer.
 pub(super) async fn find_place(
     stream: ServerStream,
     target: &AmqpTarget,
@@ -127,7 +127,7 @@ pub(super) async fn find_place(
 struct Greeting {
     stream: ServerStream,
     read: BytesMut,
-    /// The words for the exchange or the queue that the broker is asked for.
+    /// The words for the exchange or the queue about which the broker is asked.
     place: String,
 }
 
@@ -171,7 +171,7 @@ impl Greeting {
         let AMQPClass::Channel(channel::AMQPMethod::OpenOk(_)) = self.ask_channel(open).await? else {
             return Err(unexpected());
         };
-        // The exchange without a name always exists, so the broker is not asked for it.
+        // The exchange without a name always exists, so the broker is not asked.
         if !target.exchange.is_empty() {
             let exchange = short(target.exchange.as_str()).map_err(failed)?;
             let declare = exchange::Declare { exchange, passive: true, ..exchange::Declare::default() };
@@ -266,7 +266,8 @@ pub(super) struct AmqpProtocol {
     last_tag: u64,
     /// The messages that wait for a confirm, by their delivery tags.
     waiting: BTreeMap<u64, Unconfirmed>,
-    /// How many bytes of a returned message are still to come.
+    /// `Some` while a returned message arrives: how many bytes of its body are still to come, or 0 until its header has
+    /// come.
     returned_bytes: Option<u64>,
     block: SharedBlock,
 }
@@ -279,9 +280,9 @@ struct Unconfirmed {
 }
 
 impl AmqpProtocol {
-    /// Answers the message with this delivery tag and, if `multiple`, all messages before it. With `multiple`, the tag
-    /// 0 means all messages.
-    fn settle(&mut self, tag: u64, multiple: bool, is_taken: bool) {
+    /// Passes the broker's answer on to the attempt of the message with this delivery tag and, if `multiple`, of all
+    /// messages before it. With `multiple`, the tag 0 means all messages.
+    fn answer(&mut self, tag: u64, multiple: bool, is_taken: bool) {
         let tags: Vec<u64> = match (multiple, tag) {
             (true, 0) => self.waiting.keys().copied().collect(),
             (true, tag) => self.waiting.range(..=tag).map(|(tag, _)| *tag).collect(),
@@ -298,7 +299,8 @@ impl AmqpProtocol {
         }
     }
 
-    /// Notes that the broker has returned the message with this id. The broker will confirm the message all the same.
+    /// Notes that the broker has returned the message with this id. The broker also confirms a message that it has
+    /// returned.
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
@@ -315,8 +317,8 @@ impl AmqpProtocol {
     fn take_method(&mut self, method: AMQPClass, out: &mut BytesMut) -> Result<(), String> {
         use {basic::AMQPMethod as Basic, channel::AMQPMethod as Channel, connection::AMQPMethod as Method};
         match method {
-            AMQPClass::Basic(Basic::Ack(ack)) => self.settle(ack.delivery_tag, ack.multiple, true),
-            AMQPClass::Basic(Basic::Nack(nack)) => self.settle(nack.delivery_tag, nack.multiple, false),
+            AMQPClass::Basic(Basic::Ack(ack)) => self.answer(ack.delivery_tag, ack.multiple, true),
+            AMQPClass::Basic(Basic::Nack(nack)) => self.answer(nack.delivery_tag, nack.multiple, false),
             // The id of the returned message comes with the next frame.
             AMQPClass::Basic(Basic::Return(_)) => self.returned_bytes = Some(0),
             AMQPClass::Connection(Method::Blocked(blocked)) => self.set_block(Some(blocked.reason.to_string())),
@@ -463,8 +465,8 @@ mod tests {
         assert!(all.iter_mut().all(|answer| answer.try_recv() == Ok(AmqpAnswer::Confirmed)));
     }
 
-    /// The broker returns a message before it confirms the message, and one confirm may stand for several messages. A
-    /// returned message must never count as delivered, and no other message may count as returned in its place.
+    /// The broker first returns a message, and then confirms it. One confirm may stand for several messages. The returned
+    /// message must not count as delivered, and no other message may count as returned.
     #[test]
     fn a_returned_message_is_found_by_its_id() {
         for (of, body) in [(0, &[&b"hello"[..]][..]), (1, &[b"he", b"llo"]), (2, &[])] {

@@ -1,7 +1,7 @@
 //! The frames of AMQP 0-9-1 that a publisher needs. Pure.
 //!
-//! Invariant: a frame that is not whole stays in the buffer, and no frame is longer than the limit on which the broker
-//! and the relay have agreed.
+//! Invariants: a frame that has not arrived completely stays in the buffer. No frame that the relay writes is longer
+//! than the limit on which the broker and the relay have agreed.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::{AMQPMethod as Basic, AMQPProperties, Publish};
@@ -29,7 +29,7 @@ const PERSISTENT: u8 = 2;
 /// Takes the next frame from the buffer; `None`: the frame is not whole yet.
 ///
 /// # Errors
-/// A description of what the broker sent instead of a frame.
+/// What the broker sent instead of a frame, in words.
 pub(super) fn take_frame(read: &mut BytesMut) -> Result<Option<AMQPFrame>, String> {
     if read.starts_with(b"AMQP") {
         return Err("the broker does not speak AMQP 0-9-1".to_owned());
@@ -55,7 +55,7 @@ pub(super) fn take_frame(read: &mut BytesMut) -> Result<Option<AMQPFrame>, Strin
 /// Writes a frame.
 ///
 /// # Errors
-/// A description of the frame that cannot be written.
+/// The reason why the frame cannot be written.
 pub(super) fn write_frame(frame: &AMQPFrame, out: &mut BytesMut) -> Result<(), String> {
     let written = gen_frame(frame)(Vec::new().into()).map_err(|error| format!("a frame cannot be written: {error}"))?;
     out.extend_from_slice(&written.into_inner().0);
@@ -65,15 +65,15 @@ pub(super) fn write_frame(frame: &AMQPFrame, out: &mut BytesMut) -> Result<(), S
 /// Writes a method on a channel.
 ///
 /// # Errors
-/// A description of the frame that cannot be written.
+/// The reason why the method cannot be written.
 pub(super) fn write_method(channel: u16, method: AMQPClass, out: &mut BytesMut) -> Result<(), String> {
     write_frame(&AMQPFrame::Method(channel, method), out)
 }
 
-/// Writes a message, in frames that are no longer than `longest_frame` bytes.
+/// Writes a message, in frames of at most `longest_frame` bytes.
 ///
 /// # Errors
-/// A description of the frame that cannot be written.
+/// The reason why the message cannot be written.
 pub(super) fn write_message(
     exchange: &ShortString,
     message: AmqpMessage,

@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 /// The directories in which a program is looked for if the environment has no `PATH`.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Finds a program that is named without a `/` in the directories of `path`, as a shell does.
+/// Looks for a program in the directories of `path`, as a shell does. `name` contains no `/`.
 ///
 /// # Errors
 /// The reason why the program cannot be used, in words that follow the name of the key.

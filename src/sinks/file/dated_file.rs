@@ -7,7 +7,7 @@ use crate::files;
 use crate::sinks::lines::{LineStart, LineStream};
 use crate::sinks::regular_file::{RegularFile, ends_within_a_line};
 
-/// A stream of lines to the file whose name belongs to the present moment.
+/// A stream of lines. Each line goes to the file whose name belongs to the present moment.
 pub(super) struct DatedFile<N> {
     /// Returns the path of the file for the present moment.
     name: N,
@@ -131,7 +131,7 @@ mod tests {
         line("torn", AFTER_LAST);
         *name.lock().unwrap() = second.clone();
         line("f\n", UNFINISHED);
-        assert_eq!(fs::read_to_string(&first).unwrap(), "a\nb\ntorne\ntorn\n", "the file that is left gets its end");
+        assert_eq!(fs::read_to_string(&first).unwrap(), "a\nb\ntorne\ntorn\n", "the torn line got its line break");
         fs::rename(&second, &moved).unwrap();
         line("g\n", FINISHED);
         fs::write(&second, "").unwrap();

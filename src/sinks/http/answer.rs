@@ -1,4 +1,4 @@
-//! Finds in the body of an answer what the status of the answer does not say. Pure.
+//! Reads the bodies of answers, for services whose bodies say more than their statuses. Pure.
 //!
 //! Invariant: no text of the body is shown, because the body may repeat the message. All words come from this program.
 
@@ -11,12 +11,12 @@ use crate::sinks::Attempt;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// How to read the answers of a service in whose answers the body says more than the status.
+/// How to read the answers of one service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect {
-    /// Whether an answer 2xx may say that the service does not have the message.
+    /// Whether the service may answer with a status 2xx although it does not have the message.
     pub(crate) may_refuse_with_success: bool,
-    /// Reads a status and the body of its answer.
+    /// Reads the status and the body of an answer.
     pub(crate) read: fn(u16, &[u8]) -> AnswerBody,
 }
 
@@ -39,8 +39,8 @@ pub(super) const SLACK: Dialect = Dialect { may_refuse_with_success: false, read
 /// Discord's webhooks: the body of a failure is a JSON object.
 pub(super) const DISCORD: Dialect = Dialect { may_refuse_with_success: false, read: discord };
 
-/// Corrects the result of an attempt by what the body of the answer says. If the operator has listed the status in
-/// `reject_status`, the result stays as it is.
+/// Corrects the result of an attempt, if the body of the answer says more than the status. If the operator has listed
+/// the status in `reject_status`, the result stays as it is.
 pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     let with = |answer: &str, words: &str| format!("{answer}: {words}");
     match (attempt, body) {
@@ -61,7 +61,7 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
         (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
             Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
         }
-        // Other services ask for a wait with the status 429, so the answer counts as one with this status.
+        // Other services ask for a wait with the status 429, so the relay treats this answer as a 429.
         (Attempt::Accepted { .. }, AnswerBody::Wait(wait)) => Attempt::Failed {
             status: Some(TOO_MANY_REQUESTS),
             retry_after: Some(wait.min(retry_after::CAP)),
@@ -72,8 +72,7 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     }
 }
 
-/// Converts the number of seconds for which a body asks into a wait. A number that is no time span adds nothing to the
-/// status.
+/// Converts the wait for which a body asks, in seconds. A number that is no time span (such as -1) is ignored.
 pub(crate) fn wait(seconds: f64) -> AnswerBody {
     Duration::try_from_secs_f64(seconds).map_or(AnswerBody::Nothing, AnswerBody::Wait)
 }
@@ -148,7 +147,7 @@ mod tests {
             assert_eq!(refined, failed(429, expected), "{body}");
         }
         let day = refine(failed(429, None), discord(429, br#"{"retry_after":1e7}"#));
-        assert_eq!(day, failed(429, Some(86_400_000)), "at most a day is believed");
+        assert_eq!(day, failed(429, Some(86_400_000)), "a wait is a day at most");
         for code in [10_015, 50_027] {
             let body = format!(r#"{{"message": "secret words", "code": {code}}}"#);
             let Attempt::Gone { status: Some(404), answer } = refine(failed(404, None), discord(404, body.as_bytes()))
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_has_listed_counts_whatever_the_body_says() {
+    fn a_body_changes_an_accepted_message_but_not_a_rejected_one() {
         let rejected = Attempt::Rejected { status: Some(404), answer: "no".into() };
         assert_eq!(refine(rejected.clone(), slack(404, b"no_service")), rejected);
         let accepted = Attempt::Accepted { status: Some(200) };

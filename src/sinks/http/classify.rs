@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_that_mean_something_else_here() {
+    fn accept_status_and_reject_status_change_the_meaning() {
         let statuses = Statuses { accept: vec![302, 409, 410], reject: vec![400, 503] };
         for status in [200, 204, 302, 409, 410] {
             assert_eq!(answer_to(&statuses, status, Some("/x")), Attempt::Accepted { status: Some(status) });
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_are_named_and_keep_secrets() {
+    fn the_words_for_a_redirect_name_the_host_and_no_secret() {
         let long = format!("https://{}.example/", "abc".repeat(100));
         for (location, shown) in [
             ("https://hooks.example.com/login", "https://hooks.example.com/…"),

@@ -111,7 +111,7 @@ pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &O
     None
 }
 
-/// Checks a value that is treated as a secret, and marks the value as sensitive.
+/// Makes the value of a header, and marks it as sensitive; `None`: an error was reported.
 fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str) -> Option<HeaderValue> {
     match HeaderValue::from_str(value) {
         Ok(mut value) => {

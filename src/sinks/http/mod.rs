@@ -138,8 +138,8 @@ impl fmt::Debug for Options {
 /// The header with the id of the message. The id is the same on every attempt, so that a receiver can drop repeats.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// The most bytes of an answer's body that are read. The body is read so that the connection can be used again; its
-/// content matters only for receivers with a [`Dialect`].
+/// How many bytes of an answer's body are read, at most. The body is read so that the connection can be used again. The
+/// content of the body matters only for receivers with a [`Dialect`].
 const ANSWER_CAP: usize = 64 << 10;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -200,8 +200,8 @@ impl HttpSink {
     }
 }
 
-/// Returns the headers of a request as they leave. The result includes the headers that the client adds, but not the
-/// headers that only a proxy reads. With HTTP/2 the host is not a header.
+/// Returns the headers with which a request leaves. The headers that the client adds are included, but not the headers
+/// that only a proxy reads. (With HTTP/2 the host is not a header. It is included nevertheless.)
 pub fn headers_on_the_wire(request: &Request) -> HeaderMap {
     let mut headers = request.headers().clone();
     client::add_headers(&mut headers);

@@ -1,4 +1,5 @@
-//! Types of sinks that are http sinks for one service, with this service's form of requests and answers.
+//! Http sinks for one service: the types `telegram`, `ntfy` and `apprise`. Each of them knows the service's form of
+//! requests and answers.
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// The longest id, in characters, that is used unchanged, because receivers keep ids in database columns. A longer id
-/// is hashed.
+/// The longest id that is used unchanged, in characters. Receivers keep ids in database columns of limited length, so a
+/// longer id is hashed.
 const LONGEST: usize = 128;
 
 /// Returns the message's own id, or a hash of it. An id that is empty, longer than 128 characters, or has characters
@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_hashed() {
+    fn other_ids_are_hashed() {
         assert_eq!(webhook_id("a.b"), "msg_2e7336dc8eba87ef472df568c35482abf2575dc3e5eac0c5c62b8ffaeac2c934");
         for id in ["", "a.b", "a b", "ä", "a\r\nx-evil: 1", "a\0b", "x".repeat(129).as_str()] {
             let hashed = webhook_id(id);

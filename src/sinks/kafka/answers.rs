@@ -6,8 +6,8 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::sinks::Attempt;
 
-/// Decides what it means that a message was not delivered. `last`: the last error that the client reported about its
-/// connections.
+/// Returns the result of an attempt whose message was not delivered. `last`: the last error that the client reported
+/// about its connections. `patience`: the time limit of the attempt.
 pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) -> Attempt {
     match (code, last) {
         // The client tries again until the time limit, whatever goes wrong, and then reports only that the time is
@@ -64,7 +64,7 @@ mod tests {
     use crate::sinks::tests::kind;
 
     #[test]
-    fn errors() {
+    fn errors_and_the_results_of_attempts() {
         for (code, last, expected) in [
             (Code::MessageTimedOut, None, "failed"),
             (Code::MessageTimedOut, Some(Code::AllBrokersDown), "failed"),

@@ -38,7 +38,7 @@ pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Ve
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// How an attempt would end if the brokers gave it the same answer, or could not be asked.
+/// The result of an attempt that got the same answer, or that could not reach the brokers either.
 fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
     // This request must not make the topic.
@@ -195,9 +195,9 @@ impl KafkaClient {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                // After an error of a topic, the client returns this error for minutes without asking the brokers. Some
-                // other errors it returns for ever. By itself the client recovers only from lost connections, so
-                // another client is made.
+                // After an error about a topic, the client returns the same error for minutes without asking the
+                // brokers. After some other errors, it does so for ever. The client recovers by itself only from lost
+                // connections (`MessageTimedOut`). In all other cases the next attempt makes another client.
                 if code != RDKafkaErrorCode::MessageTimedOut {
                     self.give_up(&open);
                 }

@@ -46,7 +46,7 @@ struct KafkaTarget {
     timeout: Duration,
 }
 
-/// The record that is produced for a message.
+/// The record (in Kafka's sense) that is produced for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KafkaRecord {
     key: String,

@@ -75,7 +75,8 @@ impl MqttPublisher {
         publish(publication).await
     }
 
-    /// Warns once that the broker has no subscriber for the messages, and again only after there was a subscriber.
+    /// Warns that the broker has no subscriber for a message. Further messages without a subscriber cause no warning,
+    /// until a message had a subscriber.
     fn tell_of_no_subscribers(&self, acknowledgement: Acknowledgement) {
         if acknowledgement != Acknowledgement::WithoutSubscribers {
             self.told_of_no_subscribers.store(false, Ordering::Relaxed);

@@ -33,7 +33,8 @@ pub(super) struct LoginOptions {
 /// An open connection.
 pub(super) struct BrokerConnection {
     conversation: Conversation<MqttProtocol>,
-    /// The permits for further publications: brokers limit how many publications may wait for an answer.
+    /// A permit for each further publication that may be sent now. Brokers limit how many publications may wait for an
+    /// answer.
     window: Semaphore,
     longest_packet: Option<u32>,
     highest_qos: u8,
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn with_qos_2_the_exchange_is_ended_before_the_answer_counts() {
+    fn with_qos_2_the_answer_counts_when_the_exchange_has_ended() {
         let mut protocol = MqttProtocol::default();
         let mut answer = publish(&mut protocol, QoS::ExactlyOnce);
         let mut released = BytesMut::new();
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_ends_with_a_farewell_or_with_nonsense() {
+    fn a_disconnect_or_nonsense_ends_the_connection() {
         let read = |bytes: &[u8]| {
             let mut read = BytesMut::from(bytes);
             MqttProtocol::default().read(&mut read, &mut BytesMut::new())

@@ -16,7 +16,7 @@ pub(super) struct Sensor {
     id: String,
 }
 
-/// Returns the sensor that a message changes; `None` if the message has no code, or no number.
+/// Returns the sensor that a message changes; `None` if the message has no code, or names no receiving number.
 pub(super) fn sensor(outgoing: &Outgoing, codes: &CodeFinder) -> Option<Sensor> {
     let facts = Facts::read(&outgoing.message, Details::Absent);
     let number: String = facts.to()?.chars().filter(char::is_ascii_alphanumeric).collect();

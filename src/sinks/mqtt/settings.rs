@@ -61,7 +61,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<MqttTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, qos, retain, home_assistant, .. } = self;
-        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
+        // The type of the sink is misspelt, and another type may be meant. So the keys are not checked.
         if !context.is_meant {
             return None;
         }

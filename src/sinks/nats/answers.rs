@@ -1,5 +1,5 @@
-//! Decides what the answers of a NATS server mean, and those of JetStream, the part of the server that stores messages.
-//! Pure.
+//! Decides what the answers of a NATS server mean, including the answers of JetStream. JetStream is the part of the
+//! server that stores messages. Pure.
 
 use serde::Deserialize;
 
@@ -98,7 +98,7 @@ struct StreamNames {
     error: Option<JetStreamError>,
 }
 
-/// Decides what the answer to a request for the streams of a subject means.
+/// Reads the answer to a request for the streams that take a subject.
 pub(super) fn stream_lookup(answer: &NatsAnswer) -> StreamLookup {
     let content = match answer {
         NatsAnswer::Content(content) => content,
@@ -121,7 +121,7 @@ pub(super) fn stream_lookup(answer: &NatsAnswer) -> StreamLookup {
     }
 }
 
-/// Decides what it means that the server refuses a login with these words.
+/// Returns the result of an attempt if the server refuses the login with these words.
 pub(super) fn login_refused(words: &str) -> Attempt {
     let answer = format!("the server refuses the login: {}", short(&words.to_lowercase()));
     match words.to_lowercase().as_str() {
@@ -136,7 +136,8 @@ pub(super) fn closed(words: &str) -> String {
     format!("the server closes the connection: {}", short(&words.to_lowercase()))
 }
 
-/// Returns the subject of a message that may not be published, from the words of the server.
+/// Finds the subject to which the user may not publish, in the words of an error of the server; `None`: the error is
+/// another one.
 pub(super) fn forbidden_subject(words: &str) -> Option<&str> {
     words.strip_prefix("Permissions Violation for Publish to \"")?.split('"').next()
 }

@@ -91,7 +91,7 @@ pub(super) async fn log_in(
     Ok(Conversation::start(stream, read, protocol, PING_INTERVAL))
 }
 
-/// Makes the login in the form that the server asks for.
+/// Makes the JSON of the login. If the sink has credentials, their key signs the server's nonce.
 ///
 /// # Errors
 /// How the attempt ends, if the credentials cannot be used.
@@ -127,7 +127,8 @@ fn login(info: &ServerInfo, target: &NatsTarget) -> Result<String, Attempt> {
     serde_json::to_string(&login).map_err(|_| gone("the login cannot be written"))
 }
 
-/// Makes the beginning of the subjects to which answers to this connection are sent. Other clients cannot guess it.
+/// Makes the beginning of the subjects to which the server sends its answers on this connection. It is random, so that
+/// other clients cannot guess it.
 fn inbox() -> Result<String, Attempt> {
     let mut random = [0; 16];
     let filled = default_provider().secure_random.fill(&mut random);
@@ -152,14 +153,14 @@ async fn next_packet(stream: &mut ServerStream, read: &mut BytesMut) -> Result<P
 
 /// The protocol after the login.
 pub(super) struct NatsProtocol {
-    /// The beginning of the subjects to which answers to this connection are sent.
+    /// The beginning of the subjects to which the server sends its answers on this connection.
     inbox: String,
     /// The longest message with its header, in bytes.
     most: u64,
-    /// How many messages were sent on this connection. The subject to which the answer to the last message is sent ends
-    /// with this number.
+    /// How many messages were sent on this connection. Each message asks for its answer to a subject of its own, which
+    /// ends with the number of the message.
     last: u64,
-    /// The messages that wait for an answer, by the numbers at the end of the subjects of their answers.
+    /// The messages that wait for an answer, by their numbers.
     waiting: HashMap<u64, Waiting>,
 }
 

@@ -6,9 +6,9 @@ use crate::secret::Secret;
 /// The beginning of the seed of a user's key.
 const SEED_PREFIX: &str = "SU";
 
-/// The two bytes at the beginning of a decoded seed of a user's key. They combine the prefix of seeds (18 << 3) with
-/// the prefix of users (20 << 3), whose upper three bits are in the first byte and whose other bits are in the second
-/// byte.
+/// The two bytes at the beginning of a decoded seed of a user's key. The first byte is the prefix of seeds (18 << 3); its
+/// three lower bits are the three upper bits of the prefix of users (20 << 3). The second byte has the other bits of the
+/// prefix of users, which are 0.
 const SEED_BYTES: [u8; 2] = [0x95, 0x00];
 
 /// The first byte of the public key of a user.
@@ -31,7 +31,7 @@ pub(super) enum UnusableCredentials {
     /// There is no seed.
     #[error("holds no seed of a user's key")]
     NoSeed,
-    /// The seed has a wrong checksum, or belongs to another kind of key.
+    /// The seed is incomplete, is no base32, has a wrong checksum, or belongs to another kind of key.
     #[error("holds a seed of a user's key that is damaged")]
     DamagedSeed,
 }

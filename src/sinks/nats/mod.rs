@@ -41,8 +41,8 @@ const MESSAGE_ID: &str = "Nats-Msg-Id";
 #[cfg(feature = "sink-nats")]
 const STREAM_NAMES: &str = "$JS.API.STREAM.NAMES";
 
-/// The longest subject, in bytes. A server closes a connection on which a line arrives that is longer than the server
-/// allows, and the subject is a part of such a line.
+/// The longest subject, in bytes. The subject is a part of a line of the protocol. If a line is longer than the server
+/// allows, the server closes the connection.
 const LONGEST_SUBJECT: usize = 1024;
 
 /// The type `nats`.
@@ -100,7 +100,8 @@ impl NatsTarget {
         })
     }
 
-    /// Returns a subject with wildcards that the subjects of all messages match, as far as sample messages show.
+    /// Returns a pattern (a subject with wildcards) that the subjects of the sample messages match, and so probably the
+    /// subjects of all messages.
     #[cfg(feature = "sink-nats")]
     fn subject_pattern(&self) -> String {
         let samples = self.subject.samples();
@@ -109,7 +110,7 @@ impl NatsTarget {
 }
 
 impl NatsMessage {
-    /// Makes the request for the names of the streams that take subjects that match `subject`.
+    /// Makes the request for the names of the streams that take `subject`, which may contain wildcards.
     #[cfg(feature = "sink-nats")]
     fn stream_lookup(subject: &str) -> Self {
         let body = serde_json::json!({ "subject": subject }).to_string().into_bytes();
@@ -135,7 +136,7 @@ fn common_pattern(one: &str, other: &str) -> String {
 /// Checks that messages can be published with this subject.
 ///
 /// # Errors
-/// The reason why not, in words.
+/// What is wrong with the subject, in words.
 fn check_subject(subject: &str) -> Result<(), String> {
     let is_strange = |next: char| next.is_whitespace() || next.is_control() || matches!(next, '*' | '>');
     if subject.len() > LONGEST_SUBJECT {

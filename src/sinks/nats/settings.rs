@@ -25,7 +25,7 @@ const NATS: Protocol = Protocol {
 /// The characters that have a meaning in a subject: the separator of tokens, and the wildcards.
 const SUBJECT: Escaping = Escaping::Part(".*>");
 
-/// A message that has only the field that every message has.
+/// A message that has nothing but an id.
 const LEAST_MESSAGE: &str = r#"{"id":"msg_1"}"#;
 
 settings! {
@@ -55,7 +55,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<NatsTarget> {
         let Self { url, subject, credentials, allow_plaintext, timeout, connect_timeout, tls } = self;
-        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
+        // The type of the sink is misspelt, and another type may be meant. So the keys are not checked.
         if !context.is_meant {
             return None;
         }

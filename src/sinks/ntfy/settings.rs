@@ -23,7 +23,7 @@ const SERVER: &str = "https://ntfy.sh/";
 /// The longest text, in bytes, that ntfy shows as a message. Longer texts are cut, with `…` at the end.
 const LONGEST: usize = 4_096;
 
-/// The longest id of a sequence, in characters, that ntfy accepts.
+/// The longest sequence id that ntfy accepts, in characters.
 const LONGEST_ID: usize = 64;
 
 settings! {
@@ -112,8 +112,8 @@ impl Settings {
     }
 }
 
-/// Returns the sequence id of the notification for a message. A server that supports sequences does not show a second
-/// notification with the same sequence id beside the first one, but replaces the first one.
+/// Returns the sequence id of the notification for a message. If the relay sends a message twice, both notifications
+/// have the same sequence id. A server that supports sequences then replaces the first one by the second.
 fn sequence_id(id: &str) -> String {
     let plain = webhook_id(id);
     if plain.len() <= LONGEST_ID { plain } else { hex::encode(Sha256::digest(id.as_bytes())) }

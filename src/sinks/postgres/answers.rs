@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_decide_whether_the_message_the_sink_or_the_moment_is_to_blame() {
+    fn the_code_decides_whether_the_message_is_rejected_or_the_sink_is_paused() {
         let kind = |code: &str| match answered(code) {
             Attempt::Failed { .. } => "failed",
             Attempt::Busy { .. } => "busy",

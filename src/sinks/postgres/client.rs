@@ -24,7 +24,7 @@ use crate::time::Clock;
 const WAIT_FOR_THE_DISK: &str =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Returns the parts of the address and the login in the form that the client needs.
+/// Returns the configuration of the client: the parts of the address, and the login.
 ///
 /// # Errors
 /// The reason why the address is wrong, in words that follow the name of the key. The words do not quote the address.

@@ -12,7 +12,8 @@ use crate::sinks::server::settings::{Protocol, WrittenServer, login, require};
 /// The parameter of an address that says whether the connection is encrypted.
 const SSL_MODE: &str = "sslmode";
 
-/// The scheme does not say whether the connection is encrypted, so the scheme alone is no reason to refuse an address.
+/// Both schemes stand in `encrypted`: the scheme does not say whether the connection is encrypted, so the scheme alone is
+/// no reason to refuse an address. `sslmode` says it.
 const POSTGRES: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["postgresql", "postgres"],
@@ -66,7 +67,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<PostgresTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, .. } = self;
-        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
+        // The type of the sink is misspelt, and another type may be meant. So the keys are not checked.
         if !context.is_meant {
             return None;
         }

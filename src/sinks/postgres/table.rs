@@ -10,7 +10,8 @@ const LONGEST_NAME: usize = 63;
 pub(super) struct TableName(String);
 
 impl TableName {
-    /// Reads `table` or `schema.table`; `None` if PostgreSQL would not accept the text without quotes.
+    /// Reads `table` or `schema.table`; `None` if a name is too long, begins with a digit, or has characters other than
+    /// small letters, digits and `_`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let is_name = |name: &str| {
             let is_part = |next: char| next.is_ascii_lowercase() || next.is_ascii_digit() || next == '_';

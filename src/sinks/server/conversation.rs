@@ -20,7 +20,8 @@ const LONGEST_SILENCE: u32 = 2;
 /// The channel for the answer to a request. The caller may have stopped waiting for the answer.
 pub(in crate::sinks) type Reply<A> = oneshot::Sender<A>;
 
-/// A protocol on an open connection, after the login. Errors are reasons for which the connection ends, in words.
+/// A protocol on an open connection, after the login. An error of a method ends the connection; it is the reason in
+/// words.
 pub(in crate::sinks) trait RequestProtocol: Send + 'static {
     /// A request to the server.
     type Request: Send;
@@ -166,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// A protocol of lines: a request is answered by the next line; `?` is a ping.
+    /// A protocol for tests: the server answers each request with a line. `?` is a ping.
     #[derive(Default)]
     struct Lines(std::collections::VecDeque<Reply<String>>);
 
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_connection_fails_at_once_whatever_waits() {
+    async fn requests_that_wait_fail_at_once_when_the_connection_is_lost() {
         for (said, expected) in [("", "connection closed by the other side"), ("bad\n", "the server is confused")] {
             let (conversation, mut server) = start();
             let serving = async move {

@@ -25,7 +25,7 @@ pub(in crate::sinks) struct KeptConnection<C> {
 
 struct ConnectionSlot<C> {
     connection: Option<Arc<C>>,
-    /// How the last try ended, if it failed.
+    /// The failed attempt, if the last try to connect has failed.
     failure: Option<Attempt>,
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Invariants:
 //!
-//! - There is one connection at a time, which all attempts use. An attempt that finds no connection makes one. Attempts
-//!   that begin meanwhile wait for the same try, and share its failure. So the relay tries to reach a server that is
-//!   gone no more often than the sink's retry schedule and its breaker allow.
+//! - A `ServerSink` (amqp, mqtt, nats, postgres) has one connection at a time, which all its attempts use. An attempt
+//!   that finds no connection makes one. Attempts that begin meanwhile wait for the same try, and share its failure. So
+//!   if the server is gone, the relay tries to reach it only as often as the sink's retry schedule and breaker allow.
 //! - If a connection is lost, the attempts that wait for an answer fail. This module never sends a message a second
 //!   time.
 //! - The words about a failure never contain the secrets of a URL.

@@ -14,7 +14,7 @@ pub(in crate::sinks) struct CheckedServer {
     found: Result<Option<String>, MissingPlace>,
 }
 
-/// The place (such as a topic) to which the messages of the sink should go, if the server does not have it.
+/// Says that the server does not have the place (such as a topic) to which the messages of the sink should go.
 pub(in crate::sinks) struct MissingPlace {
     /// What is missing, in words.
     pub(in crate::sinks) what: String,

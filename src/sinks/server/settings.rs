@@ -10,7 +10,7 @@ use crate::secret::trimming::SecretKind;
 use crate::settings::{Reader, WrittenText};
 use crate::template::{Escaping, Template};
 
-/// A kind of server, and the ports of its two kinds of connections.
+/// A kind of server, with its usual ports.
 pub(in crate::sinks) struct Protocol {
     /// The schemes of its addresses.
     pub(in crate::sinks) kind: ServerKind,
@@ -51,8 +51,8 @@ pub(in crate::sinks) fn require(at: &mut Reader<'_>, kind: &str, keys: &[&'stati
     }
 }
 
-/// Returns the user and the password that are written; `None` if neither is written. A password without a user is an
-/// error, which is added to the report.
+/// Returns the user and the password of the keys `user` and `password`; `None` if neither key is written. A password
+/// without a user is an error, which is added to the report.
 pub(in crate::sinks) fn login(
     at: &mut Reader<'_>,
     user: Option<WrittenText>,

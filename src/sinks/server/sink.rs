@@ -15,7 +15,7 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// A message in the form in which it is sent.
     type Message: Send;
 
-    /// The word for the server's answer to a message that it has accepted.
+    /// The word for the server's answer to a message that it has accepted, such as `acknowledgement`.
     const ANSWER: &'static str;
 
     /// Returns the longest time for one attempt.
@@ -36,15 +36,15 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// Returns the result of an attempt to which the server does not answer because it accepts no messages at the
-    /// moment; `None`: the server has not said that it accepts none.
+    /// A server may say that it accepts no messages at the moment, and then answer none of the messages that it got
+    /// before. Returns the result of their attempts; `None`: the server has not said this.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }
 
-    /// Returns the result of an attempt whose message was not answered in time. Unless the server has said that it
-    /// accepts no messages at the moment, this connection may never get an answer again. So it is given up, and the
-    /// next attempt makes another connection.
+    /// Returns the result of an attempt whose message was not answered in time. The connection may never get an answer
+    /// again. So it is given up, and the next attempt makes another connection. But it is kept if the server has said
+    /// that it accepts no messages at the moment ([`ServerClient::refusal`]).
     fn unanswered(&self, connection: &Self::Connection) -> Attempt {
         self.refusal(connection).unwrap_or_else(|| {
             connection.give_up();
@@ -117,8 +117,8 @@ mod tests {
         }
     }
 
-    /// The message of an attempt is its id. `silent` gets no answer, and `unsendable` cannot be sent. `connects` counts
-    /// the connections; the first try to connect never ends.
+    /// A message is sent as its id. The id `silent` gets no answer, and `unsendable` cannot be sent. The number counts
+    /// the tries to connect. The first try never ends.
     #[derive(Default)]
     struct FakeClient(AtomicUsize);
 
@@ -155,7 +155,7 @@ mod tests {
         };
         let connects = || sink.0.client.0.load(Ordering::Relaxed);
         let rejected = Attempt::Rejected { status: None, answer: "it is too long".to_owned() };
-        assert_eq!((attempt("unsendable").await, connects()), (rejected, 0), "nothing is connected for it");
+        assert_eq!((attempt("unsendable").await, connects()), (rejected, 0), "no connection is made for it");
         assert_eq!(attempt("m1").await, failed("no connection within 20s"));
         for _ in 0..2 {
             assert_eq!((attempt("m1").await, connects()), (Attempt::Accepted { status: None }, 2));

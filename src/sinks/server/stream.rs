@@ -16,12 +16,12 @@ use crate::http::failure;
 use crate::http::tls_client::TlsSetupError;
 use crate::sinks::Attempt;
 
-/// A connection, encrypted or not.
+/// The bytes of a connection, over TCP alone or over TLS.
 pub(in crate::sinks) trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> ByteStream for S {}
 
-/// A connection, encrypted or not.
+/// An open connection, encrypted or not.
 pub(in crate::sinks) type ServerStream = Box<dyn ByteStream>;
 
 /// A [`SinkServer`] with its TLS set up.

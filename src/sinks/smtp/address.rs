@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_leave_its_place_is_no_address() {
+    fn other_texts_are_no_addresses() {
         for text in [
             "",
             "ops",

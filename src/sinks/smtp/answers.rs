@@ -10,7 +10,8 @@ use lettre::transport::smtp::Error;
 use crate::sinks::Attempt;
 use crate::sinks::server::{failed, io_cause, words};
 
-/// Answers that concern the login and not a single e-mail: the server wants a login, or another kind of login.
+/// Codes by which the server asks for a login, or for another kind of login. They concern every e-mail, not only the
+/// one that was sent.
 const WANTS_LOGIN: [u16; 4] = [530, 534, 535, 538];
 
 /// Decides what an error means if it happened while an e-mail was sent.
@@ -42,7 +43,8 @@ pub(super) fn unready(code: u16) -> Attempt {
     if code >= 500 { Attempt::Gone { status: None, answer } } else { failed(answer) }
 }
 
-/// The words for an answer: its code, and its enhanced code if the text begins with an enhanced code.
+/// The words for an answer: its code (such as 550), and its enhanced code (such as 5.7.1) if its text begins with one;
+/// `None`: the error is not an answer.
 fn code(error: &Error) -> Option<String> {
     let code = error.status()?;
     let enhanced = error.source().map(ToString::to_string).unwrap_or_default();
@@ -61,7 +63,7 @@ fn without_code(error: &Error) -> Attempt {
     if let Some(io) = io_cause(error) {
         return failed(words(io));
     }
-    // These texts are the library's own.
+    // The library's own texts contain nothing of the server's answer.
     match error {
         error if error.is_client() => failed(format!("the e-mail cannot be sent: {}", error_text(error))),
         error if error.is_response() => failed("connection closed, or the answer is not SMTP"),

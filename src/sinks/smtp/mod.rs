@@ -3,9 +3,9 @@
 //! Invariants:
 //!
 //! - A message is delivered when the server has answered the whole e-mail with 250.
-//! - A message cannot add a header or a recipient: subjects are one line and are encoded, and the text of the message
-//!   stands in the body only.
-//! - Nothing is sent to another machine without encryption, unless the operator allows that.
+//! - A message cannot add a header or a recipient. Its text stands in the body. The subject, which may contain parts of
+//!   the message, is one line and is encoded.
+//! - No login and no e-mail is sent to another machine without encryption, unless the operator allows that.
 //! - The words for a failure contain the codes of the server's answer, but not its text, which may repeat the e-mail.
 //! - A connection carries one e-mail at a time, so a sink has as many connections as e-mails under way.
 

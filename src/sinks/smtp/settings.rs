@@ -14,8 +14,8 @@ use crate::template::Escaping;
 /// The subject, unless another subject is configured.
 const SUBJECT: &str = "SMS from {{ message.from }} to {{ message.to }}";
 
-/// With smtp:// the connection begins without encryption and is encrypted by STARTTLS, so the scheme alone is no reason
-/// to refuse the address.
+/// `smtp` stands beside `smtps` in `encrypted`: a connection to an address with smtp:// begins without encryption, but
+/// is encrypted later by STARTTLS. So the scheme alone is no reason to refuse the address.
 const SMTP: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["smtps", "smtp"],
@@ -59,7 +59,7 @@ settings! {
 pub(super) enum Security {
     /// The connection is encrypted from the first byte.
     Tls,
-    /// The connection is encrypted by STARTTLS. If the server does not offer STARTTLS, nothing is sent.
+    /// The connection is encrypted by STARTTLS. If the server does not offer STARTTLS, the attempt fails.
     StartTls,
     /// The connection is encrypted by STARTTLS if the server offers it.
     StartTlsIfOffered,
@@ -71,7 +71,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<SmtpTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, .. } = self;
-        // If the type of the sink is unknown, its keys may have another form, so they are not checked.
+        // The type of the sink is misspelt, and another type may be meant. So the keys are not checked.
         if !context.is_meant {
             return None;
         }

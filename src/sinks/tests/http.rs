@@ -88,7 +88,7 @@ async fn there_is_one_of_each_header_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_the_operator_adds_goes_along_and_length_is_always_told() {
+async fn the_operator_s_headers_and_the_length_are_always_sent() {
     let server = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     for method in [Method::POST, Method::PUT, Method::PATCH] {
         let sink = sink_with(server.url("/"), |options| {
@@ -180,7 +180,7 @@ async fn answers_and_their_words() {
 }
 
 #[tokio::test]
-async fn no_answer_and_its_words() {
+async fn failures_without_an_answer_and_their_words() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     drop(listener);
@@ -248,7 +248,7 @@ async fn accepted_is_accepted_whatever_the_body_does() {
     let clock = Clock::system();
     let began = clock.monotonic();
     assert_eq!(attempt(gigabyte.url("/")).await, accepted);
-    assert!(clock.monotonic() - began < TIMEOUT, "it was not read to the end");
+    assert!(clock.monotonic() - began < TIMEOUT, "the body was not read to the end");
 
     let not_what_it_says = RawServer::answering(
         "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nZZ\r\n",
@@ -273,7 +273,7 @@ async fn connections_are_used_again_unless_the_body_is_too_long() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_closes_idle_connections_costs_nothing() {
+async fn no_attempt_fails_because_the_receiver_closes_idle_connections() {
     let server = RawServer::start(|mut conversation| async move {
         conversation.read_request().await;
         conversation.say(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;

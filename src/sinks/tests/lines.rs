@@ -61,13 +61,13 @@ async fn a_closed_pipe_is_closed_for_good() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_waited_for() {
+async fn the_sink_waits_for_a_program_that_does_not_read() {
     let (mut reader, sink) = pipe();
     // The line is longer than the buffer of a pipe.
     let long = "x".repeat(1 << 20);
     let mut first = sink.begin(message("m1", &long));
     let mut second = sink.begin(message("m2", "2"));
-    // The reader does not read yet, so neither attempt can end. A short wait is enough to check this.
+    // Nobody reads the pipe yet, so neither attempt can end. A short wait is enough to check this.
     assert!(timeout(Duration::from_millis(200), &mut first).await.is_err());
     assert_eq!((&mut second).now_or_never(), None);
     let reading = tokio::task::spawn_blocking(move || {
@@ -97,9 +97,10 @@ async fn a_line_that_was_given_up_before_its_turn_is_not_written() {
     assert!(!reading.await.unwrap().contains("given up"));
 }
 
-/// A stream that accepts or refuses each write as the test says, and accepts everything afterwards.
+/// A stream on which the test decides how each of the first writes ends. Every later write is accepted.
 #[derive(Clone, Default)]
 struct Moody {
+    /// How many bytes each of the next writes accepts, or the error with which it fails.
     moods: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
     taken: Arc<Mutex<Vec<u8>>>,
     writes: Arc<Mutex<usize>>,
@@ -172,12 +173,12 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
 }
 
 #[tokio::test]
-async fn completing_a_line_is_its_delivery() {
+async fn the_next_attempt_for_a_torn_line_writes_only_the_rest() {
     let stream = Moody::new([Ok(4), Err(ErrorKind::StorageFull)]);
     let sink = sink(stream.clone());
     assert!(matches!(ended(sink.begin(message("m1", "first"))).await, Attempt::Failed { .. }));
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
-    assert_eq!(stream.taken(), "first\n", "it was not written twice");
+    assert_eq!(stream.taken(), "first\n", "the line was not written twice");
 }
 
 /// A stream that says before each line where the line begins.
@@ -248,7 +249,7 @@ impl Write for Disk {
 impl LineStream for Disk {}
 
 #[tokio::test]
-async fn what_was_written_during_a_flush_shares_the_next_one_and_is_not_delivered_before_it() {
+async fn lines_that_come_during_a_flush_share_the_next_flush_and_are_not_delivered_before() {
     let happened = Arc::<Mutex<Vec<String>>>::default();
     let (flushed, flushes) = std::sync::mpsc::channel();
     let sink = flushed_together(Disk { happened: Arc::clone(&happened), flushes });
@@ -257,7 +258,7 @@ async fn what_was_written_during_a_flush_shares_the_next_one_and_is_not_delivere
     while count("flush") < 1 {
         tokio::task::yield_now().await;
     }
-    assert_eq!((&mut first).now_or_never(), None, "written is not enough");
+    assert_eq!((&mut first).now_or_never(), None, "the line is written but not flushed");
     let others: Vec<Attempting> = (2..=5).map(|number| sink.begin(message("m", &number.to_string()))).collect();
     flushed.send(Ok(())).unwrap();
     assert_eq!(ended(first).await, WRITTEN);
@@ -272,7 +273,7 @@ async fn what_was_written_during_a_flush_shares_the_next_one_and_is_not_delivere
 }
 
 #[tokio::test]
-async fn what_could_not_be_flushed_is_no_delivery_and_is_written_again() {
+async fn a_line_that_could_not_be_flushed_is_not_delivered_and_is_written_again() {
     let happened = Arc::<Mutex<Vec<String>>>::default();
     let (flushed, flushes) = std::sync::mpsc::channel();
     let sink = flushed_together(Disk { happened: Arc::clone(&happened), flushes });

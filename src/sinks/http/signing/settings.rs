@@ -51,7 +51,8 @@ impl WordChoice for Signed {
 }
 
 impl Settings {
-    /// Returns the signing of a sink's requests. `headers` are the other headers of the requests.
+    /// Returns the signing of a sink's requests; `None`: requests are not signed, or an error was reported. `headers`:
+    /// the other headers of the requests.
     pub fn resolve(self, at: &mut Reader<'_>, headers: &HeaderMap) -> Option<Signing> {
         let (_, first) = at.all_written("").next()?;
         let Self { encoding, signed, .. } = self;
