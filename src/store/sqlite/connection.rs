@@ -1,5 +1,5 @@
-//! An opened state file, and the two ways to use it: reading, and one write transaction. This file also turns SQLite's
-//! errors into the store's errors.
+//! An opened state file, and the two ways to use it: reading, and one write transaction. This module also turns errors
+//! of SQLite into errors of the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +28,13 @@ pub(in crate::store) struct SqliteBackend {
     /// make the file shorter.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
-    /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others).
+    /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others); `None` before the first call. This
+    /// number changes when another connection changes the file.
     pub(super) data_version: Option<i64>,
 }
 
 impl SqliteBackend {
-    /// Makes the backend of a file that was just opened, and from which nothing was read yet.
+    /// Makes the backend of a file that was just opened.
     pub(super) fn on(connection: Connection, file: PathBuf) -> Self {
         Self {
             connection,
@@ -53,7 +54,7 @@ impl SqliteBackend {
         self.erase_on_delivery && !self.keep_for_readers
     }
 
-    /// Runs `work`, which only reads, and turns its error into an error of the store.
+    /// Runs `work` without a write transaction, and turns its error into an error of the store.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         work(&self.connection).map_err(|error| explain(&self.file, error))
     }
@@ -97,8 +98,8 @@ impl SqliteBackend {
     }
 }
 
-/// Turns an error of SQLite into an error of the store. Damage and locks have errors of their own. For every other
-/// failure a later try may succeed.
+/// Turns an error of SQLite into an error of the store: [`Error::Damaged`], [`Error::Locked`], or for every other
+/// failure [`Error::Database`]. After the last two a later try may succeed.
 pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
         let what = match error {

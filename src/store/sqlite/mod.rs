@@ -1,10 +1,10 @@
 //! The backend that keeps the state in a SQLite file. No other module of the project uses SQLite.
 //!
 //! - `connection` holds the opened file, and the two ways to use it: reading, and one write transaction.
-//! - `file/` deals with the file itself: opening, format, damage, erasure, room on the disk.
-//! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
-//!   the same name.
-//! - `salvage/` saves the messages that a file holds, however damaged the file is.
+//! - `file/` deals with the file itself: opening, format, damage, erasure, and its size on the disk.
+//! - `transactions/` implements the contract of a backend (`store/backend.rs`). For each file of `store/` that declares
+//!   transactions, it has a file of the same name.
+//! - `salvage/` saves the messages of a state file, even if the file is damaged.
 
 mod connection;
 mod file;

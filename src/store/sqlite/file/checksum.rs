@@ -1,5 +1,5 @@
-//! Checksums of the stored values that must not change unnoticed. SQLite notices that a page of the file has lost
-//! its structure, but not that a bit of a text or of a number has changed.
+//! Checksums of the stored values that must not change unnoticed. SQLite notices if the structure of its file is
+//! damaged, but not if a bit of a text or of a number has changed.
 //!
 //! The checksum is FNV-1a with 64 bits. It notices every change within a single byte. Of all other changes it misses
 //! one in 2^64. It guards against faults of a disk, not against people.
@@ -104,11 +104,11 @@ mod tests {
                 assert_ne!(Checksum::of_message(id, 1_700_000_000_000, std::str::from_utf8(&other).unwrap()), sum);
             }
         }
-        assert_ne!(Checksum::of_message("m", 0, "1x"), Checksum::of_message("m1", 0, "x"), "where a text ends");
+        assert_ne!(Checksum::of_message("m", 0, "1x"), Checksum::of_message("m1", 0, "x"), "the end of the id counts");
     }
 
     #[test]
-    fn it_is_the_sum_that_files_hold() {
+    fn the_checksum_is_fnv_1a_as_in_the_files_of_earlier_versions() {
         assert_eq!(Checksum::of_message("", 0, ""), Checksum::new().bytes(&[0; 24]).finish());
         assert_eq!(Checksum::new().bytes(b"foobar").0, 0x8594_4171_f739_67e8, "the published test vector of FNV-1a");
     }

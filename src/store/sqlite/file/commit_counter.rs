@@ -2,12 +2,12 @@
 //!
 //! If the end of a journal was cut off, SQLite assumes that the missing part was never written, and reports no error.
 //! So transactions that had succeeded could be lost unnoticed. Therefore every transaction counts itself in the
-//! database, and after the transaction the count is written to the file. If the database has fewer transactions than
-//! the file says, the database has lost some.
+//! database, and after the transaction the count is written to `state.mark`. If the database has fewer transactions
+//! than `state.mark` says, some were lost.
 //!
-//! Format of the file: 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file
-//! is never ahead of the database. They are never flushed, so after a power cut the count in the file may be too low;
-//! then a loss may go unnoticed.
+//! `state.mark` has 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file is
+//! never ahead of the database. They are never flushed, so after a power cut the count in the file may be too low; then
+//! a loss may go unnoticed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -43,7 +43,7 @@ impl CommitCounter {
         Ok(Self { file: files::open_or_make(&path(dir))?, complained: false })
     }
 
-    /// Removes the file. This is done when a new state is made, because the count in the file belongs to an earlier
+    /// Removes the file. Called before a new state is put in place: a count that is still there belongs to an earlier
     /// state.
     pub(super) fn remove(dir: &Path) -> io::Result<()> {
         files::remove(&path(dir))
@@ -63,8 +63,7 @@ fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
 
-/// Counts the transaction under way, and returns the number of transactions including this one. The record of the count
-/// is in the table of all counters, whose records change often anyway. So counting costs little.
+/// Counts the open transaction. Returns the number of transactions so far, including this one.
 pub(in crate::store::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(

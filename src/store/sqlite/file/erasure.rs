@@ -7,15 +7,16 @@
 //! - Every connection that writes has `secure_delete` on, so that removed bytes are overwritten with zeros.
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
 //!   and cuts the journal off.
-//! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each text lies on
-//!   pages of its own. When SQLite moves some records of a page to another page, the free part of the page may keep a
-//!   copy of the records that were not moved, and SQLite does not overwrite this copy. Overflow pages are never moved,
-//!   and are zeroed as a whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages.
-//!   JSON allows the spaces, and [`text_of`] removes them.
+//! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each new text is
+//!   stored on pages of its own. Otherwise traces would be left: when SQLite moves some records from one page to
+//!   another, the first page may keep old copies of the records that stay on it, and SQLite never overwrites these
+//!   copies. Overflow pages hold the rest of a record that is too long for one page. SQLite does not rearrange their
+//!   bytes, and fills them with zeros when it removes their record. So [`pad`] puts spaces in front of each text until
+//!   the text lies on overflow pages. JSON allows the spaces, and [`text_of`] removes them.
 
-/// If a record does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the record among other
-/// records, and the rest on overflow pages. SQLite's description of its file format explains this under "Cell Payload
-/// Overflow Pages".
+/// If a record does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the record on a page
+/// with other records, and puts the rest on overflow pages. SQLite's description of its file format explains this under
+/// "Cell Payload Overflow Pages".
 const WITH_OTHERS: usize = 489;
 
 /// How many bytes of a record one overflow page holds.
@@ -26,16 +27,15 @@ const OVERFLOW: usize = 4092;
 const BESIDE: usize = 113;
 
 /// Puts so many spaces in front of the text of the message `id` that the text lies on overflow pages only. The record
-/// then fills its overflow pages (nearly) completely, so that no more than [`WITH_OTHERS`] bytes of the record lie
-/// among other records. In place of the text, these bytes hold only spaces.
+/// then fills its overflow pages (nearly) completely. So only its first [`WITH_OTHERS`] bytes lie on a page with other
+/// records. These bytes hold the id, some numbers and spaces, but nothing of the text.
 pub(in crate::store::sqlite) fn pad(id: &str, text: &str) -> String {
     let row = BESIDE + id.len() + text.len();
     let whole = WITH_OTHERS + row.div_ceil(OVERFLOW) * OVERFLOW;
     " ".repeat(whole - row) + text
 }
 
-/// Returns the text of a message as the API sent it, from the text as it is stored. No text from the API begins with a
-/// space.
+/// Removes the spaces of [`pad`] from a stored text. No text from the API begins with a space of its own.
 pub(in crate::store::sqlite) fn text_of(stored: &str) -> &str {
     stored.trim_start_matches(' ')
 }

@@ -3,8 +3,9 @@
 //!
 //! Every start finds these defects: a header that is not the relay's, a newer format, transactions that were counted
 //! and are missing ([`super::commit_counter`]), and an altered record of coverage or of a walk ([`super::checksum`]).
-//! Altered pages of the file, altered indexes and altered messages are found at every start if the file is small. In a
-//! large file they are found when they are read.
+//! If the file is small, every start also finds damaged database pages, altered indexes and altered messages. In a
+//! large file, an altered message or a damaged page is found only when it is read, and an altered index may go
+//! unnoticed.
 
 use std::fs;
 
@@ -23,8 +24,8 @@ use crate::store::sqlite::connection::SqliteBackend;
 const FULL_CHECK_BYTES: u64 = 4 << 20;
 
 impl SqliteBackend {
-    /// Runs the checks of a start; the beginning of this file lists what they find. The state must have at least
-    /// `counted` transactions. Returns the number of the file's format.
+    /// Runs the checks of a start. The first comment of this module lists what they find. The state must have at least
+    /// `counted` transactions. Returns the file's format.
     pub(super) fn check(&self, counted: i64) -> Result<i64, Error> {
         let version = self.check_format()?;
         self.check_count(counted)?;
@@ -42,7 +43,8 @@ impl SqliteBackend {
         Ok(version)
     }
 
-    /// Runs all checks, however long they take. The state must have at least `counted` transactions.
+    /// Checks everything that an export reads, however large the file is: the pages, the indexes and the messages.
+    /// Coverage and walks are not checked. The state must have at least `counted` transactions.
     pub(in crate::store::sqlite) fn check_whole(&self, counted: i64) -> Result<(), Error> {
         let version = self.check_format()?;
         self.check_count(counted)?;
@@ -53,7 +55,7 @@ impl SqliteBackend {
         Ok(())
     }
 
-    /// Checks that the file has the present format. This check is quick.
+    /// Checks only that the file has the present format.
     pub(super) fn check_current(&self) -> Result<(), Error> {
         match self.check_format()? {
             schema::VERSION => Ok(()),
@@ -92,8 +94,8 @@ impl SqliteBackend {
         Ok(found)
     }
 
-    /// Checks that the database has all transactions that were counted beside it, and that no message has a place in
-    /// the order of release that was not counted.
+    /// Checks that the database has at least `counted` transactions, and that the counter `released` is not lower than
+    /// the place of any message in the order of release.
     pub(super) fn check_count(&self, counted: i64) -> Result<(), Error> {
         let found = self.read(commits)?;
         if found < counted {
@@ -139,7 +141,7 @@ impl SqliteBackend {
     }
 }
 
-/// Reads how many transactions the state has.
+/// Reads how many transactions the database has counted.
 fn commits(connection: &Connection) -> rusqlite::Result<i64> {
     let found = connection.query_row("SELECT value FROM counter WHERE name = 'commits'", [], |row| row.get(0));
     Ok(found.optional()?.unwrap_or(0))

@@ -1,19 +1,20 @@
 //! The migrations: they bring state files of earlier formats to the present format.
 //!
-//! A migration is one transaction. An interrupted migration changes nothing, and the earlier version can still read the
-//! file. Once the migration is finished, no earlier version opens the file any more.
+//! A migration is one transaction. An interrupted migration changes nothing, and the earlier version of the relay can
+//! still open the file. After the migration, no earlier version opens it any more.
 
 use super::schema;
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// The migrations in their order: the first one turns format 1 into format 2, and each further one makes the next
-/// format.
+/// The migrations in their order: the first one turns format 1 into format 2, the next one format 2 into format 3, and
+/// so on.
 const MIGRATIONS: [&str; 2] = [FROM_1, FROM_2];
 
 /// Turns format 1 into format 2. The records of numbers get keys, and the record of a message names its number. Sinks
 /// can be paused. Deliveries can be undecided, dropped and replayed, and can keep the order of each number. Records
-/// have checksums; a record that exists already gets its checksum when it is next written.
+/// have checksums. Coverage and walks get theirs when they are next written; messages that are stored already never get
+/// one.
 const FROM_1: &str = "
 CREATE TABLE number_2 (
     key        INTEGER PRIMARY KEY,
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_migrated_is_like_a_new_one() {
+    fn a_migrated_file_has_the_tables_and_indexes_of_a_new_one() {
         let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::copy("tests/fixtures/state-1.db", old.path().join("state.db")).unwrap();
         for dir in [&old, &new] {
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_it_is_still_there() {
+    fn a_migration_keeps_deliveries_and_gives_each_message_its_number() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state.db");
         std::fs::copy("tests/fixtures/state-1.db", &file).unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Recovery: SQLite keeps the file in WAL mode with `synchronous = FULL`. So a committed transaction survives a power
 //! cut, and an interrupted transaction changes nothing. A new file is made under another name and renamed when it is
-//! whole. Therefore no relay leaves a `state.db` that is empty, that is cut off, or that is not a database. Such a file
-//! is refused, and stays unchanged.
+//! whole. So a crash of the relay never leaves a `state.db` that is empty or cut off. If there is such a file, or one
+//! that is not a database, the relay refuses it and does not change it.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -39,11 +39,11 @@ impl SqliteBackend {
             }
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
-        // Another process may be writing. So the count is read before the database is: transactions that are made in
-        // between only add to the database, which then has at least as many transactions as the count says.
+        // The count is read before the database. If another process writes in between, the database only has more
+        // transactions than the count says. In the other order the database would seem to have lost these transactions.
         let counted = state_files::counted(dir)?;
-        // The file is checked before SQLite's settings are made, because some settings are written into the file, and
-        // the file may belong to another program.
+        // The file is checked before `configure`: some settings are written into the file, and the file may belong to
+        // another program.
         let mut spool = Self::on(connect_to_write(&file)?, file);
         let format = spool.untouched(|spool| spool.check(counted))?;
         spool.configure()?;
@@ -124,8 +124,9 @@ fn connect_to_write(file: &Path) -> Result<Connection, Error> {
     connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Path::to_owned)
 }
 
-/// Opens `file`. From the path of the file, `target` makes the name that is passed to SQLite. If the file, the journal,
-/// or the journal's index is a symbolic link, SQLite does not follow the link.
+/// Opens `file`. `target` turns the path of the file into the name that SQLite gets: the path itself, or a URI.
+/// Symbolic links among the directories are resolved before. If the file, the journal or the journal's index is a
+/// symbolic link, SQLite does not follow the link.
 pub(super) fn connect(file: &Path, flags: OpenFlags, target: fn(&Path) -> PathBuf) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
     let real = files::without_links_above(file);

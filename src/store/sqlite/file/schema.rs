@@ -1,8 +1,8 @@
 //! The format of the state file.
 //!
 //! `PRAGMA application_id` says that the file belongs to a relay, and `PRAGMA user_version` says which format the file
-//! has. Once a version of the relay with a format is published, this format is never changed. A new format gets the
-//! next number and a migration. Files of each old format stay in `tests/`, and every later version has to open them.
+//! has. A format is never changed once a published version of the relay has used it. A new format gets the next number
+//! and a migration. A file of each old format stays in `tests/fixtures/`, and every later version has to open it.
 
 /// The `application_id` of a state file: the bytes "JoSR".
 pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
@@ -14,10 +14,10 @@ pub(super) const VERSION: i64 = 3;
 /// allows more than two words is a chain of `OR`: with an `IN`, SQLite would fill a temporary table at each change of
 /// a record.
 pub(super) const SCHEMA: &str = "
--- sum, here and below, is the checksum of what the row holds (checksum.rs). It is NULL if the row is older than format
--- 2.
+-- sum, here and below, is the checksum of values of the record (checksum.rs). It is NULL for a message without a text,
+-- and for a record that was written in format 1.
 
--- One row, which is made with the first page; see domain::Coverage.
+-- One record, which is made with the first page; see domain::Marks.
 CREATE TABLE coverage (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
     frontier      INTEGER NOT NULL,
@@ -48,10 +48,10 @@ CREATE TABLE walk (
     sum           INTEGER
 ) STRICT;
 
--- One row for each row of the feed that was read and is not forgotten, and for each event of a number. raw is the JSON
--- text; NULL if the text is no longer kept, or was never kept. held_by is the gap that holds the message. release_no is
--- the place in the order in which messages were released to the sinks. number is a key of the table number. event: 1
--- for an event, whose standing is 'news' here; NULL for a row of the feed.
+-- One record for each row of the feed that was read and is not forgotten, and for each event of a number. raw is the
+-- JSON text; NULL if the text is no longer kept, or was never kept. held_by is the gap that holds the message.
+-- release_no is the place in the order in which messages were released to the sinks. number is a key of the table
+-- number. event: 1 for an event, whose standing is 'news' here; NULL for a row of the feed.
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     id         TEXT NOT NULL UNIQUE,
@@ -72,11 +72,11 @@ CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NUL
 CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
--- configured at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and
--- failures: the health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is
--- kept, but some deliveries have no number yet; 2 = all deliveries have their number. fill_*: the stored messages that
--- a new sink still gets: those from release_no fill_next to fill_last that were received at fill_since or later; NULL =
--- the sink has got them all.
+-- configured at the last start or reload. paused: the reason of the pause; NULL = not paused. busy_until and failures:
+-- the health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is kept, but
+-- some deliveries have no number yet; 2 = all deliveries have their number. fill_*: the stored messages that a new sink
+-- still gets: those from release_no fill_next to fill_last that were received at fill_since or later. fill_next is NULL
+-- if there are none (any more).
 CREATE TABLE sink (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
@@ -92,12 +92,12 @@ CREATE TABLE sink (
     fill_since INTEGER
 ) STRICT;
 
--- One row for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
--- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
--- the queue of the delivery, if the sink keeps the order of each number. A number has two queues. The first is the key
--- of the message's number, or 0 if the message names no number. If the first is n, the second is -1 - n: it is for
--- deliveries that an operator asked for again, or that another sink handed over. handed_by: the sink that handed the
--- message over to this sink as its fallback.
+-- One record for each message and each sink that gets it, from the release of the message on. class: 0 = live, 1 =
+-- backfill. state: see store::DeliveryState. paused_ms: how long the sink was paused since first_attempt. replays: how
+-- often an operator asked for the message again. number: the queue of the delivery, if the sink keeps the order of each
+-- number. A number has two queues. The first is the key of the message's number, or 0 if the message names no number.
+-- If the first is n, the second is -1 - n: it is for deliveries that an operator asked for again, or that another sink
+-- handed over. handed_by: the sink that handed the message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,
@@ -126,7 +126,7 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 
 -- Numbers that messages named, or that the API listed. The relay recognizes the account by them. details is the JSON
--- text of the API's row. fetched_at is NULL until the API was asked.
+-- text that the API sent. fetched_at is NULL until the API was asked for the number.
 CREATE TABLE number (
     key        INTEGER PRIMARY KEY,
     id         TEXT NOT NULL UNIQUE,
@@ -135,15 +135,16 @@ CREATE TABLE number (
 ) STRICT;
 
 -- 'released' is the highest release_no ever given, 'commits' the number of transactions (commit_counter.rs), 'replays'
--- how often a command left deliveries for filters to decide, 'sinks' the highest id that a sink ever had, 'resumes.ID'
--- how often the sink with this id was resumed, and 'anomaly.WORD' how often an anomaly was met (domain::Anomaly).
+-- how often a replay made undecided deliveries, 'sinks' the highest id that a sink ever had, 'resumes.ID' how often the
+-- sink with this id was resumed, and 'anomaly.WORD' how often an anomaly happened (domain::Anomaly).
 CREATE TABLE counter (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The keys: api_url, key_fingerprints (JSON array), start, lags (JSON array of milliseconds; domain::Lags), clock (JSON
--- object; time::ClockMemory), foreign_told.
+-- The keys: api_url, key_fingerprints (JSON array), start (poll.start of the first run), lags (JSON array of
+-- milliseconds; domain::Lags), clock (JSON object; time::ClockMemory), foreign_told (foreign requests a minute, as the
+-- log last reported them).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

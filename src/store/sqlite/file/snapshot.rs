@@ -1,9 +1,11 @@
-//! Opening a state for a command that only reads, whether a relay is running or not.
+//! Opening a state for a command that only reads, whether a relay runs or not. Nothing is written.
 //!
-//! Invariants: nothing is written. All reads show the state as it was at one moment. If no relay runs and there is no
-//! journal, the file is opened as immutable, so that no permission to write is needed and no file is left behind. While
-//! the file is open in this way, a shared lock on the role is held, so that no relay starts to write. If there is a
-//! journal, SQLite reads the file and the journal as usual.
+//! A snapshot ([`begin`], [`open_snapshot`]) shows the state as it was at one moment. If no relay runs and there is no
+//! journal, its file is opened as immutable. So no permission to write is needed, and no file is left behind. SQLite
+//! does not notice changes of an immutable file. So a shared lock on the role is held as long as the file is open, and
+//! no relay starts meanwhile. If there is a journal, SQLite reads the file and the journal as usual.
+//!
+//! A reader ([`open_reader`]) sees the newest changes at each read.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;

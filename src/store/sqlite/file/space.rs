@@ -1,4 +1,5 @@
-//! The room that the state takes, the room that is left on the disk, and giving back room that is not needed.
+//! Measures the room that the state takes on the disk and the room that is left, and gives unused room back. A *page*
+//! is a page of the database here.
 
 use std::fs;
 use std::path::Path;
@@ -12,14 +13,15 @@ use crate::store::sqlite::connection::SqliteBackend;
 /// How many pages of the file are given back to the disk in one transaction.
 const PAGES_AT_ONCE: u64 = 500;
 
-/// The unused pages of the file are given back to the disk only if they have more bytes than this together, and are
-/// more than a quarter of the state. While room on the disk is short, all of them are given back.
+/// Unused pages are given back only if together they have more bytes than this and are more than a quarter of the
+/// state. While room on the disk is short, all unused pages are given back.
 const SPARE: u64 = 4 << 20;
 
 /// A journal that is longer than this, in bytes, is emptied when room on the disk is short.
 const LONG_JOURNAL: u64 = 1 << 20;
 
-/// How long emptying the journal waits for other connections that read. Meanwhile nobody else can change the state.
+/// How long emptying the journal waits for other connections that read. This time is short, because meanwhile nobody
+/// else can change the state.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is no state.

@@ -1,5 +1,5 @@
-//! The files of a state before SQLite opens them. The functions check whether a file can belong to a state, and read
-//! how many transactions were counted beside the database.
+//! Work on the files of a state without SQLite: checking whether `state.db` can be a state, opening the commit counter,
+//! and noticing a full disk.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
@@ -10,7 +10,8 @@ use crate::files;
 use crate::store::error::Error;
 
 /// Checks that a file can be a state. An empty file is refused: SQLite would take it for a new database, and the relay
-/// would begin anew although a state was lost. If `to_write`, a file that can only be read is refused too.
+/// would begin anew without noticing that a state was lost. With `to_write`, a file that this user may not write is
+/// refused too.
 pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
     let mut header = [0_u8; 16];
     let io = |doing| move |source| Error::Io { doing, path: file.to_owned(), source };
@@ -31,7 +32,7 @@ pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
     }
 }
 
-/// Returns whether there is a state file. If there is one, it is checked with [`check_header`].
+/// Returns whether there is a state file, and checks it with [`check_header`].
 pub(super) fn is_there(file: &Path, to_write: bool) -> Result<bool, Error> {
     match fs::symlink_metadata(file) {
         Ok(_) => check_header(file, to_write).map(|()| true),
@@ -40,8 +41,8 @@ pub(super) fn is_there(file: &Path, to_write: bool) -> Result<bool, Error> {
     }
 }
 
-/// Checks that a state without a database file has no journal either. Such a journal belongs to a state that was lost,
-/// and SQLite would bring its changes into the new state.
+/// Called if `state.db` is missing. Checks that there is no journal either. Such a journal belongs to a state that was
+/// lost, and SQLite would bring its changes into the new state.
 pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
     match fs::metadata(journal) {
         Ok(found) if found.len() > 0 => Err(damaged(
@@ -52,12 +53,12 @@ pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
     }
 }
 
-/// Reads how many transactions were counted beside the database.
+/// Reads the commit counter: the number of transactions that the database must at least have.
 pub(in crate::store::sqlite) fn counted(dir: &Path) -> Result<i64, Error> {
     CommitCounter::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(commit_counter::NAME), source })
 }
 
-/// Opens the file in which transactions are counted. A missing file is made.
+/// Opens the commit counter. A missing file is made.
 pub(super) fn open_counter(dir: &Path) -> Result<CommitCounter, Error> {
     CommitCounter::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(commit_counter::NAME), source })
 }
@@ -67,11 +68,11 @@ pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Error {
     Error::Damaged { file: file.to_owned(), what: what.into() }
 }
 
-/// How many free bytes opening a state needs, for its journal and for the journal's index.
+/// Opening a state needs this many free bytes on the disk, for the journal and the journal's index.
 const TO_OPEN: u64 = 128 << 10;
 
-/// If the disk is full, turns an error of opening a state into an error that says so. SQLite itself only says that
-/// input or output failed, if the journal or the journal's index does not fit on the disk.
+/// If the disk is full, turns an error of opening a state into an error that says so. If the journal or its index does
+/// not fit on the disk, SQLite itself only says that input or output failed.
 pub(super) fn explain_full_disk(dir: &Path, error: Error) -> Error {
     let is_full = || rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < TO_OPEN);
     match error {

@@ -2,9 +2,9 @@
 //!
 //! A *page* is a page of the database here, and a *row* is an entry of a table or of an index, as SQLite calls it.
 //!
-//! If the state is whole, SQLite reads it. The pages of any other state are read one by one, without SQLite and without
-//! the help of other pages. So every message that is not damaged itself is found, even if the beginning of the file is
-//! gone. Messages that were removed recently may be found again.
+//! If the state is whole, SQLite reads it. Otherwise each page is read by itself, without SQLite. So every message that
+//! is not damaged itself is found, even if the beginning of the file is gone. Messages that were removed recently may
+//! be found again.
 //!
 //! Invariant: nothing is written, not even into the journal.
 
@@ -30,16 +30,16 @@ use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
 use crate::store::salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
 
-/// Passes every message of the state in `dir` that can be read to `each`. Returns `None` if there is no state. Messages
-/// whose text is no longer kept are left out.
+/// Calls `each` with every message that can be read from the state in `dir`. Returns `None` if there is no state.
+/// Messages whose text is not kept are left out.
 ///
-/// A state that is whole is read in portions, in the order in which messages were stored. The state is not open while
+/// A state that is whole is read in portions, in the order in which messages were stored. The state is closed while
 /// `each` works: `each` may take long, and an open state would keep SQLite's journal from being emptied. So each
-/// message is saved as it was when its portion was read. Two more kinds of messages are left out: messages that are
-/// stored after the beginning of the call, and messages whose text is removed before their portion is read.
+/// message is saved as it was when its portion was read. A message is left out if it is stored after `save` has begun,
+/// or if its text is removed before its portion is read.
 ///
-/// Returns the errors of `each`, and errors of reading: the files cannot be opened at all, or a whole state cannot be
-/// read to its end.
+/// Returns the errors of `each`. Also returns an error if the files cannot be opened, or if a later portion of a whole
+/// state cannot be read.
 pub fn save(dir: &Path, mut each: impl FnMut(&SalvagedMessage) -> io::Result<()>) -> io::Result<Option<SalvageReport>> {
     let wrong = match whole(dir) {
         Ok(None) => return Ok(None),
@@ -55,7 +55,7 @@ pub fn save(dir: &Path, mut each: impl FnMut(&SalvagedMessage) -> io::Result<()>
     Ok(Some(salvage))
 }
 
-/// The most messages of a portion.
+/// A portion has at most this many messages.
 const SAVED_AT_ONCE: i64 = 100;
 
 /// A portion ends when the texts in it have reached this size, in bytes.
@@ -70,8 +70,8 @@ fn whole(dir: &Path) -> Result<Option<i64>, Error> {
     snapshot.spool.read(|connection| connection.query_row(last, [], |row| row.get(0))).map(Some)
 }
 
-/// Saves a state that is whole, up to the message `last`. The inner result is an error if the state turns out to be
-/// damaged before anything was saved.
+/// Saves a state that is whole, up to the message `last`. The inner result is an error if the first portion cannot be
+/// read: then nothing was saved yet.
 fn save_whole(
     dir: &Path,
     last: i64,
@@ -146,7 +146,7 @@ fn deliveries_of(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Salv
     rows.collect()
 }
 
-/// Saves a state page by page without SQLite: first reads the deliveries, then passes the messages to `each`.
+/// Saves a state page by page without SQLite: first reads all deliveries, then calls `each` with the messages.
 fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()>) -> io::Result<SalvageReport> {
     let mut salvage = SalvageReport::default();
     let mut sinks = HashMap::new();
@@ -156,7 +156,7 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()
             if let Some((sink, name)) = as_sink(&row) {
                 sinks.insert(sink, name);
             } else if let Some((seq, sink, delivery)) = as_delivery(&row) {
-                // Of several copies of a delivery, the copy that was settled last is right.
+                // If several copies of a delivery are found, the newest is the one that was settled last.
                 match deliveries.entry(seq).or_default().entry(sink) {
                     Entry::Vacant(place) => drop(place.insert(delivery)),
                     Entry::Occupied(mut known) if delivery.settled_at >= known.get().settled_at => {
@@ -175,6 +175,7 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()
             if seen.contains(&saved.seq) {
                 continue;
             }
+            // A later page may have an intact copy of the message.
             if saved.intact == Some(false) {
                 altered.insert(saved.seq, saved);
                 continue;
@@ -209,7 +210,7 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<SalvagedRow>
 }
 
 /// Returns the message, if the row has the columns of a message: seq, id, time, ingested, standing, held_by,
-/// release_no, stored_at, raw, number, sum, event. Rows of older formats have no column event.
+/// release_no, stored_at, raw, number, sum, event. Rows of earlier formats lack the last columns.
 fn as_message(row: &SalvagedRow) -> Option<SalvagedMessage> {
     use RowStanding::{BelowWatermark, Event, News, Unreadable};
     let standings = [News, Unreadable, BelowWatermark];
@@ -227,8 +228,8 @@ fn as_message(row: &SalvagedRow) -> Option<SalvagedMessage> {
     })
 }
 
-/// Returns the delivery with its message and its sink, if the row has the columns of a delivery: seq, sink, class,
-/// release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer, …
+/// Returns the sequence number of the message, the id of the sink and the delivery, if the row has the columns of a
+/// delivery: seq, sink, class, release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer, …
 fn as_delivery(row: &SalvagedRow) -> Option<(i64, i64, SalvagedDelivery)> {
     let state = row.text(4).filter(|_| row.rowid.is_none()).and_then(DeliveryState::from_word)?;
     let time = |column| row.int(column).map(UnixMs);

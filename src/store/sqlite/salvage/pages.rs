@@ -19,7 +19,7 @@ const JOURNAL_HEADER: u64 = 32;
 pub(super) struct Pages {
     file: File,
     journal: Option<File>,
-    /// The position in the journal of the newest copy of a page, by the number of the page.
+    /// For each page that the journal has: the position of its newest copy in the journal.
     newer: HashMap<u32, u64>,
     count: u32,
 }
@@ -55,9 +55,9 @@ impl Pages {
     }
 
     /// Finds the pages in the journal. SQLite writes two numbers, the *salts*, before each page, and changes the salts
-    /// when it begins to overwrite the journal. So pages with other salts than the first page are left over from
-    /// earlier, and are not used. SQLite's checksums are not checked, because messages have
-    /// checksums of their own.
+    /// when it begins to overwrite the journal. So a page with other salts than the first page is a leftover that was
+    /// not overwritten yet, and is not used. SQLite's checksums are not checked, because messages have checksums of
+    /// their own.
     fn read_journal(&mut self) {
         let Some(journal) = &self.journal else { return };
         let frame = u64::try_from(FRAME_HEADER + PAGE).unwrap_or(u64::MAX);

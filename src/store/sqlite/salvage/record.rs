@@ -6,8 +6,7 @@
 /// The size of a page in bytes, in every state file.
 pub(super) const PAGE: usize = 4096;
 
-/// The greatest length of a row in bytes. A longer row is damaged, because even a whole answer of the API is not
-/// longer.
+/// The greatest length of a row in bytes. A longer row is damaged: even a whole answer of the API is shorter.
 const LONGEST: usize = 16 << 20;
 
 /// The size in bytes of the header of the file, at the beginning of the first page.
@@ -31,7 +30,8 @@ pub(super) enum Value {
     Other,
 }
 
-/// A row of a table or of an index. In a table the column of the primary key is NULL, and `rowid` has its value.
+/// A row of a table or of an index. If a table has an integer as its primary key, `rowid` is the key, and the column of
+/// the key is NULL. A row of an index, or of a table `WITHOUT ROWID`, has no `rowid`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SalvagedRow {
     pub(super) rowid: Option<i64>,

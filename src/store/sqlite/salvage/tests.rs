@@ -1,4 +1,4 @@
-//! Tests of saving states that were damaged on purpose.
+//! Tests that messages are saved from whole states and from states that were damaged on purpose.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn saved(dir: &Path) -> (Vec<SalvagedMessage>, SalvageReport) {
 }
 
 #[test]
-fn what_single_pages_hold_is_what_the_state_holds() {
+fn reading_page_by_page_finds_what_sqlite_finds() {
     for seed in 0..4 {
         let (orderly, killed) = (scratch(), scratch());
         make_state(&mut Random(seed), orderly.path(), killed.path());
@@ -45,7 +45,7 @@ fn what_single_pages_hold_is_what_the_state_holds() {
 }
 
 #[test]
-fn whatever_is_left_is_saved() {
+fn a_damaged_state_is_saved_as_far_as_it_can_be_read() {
     let (dir, killed) = (scratch(), scratch());
     make_state(&mut Random(1), dir.path(), killed.path());
     let (whole, _) = saved(dir.path());
@@ -73,7 +73,7 @@ fn whatever_is_left_is_saved() {
     torn.chunks_mut(4096).skip(1).step_by(2).for_each(|page| page.fill_with(|| random.next().to_le_bytes()[0]));
     damage(&torn);
     assert_eq!(damage(b""), 0);
-    // One text was changed: it is saved, and reported as altered.
+    // One bit of one text is changed. At most this message is reported as altered; none is if an intact copy is found.
     let mut changed = bytes.clone();
     let at = bytes.windows(8).rposition(|part| part == b"\"body\":\"").unwrap() + 9;
     changed[at] ^= 1;

@@ -1,8 +1,8 @@
-//! Tests of state files that were cut, zeroed or changed at random: either everything that decides what is delivered is
-//! as it was, or the state is refused and its files stay as they are.
+//! Tests of state files that were cut, zeroed or changed at random. Either the state opens and everything that decides
+//! what is delivered is as it was, or the state is refused and its files stay as they are.
 //!
 //! The variable `JOLTSMS_RELAY_SEEDS` says how many states are made. Each state is damaged several times in every way.
-//! A failure prints which state and which damage it was.
+//! A failure prints the number of the state and the damage.
 
 use std::collections::HashMap;
 use std::fs;
@@ -54,8 +54,8 @@ fn dump(dir: &Path) -> String {
     .join("\n\n")
 }
 
-/// Makes a state with some of everything, and copies the state to `killed` before it is closed. Returns the content of
-/// the state as [`dump`] reads it.
+/// Makes a state in `dir` with some of everything. Copies its files to `killed` while the state is still open, as a
+/// kill would leave them. Returns the content of the state as [`dump`] reads it.
 pub(in crate::store::sqlite) fn make(random: &mut Random, dir: &Path, killed: &Path) -> String {
     let mut spool = SqliteBackend::open(dir).unwrap();
     let sinks = register(&mut spool, &["crm", "archive"]);
@@ -148,7 +148,7 @@ fn noise(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_or_the_file_is_refused_and_stays_as_it_is() {
+fn a_damaged_state_opens_with_everything_or_is_refused_and_stays_as_it_is() {
     let states = std::env::var("JOLTSMS_RELAY_SEEDS").ok().map_or(STATES, |seeds| seeds.parse().unwrap());
     let mut counts: HashMap<(&str, &str), [usize; 3]> = HashMap::new();
     for seed in 0..states {
@@ -177,7 +177,7 @@ fn what_was_acknowledged_is_there_or_the_file_is_refused_and_stays_as_it_is() {
                             count[1] += 1;
                             spool.load_coverage().unwrap();
                             drop(spool);
-                            assert!(dump(copy.path()) == expected, "{case}: opened, but not what was acknowledged");
+                            assert!(dump(copy.path()) == expected, "{case}: opened, but changed");
                         }
                         Err(Error::Damaged { .. } | Error::Newer { .. }) => {
                             count[2] += 1;
@@ -198,7 +198,7 @@ fn what_was_acknowledged_is_there_or_the_file_is_refused_and_stays_as_it_is() {
     println!("{} cases", counts.iter().map(|(_, count)| count[0]).sum::<usize>());
 }
 
-/// The files of a state that have to stay as they are, byte for byte.
+/// Reads the files of a state that have to stay as they are, byte for byte.
 pub(in crate::store::sqlite) fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     ["state.db", "state.db-wal", "state.mark"]
         .into_iter()
@@ -246,7 +246,7 @@ fn an_older_copy_is_refused() {
 }
 
 #[test]
-fn a_journal_without_its_file_is_not_played_into_a_new_one() {
+fn a_journal_without_its_database_is_refused_and_not_brought_into_a_new_one() {
     let (orderly, killed) = (scratch(), scratch());
     make(&mut Random(7), orderly.path(), killed.path());
     fs::remove_file(killed.path().join("state.db")).unwrap();
@@ -283,10 +283,10 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     assert_eq!(spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq < Seq(8)).unwrap()[0].id, "m8");
 }
 
-/// The messages of a sink are counted, and then the age of the oldest is read, without a transaction around both. So
-/// the oldest message may be gone when its age is read.
+/// The messages of a sink are counted in one statement, and the time of the oldest is read in another, without a
+/// transaction around both. So the oldest message may be gone when its time is read.
 #[test]
-fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
+fn a_message_that_is_removed_while_its_sink_is_shown_is_no_failure() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     register(&mut spool, &["crm"]);
@@ -299,7 +299,7 @@ fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
 }
 
 #[test]
-fn what_is_no_text_any_more_is_damage() {
+fn a_name_that_is_not_utf_8_any_more_is_damage() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     register(&mut spool, &["crm"]);

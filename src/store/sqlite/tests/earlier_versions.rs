@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_id_of_a_dropped_sink_is_not_used_again_even_without_the_counter_of_ids() {
+fn the_id_of_a_dropped_sink_is_not_used_again_if_an_earlier_version_has_not_counted_it() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     let first = register(&mut spool, &["desk"])[0];

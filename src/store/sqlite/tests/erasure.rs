@@ -6,7 +6,7 @@ use std::path::Path;
 use super::damage::Random;
 use super::*;
 
-/// Returns the mark of a message. The text of the message repeats this mark, so that parts of a text are found as well.
+/// Returns the mark of a message. The text of the message repeats this mark, so that a part of the text is found, too.
 fn mark(seq: i64) -> String {
     format!("<mark {seq:06}>")
 }
@@ -110,8 +110,8 @@ impl World {
         }
     }
 
-    /// Returns two counts of marks on disk: marks of texts that were removed, and surplus marks of texts that are kept
-    /// (more marks than the text has).
+    /// Counts the traces on the disk: marks of texts that were removed, and for texts that are kept, the marks beyond
+    /// those that the text has.
     fn traces(&mut self) -> (usize, usize) {
         assert!(self.spool.erase_traces().unwrap());
         let mut statement = self.spool.connection.prepare("SELECT seq FROM message WHERE raw IS NOT NULL").unwrap();
@@ -151,7 +151,7 @@ impl World {
 }
 
 #[test]
-fn a_text_that_went_is_on_no_byte_of_the_disk_and_one_that_stays_is_there_once() {
+fn a_removed_text_leaves_no_byte_on_the_disk_and_a_kept_text_is_there_once() {
     for seed in 0..6 {
         let mut world = World::new(seed);
         world.spool.erase_on_delivery();
@@ -167,7 +167,7 @@ fn a_text_that_went_is_on_no_byte_of_the_disk_and_one_that_stays_is_there_once()
 }
 
 #[test]
-fn where_texts_lie_with_others_some_of_it_may_be_left() {
+fn without_pages_of_their_own_texts_may_leave_traces() {
     let traces: Vec<(usize, usize)> = (0..6).map(|seed| World::new(seed).play(300)).collect();
-    assert!(traces.iter().any(|traces| *traces > (0, 0)), "then the spaces are not needed any more: {traces:?}");
+    assert!(traces.iter().any(|traces| *traces > (0, 0)), "pages of their own are not needed: {traces:?}");
 }

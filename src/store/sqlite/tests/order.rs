@@ -55,7 +55,7 @@ fn claimed(spool: &mut SqliteBackend, sink: SinkId) -> Vec<(i64, i64)> {
 
 /// The result must not depend on how the messages were replayed, nor on when the order was switched on.
 #[test]
-fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
+fn replayed_messages_wait_in_the_second_queue_of_their_number() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     let setup = |ordered| [SinkSetup { ordered, ..SinkSetup::new("crm") }];
@@ -84,8 +84,8 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
         queues
     };
     assert_eq!(queues(&mut spool), (vec![22, 29], vec![1, 8, 15]));
-    // Three kinds of replay: message 1 once more, message 22 as a dead letter that is sent again, and message 8, which
-    // the sink never had.
+    // Three kinds of messages are sent again: message 1 was replayed before, message 22 is a dead letter, and of
+    // message 8 the sink has no delivery.
     replay(&mut spool, &[1], PastDelivery::Delivered);
     spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
     let all = DeadLetterSelection::default();
@@ -111,7 +111,7 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
 }
 
 #[test]
-fn a_look_costs_as_much_as_there_are_numbers() {
+fn the_cost_of_a_search_depends_on_the_numbers_and_not_on_the_messages() {
     let (_few, few, sink) = waiting(1_000);
     let (_many, many, same) = waiting(100_000);
     let (few, many) = (steps(&few, sink), steps(&many, same));

@@ -25,7 +25,7 @@ fn count(spool: &SqliteBackend, sql: &str) -> i64 {
 }
 
 #[test]
-fn what_is_not_used_any_more_is_given_back() {
+fn unused_room_is_given_back_to_the_disk() {
     let (dir, mut spool, [a, b]) = fresh();
     release_all(&mut spool, 20_000);
     let full = spool.disk_usage().unwrap();
@@ -56,9 +56,9 @@ fn what_is_not_used_any_more_is_given_back() {
     assert!(known.iter().all(Option::is_some), "ids are still known");
 }
 
-/// Simulates one message a minute, which is delivered at once, with the maintenance of each minute. The test lasts
-/// three days; delivered messages are kept for a quarter of a day, and ids for one day. `JOLTSMS_RELAY_DAYS` sets
-/// another number of days, and makes the test use the real limits of the relay.
+/// Simulates three days with one message a minute. Each message is delivered at once, and maintenance runs after it.
+/// Delivered messages are kept for a quarter of a day, and ids for one day. `JOLTSMS_RELAY_DAYS` sets another number of
+/// days; messages are then kept for 7 days and ids for 30 days.
 #[test]
 fn at_a_message_a_minute_the_state_does_not_grow() {
     const MINUTE: i64 = 60_000;

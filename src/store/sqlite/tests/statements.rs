@@ -1,4 +1,4 @@
-//! Tests of the cost of statements, and of whether the schema allows the words that the code writes.
+//! Tests of the cost of statements, and of the words that the schema allows.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn a_row_that_is_released_at_once_is_written_once() {
 }
 
 #[test]
-fn no_change_of_a_row_fills_a_temporary_table() {
+fn no_change_of_a_record_fills_a_temporary_table() {
     let (_dir, spool) = opened();
     for change in [
         "INSERT INTO message (seq, id, time, standing, stored_at) VALUES (1, 'a', 1, 'news', 1)",

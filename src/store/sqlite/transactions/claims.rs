@@ -10,8 +10,8 @@ use crate::store::delivery::{Claim, ClaimLimits};
 use crate::store::sqlite::file::checksum::{self, Checksum};
 use crate::store::sqlite::file::erasure::text_of;
 
-/// Returns the query that reads claims, without its `WHERE`. If `details`, the query reads the details of
-/// the messages' numbers too.
+/// Returns the query that reads claims, without its `WHERE`. With `details`, the query also reads the details of the
+/// messages' numbers.
 pub(super) fn claims_query(details: bool) -> String {
     let (details, number) = match details {
         true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),
@@ -24,7 +24,8 @@ pub(super) fn claims_query(details: bool) -> String {
     )
 }
 
-/// Reads claims from the result of the query, up to the limits. Leaves out messages for which `skip` returns `true`.
+/// Reads claims from the result of [`claims_query`], up to the limits. Leaves out messages for which `skip` returns
+/// `true`.
 pub(super) fn read_claims(
     mut rows: rusqlite::Rows<'_>,
     limits: ClaimLimits,

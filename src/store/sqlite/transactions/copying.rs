@@ -1,7 +1,7 @@
 //! Copying a whole state out of a file, and into a new file.
 //!
-//! A record on its way between two states has neither a checksum nor the column `event`. If the record is an event, its
-//! column `standing` says so.
+//! A [`CopiedRecord`] has no checksum, and a copied message has no column `event`: for an event, its column `standing`
+//! is 'event' instead.
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params_from_iter};

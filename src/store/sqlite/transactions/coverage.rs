@@ -148,14 +148,13 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
     }
 }
 
-/// Stores one row of a page, or an event. If the place of the row in the order of release is known already, the place
-/// is stored with the row. If texts are erased on delivery, the text of the row is stored on database pages of its own
-/// (see `erasure`).
+/// Stores one row of a page, or an event. `release_no` is its place in the order of release, if that is known already.
+/// If texts are erased on delivery, the text is stored on database pages of its own (see `erasure`).
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releaser { transaction, on_own_pages, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
     // The text of a message that was in the feed before the first run is not stored. The text of a message that came
-    // so late that it lies below the watermark is kept for a replay, unless texts are erased on delivery.
+    // too late, and is dated before the watermark, is kept for a replay, unless texts are erased on delivery.
     let raw = match standing {
         RowStanding::News | RowStanding::Unreadable | RowStanding::Event if on_own_pages => {
             Some(Cow::Owned(erasure::pad(&row.id, &row.raw)))
@@ -269,8 +268,8 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     Ok(walk)
 }
 
-/// Makes the lags of coverage from the stored list. The list begins with the lag at the time when the anchor was set;
-/// after it comes the lag of each of the newest rows.
+/// Makes the lags of coverage from the stored list. The first value is the lag when the anchor was set. The others are
+/// the lags of the newest rows.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_runs_all_the_time_is_planned_once_and_answered_from_an_index() {
+    fn the_frequent_queries_are_planned_once_and_use_an_index() {
         let dir = tempfile::tempdir().unwrap();
         let spool = SqliteBackend::open(dir.path()).unwrap();
         let (fresh, retries) =

@@ -13,15 +13,14 @@ use crate::store::expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTran
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Finds waiting deliveries of messages that were received after one time (?2) and up to another (?3). The statement
-/// uses the index of the messages' times.
+/// Finds waiting deliveries of messages that were received after ?2 and not after ?3, with the index of the messages'
+/// times.
 const BECAME_TOO_OLD: &str =
     "SELECT d.seq FROM message AS m INDEXED BY message_time CROSS JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = ?1 AND m.time > ?2 AND m.time <= ?3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries that were never attempted, and whose messages are too old and were released after the message with
-/// a given place (?2) in the order of release.
-/// Some of them were too old already when they were released.
+/// Finds deliveries that were never attempted, of messages that were released after the place ?2 and received at ?3 or
+/// earlier. For example, a message that a catch-up finds may be too old already when it is released.
 const CAME_TOO_OLD: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_fresh CROSS JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = ?1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > ?2 AND m.time <= ?3
@@ -37,8 +36,8 @@ impl ExpiryTransactions for SqliteBackend {
         let at_most_rows = limit(at_most);
         let seq = |row: &SqlRow<'_>| row.get(0).map(Seq);
         self.read(|connection| {
-            // The last place in the order of release is read before the search. So the next search, which begins after
-            // this place, covers messages that are released during this search.
+            // The place of the message that was released last is read before the search. The next search begins after
+            // this place. So it also looks at messages that are released during this search.
             let released = last_release(connection)?;
             let (since, cutoff) = (scan.since.0, scan.cutoff.0);
             let mut rows: Vec<Seq> = Vec::new();

@@ -12,7 +12,8 @@ use crate::store::sink_id::SinkId;
 /// delivery is undecided, it becomes fresh.
 ///
 /// The delivery is backfill. If the fallback keeps the order of each number, the delivery waits in the second queue of
-/// its number, as a replayed message does ([`super::order`]). So no new message waits for dead letters of another sink.
+/// its number, as a replayed message does ([`super::order`]). So new messages never wait for dead letters of another
+/// sink.
 pub(super) fn hand_over(
     transaction: &Transaction<'_>,
     recipients: &[Recipient],

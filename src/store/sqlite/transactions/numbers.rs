@@ -22,8 +22,8 @@ use crate::store::sqlite::connection::SqliteBackend;
 struct UndecidedRow {
     seq: i64,
     raw: String,
-    /// Whether asking the API again would add no details: the API was asked for the message's number, or the message
-    /// names no number.
+    /// Whether the API was asked for the details of the message's number. Also true if the message names no number,
+    /// because then there is nothing to ask for.
     asked: bool,
     details: Option<String>,
     is_event: bool,
@@ -162,8 +162,8 @@ impl SqliteBackend {
         })
     }
 
-    /// Of these undecided deliveries, makes those fresh that the sink wants, and removes those that it does not want.
-    /// Returns how many became fresh.
+    /// Records decisions on undecided deliveries: for each message, whether the sink wants it. If so, the delivery
+    /// becomes fresh; if not, it is removed. Returns how many deliveries became fresh.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, bool)]) -> Result<usize, Error> {
         if decided.is_empty() {
             return Ok(0);
@@ -191,15 +191,15 @@ impl SqliteBackend {
     }
 }
 
-/// Runs for a sink that needs details of numbers. Makes undecided those waiting deliveries of the sink for whose number
-/// the API was not asked yet. There are such deliveries if the sink did not need the details when the message came.
-/// Messages that another sink handed over stay as they are, because filters do not apply to them.
+/// Called for a sink that needs details of numbers. A waiting delivery becomes undecided if the API was not asked for
+/// its number yet. There are such deliveries if the sink did not need the details when the message came. Deliveries
+/// that another sink handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
-    // Usually the API was asked for the details of every number. Then no delivery has to be searched for.
+    // Usually the API was asked for every number. Then there is nothing to do.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }
-    // The loop searches one state of deliveries at a time, because each state has an index of its own.
+    // There is one statement for each state, because each state has an index of its own.
     for state in [DeliveryState::Fresh, DeliveryState::Retry] {
         transaction.execute(
             &format!(

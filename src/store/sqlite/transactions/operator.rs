@@ -16,7 +16,8 @@ use crate::store::operator::{
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Finds the dead letters that belong to a sink (?1) and to a message (?2). If ?1 or ?2 is NULL, it excludes nothing.
+/// Finds the dead letters of the sink ?1 and of the message ?2, after the place (?3, ?4). If ?1 is NULL, those of all
+/// sinks are found; if ?2 is NULL, those of all messages.
 const SELECT_DEAD: &str = "SELECT d.seq, d.sink
     FROM sink AS s JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
     WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))

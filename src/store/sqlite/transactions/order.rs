@@ -5,9 +5,9 @@
 //! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So
 //! the cost of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
-//! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
-//! their number. If the key of the number is `n`, the column `number` of a delivery is `n` in the first queue and
-//! `-1 - n` in the second. So a new message never waits for a message of the second queue.
+//! Messages that an operator sends again, or that another sink hands over, wait in a second queue of their number. So a
+//! new message never waits for such messages. If the key of the number is `n` (0 for messages that name no number), the
+//! column `number` of a delivery is `n` in the first queue and `-1 - n` in the second.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 

@@ -75,7 +75,7 @@ pub(super) fn end_silence(
     Ok(Some(until))
 }
 
-/// Removes the recorded health of a sink, because an operator who resumes the sink expects the receiver to work.
+/// Removes the recorded health of a sink. Its receiver is expected to work when the sink is resumed.
 fn forget_health(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?

@@ -129,7 +129,7 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
     Ok(registered)
 }
 
-/// Adds a new sink. Returns whether the state has a record of coverage already, which is so after the first page.
+/// Adds a new sink. Returns whether the first page was stored already: if not, this is a first run.
 fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<bool> {
     let has_messages = transaction.prepare_cached("SELECT 1 FROM coverage")?.exists([])?;
     let last = last_release(transaction)?;

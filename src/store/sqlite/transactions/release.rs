@@ -12,8 +12,7 @@ use crate::store::message_selection::details;
 use crate::store::recipient::Recipient;
 use crate::store::release_order::{in_order, places_of_first_release};
 
-/// The messages between two places in the order of release (`after` is excluded) that were received at `since` or
-/// later.
+/// Messages that were released after the place `after` and not after the place `to`, and received at `since` or later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReleaseSpan {
     pub(super) after: i64,
@@ -32,16 +31,16 @@ pub(super) struct Releaser<'t> {
     pub(super) on_own_pages: bool,
 }
 
-/// The order in which messages are released: the oldest first. Of messages with the same time, the one that stands
-/// lower on the feed's page comes first; it has the higher sequence number.
+/// The order in which messages are released: the oldest first. Of two messages with the same time, the one further down
+/// the page comes first; it has the higher sequence number.
 const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
 
 /// Removes the texts of messages that no sink wants and whose place in the order of release is above ?1.
 const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
-/// The places in the order of release that messages of one commit will get. A message whose place is known is stored
-/// together with the place, so that its record is written only once.
+/// The places in the order of release that the first release of a commit gives. They are known before the messages are
+/// stored. So each message is stored with its place, and its record is written only once.
 #[derive(Debug, Default)]
 pub(super) struct ReleasePlaces(HashMap<Seq, i64>);
 
@@ -53,8 +52,9 @@ impl ReleasePlaces {
 }
 
 impl Releaser<'_> {
-    /// Finds the places that the first release of a commit will give. A place can be known before the release only if
-    /// the same commit stores all messages of the release. All other messages get their places when they are released.
+    /// Finds the places for the messages of the first release of a commit. They are known only if the same commit
+    /// stores all these messages; if not, the result is empty. All other messages get their places when they are
+    /// released.
     pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<ReleasePlaces> {
         let places = places_of_first_release(ops);
         if places.is_empty() {
@@ -64,7 +64,7 @@ impl Releaser<'_> {
         Ok(ReleasePlaces(places.into_iter().map(|(seq, place)| (seq, base + place)).collect()))
     }
 
-    /// Releases these messages, oldest first. Messages without a place get their place.
+    /// Releases these messages, oldest first. If `places` lacks one of them, all of them get their places now.
     pub(super) fn rows(self, rows: &[Seq], places: &ReleasePlaces, class: DeliveryClass) -> rusqlite::Result<()> {
         let base = last_release(self.transaction)?;
         if rows.iter().any(|seq| places.of(*seq).is_none()) {
@@ -102,7 +102,8 @@ impl Releaser<'_> {
     }
 
     /// Makes deliveries of all messages whose place in the order of release is above `base`: one for each sink that
-    /// wants the message.
+    /// wants the message. Then removes the texts that no sink wants, if they are to be erased, and records the last
+    /// place.
     fn make_deliveries(self, base: i64, class: DeliveryClass) -> rusqlite::Result<()> {
         let released = ReleaseSpan { after: base, to: i64::MAX, since: UnixMs::MIN };
         for recipient in self.recipients {

@@ -21,7 +21,7 @@ pub(super) const SEND_AGAIN: &str =
                          number = CASE WHEN number >= 0 THEN -1 - number ELSE number END
      WHERE seq = ?1 AND sink = ?2";
 
-/// Finds messages whose text is kept and that were received between two times.
+/// Finds messages whose text is kept and that were received at ?2 or later and before ?3.
 const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END, event IS NOT NULL FROM message
     WHERE raw IS NOT NULL AND time >= ?2 AND time < ?3";
 

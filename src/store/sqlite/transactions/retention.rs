@@ -9,9 +9,12 @@ use crate::store::retention::{
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Removes texts that are no longer needed, because no delivery of the message waits or is still kept, or because the
-/// message never had a delivery. `seq = seq` makes SQLite remove the record and insert it again. If SQLite only
-/// shortened the record, the record's page of the file would stay nearly empty for as long as the id is kept.
+/// Removes the text of a released message once all its deliveries were settled before their cutoff: ?4 for dead
+/// letters, ?3 for all others. If there is no delivery, the message must have been stored before ?3. A message that
+/// came too late loses its text if it was stored before ?3, and an unreadable row if it was stored before ?4.
+///
+/// `seq = seq` makes SQLite remove the record and insert it again. If SQLite only shortened the record, its database
+/// page would stay nearly empty for as long as the id is kept.
 const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < ?4

@@ -40,8 +40,8 @@ pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> rusqlite::Result<Strin
     serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// Reads the list from the text of a column; [`to_json`] made this text. Any other text is an error, because the relay
-/// cannot have written it.
+/// Reads a list that [`to_json`] has written. Any other text counts as damage, because the relay cannot have written
+/// it.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<Vec<T>> {
     let read = serde_json::from_str(text);
     read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))

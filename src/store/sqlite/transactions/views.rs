@@ -230,7 +230,7 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
 }
 
 /// Reads the ids of some waiting messages: first those that are to be tried again, then those that were never tried,
-/// then the undecided ones. The deliveries of each state are read in the order of an index.
+/// then the undecided ones. Each state has an index in the order in which its deliveries are read.
 fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
     let next = [
         (DeliveryState::Retry, "d.due"),
