@@ -1,4 +1,4 @@
-//! The transactions about the account: whose messages the state holds, and how many foreign requests the log last
+//! The transactions about the account whose messages the state holds, and about the foreign requests that the log
 //! reported.
 
 use super::error::Error;
@@ -22,20 +22,19 @@ pub trait AccountTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn account(&self) -> Result<Account, Error>;
 
-    /// Records that this address and this key belong to the account.
+    /// Records the address of the API, and that this key belongs to the account.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn remember_account(&mut self, api_url: &str, key_fingerprint: &str) -> Result<(), Error>;
 
-    /// Reads how many foreign requests a minute (requests of other programs with the same key) the log last reported; 0
-    /// if the log never reported any.
+    /// Reads the number of foreign requests a minute that the log last reported; 0 if the log never reported any.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn reported_foreign_requests(&self) -> Result<u32, Error>;
 
-    /// Records how many foreign requests a minute the log has reported.
+    /// Records the number of foreign requests a minute that the log has reported.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

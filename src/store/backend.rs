@@ -30,21 +30,30 @@ use super::views::ViewTransactions;
 /// - **Up to date.** A method that takes `&self` writes nothing. It sees every change that was made before it was
 ///   called, also by another connection or another process.
 /// - **Not alone.** At most one relay works on a state ([`super::RoleLock`]), but commands in other processes read and
-///   write the same state. So what a caller has read may have changed before the caller writes, and a method checks the
-///   state again in its own transaction.
+///   write the same state. So the state may change between a caller's read and its write. That is why a method that
+///   writes checks the state again in its own transaction.
 /// - **Short.** No transaction is open when a method returns, and none is open during a request over the network. A
 ///   method with much work does one portion of it, and returns where the next portion begins.
 /// - **Without a clock.** A backend reads no clock. It stores the instants that it is given, in milliseconds.
 /// - **Blocking.** A method blocks its thread until it is done. [`super::Store`] calls it from threads that may block;
 ///   a backend with an asynchronous client waits on such a thread for the answer.
 ///
-/// A backend on a server has to make one more promise: a relay that has lost its role without noticing changes nothing.
-/// The backend checks the role in the transaction of each change, and returns an error if the role is lost.
+/// A backend for a database server promises one thing more: a relay that has lost its role cannot change the state,
+/// even if it has not noticed the loss. The transaction of each change checks the role, and fails if the relay has lost
+/// it.
 ///
 /// # Errors
-/// [`Error::Damaged`](super::Error::Damaged): the state holds something that no relay can have written.
-/// [`Error::Locked`](super::Error::Locked): another program holds a lock for too long.
-/// [`Error::Database`](super::Error::Database): every failure that may pass, such as a full disk.
+/// A state in a SQLite file:
+/// - [`Error::Damaged`](super::Error::Damaged): the state holds something that no relay can have written.
+/// - [`Error::Locked`](super::Error::Locked): another program holds a lock for too long.
+/// - [`Error::Database`](super::Error::Database): every failure that may pass, such as a full disk.
+///
+/// A state in PostgreSQL:
+/// - [`Error::DamagedSchema`](super::Error::DamagedSchema): the state holds something that no relay can have written.
+/// - [`Error::Unreachable`](super::Error::Unreachable), [`Error::Database`](super::Error::Database): failures that may
+///   pass.
+/// - [`Error::RoleLost`](super::Error::RoleLost), [`Error::Uncertain`](super::Error::Uncertain),
+///   [`Error::WentBack`](super::Error::WentBack): the term of the relay has ended.
 pub trait Backend:
     AccountTransactions
     + CopyTransactions

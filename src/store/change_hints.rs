@@ -1,12 +1,12 @@
 //! Hints that another process may have changed a state which several processes share: a relay gave its lease back, or a
 //! command changed something.
 //!
-//! A hint carries no data, and no hint is certain to come. Who gets a hint looks into the state, and looks there from time
-//! to time without a hint as well.
+//! A hint carries no data: whoever gets it reads the state. A hint may also fail to come. So the state is read from
+//! time to time without a hint, too.
 
 use tokio::sync::watch;
 
-/// Gives hints to every [`ChangeWatch`] that was made of this value. Clones give hints to the same watches.
+/// Gives hints to every [`ChangeWatch`] that [`ChangeHints::watch`] has made. Clones give hints to the same watches.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeHints(watch::Sender<()>);
 
@@ -35,7 +35,7 @@ impl ChangeWatch {
         {
             return;
         }
-        // Nobody gives hints.
+        // No hint can come: nobody gives hints any more, or this is the default watch.
         std::future::pending::<()>().await;
     }
 }

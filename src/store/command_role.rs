@@ -8,19 +8,19 @@ use super::location::StateLocation;
 use super::open::join_replicas;
 use super::role::RoleLock;
 
-/// How long the role lasts on a state in a database, unless it is renewed. If the command dies, no relay can take the
+/// How long the role lasts on a state in PostgreSQL, unless it is renewed. If the command dies, no relay can take the
 /// lease until this time is over.
 const VALID: Duration = Duration::from_secs(60);
 
 /// Proof that no relay works on a state. Dropping this value gives the role up.
 pub struct CommandRole {
     _lock: Option<RoleLock>,
-    /// The lease, and its epoch; `None` for a state in a file.
+    /// The lease, and its epoch; `None` for a state in a SQLite file.
     lease: Option<(Box<dyn LeaseTransactions>, i64)>,
 }
 
 impl CommandRole {
-    /// Takes the role. On a state in a database the role ends after a minute, unless it is renewed (`keep`).
+    /// Takes the role. On a state in PostgreSQL the role ends after a minute, unless it is renewed (`keep`).
     ///
     /// # Errors
     /// [`Error::InUse`] and [`Error::HasActiveRelay`]: a relay works on the state. Otherwise the errors of
@@ -43,7 +43,8 @@ impl CommandRole {
 }
 
 impl CommandRole {
-    /// Keeps the role on a state in a database for another minute.
+    /// Keeps the role on a state in PostgreSQL for another minute. The role on a state in a SQLite file does not end by
+    /// itself.
     ///
     /// # Errors
     /// [`Error::RoleLost`]: the role has ended, and a relay may work on the state.

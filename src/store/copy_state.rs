@@ -6,7 +6,7 @@ use super::error::Error;
 use super::location::StateLocation;
 use super::open;
 
-/// How many records are read at once.
+/// How many records are read in one transaction.
 const PORTION: usize = 1_000;
 
 /// How a copy ended, if nothing failed.
@@ -14,14 +14,14 @@ const PORTION: usize = 1_000;
 pub enum CopyEnd {
     /// The copy holds this many messages and deliveries.
     Copied {
-        /// The number of messages whose ids are known.
+        /// The number of messages and events, including messages of which only the id is kept.
         messages: u64,
         /// The number of deliveries, delivered ones included.
         deliveries: u64,
     },
     /// There is no state to copy.
     NoState,
-    /// The other place has a state already. Nothing was changed.
+    /// The place for the copy has a state already. Nothing was changed.
     NotEmpty,
 }
 

@@ -1,8 +1,8 @@
-//! Copying a whole state into another place, for example from a file into a database.
+//! Copying a whole state to another place, for example from a SQLite file to PostgreSQL.
 //!
-//! Both backends have the same tables, with the same columns and meanings, with some exceptions: the checksums, the
-//! number of transactions, the lease, and the lists of replicas and of their requests. The exceptions are not copied,
-//! because they do not belong to the state, but to the place where it is kept.
+//! Both backends have the same tables, with the same columns and meanings. The exceptions are the checksums, the number
+//! of transactions, the lease, and the lists of replicas and of their requests. They are not copied, because they
+//! describe one database, and not the state that it keeps.
 //!
 //! Invariant: a copy is one transaction, so the new place gets either the whole state or nothing.
 
@@ -15,7 +15,7 @@ pub struct CopiedTable {
     pub(super) name: &'static str,
     /// The columns. The first [`Self::key`] columns are the key, by which the records are ordered.
     pub(super) columns: &'static [CopiedColumn],
-    /// The number of columns that are the key.
+    /// How many columns the key has.
     pub(super) key: usize,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct CopiedColumn {
 pub(super) enum ColumnKind {
     /// A number or an instant.
     Number,
-    /// True or false: 1 or 0.
+    /// True or false. Copied as 1 or 0.
     Flag,
     /// A word or a text of the relay itself.
     Word,

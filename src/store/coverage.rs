@@ -11,8 +11,8 @@ pub trait CoverageTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn load_coverage(&self) -> Result<Option<Coverage>, Error>;
 
-    /// Looks up ids of messages, all at the same moment. Returns, for each id, the sequence number of its message;
-    /// `None` if the state does not know the id.
+    /// Looks up ids of messages in one transaction. Returns, for each id, the sequence number of its message; `None` if
+    /// the state does not know the id.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -22,8 +22,8 @@ pub trait CoverageTransactions {
     /// which the messages of the page were stored. If `ops` is empty, there is no transaction.
     ///
     /// A message that is released gets its place in the order of release, and a delivery for each registered sink that
-    /// wants the message. Older messages are released first; of messages with the same time, the one further down the
-    /// page is released first.
+    /// wants the message. Messages that are released together are released oldest first. Of messages with the same
+    /// time, the one further down the page comes first.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -3,9 +3,9 @@
 //! A claim exists only in the memory of the relay. Nothing is written when an attempt begins, so after a crash each
 //! delivery is as its last settled attempt left it.
 //!
-//! A sink with `order = "number"` has one queue for each number, and only the first message of each queue is claimed.
-//! Messages that an operator sends again, or that another sink hands over, wait in a second queue for the same number,
-//! so that a new message never waits for these messages. Messages keep their order within each queue.
+//! A sink with `order = "number"` has two queues for each number. New messages wait in the first queue. Messages that
+//! an operator sends again, or that another sink hands over, wait in the second queue, so that no new message waits for
+//! them. Only the first message of each queue is claimed, so the messages of a queue keep their order.
 
 use std::time::Duration;
 
@@ -166,8 +166,9 @@ pub trait DeliveryTransactions {
     fn next_due(&self, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Error>;
 
     /// Makes failed deliveries of a sink due at `now` if they were first attempted at `since` or later. The caller uses
-    /// this when an outage is over that began at `since`. Changes at most `at_most` deliveries, those with the earliest
-    /// due times. Returns how many were changed. If these are fewer than `at_most`, no delivery is left to be changed.
+    /// this at the end of an outage that began at `since`. Changes at most `at_most` deliveries, those with the
+    /// earliest due times. Returns how many were changed. If fewer than `at_most` were changed, none is left to be
+    /// changed.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

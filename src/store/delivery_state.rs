@@ -28,7 +28,8 @@ impl DeliveryState {
     /// Every state, in the order in which a delivery can pass through them.
     pub const ALL: [Self; 6] = [Self::Undecided, Self::Fresh, Self::Retry, Self::Delivered, Self::Dead, Self::Dropped];
 
-    /// The states of a delivery that still waits. A dead letter waits for an operator only, and is not among them.
+    /// The states of a delivery that is not over. A dead letter counts as over: nothing more happens to it, unless an
+    /// operator asks for that.
     pub const WAITING: [Self; 3] = [Self::Undecided, Self::Fresh, Self::Retry];
 
     /// Returns the word for the state on disk, in `trace` and in an export.

@@ -17,16 +17,16 @@ pub struct DiskUsage {
     pub journal: u64,
 }
 
-/// At most this many bytes of the journal count as used: twice the length that SQLite leaves to an emptied journal. A
-/// journal is longer only for a while, for example while another program reads the state. When that program ends,
-/// SQLite moves the changes into the file and shortens the journal.
+/// At most this many bytes of the journal count as used. When SQLite has moved the changes of the journal into the
+/// file, it shortens the journal to half of this length. The journal is longer than this only for a while, for example
+/// while another program reads the state and so keeps SQLite from moving the changes.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.
 pub trait DiskMaintenance {
     /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
-    /// settles the last delivery of the message. The text is stored in a way that allows it to be overwritten
-    /// completely.
+    /// settles the last delivery of the message. From now on texts are stored in a way that allows them to be
+    /// overwritten completely.
     fn erase_on_delivery(&mut self);
 
     /// While `keep` is true, texts are not removed when the last delivery of their message is settled, because another
@@ -54,16 +54,16 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.
     fn disk_usage(&self) -> Result<DiskUsage, Error>;
 
-    /// Gives unused room of the file back to the file system. `short` says whether the disk is short of room: if it is,
-    /// any unused room is given back; if not, unused room is given back only if there is much of it. Returns whether
-    /// more could be given back.
+    /// Gives a portion of the file's unused room back to the file system. If `short` is true, the disk is short of
+    /// room, and any unused room is worth giving back. Otherwise this is done only if there is much unused room.
+    /// Returns whether another call would give more back.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn shrink_file(&mut self, short: bool) -> Result<bool, Error>;
 
-    /// Brings the changes of the journal into the file and cuts the journal off. Returns `false` if another program
-    /// that reads the state prevented this.
+    /// Brings the changes of the journal into the file, and shortens the journal to nothing. Returns `false` if another
+    /// program that reads the state prevented this.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::permissions;
 use crate::domain::shell_word;
 
-/// Why the store failed to do what its caller asked for. The state was not changed; only with [`Error::Uncertain`] it
-/// may have been changed.
+/// Why the store could not do what its caller asked for. The state is unchanged, unless the error is
+/// [`Error::Uncertain`]: then it may have changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has the role of the relay on this state.
@@ -94,7 +94,7 @@ pub enum Error {
         /// The format that this version writes.
         known: i64,
     },
-    /// The database holds something that no relay wrote. It is left as it is.
+    /// The schema holds something that no relay wrote. The schema is left as it is.
     #[error("the schema {namespace} is not as a relay writes it: {what}; it was left as it is")]
     DamagedSchema {
         /// The name of the schema.
@@ -116,12 +116,12 @@ pub enum Error {
     /// Another relay is the active one, or the lease ended before this relay renewed it. Nothing was changed.
     #[error("this relay is not the active one: another relay took over, or its lease has ended")]
     RoleLost,
-    /// The connection broke while a change was being committed, and the database does not tell whether the change is
-    /// recorded. The opened state cannot be used any more. After the state is opened again, it shows what is recorded.
+    /// The connection broke while a change was being committed, and the database does not tell whether the change was
+    /// made. The opened state cannot be used any more. A state that is opened again shows whether the change was made.
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
-    /// The database has fewer changes of the state than this relay made or saw: it was restored to an earlier moment.
-    /// The opened state cannot be used any more. A relay that opens the state again goes on from the earlier moment.
+    /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. The
+    /// opened state cannot be used any more. A relay that opens the state again goes on from what the backup had.
     #[error("the database of the state was restored to an earlier moment")]
     WentBack,
     /// The operating system refused to do something with a file.
@@ -139,14 +139,15 @@ pub enum Error {
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns the flag that makes a command work on the state with this file.
+/// Returns ` --state-dir DIR`, the flag with which a command uses the directory of this state file. If the path names
+/// no directory, the text is empty.
 fn of_state(file: &Path) -> String {
     let dir = file.parent().map(|dir| shell_word(&dir.to_string_lossy())).filter(|dir| dir != "''");
     dir.map(|dir| format!(" --state-dir {dir}")).unwrap_or_default()
 }
 
 impl Error {
-    /// Returns whether only the term of this relay as the active one has ended: the state itself is in order, and the
+    /// Returns whether this error ends the term of the relay, but not the relay: the state itself is in order, and the
     /// relay may ask for the lease again.
     pub fn ends_term(&self) -> bool {
         matches!(self, Self::RoleLost | Self::Uncertain | Self::WentBack)

@@ -4,25 +4,28 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// Which messages a search for messages that are too old has to look at. The last complete search had the cutoff
-/// `since`: it found all messages that were received at `since` or earlier and had been released before it began. These
-/// are dead letters by now. So this search looks only at messages that were received after `since`, and at messages
-/// that were released after the last complete search began.
+/// The messages that a search for too old messages looks at. The search before it had the cutoff `since`, and dealt
+/// with all messages that were received at `since` or earlier and had been released by then. So this search looks only
+/// at messages that were received after `since`, and at messages that were released after the search before it began.
+///
+/// Only complete searches count here ([`ExpiryPortion::complete`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
     /// The cutoff of the last complete search. Messages that were received after this time are looked at.
     pub since: UnixMs,
     /// Messages received at this time or earlier are too old.
     pub cutoff: UnixMs,
-    /// The place, in the order of release, of the message that had been released last when the last complete search
-    /// began. Messages that were released after this message are looked at, whenever they were received.
+    /// The highest place in the order of release when the last complete search began. Messages with a higher place are
+    /// looked at, whenever they were received.
     pub released: i64,
-    /// Whether every message whose delivery has failed before is looked at, too, whenever it was received.
+    /// Whether all messages whose delivery has failed before are looked at, whenever they were received. This is true
+    /// until the first search is complete.
     pub retries: bool,
 }
 
 impl ExpiryScan {
-    /// Makes the scan that looks at every message that waits. Nothing is too old until `cutoff` is set.
+    /// Makes the scan of the first search, which looks at every message that waits. Nothing is too old until `cutoff`
+    /// is set.
     pub fn everything() -> Self {
         Self { since: UnixMs::MIN, cutoff: UnixMs::MIN, released: 0, retries: true }
     }
@@ -33,10 +36,11 @@ impl ExpiryScan {
 pub struct ExpiryPortion {
     /// The messages that are too old.
     pub rows: Vec<Seq>,
-    /// Whether `rows` holds all messages that are too old. If not, the same search finds more of them.
+    /// Whether `rows` holds all messages that are too old. If not, the caller makes these dead letters, and repeats the
+    /// search.
     pub complete: bool,
-    /// The place, in the order of release, of the message that had been released last when the search began. If the
-    /// search is complete, this is the value of [`ExpiryScan::released`] for the next search.
+    /// The highest place in the order of release when the search began. If the search is complete, this is the value of
+    /// [`ExpiryScan::released`] for the next search.
     pub released: i64,
 }
 

@@ -27,8 +27,8 @@ impl Store {
         Ok(Self::of(open_with_reader(dir)?))
     }
 
-    /// Opens a state in PostgreSQL for the relay that has the lease of `epoch`. Every change without that lease fails
-    /// with [`Error::RoleLost`].
+    /// Opens a state in PostgreSQL for the relay that has the lease of `epoch`. Once the relay no longer has that
+    /// lease, every change fails with [`Error::RoleLost`].
     ///
     /// # Errors
     /// Returns the errors of [`super::join_replicas`].

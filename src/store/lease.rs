@@ -1,9 +1,9 @@
 //! The lease: the role of the relay for some seconds, if several relays share a state in PostgreSQL.
 //!
-//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work
-//! earlier: five seconds (`WORK`) after the moment at which it *began* to ask for the lease or for its last renewal. It
+//! By the clock of the database, a lease ends six seconds ([`LEASE`]) after it was taken or renewed. The relay stops
+//! its work earlier: five seconds (`WORK`) after it *began* to ask for the lease or for its last successful renewal. It
 //! measures these seconds by a clock that cannot be set. So neither a slow answer nor a wrong clock lets a relay work
-//! while another one has the lease. A renewal that fails does not put off the end of the work.
+//! while another one has the lease.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::time::Instant;
 /// How long a lease is valid after it was taken or renewed, by the clock of the database.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// How long a relay may work after it began to ask for the lease, or for its last renewal. The rest of [`LEASE`] is for
-/// clocks that run at different speeds, and for stopping.
+/// How long a relay may work after it began to ask for the lease, or for its last successful renewal. The rest of
+/// [`LEASE`] is for clocks that run at different speeds, and for stopping.
 const WORK: Duration = Duration::from_secs(5);
 
 /// The time between the beginnings of two renewals.
@@ -119,30 +119,32 @@ pub struct ReplicaGroup {
 
 /// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
 pub trait LeaseTransactions: Send {
-    /// Asks for the lease for the time `valid`. The database grants the lease if no relay has it. Before that, it waits
-    /// until the last transaction of the previous holder has ended. Also records that this relay runs.
+    /// Asks for a lease that is valid for the time `valid`. The database grants it if no relay has the lease. Before
+    /// the database grants it, the last transaction of the previous holder must have ended. Also records that this
+    /// relay runs.
     ///
     /// # Errors
-    /// [`Error::Database`]: the lease was not taken, as far as this relay knows.
+    /// After an error this relay must not work. If the database has granted the lease nevertheless, the lease ends by
+    /// itself.
     fn take(&mut self, valid: Duration) -> Result<LeaseOffer, Error>;
 
     /// Renews the lease of `epoch` for the time `valid`. Returns `false` if this relay does not have it any more.
     ///
     /// # Errors
-    /// [`Error::Database`]: it is unknown whether the lease was renewed.
+    /// After an error it is unknown whether the lease was renewed.
     fn renew(&mut self, epoch: i64, valid: Duration) -> Result<bool, Error>;
 
     /// Gives the lease of `epoch` back, so that another relay can take it at once. Changes nothing if this relay does
     /// not have that lease.
     ///
     /// # Errors
-    /// [`Error::Database`]: if the lease was not given back, it ends by itself.
+    /// After an error the lease may not have been given back; then it ends by itself.
     fn hand_over(&mut self, epoch: i64) -> Result<(), Error>;
 
     /// Records that this relay no longer shares the state, and gives the lease back if this relay has it.
     ///
     /// # Errors
-    /// [`Error::Database`]: the lease ends by itself, and the relay is shown for some minutes more.
+    /// After an error the lease ends by itself, and the relay is still listed for some minutes.
     fn leave(&mut self) -> Result<(), Error>;
 }
 
@@ -152,14 +154,13 @@ pub trait RequestTransactions: Send {
     /// this method returns `Ok`.
     ///
     /// # Errors
-    /// [`Error::RoleLost`]: this relay does not have the lease of `epoch`. After every other error, too, the request
-    /// may not leave.
+    /// [`Error::RoleLost`]: this relay does not have the lease of `epoch`. The request may not leave after any error.
     fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error>;
 
     /// Records that a request was answered now. One window of the budget later, the slot of the request is free again.
     ///
     /// # Errors
-    /// [`Error::Database`]: the request still counts as being under way.
+    /// After an error the request still counts as being under way.
     fn record_answer(&mut self, request: RequestId) -> Result<(), Error>;
 
     /// Reads, for each request that was recorded in the last minutes, how long ago it was answered; `None` for a
@@ -188,7 +189,7 @@ mod tests {
     use crate::time::Clock;
 
     #[test]
-    fn the_work_ends_before_the_lease_counted_from_the_beginning_of_the_request() {
+    fn work_ends_earlier_than_the_lease_and_counts_from_the_beginning_of_the_request() {
         let asked = Clock::starting_at(UnixMs(1_700_000_000_000)).monotonic();
         let mut lease = Lease::taken(7, asked, UnixMs(5_000));
         assert!(lease.work_ends() < asked + LEASE);

@@ -44,11 +44,11 @@ impl MessageSelection {
     }
 }
 
-/// Makes the details of a number for a filter. `asked`: whether the API was asked for the number. `row`: the JSON text
-/// of the number's row, if the API sent it.
-pub(super) fn details(asked: bool, row: Option<&str>) -> Details<'_> {
-    match row {
-        Some(row) => Details::Known(row),
+/// Makes the details of a number for a filter. `asked`: whether the API was asked for the number. `json`: the number as
+/// the API sent it, if the API sent it.
+pub(super) fn details(asked: bool, json: Option<&str>) -> Details<'_> {
+    match json {
+        Some(json) => Details::Known(json),
         None if asked => Details::Absent,
         None => Details::Unknown,
     }

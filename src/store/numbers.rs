@@ -9,8 +9,7 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The key of the number that had been added to the state last when [`NumberTransactions::newest_number`] was called.
-/// [`NumberTransactions::complete_number_list`] takes it.
+/// The key of a number. A number that is added to the state later has a greater key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberKey(pub(super) i64);
 
@@ -21,7 +20,7 @@ pub enum NumberDetails {
     Unknown,
     /// The API was asked and does not list the number.
     Absent,
-    /// The JSON text of the number's row, byte for byte as the API sent it.
+    /// The JSON text of the number, byte for byte as the API sent it.
     Known(String),
 }
 
@@ -46,8 +45,8 @@ pub struct DecidedUpTo {
 /// long.
 pub(super) const DECIDE_BATCH: i64 = 500;
 
-/// The most numbers that are kept although no message came to them. The limit is there in case the API's list of
-/// numbers never ends.
+/// A number to which no message came is added to the state only while the state has fewer numbers than this. Otherwise
+/// a list of numbers that never ends, because of a fault of the API, would fill the state.
 pub(super) const MAX_UNUSED_NUMBERS: i64 = 20_000;
 
 /// The answer that is recorded for a delivery that became a dead letter because the details were never known.
@@ -56,8 +55,8 @@ pub(super) const NO_DETAILS: &str =
 
 /// Transactions on numbers and on undecided deliveries.
 pub trait NumberTransactions {
-    /// Records the API's details of numbers. Each pair is the id of a number and the JSON text of its row. Numbers that
-    /// no message came to are recorded too, up to 20,000.
+    /// Records the API's details of numbers. Each pair is the id of a number and its JSON text. A number to which no
+    /// message came is recorded, too, unless the state has 20,000 numbers already.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -69,15 +68,16 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn number_details(&self, id: &str) -> Result<NumberDetails, Error>;
 
-    /// Reads which number was added to the state last. The caller asks before it begins to read a list of all numbers.
+    /// Reads the key of the number that was added to the state last. The caller asks for it before it begins to read a
+    /// list of all numbers ([`Self::complete_number_list`]).
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn newest_number(&self) -> Result<NumberKey, Error>;
 
-    /// Records that a list of all numbers was read to its end. The numbers up to the key `newest` were in the state
-    /// before the list was read: those of them that the list does not contain are absent from now on. Returns how many
-    /// numbers became absent.
+    /// Records that a list of all numbers was read to its end. A number with a key up to `newest` was in the state
+    /// before the list was read. If such a number is still [`Unknown`](NumberDetails::Unknown), the list does not
+    /// contain it, and it is absent from now on. Returns how many numbers became absent.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -32,9 +32,9 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
     Ok((Box::new(writer), Box::new(reader)))
 }
 
-/// Opens a state in PostgreSQL twice, for writing and for reading, for the relay that has the lease of `epoch`. Every
-/// change without that lease fails with [`Error::RoleLost`]. A missing schema is made, and a schema of an earlier
-/// format is brought to the present format.
+/// Opens a state in PostgreSQL twice, for writing and for reading, for the relay that has the lease of `epoch`. Once
+/// the relay no longer has that lease, every change fails with [`Error::RoleLost`]. A missing schema is made, and a
+/// schema of an earlier format is brought to the present format.
 pub(super) fn open_under_lease(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
     postgres::open_under_lease(database, epoch)
 }
@@ -125,14 +125,14 @@ pub fn join_replicas(
     postgres::join(database, name, hints)
 }
 
-/// Returns access to the records of the requests to the API that the relays of a state make. The first use of it
+/// Returns the transactions on the requests to the API that the relays of a state make. The first of these transactions
 /// connects to the database.
 pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
     postgres::request_records(database)
 }
 
-/// Removes the texts of messages that every sink has, and overwrites them on the disk. This is for the last reader of a
-/// state whose relay ended while the relay kept these texts for readers. Nothing happens if there is no state.
+/// Removes the texts of messages that every sink has, and overwrites them on the disk. The last reader calls this if
+/// the relay ended while it kept texts for readers. Nothing happens if there is no state.
 ///
 /// # Errors
 /// Returns the errors of [`open_for_command`].

@@ -80,8 +80,8 @@ pub struct ResolvedUpTo {
 /// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropPermission {
-    /// The sink may be removed although the last relay was configured with it, because no relay runs and none can start
-    /// meanwhile.
+    /// The sink may be removed even if it was configured at the last start of a relay. The caller allows this if no
+    /// relay runs, and none can start in the meantime.
     pub configured: bool,
     /// Messages that wait for the sink, and its dead letters, may be removed.
     pub messages: bool,
@@ -90,7 +90,8 @@ pub struct DropPermission {
 /// The result of one step of dropping a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropProgress {
-    /// Deliveries up to the delivery of this message were removed, and there are more.
+    /// Deliveries up to the delivery of this message were removed. There may be more. The sink itself was not removed
+    /// yet.
     MoreToRemove(Seq),
     /// The sink was removed.
     Removed,
@@ -188,8 +189,8 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn rename_sink(&mut self, sink: SinkId, name: &SinkName) -> Result<bool, Error>;
 
-    /// Removes some deliveries of a sink: those of the messages that follow the message `after`. The sink itself is
-    /// removed together with its last delivery. Each call checks whether the sink may be removed, because a relay may
+    /// Removes some deliveries of a sink: those of the messages that follow the message `after`. A call that finds no
+    /// more deliveries removes the sink itself. Each call checks whether the sink may be removed, because a relay may
     /// have started since the previous call, or a command may have sent a message again. The id of a dropped sink is
     /// never given to another sink.
     ///

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_directory_is_found_behind_links() {
+    fn links_are_followed_to_the_nearest_directory_that_can_be_seen() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
         fs::create_dir(at("private")).unwrap();
@@ -53,7 +53,7 @@ mod tests {
         let found = |path: &str| nearest(&at(path), LINKS).map(|(path, _)| path);
         assert_eq!(found("private"), Some(at("private")));
         assert_eq!(found("private/missing/file"), Some(at("private")));
-        assert_eq!(found("state/state.db"), Some(at("private")), "not the directory with the link");
+        assert_eq!(found("state/state.db"), Some(at("private")), "the directory to which the link leads");
         assert_eq!(found("loop/state.db"), Some(dir.path().to_owned()));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A reader registers itself by a file in the directory `readers` of the state. The file is locked as long as the
 //! reader runs, so the registration of a killed reader ends with its process. The relay looks at the directory often.
-//! It polls faster while a reader waits. While a reader is registered, a relay that is to erase texts on delivery keeps
-//! each text for some seconds after the delivery.
+//! It polls faster while a reader waits. A relay with `keep_delivered = "0s"` erases a text as soon as it is delivered.
+//! While a reader is registered, such a relay keeps each text for some seconds longer, so that the reader can read it.
 //!
 //! Format of a file: one line with the number of milliseconds for which the reader wants fast polls. The relay adds one
 //! byte when it has noticed the reader.
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use crate::files;
 
-/// The directory below the state directory.
+/// The directory of the readers' files, inside the state directory.
 const DIRECTORY: &str = "readers";
 
-/// The longest file that is read, in bytes.
+/// At most this many bytes of a file are read.
 const MAX_BYTES: u64 = 64;
 
 /// The registration of this process as a reader. Dropping this value ends the registration.
@@ -160,7 +160,7 @@ mod tests {
             acknowledge_reader(dir.path(), &reader.name).unwrap();
         }
         assert!(first.is_noticed().unwrap() && second.is_noticed().unwrap());
-        assert_eq!(registered_readers(dir.path()).unwrap(), found, "noticed or not");
+        assert_eq!(registered_readers(dir.path()).unwrap(), found, "a reader that was noticed is still registered");
         drop(first);
         assert_eq!(registered_readers(dir.path()).unwrap().len(), 1);
         acknowledge_reader(dir.path(), "gone").unwrap();

@@ -109,8 +109,8 @@ pub trait RegistrationTransactions {
         now: UnixMs,
     ) -> Result<Vec<RegisteredSink>, Error>;
 
-    /// Looks at about `at_most` of the stored messages from which a new sink's first messages are chosen, and makes a
-    /// backfill delivery of each message that the sink wants.
+    /// Gives stored messages to a new sink: looks at the next messages, about `at_most` of them, and makes a backfill
+    /// delivery of each message that the sink wants.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

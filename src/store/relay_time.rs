@@ -18,7 +18,8 @@ pub trait RelayTimeTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn clock_memory(&self) -> Result<Option<ClockMemory>, Error>;
 
-    /// Reads, for a command, what the last process recorded about the relay's time, and whether that process runs now.
+    /// Reads, for a command, what the last process recorded about the relay's time, and whether a relay runs now. For a
+    /// state in PostgreSQL the second value is always `false`, because the relay may run on another machine.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists, and those of [`super::is_locked`].

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 
 use crate::domain::{Seq, StoreOp, UnixMs};
 
-/// Returns the messages that the first release of a commit gives to the sinks, each with its place among these messages
-/// in the order of release, counted from 1. The places can be known before the messages are stored only if this commit
-/// stores all messages of that release, and stores them before it releases them; if not, the result is empty.
+/// Returns the messages of the first release of a commit, each with its place among them, counted from 1. So a backend
+/// can store each message together with its place.
+///
+/// This needs the times of all messages of that release. So the result is empty unless the commit itself stores all of
+/// these messages, and stores them before it releases them.
 pub(super) fn places_of_first_release(ops: &[StoreOp]) -> HashMap<Seq, i64> {
     let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
     let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
@@ -24,7 +26,7 @@ pub(super) fn places_of_first_release(ops: &[StoreOp]) -> HashMap<Seq, i64> {
     timed.map(|timed| in_order(timed).zip(1..).collect()).unwrap_or_default()
 }
 
-/// Returns messages, given as time and sequence number, in the order in which they are released together.
+/// Sorts messages, given as time and sequence number, by the order of release.
 pub(super) fn in_order(rows: Vec<(UnixMs, Seq)>) -> impl Iterator<Item = Seq> {
     let mut rows: Vec<_> = rows.into_iter().map(|(time, seq)| (time, Reverse(seq))).collect();
     rows.sort_unstable();

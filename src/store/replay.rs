@@ -66,7 +66,7 @@ pub struct ReplayPortion {
     pub found: Vec<Replayable>,
     /// For each delivery that was selected and waits already: its sink.
     pub waiting: Vec<SinkId>,
-    /// The place in the order of release where the search goes on; `None` at the end of the search.
+    /// The next portion begins after this place in the order of release; `None` at the end of the search.
     pub next: Option<i64>,
 }
 
@@ -137,7 +137,8 @@ pub trait ReplayTransactions {
     fn last_released(&self) -> Result<i64, Error>;
 
     /// Finds the deliveries of a selection among some hundred messages. These messages come after the place `after` in
-    /// the order of release, and not after the place `last`. The first call has 0 as `after`.
+    /// the order of release, and not after the place `last`. The first call has 0 as `after`. If the selection names
+    /// ids, there is only one portion: all messages with these ids, whatever their places.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

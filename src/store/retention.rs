@@ -26,7 +26,7 @@ pub struct RemovedMessages {
     pub messages: usize,
     /// How many dead letters were removed.
     pub dead: usize,
-    /// The last message that was looked at; `None` if nothing further can be removed.
+    /// The last message that was looked at: the next call goes on after it; `None` if nothing further can be removed.
     pub next: Option<Seq>,
 }
 

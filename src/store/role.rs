@@ -3,8 +3,8 @@
 //! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The lock on the file
 //! is needed because earlier versions use only this lock, and because some file systems, such as NFS, cannot lock a
 //! directory. The lock on the directory is needed because the file can be removed: a process that then makes the file
-//! again could take the role while another process still has it. The directory cannot be removed without the state.
-//! (systemd-tmpfiles leaves a locked directory alone.)
+//! again could take the role while another process still has it. The directory itself cannot be removed without the
+//! state. Besides, systemd-tmpfiles deletes nothing in a locked directory.
 //!
 //! The operating system releases both locks when the process ends, however it ends.
 
@@ -71,11 +71,11 @@ impl RoleLock {
             // If two processes begin at the same moment, each may get one of the two locks. So a process keeps no lock
             // while it waits.
             file.unlock().map_err(io("unlock", &path))?;
-            let is_looked_at = matches!(take_shared(dir)?, (Some(false), _));
-            if tried == MAX_TRIES && is_looked_at {
+            let is_read_by_command = matches!(take_shared(dir)?, (Some(false), _));
+            if tried == MAX_TRIES && is_read_by_command {
                 tracing::info!("waiting for a command that reads the state");
             }
-            if tried >= if is_looked_at { MAX_TRIES_BESIDE_COMMANDS } else { MAX_TRIES } {
+            if tried >= if is_read_by_command { MAX_TRIES_BESIDE_COMMANDS } else { MAX_TRIES } {
                 break;
             }
             std::thread::park_timeout(TRY_INTERVAL);
@@ -197,12 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_was_removed_makes_no_second_owner_and_is_made_again() {
+    fn a_lock_file_that_was_removed_is_made_again_and_nobody_else_gets_the_role() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = RoleLock::take(dir.path()).unwrap();
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
         fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(is_locked(dir.path()).unwrap(), Some(true), "the lock on the directory shows it");
+        assert_eq!(is_locked(dir.path()).unwrap(), Some(true), "the lock on the directory is still held");
         assert!(matches!(RoleLock::take(dir.path()), Err(Error::InUse { .. })));
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Recreated);
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_somebody_else_has_is_lost() {
+    fn the_role_is_lost_if_the_lock_file_or_the_directory_is_replaced() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("state");
         let mut first = RoleLock::take(&dir).unwrap();
@@ -225,8 +225,8 @@ mod tests {
         drop(other);
         assert_eq!(first.ensure_held().unwrap(), LockFileState::Recreated);
         fs::rename(&dir, parent.path().join("elsewhere")).unwrap();
-        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is gone");
+        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "the directory is gone");
         fs::create_dir(&dir).unwrap();
-        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is another one");
+        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is another directory");
     }
 }

@@ -151,8 +151,8 @@ pub enum RetentionPeriod {
 
 impl RetentionPeriod {
     /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. `now` is
-    /// the relay's time; `None` while this time is not confirmed. If it is `None`, only deliveries that are to be kept
-    /// for no time at all may be removed.
+    /// the relay's time; `None` while this time is not confirmed. Without a confirmed time only the period 0 has a
+    /// cutoff, because it needs no clock.
     pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {
         match self {
             Self::For(Duration::ZERO) => Some(UnixMs::MAX),

@@ -155,7 +155,7 @@ pub struct TracedDelivery {
     /// When the first of these attempts was made.
     #[serde(rename = "first_attempt_at")]
     pub first_attempt: Option<UnixMs>,
-    /// When the last change of the delivery's state was recorded.
+    /// When the end of the last attempt was recorded, or when the delivery was given up.
     #[serde(rename = "settled_at")]
     pub settled: Option<UnixMs>,
     /// When the next attempt is due.
@@ -198,9 +198,9 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn sinks(&self) -> Result<Vec<SinkView>, Error>;
 
-    /// Reads the values that an estimate of a walk's remaining length needs. `total` is the number of rows in the feed,
-    /// as the API reports it. The cost does not depend on the length of the walk, but grows with the number of known
-    /// rows in the part that a sweep still has to read.
+    /// Reads the values from which the remaining length of a walk is estimated. `total` is the number of rows in the
+    /// feed, as the API reports it. The cost does not depend on the length of the walk, but grows with the number of
+    /// known rows in the part that a sweep still has to read.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -231,8 +231,9 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
-    /// Reads the messages after the place `after` in the order of release, at most `at_most` messages. Messages that
-    /// were in the feed before the first run, or that came later than the lookback allows, are left out.
+    /// Reads the messages after the place `after` in the order of release, at most `at_most` messages. Left out are
+    /// messages that were in the feed before the first run, messages that came later than the lookback allows, and
+    /// events.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -244,6 +245,7 @@ pub trait ViewTransactions {
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals_before(&self, before: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
+
     /// Finds, among the messages that were received at `since` or later, the one that was released first. Returns the
     /// place before it in the order of release. If there is no such message, returns the place of the message that was
     /// released last.

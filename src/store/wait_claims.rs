@@ -3,7 +3,7 @@
 //!
 //! Format of `wait.claims`: 16 bytes for each claimed message, the beginning of the SHA-256 of its id. A process locks
 //! the file while it looks for an id and, if the file does not have it, adds it. The file is flushed before the message
-//! is given out, so a claim survives a power cut. When the file has [`MOST`] records, the older half is removed.
+//! is given out, so a claim survives a power cut. When the file has [`MOST`] entries, the older half is removed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -17,7 +17,7 @@ use crate::files;
 /// The name of the file.
 const NAME: &str = "wait.claims";
 
-/// The length of a record in bytes.
+/// The length of the entry of one message, in bytes.
 const RECORD: usize = 16;
 
 /// The most claims that are remembered.
@@ -44,8 +44,8 @@ fn claim(dir: &Path, id: &str, most: usize) -> io::Result<bool> {
     }
     let mut records = known.len() / RECORD;
     if records >= most {
-        // The newer half is copied to the front before the file is cut off. A crash between the two steps
-        // leaves these records in the file twice, which does no harm.
+        // The newer half is copied to the front before the file is cut off. After a crash between the two steps, the
+        // file has the entries of the newer half twice, which does no harm.
         let kept = known.get(records / 2 * RECORD..records * RECORD).unwrap_or_default();
         file.write_all_at(kept, 0)?;
         file.set_len(bytes(kept.len()))?;
