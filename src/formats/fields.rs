@@ -1,4 +1,4 @@
-//! Reads the fields of a JSON object, each as it was spelled.
+//! Reads the fields of a JSON object, and keeps the spelling of their values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::domain::surrogates;
 pub(super) struct Fields<'j>(BTreeMap<String, Cow<'j, RawValue>>);
 
 impl<'j> Fields<'j> {
-    /// Reads the object. Its values are not parsed further; only the end of each value is looked for.
+    /// Reads the object. Its values stay JSON texts: they are not parsed.
     pub(super) fn of(json: &'j str) -> Self {
         if let Ok(members) = serde_json::from_str::<BTreeMap<String, &'j RawValue>>(json) {
             return Self(members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect());

@@ -1,8 +1,8 @@
-//! The fields of a message that people look for, as texts.
+//! Sender, receiving number and text of a message.
 
 use super::fields::Fields;
 
-/// The fields of a message as texts. A field that is missing, null or empty is `None`.
+/// Fields of a message as texts. A field that is missing, null or empty is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageTexts {
     /// The sender.

@@ -6,7 +6,7 @@
 //!   body.
 //! - A message with strange fields (missing, of another type, with half of a surrogate pair) still makes a payload.
 //!   Only a template may fail; its error names the reason.
-//! - A text from a sender never becomes markup, a mention or a line of its own.
+//! - A text from a sender never becomes markup or a mention, and never begins another line on a stream of lines.
 
 mod cloudevents;
 mod discord;
@@ -157,8 +157,8 @@ impl Format {
         Ok(Payload { content_type, body: body.into_bytes() })
     }
 
-    /// Makes the payload for a message on a stream of lines, without the line's end. The payload is one line; only a
-    /// template may write several lines.
+    /// Makes the payload for a message on a stream of lines, without the line's end. The payload is one line, unless a
+    /// template writes several lines.
     ///
     /// # Errors
     /// The errors of [`Format::payload`].

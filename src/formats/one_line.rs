@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strips_between_tokens_only() {
+    fn white_space_is_removed_only_between_tokens() {
         for (json, line) in [
             ("{}", "{}"),
             (" [ 1 ,\t2 ,\r\n3 ] ", "[1,2,3]"),
@@ -70,7 +70,8 @@ mod tests {
         }
     }
 
-    /// Makes JSON text with white space wherever JSON allows it, and with spellings that a parser would not keep.
+    /// Makes JSON text with white space wherever JSON allows it, and with spellings (such as `1.0E5`) that are lost when
+    /// a text is parsed and written again.
     fn json() -> impl Strategy<Value = String> {
         let space = "[ \t\r\n]{0,3}";
         let scalar = prop_oneof![

@@ -19,7 +19,7 @@ pub(super) const TEMPLATE: &str = "template";
 /// The keys that only a template has.
 const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 
-/// Advice for words that people write for a format.
+/// Advice for words that people write instead of the name of a format.
 const FORMAT_HINTS: &[(&str, &str)] = &[
     ("json", "write \"message\", which is the API's JSON object as it came"),
     ("raw", "write \"message\", which is the API's JSON object as it came"),
@@ -60,7 +60,7 @@ pub enum PayloadUse {
     Text,
 }
 
-/// Returns each word of `format` with its format. The word for templates has no built-in format.
+/// Returns each word that the key `format` may have, with its built-in format. The word for templates has none.
 fn names() -> Vec<(&'static str, Option<&'static Known>)> {
     KNOWN.iter().map(|known| (known.name, Some(*known))).chain([(TEMPLATE, None)]).collect()
 }

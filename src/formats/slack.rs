@@ -1,17 +1,16 @@
 //! The format for Slack's incoming webhooks, and for programs that accept the same payload (Mattermost, Rocket.Chat).
 //!
 //! Slack always interprets `&`, `<` and `>`, so these characters are escaped. All other markup is switched off
-//! (`mrkdwn`), and so are mentions by name and previews of links, which would fetch an address that a sender names.
-//! Other programs may not know these switches. For such programs, a character without width breaks `@channel` and
-//! similar mentions.
+//! (`mrkdwn`), and so are mentions by name (`link_names`). Previews of links are switched off, too, because they would
+//! fetch addresses that a sender names. Other programs may not know these switches. For such programs, a character
+//! without width breaks `@channel` and similar mentions.
 
 use super::fields::quoted;
 use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// The longest text, in characters, because Slack advises 4,000 characters at most. Longer texts are cut, with `…` at
-/// the end.
+/// The longest text, in characters. Slack advises 4,000 characters at most. Longer texts are cut, with `…` at the end.
 const LONGEST: usize = 4_000;
 
 pub(super) static FORMAT: Known = Known {

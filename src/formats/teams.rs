@@ -9,8 +9,8 @@ use super::shown::{ShownMessage, escaped_within};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// The longest text, in characters, because Teams refuses requests of more than 28 KiB. Longer texts are cut, with `…`
-/// at the end.
+/// The longest text, in characters. Longer texts are cut, with `…` at the end, because Teams refuses requests of more
+/// than 28 KiB.
 const LONGEST: usize = 4_000;
 
 /// At most this many lines get a block of their own, because each block costs room in the request. The last block holds
@@ -40,7 +40,7 @@ fn write(ShownMessage { heading, body }: &ShownMessage) -> String {
     .to_string()
 }
 
-/// A line of text in letters of this weight.
+/// Makes the block for a line of text. `weight`: how bold the letters are.
 fn line(text: &str, weight: &str) -> Value {
     json!({
         "type": "RichTextBlock",

@@ -106,7 +106,7 @@ fn shown_by(format: &Format, body: &str) -> String {
 }
 
 #[test]
-fn a_template_needs_the_number_if_it_says_more_of_it_than_the_message_does() {
+fn a_template_needs_the_number_if_it_shows_details_that_the_message_lacks() {
     for (source, needs) in [
         ("{{ message.body }} number.tags", false),
         ("{{ number.id }} {{ number.phoneNumber }}", false),
@@ -129,7 +129,7 @@ fn a_template_needs_the_number_if_it_says_more_of_it_than_the_message_does() {
 }
 
 #[test]
-fn what_is_known_of_the_number_is_shown() {
+fn details_of_the_number_are_shown_if_they_are_known() {
     const NUMBER: &str = r#"{"id":"num_abc456","phoneNumber":"+16505551234","serviceName":"Ac*me","tags":["a","b"]}"#;
     let source =
         "{{ number.serviceName }}: {{ number.tags | join(' ') }}, {{ number.phoneNumber }}, {{ number.notes }}";
@@ -146,7 +146,7 @@ fn what_is_known_of_the_number_is_shown() {
 }
 
 #[test]
-fn slack_takes_no_orders_from_a_sender() {
+fn the_text_of_a_sender_is_no_markup_in_slack() {
     for (body, shown) in [
         ("<!channel> & <@U1|x>", "&lt;!channel&gt; &amp; &lt;@U1|x&gt;"),
         ("@channel @HERE @everyone", "@\u{200b}channel @\u{200b}HERE @\u{200b}everyone"),
@@ -164,7 +164,7 @@ fn slack_takes_no_orders_from_a_sender() {
 }
 
 #[test]
-fn discord_takes_no_orders_from_a_sender() {
+fn the_text_of_a_sender_is_no_markup_in_discord() {
     for (body, shown) in [
         ("**b** __u__ ~~s~~ ||x|| `c`", r"\*\*b\*\* \_\_u\_\_ \~\~s\~\~ \|\|x\|\| \`c\`"),
         ("[x](https://evil.example) <@1> :smile:", r"\[x\]\(https\://evil.example\) \<\@1\> \:smile\:"),
@@ -195,7 +195,7 @@ fn a_chat_shows_the_service_of_a_number_and_a_heading_of_one_line() {
 }
 
 #[test]
-fn long_texts_are_cut_at_what_the_chat_takes() {
+fn long_texts_are_cut_at_the_limit_of_the_chat() {
     for (format, longest) in [(known("slack", account()), 4_000), (known("discord", account()), 2_000)] {
         for piece in ["x", "*", "<", "\u{1f600}", "@everyone "] {
             let raw = json!({"id": "m", "body": piece.repeat(5_000)}).to_string();
@@ -358,7 +358,7 @@ fn mistakes_of_templates_are_found_before_any_message() {
 }
 
 #[test]
-fn a_message_that_a_template_cannot_take_is_told_without_its_text() {
+fn the_error_for_a_message_that_a_template_cannot_use_does_not_quote_the_message() {
     let source = "{{ message.new | default('1') | int }}";
     let template = Template::new(source, "text/plain", account(), false).unwrap();
     let format = Format::Template(Arc::new(template));
@@ -366,7 +366,7 @@ fn a_message_that_a_template_cannot_take_is_told_without_its_text() {
         let Unrenderable(said) = format.payload(raw.into(), None).unwrap_err();
         assert!(said.contains("the template: ") && !said.contains("hunter2"), "{said}");
     }
-    assert!(!format!("{format:?}").contains("message.new"), "it may hold a token");
+    assert!(!format!("{format:?}").contains("message.new"), "a template may hold a token");
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn on_a_stream_values_stay_on_their_line() {
 }
 
 #[test]
-fn templates_are_told_apart_by_all_that_counts() {
+fn templates_are_equal_if_text_account_and_use_are_equal() {
     let template =
         |source: &str, account: &str, as_line| Template::new(source, "text/plain", account.into(), as_line).unwrap();
     assert_eq!(template("a", "main", false), template("a", "main", false));
@@ -396,7 +396,6 @@ fn templates_are_told_apart_by_all_that_counts() {
     }
 }
 
-/// The messages have fields that no honest sender uses.
 #[test]
 fn strange_messages_have_a_payload_in_every_format() {
     let deep = format!(r#"{{"id":"m","x":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
@@ -456,7 +455,7 @@ proptest! {
                     let lines = blocks.iter().skip(1).map(|block| block["inlines"][0]["text"].as_str().unwrap());
                     prop_assert_eq!(lines.collect::<Vec<_>>().join("\n"), body.as_str());
                 }
-                other => panic!("nobody looks at {other}"),
+                other => panic!("this test does not know the format {other}"),
             }
         }
     }

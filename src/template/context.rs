@@ -34,7 +34,8 @@ const NUMBER: [&str; 16] = [
     "autoRenewEnabled",
 ];
 
-/// The fields of a number that a message has, too: each with its name in the number and its name in the message.
+/// The fields of a number that a message contains, too. In each pair, the first name is the one in the number, and the
+/// second name is the one in the message.
 const OF_THE_MESSAGE: [(&str, &str); 2] = [("id", "numberId"), ("phoneNumber", "to")];
 
 /// The samples with which every template is tried, each with a description, a message and a number. The code begins
@@ -51,8 +52,8 @@ pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
 ];
 
-/// The name of the attribute of `message` with the code: the code that the API found, otherwise the code that the
-/// operator's pattern finds.
+/// The name of the attribute of `message` that holds the code of the message: the code that the API found, or else the
+/// code that the operator's pattern finds.
 const CODE: &str = "code";
 
 /// The value of `message`: the fields of the message as the API sent them. The code is an attribute beside the fields,
@@ -81,7 +82,7 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFin
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {
         Some(details) => details,
-        // Until the list of numbers was read, only the message itself describes its number.
+        // The details of the number are not known (yet). The message itself contains two of its fields.
         None => {
             let own = message.get("number").map(own_number).unwrap_or_default();
             let known =
@@ -106,8 +107,8 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFin
     Some(context! { message, number => Value::from(details), account })
 }
 
-/// Whether a variable of a template, such as `number.tags`, is a detail of the number that the message itself does not
-/// contain.
+/// Whether a variable of a template is a detail of the number that the message itself does not contain, such as
+/// `number.tags`. The whole `number` counts as such a detail, too.
 pub(super) fn is_detail(variable: &str) -> bool {
     let (name, field) = variable.split_once('.').unwrap_or((variable, ""));
     let field = field.split('.').next().unwrap_or_default();

@@ -19,9 +19,10 @@ pub enum Escaping {
     Form,
     /// The value is in a line for people. It must not contain line breaks, and must not control a terminal.
     Line,
-    /// The value is one part of an address, with separators between the parts. The separators (the characters of this
-    /// text), white space and control characters become `_`. But if `+` is a separator, a `+` at the beginning of the
-    /// value, as in phone numbers, is left out. An empty value becomes `_`, too, so that no part is empty.
+    /// The value is one part of an address, such as the second part of the MQTT topic `sms/16505551234`. The characters
+    /// of this text have a meaning in the address, such as the separator `/`. In the value they become `_`, and so do
+    /// white space and control characters. One exception: if `+` has a meaning, a `+` at the beginning of the value, as
+    /// in phone numbers, is left out. An empty value becomes `_`, so that no part of the address is empty.
     Part(&'static str),
     /// The value is in a text that no program parses, so nothing is escaped.
     None,
@@ -87,7 +88,7 @@ impl Escaping {
     }
 }
 
-/// Whether XML 1.0 cannot contain the character. A document with such a character is refused as a whole.
+/// Whether XML 1.0 forbids the character. Parsers refuse the whole document if it contains such a character.
 fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_media_type() {
+    fn the_media_type_decides_the_escaping() {
         for (content_type, as_line, expected) in [
             ("application/json", false, Escaping::Json),
             ("Application/JSON; charset=utf-8", true, Escaping::Json),
@@ -143,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_xml_may_hold_is_left_out() {
+    fn characters_that_xml_cannot_contain_are_left_out() {
         let text = "a\u{0}\u{1}\t\n\r\u{b}\u{1f} \u{7f}\u{85}\u{fffd}\u{fffe}\u{ffff}\u{10000}\u{10ffff}";
         let kept = "a\t\n\r \u{7f}\u{85}\u{fffd}\u{10000}\u{10ffff}";
         assert_eq!(Escaping::Markup.escape(text), kept);
     }
 
     #[test]
-    fn what_becomes_of_a_text() {
+    fn each_escaping_of_one_text() {
         const TEXT: &str = "a\"b\\c\nd\r\ne & <f> 'g'\u{1b}[31m\u{202e}é\u{1f600}";
         for (escaping, expected) in [
             (Escaping::Json, "a\\\"b\\\\c\\nd\\r\\ne & <f> 'g'\\u001b[31m\u{202e}é\u{1f600}"),

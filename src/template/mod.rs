@@ -21,8 +21,8 @@ use serde::de::IgnoredAny;
 pub use self::escaping::Escaping;
 use crate::codes::CodeFinder;
 
-/// About how many steps one rendering may take. The memory of a rendering, in bytes, is at most 64 times this number.
-/// Ordinary templates take a few hundred steps.
+/// How many steps one rendering may take, about. Its memory, in bytes, is at most 64 times this number. Ordinary
+/// templates take a few hundred steps.
 const FUEL: u64 = 250_000;
 
 /// The words for an undefined value that has no name in the template.
@@ -72,14 +72,14 @@ impl Template {
     /// values in plain text get no line breaks or other control characters.
     ///
     /// # Errors
-    /// A mistake in the syntax, or in the output for one of two sample messages: a message that has everything, and a
-    /// message that has as little as a message may have.
+    /// A mistake in the syntax, or a mistake that shows with one of two sample messages: a message that has everything,
+    /// and a message that has only an id.
     pub fn new(source: &str, content_type: &str, account: Arc<str>, as_line: bool) -> Result<Self, Mistake> {
         Self::with_escaping(source, content_type, account, Escaping::of(content_type, as_line))
     }
 
-    /// Reads a template that makes an address or a subject, in which values are escaped with `escaping`. The template
-    /// can show the message, but no details of its number.
+    /// Reads a template for an address or a subject. Values are escaped with `escaping`. The template can show the
+    /// message, but neither details of its number nor the account.
     ///
     /// # Errors
     /// The errors of [`Template::new`], and a mistake if the template shows details of the number or the account.
@@ -154,15 +154,15 @@ impl Template {
         context::SAMPLES.iter().filter_map(|(_, raw, number)| self.render(raw, *number).ok()).collect()
     }
 
-    /// Whether the template names details of the number anywhere, whatever the template's conditions decide. The name
-    /// `number` as a whole counts as details.
+    /// Whether the template names details of the number anywhere, even in a branch that is not taken. The name `number`
+    /// alone counts as details.
     fn names_details(&self) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))
     }
 
-    /// Whether details of the number change the output. This finds details even if the template has a variable of its
-    /// own with the name `number`.
+    /// Whether details of the number change the output for a sample message. This finds details that `names_details`
+    /// does not find because the template has a variable of its own with the name `number`.
     fn shows_details(&self) -> bool {
         context::SAMPLES.iter().any(|(_, raw, number)| self.render(raw, *number) != self.render(raw, None))
     }

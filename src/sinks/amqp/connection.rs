@@ -465,8 +465,8 @@ mod tests {
         assert!(all.iter_mut().all(|answer| answer.try_recv() == Ok(AmqpAnswer::Confirmed)));
     }
 
-    /// The broker first returns a message, and then confirms it. One confirm may stand for several messages. The returned
-    /// message must not count as delivered, and no other message may count as returned.
+    /// The broker first returns a message, and then confirms it. One confirm may stand for several messages. The
+    /// returned message must not count as delivered, and no other message may count as returned.
     #[test]
     fn a_returned_message_is_found_by_its_id() {
         for (of, body) in [(0, &[&b"hello"[..]][..]), (1, &[b"he", b"llo"]), (2, &[])] {

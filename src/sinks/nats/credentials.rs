@@ -6,9 +6,9 @@ use crate::secret::Secret;
 /// The beginning of the seed of a user's key.
 const SEED_PREFIX: &str = "SU";
 
-/// The two bytes at the beginning of a decoded seed of a user's key. The first byte is the prefix of seeds (18 << 3); its
-/// three lower bits are the three upper bits of the prefix of users (20 << 3). The second byte has the other bits of the
-/// prefix of users, which are 0.
+/// The two bytes at the beginning of a decoded seed of a user's key. The first byte is the prefix of seeds (18 << 3),
+/// with the three upper bits of the prefix of users (20 << 3) in its three lower bits. The second byte has the other
+/// bits of the prefix of users, which are 0.
 const SEED_BYTES: [u8; 2] = [0x95, 0x00];
 
 /// The first byte of the public key of a user.

@@ -12,8 +12,8 @@ use crate::sinks::server::settings::{Protocol, WrittenServer, login, require};
 /// The parameter of an address that says whether the connection is encrypted.
 const SSL_MODE: &str = "sslmode";
 
-/// Both schemes stand in `encrypted`: the scheme does not say whether the connection is encrypted, so the scheme alone is
-/// no reason to refuse an address. `sslmode` says it.
+/// Both schemes stand in `encrypted`, so that the scheme alone is no reason to refuse an address. It is not the scheme
+/// that says whether the connection is encrypted, but [`SSL_MODE`].
 const POSTGRES: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["postgresql", "postgres"],

@@ -63,7 +63,7 @@ fn without_code(error: &Error) -> Attempt {
     if let Some(io) = io_cause(error) {
         return failed(words(io));
     }
-    // The library's own texts contain nothing of the server's answer.
+    // These texts are the library's own, not the server's.
     match error {
         error if error.is_client() => failed(format!("the e-mail cannot be sent: {}", error_text(error))),
         error if error.is_response() => failed("connection closed, or the answer is not SMTP"),
