@@ -1,11 +1,12 @@
-//! Decides what follows from the end of an attempt, for the message and for the sink as a whole. Pure. The waits come
-//! from the sink's retry schedule (`retry_schedule.rs`).
+//! Decides what follows from the end of an attempt, for the message and for its sink. Pure. The waits come from the
+//! sink's retry schedule (`retry_schedule.rs`).
 //!
 //! Invariants:
 //! - The deadline of a message comes `give_up_after` after its first attempt began; the time in which the sink was
-//!   paused does not count. Unless the receiver rejects the message, or no payload can be made of it, the message is
-//!   given up only in two cases: an attempt ends without success at or past the deadline, or the message is too old
-//!   when an attempt ends without success.
+//!   paused does not count.
+//! - A message becomes a dead letter at once if the receiver rejects it, or if no payload can be made of it. Any other
+//!   message becomes one only when an attempt ends without success, and only if its deadline has come or it is too old
+//!   by then.
 //! - A due time is never past the deadline, so that a last attempt is made at the deadline.
 //! - After a failure, a wait that the receiver asks for lengthens the scheduled wait and never shortens it. After a
 //!   refusal the schedule does not count: the message waits for at least as long as the receiver asks.
@@ -24,16 +25,17 @@ use crate::time::backoff::Jitter;
 /// The facts about a delivery at the end of one of its attempts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptHistory {
-    /// How many attempts of the delivery were made, including the attempt that just ended.
+    /// How many attempts of the delivery count, including the attempt that just ended. Earlier refusals do not count,
+    /// unless the receiver refused this message alone.
     pub(super) attempts: u32,
     /// When the first attempt began.
     pub(super) first_attempt: UnixMs,
-    /// The end of the attempt about which to decide.
+    /// When the attempt ended.
     pub(super) ended: UnixMs,
     /// How long the sink was paused between the first attempt and `ended`. The paused time does not count towards the
     /// deadline.
     pub(super) paused: Duration,
-    /// The time from which on the message is too old to be sent again; `None`: never.
+    /// When the message becomes too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
     /// What is known about the refusals of the message, if the attempt ended with a refusal.
     pub(super) refusals: Refusals,
@@ -103,8 +105,8 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
     let Refusals { are_alone, recurrence, least_wait } = history.refusals;
     let (signal, wait) = match refusal.filter(|_| !are_alone) {
         // The message waits for as long as the receiver asks, or for [`FIRST_SILENCE`] if the receiver asks for no
-        // time. (The sink may have to keep silent for longer.) The message has not failed, so its place in the retry
-        // schedule does not change.
+        // time. (The silence of the sink may be longer.) The message has not failed, so its wait does not come from the
+        // retry schedule.
         Some(refusal) => {
             let longest = retry.schedule().max;
             let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));
@@ -129,8 +131,7 @@ pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
     Decision { outcome: Some(outcome), signal: HealthSignal::Neutral }
 }
 
-/// Returns the refusal if the answer concerns the receiver as a whole: it gets too many requests, or wants silence.
-/// `None`: the answer is no such refusal.
+/// Returns the refusal if the answer says that the receiver gets too many requests or wants silence; otherwise `None`.
 fn refusal(attempt: &Attempt) -> Option<Refusal> {
     let (status, retry_after) = match attempt {
         Attempt::Failed { status, retry_after, .. } => (*status, *retry_after),
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_receiver_refuses_for_its_own_sake_does_not_lengthen_the_schedule() {
+    fn a_refusal_does_not_lengthen_the_schedule() {
         for (status, asked, expected) in [(429, None, 1), (429, Some(0), 1), (429, Some(7), 7), (503, Some(2), 2)] {
             for attempts in [1, 2, 30] {
                 let decision = after(failed(Some(status), asked), attempts, START);
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_waits_by_itself_where_the_sink_keeps_no_silence() {
+    fn a_refused_message_waits_as_long_as_the_receiver_and_the_throttle_ask() {
         for (asked, least, expected) in [(None, 0, 1), (None, 4, 4), (Some(7), 4, 7), (Some(2), 4, 4)] {
             let refusals = Refusals {
                 recurrence: Recurrence::SoonAgain,
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_sink_waits_where_the_receiver_as_a_whole_asks_for_it() {
+    fn only_certain_answers_are_refusals() {
         for (status, retry_after, signal) in [
             (Some(429), Some(60), busy(Some(60), true)),
             (Some(429), Some(0), busy(None, true)),
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_up_after_a_failure_at_the_deadline_and_not_before() {
+    fn a_failure_at_the_deadline_makes_a_dead_letter_and_an_earlier_one_does_not() {
         let deadline = START.after(3 * DAY);
         let early = UnixMs(deadline.0 - 1);
         assert_eq!(wait(&after(failed(Some(503), Some(86_400)), 12, early), early), Duration::from_millis(1));
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn never_means_never() {
+    fn without_give_up_after_no_failure_makes_a_dead_letter() {
         let patient = Retry { give_up_after: None, ..retry() };
         let ended = START.after(400 * DAY);
         let history = AttemptHistory {
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rejected_is_dead_and_says_nothing_against_the_sink() {
+    fn a_rejected_message_is_a_dead_letter_and_says_nothing_against_the_sink() {
         let dead = Outcome::Dead { reason: DeadReason::Rejected, status: Some(422), answer: "no".into() };
         let expected = Decision { outcome: Some(dead), signal: HealthSignal::Success };
         assert_eq!(after(Attempt::Rejected { status: Some(422), answer: "no".into() }, 1, START), expected);
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_past_the_age_is_the_last() {
+    fn a_failure_of_a_message_that_is_too_old_makes_a_dead_letter() {
         let fails = |ended: UnixMs, attempt| {
             let history = AttemptHistory {
                 attempts: 1,
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn gone_pauses_the_sink_and_kills_nothing() {
+    fn gone_pauses_the_sink_and_makes_no_dead_letter() {
         let late = START.after(30 * DAY);
         let decision = after(Attempt::Gone { status: Some(410), answer: "410 Gone".into() }, 12, late);
         assert_eq!(decision.signal, HealthSignal::Gone);
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_a_payload_is_dead_and_says_nothing_of_the_sink() {
+    fn a_message_without_a_payload_is_a_dead_letter_and_says_nothing_of_the_sink() {
         let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: "line 1".into() };
         let expected = Decision { outcome: Some(outcome), signal: HealthSignal::Neutral };
         assert_eq!(unrenderable(Unrenderable("line 1".into())), expected);

@@ -123,16 +123,16 @@ impl AttemptTask {
             Ok(attempt) => decide(attempt, history, &self.retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
-        // A refusal that concerns the receiver as a whole does not lengthen the later waits of this message. So the
-        // refused attempt is not counted, because the retry schedule derives each wait from the number of attempts.
+        // The retry schedule derives each wait from the number of attempts. A refusal that concerns the receiver as a
+        // whole is not to lengthen the later waits of this message. So the refused attempt is not counted.
         let is_refused = matches!((signal, &outcome), (HealthSignal::Refused(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
         let (change, written) = self.settle(now, attempts, outcome.as_ref(), signal);
         if let Some(written) = written
             && written.await.is_err()
         {
-            // The result cannot be recorded any more, and without a record the message would be sent again at once. So
-            // the worker stays taken until the process ends.
+            // The settler has ended, so the result cannot be recorded. Without a record the message would be sent again
+            // at once. So the worker stays taken until the process ends.
             tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
             std::future::pending::<()>().await;
         }
@@ -147,7 +147,7 @@ impl AttemptTask {
         outcome: Option<&Outcome>,
         signal: HealthSignal,
     ) -> (HealthChange, Option<impl Future<Output = Result<(), SettlerEnded>> + use<>>) {
-        // The lock is held until the settlement is handed over. So settlements are written in the order in which the
+        // The lock is kept until the settlement is handed over. So settlements are written in the order in which the
         // health changed.
         let mut health = self.health.lock();
         let corrected_by = now.corrected_by.saturating_sub(self.corrected_by);

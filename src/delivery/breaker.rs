@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ten_straight_failures_open_it_and_a_success_between_does_not() {
+    async fn ten_failures_in_a_row_open_it_and_a_success_begins_the_count_anew() {
         let (start, jitter) = (start(), Jitter::seeded(1));
         let mut breaker = Breaker::new();
         for _ in 0..9 {
@@ -187,13 +187,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stragglers_do_not_move_the_probe() {
+    async fn a_failure_of_an_earlier_attempt_does_not_move_the_probe() {
         let (start, jitter) = (start(), Jitter::seeded(1));
         let mut breaker = opened(start, &jitter);
         let planned = next(&breaker, start);
         assert!(!breaker.failed(false, start + Duration::from_secs(3), &RETRY, &jitter));
         assert_eq!(next(&breaker, start + Duration::from_secs(3)), planned);
-        // An attempt that fails beside the probe does not end the probe either.
+        // If an earlier attempt fails while the probe is under way, the probe goes on.
         breaker.probe_began();
         assert!(!breaker.failed(false, planned, &RETRY, &jitter));
         assert_eq!(breaker.admission(planned), Admission::Probing);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_probe_that_vanished_may_be_made_again() {
+    async fn after_an_abandoned_probe_another_probe_may_begin() {
         let (start, jitter) = (start(), Jitter::seeded(1));
         let mut breaker = opened(start, &jitter);
         let at = next(&breaker, start);

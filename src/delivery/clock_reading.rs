@@ -10,7 +10,7 @@ pub(super) struct ClockReading {
     pub(super) monotonic: Instant,
     /// The relay's time.
     pub(super) relay_time: UnixMs,
-    /// By how many milliseconds the relay's time was corrected in this process before this moment.
+    /// By how many milliseconds this process had corrected the relay's time before this moment.
     pub(super) corrected_by: i64,
 }
 

@@ -96,22 +96,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn says_each_once_and_flapping_once_a_minute() {
+    async fn each_change_is_reported_once_and_flapping_once_a_minute() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notice = FailureNotice::default();
         let failed = |notice: &mut FailureNotice, now| notice.failed("500", now).is_some();
         assert!(!notice.worked(), "nothing was wrong");
         assert!(failed(&mut notice, at(0)));
-        assert!(!failed(&mut notice, at(1)), "said already");
-        assert!(!failed(&mut notice, at(3600)), "said already");
+        assert!(!failed(&mut notice, at(1)), "reported already");
+        assert!(!failed(&mut notice, at(3600)), "reported already");
         assert!(notice.is_failing());
         assert!(notice.worked());
-        assert!(!notice.worked(), "said already");
+        assert!(!notice.worked(), "reported already");
         assert!(failed(&mut notice, at(3601)));
         assert!(notice.worked());
-        // The sink fails and works by turns: the log says nothing for a minute, then reports once more, also in the
-        // middle of a failure.
+        // The sink fails and works by turns: the log says nothing for a minute, and then reports the failure once more.
         for second in 3602..3660 {
             assert!(!failed(&mut notice, at(second)));
             assert!(!notice.worked());
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_resume_the_next_failure_is_told_at_once_with_its_own_reason() {
+    async fn after_a_resume_the_next_failure_is_reported_at_once_with_its_own_reason() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notice = FailureNotice::default();
@@ -133,26 +132,26 @@ mod tests {
         notice.resumed();
         assert_eq!((notice.report_at(), notice.overdue(at(1))), (None, None), "no attempt has ended since");
         assert_eq!(notice.failed("500", at(2)).as_deref(), Some("500"));
-        assert_eq!(notice.failed("401", at(3)), None, "said already");
+        assert_eq!(notice.failed("401", at(3)), None, "reported already");
         notice.resumed();
-        assert!(notice.worked(), "whoever was told of the failure is told of its end");
+        assert!(notice.worked(), "the failure was reported, so its end is reported");
         assert!(notice.failed("502", at(4)).is_some());
     }
 
     #[tokio::test]
-    async fn a_failure_that_goes_on_is_told_when_the_minute_is_over() {
+    async fn a_failure_that_goes_on_is_reported_when_the_minute_is_over() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notice = FailureNotice::default();
         assert!(notice.failed("500", at(0)).is_some());
-        assert_eq!((notice.report_at(), notice.overdue(at(3600))), (None, None), "said already");
+        assert_eq!((notice.report_at(), notice.overdue(at(3600))), (None, None), "reported already");
         assert!(notice.worked());
         assert_eq!(notice.failed("502", at(10)), None);
         assert_eq!(notice.failed("503", at(20)), None);
         assert_eq!((notice.report_at(), notice.overdue(at(59))), (Some(at(60)), None));
-        assert_eq!(notice.overdue(at(60)).as_deref(), Some("503"), "with what went wrong last");
-        assert_eq!((notice.report_at(), notice.overdue(at(200))), (None, None), "once");
-        assert!(notice.worked(), "whoever was told of it is told of its end");
+        assert_eq!(notice.overdue(at(60)).as_deref(), Some("503"), "the reason of the last failure");
+        assert_eq!((notice.report_at(), notice.overdue(at(200))), (None, None), "only once");
+        assert!(notice.worked(), "its end is reported, too");
         assert_eq!(notice.failed("500", at(70)), None);
         assert!(!notice.worked());
         assert_eq!((notice.report_at(), notice.overdue(at(121))), (None, None), "it worked again by then");

@@ -54,7 +54,7 @@ pub(super) struct SinkHealth {
 #[derive(Clone, Copy, Debug)]
 struct Silence {
     until: Instant,
-    /// The moment `until`, as a time by the relay's clock.
+    /// The same moment by the relay's time.
     until_relay_time: UnixMs,
 }
 
@@ -99,7 +99,7 @@ impl SinkHealth {
         }
     }
 
-    /// Begins again with the record that the store has, as after a restart.
+    /// Restores the health from the record in the store, as after a restart.
     pub(super) fn begin_again(&mut self, now: ClockReading) {
         *self = Self::restored(self.recorded, now);
     }
@@ -180,7 +180,8 @@ impl SinkHealth {
         }
     }
 
-    /// Notes that the receiver accepted this message.
+    /// Notes that the receiver accepted this message. A message that it rejected counts as accepted here, too: it did
+    /// not refuse the message.
     pub(super) fn accepted(&mut self, seq: Seq, number_key: Option<i64>) {
         if self.refused_alone.accepted(seq, number_key) {
             self.throttle.accepted_after_refusal();
@@ -348,7 +349,7 @@ mod tests {
         assert!(!opened.is_closed());
         assert_eq!(opened.silence_until(soon.monotonic), Some(soon.monotonic + MINUTE / 2));
         assert_eq!(opened.silence_until(later(now, MINUTE).monotonic), None);
-        assert_eq!(opened.admission(soon.monotonic), Admission::Probe, "a start may ask once");
+        assert_eq!(opened.admission(soon.monotonic), Admission::Probe, "one probe at once after a start");
     }
 
     #[tokio::test]
@@ -360,17 +361,17 @@ mod tests {
         let change = health.apply(HealthSignal::Failure, began(true, now), now, &RETRY, &Jitter::seeded(1));
         assert_eq!(change.record.unwrap().failures, FAILURES_THAT_OPEN + 4);
         let Admission::NotBefore(next) = health.admission(now.monotonic) else { panic!("{health:?}") };
-        assert!(next - now.monotonic >= Duration::from_secs(54), "it does not begin with short waits again");
+        assert!(next - now.monotonic >= Duration::from_secs(54), "the waits do not begin anew");
     }
 
     #[tokio::test]
-    async fn what_holds_a_sink_is_shown_by_the_relays_time() {
+    async fn the_end_of_a_silence_and_the_next_probe_are_shown_by_the_relays_time() {
         let now = start();
         let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
         assert_eq!(health.blocked_by(now), None);
         health.begin_silence(now, MINUTE);
         assert_eq!(health.blocked_by(now), Some(BlockedBy::Silence { until: now.relay_time.after(MINUTE) }));
-        assert_eq!(health.blocked_by(later(now, MINUTE)), None, "a silence of our own is over when it ends");
+        assert_eq!(health.blocked_by(later(now, MINUTE)), None, "no receiver asked for this silence");
         apply(&mut health, refused(MINUTE), now);
         let over = later(now, MINUTE);
         assert_eq!(
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silence_ends_when_it_would_have_ended_whatever_time_it_turns_out_to_be() {
+    async fn a_correction_of_the_time_does_not_move_the_end_of_a_silence() {
         let now = start();
         let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
         apply(&mut health, refused(MINUTE), now);

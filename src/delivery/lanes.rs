@@ -1,7 +1,8 @@
 //! Decides which lane gets the next free worker. Pure.
 //!
-//! Invariants: with two workers or more, live messages wait neither for a backfill nor for retries; a lane in which
-//! messages wait never starves, however busy the other lanes are.
+//! Invariants:
+//! - With two workers or more, live messages wait neither for a backfill nor for retries.
+//! - A lane in which messages wait never starves, however busy the other lanes are.
 
 /// The three lanes of a sink, in the order in which they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +38,7 @@ impl<T> PerLane<T> {
 pub(super) struct LastServed {
     /// Whether the live lane got the last worker.
     is_live: bool,
-    /// Whether, of the other two lanes, the retry lane got a worker last.
+    /// Whether the retry lane got a worker more recently than the backfill lane.
     is_retry: bool,
 }
 
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_begins_rarely_takes_turns_too() {
+    fn lanes_take_turns_while_the_receiver_sets_the_pace() {
         for workers in [1, 2, 8] {
             let mut last = LastServed::default();
             let turns: Vec<Lane> = (0..6)
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_silence_what_was_never_attempted_goes_first() {
+    fn after_a_refused_trial_messages_that_were_never_attempted_go_first() {
         let last = LastServed { is_live: true, is_retry: false };
         let some = |live, retry, backfill| PerLane { live, retry, backfill };
         for (waiting, expected) in [
@@ -239,7 +240,7 @@ mod tests {
         /// Deliveries end in any order, and lanes fill and empty at random. A lane in which a message waits all the
         /// time is served again and again.
         #[test]
-        fn nobody_starves(
+        fn no_lane_starves(
             workers in 1_usize..6,
             steps in prop::collection::vec((any::<u8>(), any::<bool>(), any::<bool>()), 400),
             patient in 0_usize..3,
@@ -261,7 +262,7 @@ mod tests {
                         unserved = 0;
                     }
                 }
-                prop_assert!(!under_way.is_empty(), "somebody waits and nobody works");
+                prop_assert!(!under_way.is_empty(), "a message waits, and no worker works");
                 if patient == Lane::Live && workers > 1 {
                     prop_assert!(under_way.contains(&Lane::Live), "live waits although there are two workers");
                 }

@@ -77,12 +77,12 @@ pub const CAN_BE_RECORDED: &str = "deliveries can be recorded again";
 /// Information: `once` ends although messages wait, because somebody paused their sink.
 pub const PAUSED_SINK_HAS_MESSAGES: &str = "messages wait for a sink that is paused";
 
-/// The command that resumes a sink: the hint beside each sentence about a pause.
+/// The command that resumes a sink; the hint of each log line about a pause.
 pub(super) fn how_to_resume(invocation: &Invocation, sink: &str) -> String {
     format!("{invocation} sinks resume {sink}")
 }
 
-/// The command that sends a dead letter again: the hint beside [`MESSAGE_IS_DEAD`].
+/// The command that sends a dead letter again; the hint of [`MESSAGE_IS_DEAD`].
 fn how_to_retry(invocation: &Invocation, sink: &str, id: &str) -> String {
     format!("{invocation} dead-letters retry --sink {sink} --id {}", shell_word(id))
 }

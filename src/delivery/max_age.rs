@@ -26,7 +26,7 @@ pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32)
 pub(super) struct AgeChecks {
     max_age: Duration,
     next: Instant,
-    /// What the last complete check has covered. The next check looks only at messages that this check did not cover.
+    /// What the last complete check has covered. The next check looks only at other messages.
     scan: ExpiryScan,
     is_unfinished: bool,
 }
@@ -58,7 +58,7 @@ impl AgeChecks {
         self.is_unfinished = false;
     }
 
-    /// Notes that the check stopped early. So the same check may find more messages.
+    /// Notes that the check stopped early: the same check may find more messages.
     pub(super) fn found_more(&mut self) {
         self.is_unfinished = true;
     }
@@ -83,9 +83,9 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn what_has_an_age() {
+    fn only_messages_that_were_not_replayed_become_too_old() {
         assert_eq!(expires(Some(HOUR), UnixMs(5), 0), Some(UnixMs(3_600_005)));
-        assert_eq!(expires(Some(HOUR), UnixMs(5), 1), None, "somebody asked for it");
+        assert_eq!(expires(Some(HOUR), UnixMs(5), 1), None, "an operator asked for it again");
         assert_eq!(expires(None, UnixMs(5), 0), None);
         assert_eq!(expires(Some(Duration::MAX), UnixMs(5), 0), Some(UnixMs::MAX));
     }

@@ -1,12 +1,11 @@
-//! Makes what a sink sends for a message: the payload, and beside it the message itself for sinks that use its fields.
-//! Pure.
+//! Makes the [`Outgoing`] of a message: the payload, and the message itself for sinks that use its fields. Pure.
 
 use crate::codes::CodeMask;
 use crate::formats::{Format, Payload, Unrenderable};
 use crate::sinks::Outgoing;
 
-/// Makes what a sink sends for the message `id` with the JSON text `raw`. `number` is the JSON text of the message's
-/// number, if the number is known and the format shows details. With a mask, no part of the result holds a code.
+/// Makes the [`Outgoing`] of the message `id` with the JSON text `raw`. `number` is the JSON text of the message's
+/// number, if the number is known and the format shows details. With a mask, no part of the result has a code.
 /// `as_line`: the payload goes to a stream of lines.
 ///
 /// # Errors

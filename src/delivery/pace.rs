@@ -14,8 +14,8 @@ use crate::time::Instant;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An attempt that begins late by no more than this does not delay the attempts after it. Timers are coarse, and at a
-/// high limit several attempts share a tick of the timer. In return, the waits between the attempts of one minute are
-/// together longer by this time, so that the limit holds.
+/// high limit several attempts share a tick of the timer. So that the limit is kept nevertheless, the waits between the
+/// attempts of a minute add up to 60 s and this time.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// The pace of one sink: the time between two attempts, and when the next attempt may begin.
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_no_limit() {
+    fn zero_means_no_limit() {
         assert!(Pace::new(0, start()).is_none());
     }
 
@@ -106,7 +106,7 @@ mod tests {
         let mut pace = Pace::new(60, start).unwrap();
         let hour = 3_600_000;
         let begun = begun(&mut pace, start, hour, hour + 10_000);
-        assert_eq!(begun[0], hour, "the first goes at once");
+        assert_eq!(begun[0], hour, "the first attempt begins at once");
         assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= 990), "{begun:?}");
     }
 

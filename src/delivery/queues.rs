@@ -31,7 +31,7 @@ pub(super) struct Queues {
     claims: PerLane<VecDeque<Claim>>,
     /// Whether the store may hold more messages for the lane.
     may_have_more: PerLane<bool>,
-    /// When the next retry falls due, among the retries that the store's last answers did not contain.
+    /// When the next retry becomes due; `None`: no retry is known that is not due yet.
     next_due: Option<UnixMs>,
 }
 
@@ -79,7 +79,7 @@ impl Queues {
         }
     }
 
-    /// Returns the due time of the next retry; `None`: no retry is known.
+    /// Returns when the next retry becomes due; `None`: no retry is known that is not due yet.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.next_due
     }
@@ -96,7 +96,7 @@ impl Queues {
         }
     }
 
-    /// Returns for each lane whether it has a claim whose delivery may begin.
+    /// Returns for each lane whether it has a claim.
     pub(super) fn waiting(&self) -> PerLane<bool> {
         PerLane {
             live: !self.claims.live.is_empty(),

@@ -2,18 +2,18 @@
 //!
 //! "Too many requests" and "later, please" usually concern the receiver as a whole. But a receiver may also give such
 //! an answer to one message for ever, because of the message's length or by mistake. Or the receiver has a limit for
-//! each number, and gives such an answer to all messages of a number that is over its limit. Such a refusal is a
-//! failure of the message, and must not set the pace for all other messages.
+//! each number, and gives such an answer to all messages of a number that is over its limit. Refusals of both kinds are
+//! failures of the message, and must not set the pace for other messages.
 //!
-//! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if so many refusals are not
-//! likely to be chance. How likely chance is follows from the share of attempts for other messages that were refused.
-//! But messages that are refused for ever raise this share, because they are tried again and again. Then chance seems
-//! likely, and no message is blamed.
+//! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if it is unlikely that so many
+//! refusals are chance. The probability is computed from the attempts for other messages: the share of them that was
+//! refused. But messages that are refused for ever raise this share, because they are tried again and again. Then
+//! chance seems likely, and no message is blamed.
 //!
-//! So this share is also computed in a second way. A message is *suspected* if its refusals are not likely to be chance
-//! by the second share. In the second share, a message that still waits counts with one refusal only, and a suspected
-//! message with none. A message that was accepted in the end counts with all its refusals. A suspected message is
-//! treated like a blamed one only while the throttle has found that refusals have nothing to do with the pace.
+//! So there is a second share. In it, a message that still waits counts with only one refusal, a suspected message with
+//! none, and a message that was accepted in the end with all its refusals. A message is *suspected* if, by the second
+//! share, its refusals are unlikely to be chance. It is treated like a blamed message only while the throttle has found
+//! that refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, no further message or number is blamed.
@@ -63,8 +63,8 @@ pub(super) enum RefusalCause {
 struct Totals {
     accepted: u64,
     refused: u64,
-    /// The refusals of the messages that were accepted in the end, and one refusal of each message that still waits and
-    /// is not suspected.
+    /// The refusals for the second share: all refusals of messages that were accepted in the end, and one refusal of
+    /// each message that still waits and is not suspected.
     by_message: u64,
 }
 
@@ -101,8 +101,8 @@ impl RefusedAlone {
         count.is_some_and(|count| count.in_totals > 0)
     }
 
-    /// Notes that a message was refused. Returns what the refusal concerns. `suspicion_is_enough`: a suspicion is
-    /// enough to make the message wait by itself.
+    /// Notes that a message was refused. Returns what the refusal concerns. With `suspicion_is_enough`, a suspected
+    /// message counts as blamed.
     pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>, suspicion_is_enough: bool) -> RefusalCause {
         let before = self.totals;
         self.totals.refused += 1;
@@ -153,9 +153,9 @@ impl<K: Eq + Hash> RefusalCounts<K> {
 }
 
 impl Count {
-    /// Whether the refusals are hardly chance, given how many of the other messages the receiver refused in the same
-    /// time. If the receiver refused one of five other messages, six refusals are enough. If it refused four of five,
-    /// 42 refusals are needed.
+    /// Whether the refusals are unlikely to be chance. `others_refused` is the number of refusals of other messages in
+    /// the same time. If the receiver refused one of five other messages, six refusals are enough. If it refused four
+    /// of five, about 42 refusals are needed.
     fn is_own_fault(&self, others_refused: u64, now: Totals) -> bool {
         let others_refused = as_f64(others_refused);
         let others_accepted = as_f64(now.accepted - self.since.accepted);
@@ -196,9 +196,9 @@ mod tests {
         known.accepted(Seq(3), None);
         assert!(known.is_alone(Seq(1), None));
         assert!(known.is_alone(Seq(1), None), "it stays so");
-        assert!(!known.is_alone(Seq(4), None), "others are not meant");
+        assert!(!known.is_alone(Seq(4), None), "other messages are not blamed");
         known.accepted(Seq(1), None);
-        assert!(!known.is_alone(Seq(1), None), "accepted once, it begins anew");
+        assert!(!known.is_alone(Seq(1), None), "it was accepted, so its count begins anew");
     }
 
     #[test]
@@ -210,15 +210,15 @@ mod tests {
         assert!(!known.is_alone(Seq(2), bad));
         assert!(!known.is_alone(Seq(3), bad), "nothing was accepted in between");
         known.accepted(Seq(11), good);
-        assert!(known.is_alone(Seq(4), bad), "any third message of the number");
-        assert!(known.is_alone(Seq(5), bad) && known.is_alone(Seq(1), bad), "and all that follow");
-        assert!(!known.is_alone(Seq(12), good) && !known.is_alone(Seq(13), None), "others are not meant");
+        assert!(known.is_alone(Seq(4), bad), "the third independent refusal of the number");
+        assert!(known.is_alone(Seq(5), bad) && known.is_alone(Seq(1), bad), "and every later refusal");
+        assert!(!known.is_alone(Seq(12), good) && !known.is_alone(Seq(13), None), "others are not blamed");
         known.accepted(Seq(4), bad);
-        assert!(!known.is_alone(Seq(6), bad), "accepted once, the number begins anew");
+        assert!(!known.is_alone(Seq(6), bad), "accepted once, the count of the number begins anew");
     }
 
     #[test]
-    fn while_nothing_is_accepted_nobody_is_blamed() {
+    fn while_nothing_is_accepted_no_message_is_blamed() {
         let mut known = RefusedAlone::default();
         for round in 0..100 {
             assert!((1..9).all(|seq| !known.is_alone(Seq(seq), Some(seq % 2))), "round {round}");
@@ -227,7 +227,7 @@ mod tests {
 
     /// For each `accepted` messages that the receiver accepts, it refuses `refused` other messages.
     #[test]
-    fn where_many_are_refused_it_takes_more_to_blame_one() {
+    fn the_more_others_are_refused_the_more_refusals_it_takes_to_blame_one() {
         for (refused, accepted, expected) in [(0, 1, 3), (0, 10, 3), (1, 9, 5), (3, 7, 8), (1, 1, 13), (4, 1, 41)] {
             let mut known = RefusedAlone::default();
             let mut others = 100..;
@@ -249,7 +249,7 @@ mod tests {
     /// Four messages wait at any time. All of them are refused once, then the oldest one is accepted and a new one
     /// comes.
     #[test]
-    fn where_messages_are_accepted_in_the_end_all_their_refusals_count() {
+    fn all_refusals_of_messages_that_are_accepted_in_the_end_count() {
         let mut known = RefusedAlone::default();
         for oldest in 0..200 {
             for seq in oldest..oldest + 4 {

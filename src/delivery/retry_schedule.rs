@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::settings::{self, LONGEST, Reader, settings, show_duration};
 use crate::time::backoff::Schedule;
 
-/// The shortest wait that may be configured; with shorter ones a failing receiver would be tried in a hot loop.
+/// The shortest wait that the configuration accepts. The relay waits for at least [`SHORTEST_WAIT`] in any case.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -134,8 +134,8 @@ impl Delivery {
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
     }
 
-    /// Resolves when nobody reads the output of any sink any more. Then no receiver is left. Without sinks the future
-    /// never resolves. The future covers only the present sinks: after a reload the caller has to make a new one.
+    /// Resolves when nobody reads the output of any sink any more. Without sinks the future never resolves. The future
+    /// covers only the present sinks: after a reload the caller has to make a new one.
     pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -197,8 +197,8 @@ impl Delivery {
     /// Errors of the store while the messages are counted.
     pub async fn until_idle(&self) -> Result<bool, Error> {
         self.wake.wake();
-        // A sink may hand dead letters over to another sink meanwhile, and wakes all sinks up then. So the last wake-up
-        // counts, not the wake-up at the beginning of this function.
+        // While this function waits, a sink may hand dead letters over to another sink, and then wakes all sinks up. So
+        // a sink counts as idle only if it was idle after the newest wake-up.
         let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= self.wake.count());
         loop {
             for sink in &self.sinks {
@@ -231,7 +231,7 @@ impl Delivery {
         Ok(is_left)
     }
 
-    /// Counts the deliveries that were not made yet, of all sinks of the configuration.
+    /// Counts the waiting deliveries of all sinks of the configuration.
     ///
     /// # Errors
     /// Errors of the store.

@@ -45,8 +45,8 @@ settings! {
     }
 }
 
-/// The default of `concurrency`. For standard output the concurrency is the number of lines that are written before
-/// they are recorded in one transaction; the lines keep their order.
+/// The default of `concurrency`. To standard output, so many lines are written before they are recorded in one
+/// transaction; the lines keep their order.
 const CONCURRENCY: usize = 8;
 
 impl WordChoice for Order {

@@ -19,8 +19,8 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Liveness};
 
-/// The most settlements in one transaction. More than these can wait only if all sinks together have more than this
-/// many workers, because each worker waits for its settlement.
+/// The most settlements in one transaction. Each worker waits for its settlement. So more settlements than these can
+/// wait only if all sinks together have more workers than this.
 const AT_ONCE: usize = 1000;
 
 /// The longest time for which the task waits, before a transaction, for the settlements of attempts under way (the
@@ -35,8 +35,8 @@ const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 
 /// While the stored times are being corrected, settlements wait. After each wait of this length the task looks whether
 /// the correction is complete, and it does so at most [`MOST_WAITS_FOR_CORRECTION`] times. A correction takes some
-/// milliseconds. If it cannot be written to the disk, settlements must not wait for ever: the errors of their own
-/// transactions tell the operator.
+/// milliseconds. But if the disk accepts no writes, a correction does not end. Then the settlements wait no longer:
+/// writing them fails, too, and the log tells the operator why.
 const WAIT_FOR_CORRECTION: Duration = Duration::from_millis(10);
 const MOST_WAITS_FOR_CORRECTION: u32 = 500;
 
@@ -47,8 +47,8 @@ pub(super) struct Settler {
     expected: Arc<AtomicUsize>,
 }
 
-/// A mark for one attempt under way, for whose settlement the task may wait. The mark is dropped when the attempt has
-/// ended in any way.
+/// Marks one attempt under way. While the mark exists, the task may wait for the settlement of this attempt. The mark
+/// is dropped when the attempt ends, even if it ends without a settlement.
 #[derive(Debug)]
 pub(super) struct ExpectedSettlement(Arc<AtomicUsize>);
 
@@ -81,7 +81,8 @@ impl Settler {
         liveness: Liveness,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        // The number of workers bounds the channel, because each worker waits for its settlement.
+        // The channel needs no bound: each worker waits for its settlement, so it never holds more jobs than there are
+        // workers.
         let (jobs, inbox) = mpsc::unbounded_channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {
@@ -172,11 +173,12 @@ impl SettlementWriter {
             let (kept, written) = self
                 .store
                 .write(move |spool| {
-                    // The clock is read inside the transaction, so that the stored times cannot be corrected between
-                    // this reading and the writing. The times of a settlement that was made before a correction have to
-                    // be corrected, too. If the stored times are corrected already, this is done here. If the
-                    // correction is still to come, it corrects these times together with the other stored times. While
-                    // a correction of the stored times is under way, the settlements wait.
+                    // The clock is read here, where nothing else of this process writes to the store. So the stored
+                    // times cannot be corrected between this reading and the writing. A settlement that was made before
+                    // a correction has times that must be corrected, too:
+                    // - If the stored times were corrected before this transaction, its times are corrected here.
+                    // - If the stored times are corrected after this transaction, its times are corrected with them.
+                    // - While the stored times are being corrected, the settlements wait.
                     let now = clock.relay_moment();
                     if now.is_correcting && may_wait {
                         return Ok((settlements, None));
@@ -206,7 +208,7 @@ impl SettlementWriter {
                     failures = 0;
                     settlements.clear();
                     for committed in waiting.drain(..) {
-                        // The task of a delivery that was cut off meanwhile does not wait any more.
+                        // An error means that the delivery was cut off meanwhile, so nothing waits for this settlement.
                         committed.send(()).ok();
                     }
                 }

@@ -1,4 +1,4 @@
-//! A sink as delivery gets it.
+//! One configured sink, as it is handed to delivery.
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ pub struct Waker(watch::Sender<WakeCounts>);
 /// How often delivery was woken up so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct WakeCounts {
-    /// The wake-ups for whatever reason.
+    /// All wake-ups.
     pub(super) all: u64,
     /// The wake-ups because a command may have changed the store.
     pub(super) for_commands: u64,
@@ -28,7 +28,7 @@ impl Waker {
         self.0.send_modify(|counts| counts.all += 1);
     }
 
-    /// Wakes delivery up to look for what commands may have changed, which delivery otherwise notices within five
+    /// Wakes delivery up to look for changes by commands. Without this wake-up delivery notices them within five
     /// seconds.
     pub fn look_for_commands(&self) {
         self.0.send_modify(|counts| {

@@ -45,8 +45,8 @@ impl Supervisor {
     /// Returns which attempts may begin now. `None`: no attempt may begin while the sink is retired or paused, while
     /// its queues are not complete, or while the stored times are being corrected.
     pub(super) fn admission(&self) -> Option<Admission> {
-        // If the sink keeps the order of each number, a message must not overtake an older one that is not in the queue
-        // of its number yet.
+        // If the sink keeps the order of each number, a message must not overtake an older message that is not in the
+        // queue of the number yet.
         let is_incomplete = self.context.is_ordered() && (self.backfill.is_under_way() || self.has_unordered_in_flight);
         // A claim holds stored times. While these are being corrected, it is not known whether the times of a new claim
         // are correct already.
@@ -83,7 +83,7 @@ impl Supervisor {
         }
         let now = self.context.now();
         if now.corrected_by != self.claims_corrected_by {
-            // The relay's time was corrected since the claims were made, so their times are not comparable with it.
+            // The relay's time was corrected since the claims were made, so the times of the claims are wrong.
             return false;
         }
         let sharing = self.context.health.lock().lane_sharing(now.monotonic);
@@ -99,8 +99,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether an attempt may begin, or the instant from which on it may, by the pace that the receiver sets
-    /// and by `requests_per_minute`.
+    /// Whether an attempt may begin, or from when on, by the pace that the receiver sets and by `requests_per_minute`.
     pub(super) fn gate(&self) -> Gate {
         let now = self.context.monotonic();
         match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {

@@ -1,6 +1,6 @@
-//! Brings the deliveries in the store in line with a new configuration. If a sink has to keep the order of the messages
-//! of each phone number from now on, each of its deliveries is put into a queue of its phone number. A new sink gets
-//! the stored messages with which it begins (the key `start`).
+//! Brings the deliveries in the store in line with a new configuration, in two cases. If a sink begins to keep the
+//! order of the messages of each phone number, each of its deliveries is put into a queue of its phone number. If a
+//! sink is new, it gets the stored messages with which it begins (the key `start`).
 //!
 //! Each step is one small transaction, so that other writes do not wait long. The store records which work is left, so
 //! the work goes on after a restart.
@@ -17,8 +17,7 @@ const AT_ONCE: usize = 2000;
 /// The work that is left for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backfill {
-    /// The deliveries of all messages up to this one are in the queues of their numbers already; `None`: all deliveries
-    /// are.
+    /// All deliveries of messages up to this one are in the queues of their phone numbers. `None`: all deliveries are.
     numbered_to: Option<Seq>,
     /// How many stored messages the new sink has got so far; `None`: the sink needs no more of them.
     filled: Option<u64>,
@@ -74,7 +73,7 @@ mod tests {
     use crate::delivery::tests::{Receiver, World, options};
 
     #[tokio::test(start_paused = true)]
-    async fn rows_get_their_numbers_before_the_sink_gets_its_messages() {
+    async fn deliveries_are_put_into_queues_before_a_new_sink_gets_its_messages() {
         let world = World::new();
         let context = world.context(options(1), Receiver::healthy(&world)).await;
         let registered =

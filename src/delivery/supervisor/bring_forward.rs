@@ -1,8 +1,9 @@
 //! Decides which retries are made due at once when a receiver accepts messages again.
 //!
-//! A message whose attempts all failed during one outage need not wait for its own schedule once the outage is over. A
-//! message that failed before the outage, when the receiver accepted other messages, keeps its schedule. Otherwise a
-//! receiver that never accepts this message, but accepts others, would get this message again after each of the others.
+//! If all attempts of a message failed during one outage, the message need not wait for its own schedule once the
+//! outage is over. A message that failed before the outage, when the receiver accepted other messages, keeps its
+//! schedule. Otherwise a receiver that never accepts this message, but accepts others, would get this message again
+//! after each of the others.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -12,7 +13,8 @@ use crate::store::Spool;
 /// The number of retries that one transaction makes due. The number is so small that other writes do not wait long.
 const AT_ONCE: usize = 1000;
 
-/// When the outage began, and which retries of an earlier outage are still to be made due. All times are the relay's.
+/// When the present outage began, and which retries of past outages are still to be made due. All times are the
+/// relay's.
 #[derive(Debug)]
 pub(super) struct BringForward {
     /// When the earliest failed attempt since the last success began; [`UnixMs::MIN`] if this is unknown, as after a
@@ -87,7 +89,7 @@ mod tests {
         assert_eq!((retries.pending_from, retries.outage_from), (Some(UnixMs(40)), None));
         retries.attempt_failed(UnixMs(70));
         retries.attempt_succeeded(true);
-        assert_eq!(retries.pending_from, Some(UnixMs(40)), "the earlier outage is not written down yet");
+        assert_eq!(retries.pending_from, Some(UnixMs(40)), "retries of the earlier outage are still to be made due");
         retries.attempt_succeeded(true);
         assert_eq!(retries.pending_from, Some(UnixMs(40)));
     }

@@ -113,8 +113,8 @@ impl Dispatch {
         self.pace.as_ref().and_then(|pace| pace.wait_until(now))
     }
 
-    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. Only one probe may begin at
-    /// a time, so the lane of a probe is chosen as if there were one worker.
+    /// Returns the lane that comes next, among the lanes in which messages are `waiting`. Only one probe may begin at a
+    /// time, so the lane of a probe is chosen as if there were one worker.
     pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, sharing: LaneSharing) -> Option<Lane> {
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
@@ -136,7 +136,7 @@ impl Dispatch {
         under_way
     }
 
-    /// Begins a delivery at `now`. `may_end`: the message may be given up because time has passed.
+    /// Begins a delivery at `now`. `may_end`: whether the message may be given up because time has passed.
     pub(super) fn begin(
         &mut self,
         context: &SinkContext,
@@ -298,7 +298,7 @@ mod tests {
         begin(&mut dispatch, &context, claims.remove(0));
         assert_eq!(dispatch.next_lane(ALL, true, LaneSharing::ByWorkers), Some(Lane::Retry), "lanes take turns");
         let only_live = PerLane { live: true, ..PerLane::default() };
-        assert_eq!(dispatch.next_lane(only_live, false, LaneSharing::ByWorkers), Some(Lane::Live), "the other worker");
+        assert_eq!(dispatch.next_lane(only_live, false, LaneSharing::ByWorkers), Some(Lane::Live), "a worker is free");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Turns messages that are too old into dead letters, whatever the receiver does.
 //!
-//! Invariants: a message that looks too old is not sent. It is given up only when the relay knows how old messages are.
-//! Until then at most [`AT_ONCE`] such messages are set aside in memory.
+//! Invariants: a message that looks too old is not sent, and it is given up only when the relay knows how old messages
+//! are. Until then such messages are set aside in memory, at most [`AT_ONCE`] of them.
 
 use super::known_time::KnownTime;
 use super::store_retry::StoreRetry;
@@ -12,8 +12,8 @@ use crate::domain::{Seq, UnixMs};
 use crate::store::{Claim, ExpiredMessage, Spool};
 use crate::time::Instant;
 
-/// The number of messages that one transaction looks at, or writes. The number is greater than the greatest
-/// `concurrency`. So if a search finds this many messages, some of them are not under way and can be given up.
+/// The most messages that one transaction finds, or writes. The number is greater than the greatest `concurrency`
+/// (256). So if a search finds this many messages, some of them are not under way and can be given up.
 const AT_ONCE: usize = 500;
 
 /// The age limit of one sink, and the claimed messages whose age exceeds the limit.
@@ -71,16 +71,15 @@ impl Expiry {
         self.checks.as_ref().is_some_and(AgeChecks::is_unfinished)
     }
 
-    /// Whether so many messages are set aside that no further message may be looked at until the relay knows how old
-    /// messages are.
+    /// Whether so many messages are set aside that no delivery may begin until the relay knows how old messages are.
     pub(super) fn is_full(&self, time: KnownTime) -> bool {
         !time.message_ages() && self.set_aside.len() >= AT_ONCE
     }
 
     /// Makes dead letters of the messages that are set aside, and looks for more messages in the store that are too
-    /// old. `is_under_way` says which messages are being sent. Such a message is left to its attempt; if the attempt
-    /// fails, the message is not tried again. Returns whether messages were given up. If so, other messages may be the
-    /// first of their queue now.
+    /// old. A message that is being sent (`is_under_way`) is left to its attempt; if the attempt fails, the message is
+    /// not tried again. Returns whether messages were given up: then other messages may have become the first of their
+    /// queues.
     pub(super) async fn step(
         &mut self,
         store: &mut StoreRetry,
@@ -181,7 +180,7 @@ mod tests {
         let mut expiry = Expiry { checks: Some(AgeChecks::new(HOUR, now)), set_aside: Vec::new() };
         let (limit, [unknown, known]) = (UnixMs(0).after(HOUR), times());
         assert!(!expiry.sets_aside(&claim(1, UnixMs(1), 0), limit), "a millisecond is left");
-        assert!(!expiry.sets_aside(&claim(2, UnixMs(0), 1), limit), "somebody asked for it");
+        assert!(!expiry.sets_aside(&claim(2, UnixMs(0), 1), limit), "an operator asked for it");
         assert!(!expiry.has_dead_letters(known));
         assert!(expiry.sets_aside(&claim(3, UnixMs(0), 0), limit));
         assert_eq!(expiry.set_aside(), [Seq(3)]);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_is_claimed_than_can_be_set_aside() {
+    async fn not_more_messages_are_set_aside_than_fit() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut expiry = Expiry { checks: Some(AgeChecks::new(HOUR, now)), set_aside: Vec::new() };
         let [unknown, known] = times();

@@ -13,7 +13,7 @@ pub(super) struct KnownTime {
     message_ages: bool,
 }
 
-/// Says that the loop has learned more of the time.
+/// What the loop has learned of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeLearned {
     /// By how many milliseconds the relay's time was corrected; 0: it was not corrected.
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_correction_is_told_once_when_the_time_is_confirmed() {
+    fn a_correction_is_returned_once_when_the_time_is_confirmed() {
         let [nothing, ages, all] = [(false, false), (false, true), (true, true)]
             .map(|(relay_time, message_ages)| KnownTime { relay_time, message_ages });
         let mut known = nothing;

@@ -16,16 +16,16 @@
 //! | [`dispatch`] | which delivery begins next, and which are under way |
 //!
 //! This file has the loop itself and two of its steps: to notice changes, and to work on the store. The other steps
-//! have files of their own: [`admission`] begins attempts, [`outcome`] handles their ends, [`next_turn`] says when the
-//! loop turns again, [`publication`] publishes what the loop knows of its sink, [`orders`] follows a reload, and
-//! [`shutdown`] ends the loop.
+//! have files of their own: [`admission`] begins attempts, [`outcome`] handles the ends of attempts, [`next_turn`] says
+//! when the loop turns again, [`publication`] publishes what the loop knows of its sink, [`orders`] follows a reload,
+//! and [`shutdown`] ends the loop.
 //!
 //! Invariants:
 //! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages
 //!   are sent twice than there are workers.
-//! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. A
-//!   reason that comes often does not put off another reason: the slow poll of the store comes every five seconds in
-//!   any case.
+//! - The loop turns only for a reason: a delivery that ended, a wake-up, an order, a time that has come, or the slow
+//!   poll. Nothing puts off the slow poll: it looks into the store every five seconds, however often the loop turns for
+//!   other reasons.
 
 mod admission;
 mod backfill;
@@ -164,9 +164,11 @@ impl Supervisor {
         }
     }
 
-    /// Notices what has changed since the last turn: wake-ups, the time, and failures that are to be logged by now.
+    /// Notices what has changed since the last turn: wake-ups, the time, and put-off log lines about failures that are
+    /// due by now.
     fn notice_changes(&mut self) {
-        // The wake-up is noted before the store is asked, so that no wake-up is missed in between.
+        // The wake-up is noted before the store is asked. So a wake-up that comes while the store answers leads to
+        // another turn.
         let wake = *self.context.shared.wake.borrow_and_update();
         let now = self.context.now();
         let look = self.wakeups.notice(wake, now.monotonic);

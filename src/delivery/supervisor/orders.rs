@@ -70,7 +70,7 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    /// Goes on with new settings. The loop takes what the store holds of the sink, as it does at a start.
+    /// Goes on with new settings. The loop begins from the state of the sink in the store, as it does at a start.
     fn take_settings(&mut self, settings: NewSettings) {
         let NewSettings { registered, pause, name, options, format, mask, sink, metrics, is_other_receiver } = settings;
         let was_ordered = self.context.is_ordered();

@@ -1,5 +1,5 @@
 //! What operators see of a sink's failures: whether the sink fails, since when, and why. `failure_notice.rs` decides
-//! when the log says so.
+//! when failures are logged.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_lasts_from_the_first_failure_or_refusal_to_the_next_success() {
+    async fn an_outage_lasts_from_the_first_failure_or_refusal_to_the_next_success() {
         let (mut outage, now) = (Outage::default(), start());
         assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
         outage.attempt_refused("429", UnixMs(10));
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(outage.failing_since(), Some(UnixMs(7)));
         outage.attempt_succeeded();
         assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
-        assert!(outage.is_recovery_unreported(), "whoever heard of the failure hears of its end");
+        assert!(outage.is_recovery_unreported(), "the failure was logged, so its end is to be logged");
     }
 
     #[tokio::test]
@@ -146,7 +146,7 @@ mod tests {
         let (mut outage, now) = (Outage::default(), start());
         outage.attempt_failed("500", UnixMs(0), now);
         outage.attempt_succeeded();
-        assert_eq!(outage.attempt_failed("502", UnixMs(1), now), None, "too early to tell");
+        assert_eq!(outage.attempt_failed("502", UnixMs(1), now), None, "too early for another log line");
         assert!(outage.is_recovery_unreported());
         assert!(outage.overdue(outage.report_at().unwrap()).is_some());
     }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silence_is_told_again_after_ten_minutes() {
+    async fn a_silence_is_logged_again_after_ten_minutes() {
         let (mut outage, now) = (Outage::default(), start());
         assert!(outage.reports_silence(now));
         assert!(!outage.reports_silence(now + FORGOTTEN_AFTER - Duration::from_millis(1)));

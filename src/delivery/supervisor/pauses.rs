@@ -5,8 +5,8 @@
 //! Invariants:
 //! - The store is asked at each slow poll, and each time that a command has woken delivery up. So a command takes
 //!   effect within seconds.
-//! - A pause that began in this process holds at once, and is written to the store as soon as the disk accepts writes.
-//!   Until the pause is written, nothing that is read from the store ends it.
+//! - A pause that begins in this process takes effect at once, and is written to the store as soon as the disk accepts
+//!   writes. Until it is written, the store is not asked for pauses, so nothing that is read there ends it.
 //! - A sink that the configuration switches off stays off, even if an operator resumes it.
 
 use super::store_retry::StoreRetry;
@@ -38,7 +38,7 @@ pub(super) struct OperatorRequests {
     pub(super) is_resumed: bool,
 }
 
-/// What follows from the pause that the store holds.
+/// What follows from the pause that the store has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PauseChange {
     Unchanged,
@@ -50,7 +50,7 @@ enum PauseChange {
 }
 
 impl Pauses {
-    /// Makes the value at the start, with the pause and the number of resumes that the store holds. Logs the pause.
+    /// Makes the value at the start, with the pause and the number of resumes that the store has. Logs the pause.
     pub(super) fn at_start(context: &SinkContext, pause: Option<Pause>) -> Self {
         match pause {
             Some(Pause { reason: PauseReason::Disabled, .. }) => log::sink_is_switched_off(context.name()),
@@ -123,13 +123,13 @@ impl Pauses {
         requests
     }
 
-    /// Follows the pause that the store holds; `None`: the store holds no pause. `was_resumed`: somebody resumed the
-    /// sink since the store was asked last. Such a resume counts even if this process saw no pause: it may have ended a
-    /// silence, or a pause that began after the store was asked last.
+    /// Follows the pause that the store has; `None`: it has no pause. `was_resumed`: somebody resumed the sink since
+    /// the store was asked last. This counts even if this process saw no pause: an operator also resumes a sink to end
+    /// a silence, and a pause may have begun and ended since the store was asked last.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // The store may hold an operator's pause: such a pause goes on even when the sink is switched on again. If
-            // the store holds no pause any more, it gets a new one, because the sink is still switched off.
+            // A pause by an operator goes on even when the sink is switched on again. If the store has no pause any
+            // more, it gets a new one, because the sink is still switched off.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_pauses_itself_once_and_only_if_nothing_holds_it() {
+    fn a_sink_pauses_itself_once_and_only_if_it_is_not_paused() {
         let mut free = pauses(true, None);
         assert!(free.begin(PauseReason::Gone));
         assert!(!free.begin(PauseReason::Gone));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_output_is_closed_without_a_word_to_the_store() {
+    fn the_closed_output_of_the_only_sink_is_not_written_to_the_store() {
         let mut pauses = pauses(true, OPERATOR);
         assert!(pauses.output_closed());
         assert!(!pauses.output_closed());

@@ -7,9 +7,8 @@ use crate::delivery::lanes::PerLane;
 use crate::delivery::status::{BlockedBy, Published, SinkStatus, shortened};
 
 impl Supervisor {
-    /// Publishes the values of the sink after this turn. Whoever asks for them gets the newest values. Whoever waits
-    /// for a change is woken only when the sink becomes blocked, unblocked, idle or busy. Counters change with nearly
-    /// every turn, and nobody waits for a change of a counter.
+    /// Publishes the values of the sink after this turn. Tasks that wait for a change are woken only when the sink
+    /// becomes blocked, unblocked, idle or busy. Counters change with nearly every turn, and no task waits for that.
     pub(super) fn publish(&self) {
         let now = self.context.now();
         let pause = self.pauses.reason();

@@ -123,7 +123,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test]
-    async fn waits_grow_until_the_store_answers_and_each_change_is_told_once() {
+    async fn waits_grow_until_the_store_answers_and_each_change_is_reported_once() {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let (mut retry, jitter) = (StoreRetry::default(), Jitter::seeded(1));
         assert!(!retry.worked(Access::Write), "nothing had failed");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_does_not_end_a_row_of_failed_writes() {
+    async fn a_read_does_not_end_a_series_of_failed_writes() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let (mut retry, jitter) = (StoreRetry::default(), Jitter::seeded(1));
         assert!(retry.failed(Access::Write, now, &jitter));
@@ -153,7 +153,7 @@ mod tests {
         assert!(!retry.failed(Access::Write, now, &jitter), "the second in a row");
         assert!(retry.worked(Access::Write));
         assert!(retry.failed(Access::Read, now, &jitter));
-        assert!(retry.worked(Access::Write), "whoever can write can read");
+        assert!(retry.worked(Access::Write), "a store that takes writes answers reads, too");
     }
 
     #[tokio::test]

@@ -24,7 +24,8 @@ pub(super) struct Wakeups {
 pub(super) enum StoreReadReason {
     /// A wake-up came: there may be something to deliver.
     Deliveries,
-    /// The slow poll is due, or a wake-up came for what commands may have changed: everything is to be looked at.
+    /// The slow poll is due, or a wake-up says that a command may have changed the store: the loop also looks for
+    /// pauses and for a new name of the sink.
     Everything,
 }
 

@@ -1,15 +1,14 @@
 //! Decides whether the refusals of a receiver have anything to do with the pace at which messages are sent.
 //!
-//! A receiver that limits the pace accepted messages at some pace before. If messages now come clearly more slowly,
-//! this receiver accepts all of them. But a receiver may also refuse at any pace, for example because one of its four
-//! servers is out of order. Slowing down for such a receiver costs time and gains nothing. [`PaceEvidence`] recognises
-//! such a receiver by refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages
-//! afterwards.
+//! If a receiver limits the pace, it accepts all messages that come clearly more slowly than messages that it accepted
+//! before. But a receiver may also refuse messages at any pace, for example because one of its four servers is out of
+//! order. Slowing down for such a receiver costs time and gains nothing. [`PaceEvidence`] recognises such a receiver by
+//! refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages afterwards.
 //!
-//! A receiver that limits the pace refuses new messages and refused ones alike. A receiver that refuses certain
-//! messages for ever accepts most new messages, and never a refused one. [`PaceEvidence`] recognises such a receiver
-//! when messages that were refused are refused again clearly more often than new messages, and none of them is
-//! accepted.
+//! Another kind of receiver refuses certain messages for ever: it accepts most new messages, but never a message that
+//! it has refused. (A receiver that limits the pace refuses both kinds of messages equally often.) [`PaceEvidence`]
+//! recognises this kind when refused messages are refused again clearly more often than new messages are refused, and
+//! none of the refused messages is accepted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -102,9 +101,9 @@ impl PaceEvidence {
         self.silences.push_back(silence);
     }
 
-    /// Returns the shortest of the last [`SILENCES`] silences, or zero while fewer silences are known. A receiver that
-    /// refuses a share of all messages accepts a message soon after the end of at least one silence. A receiver that
-    /// limits the pace, and asks for less time than it needs, never accepts a message so soon.
+    /// Returns the shortest of the last [`SILENCES`] silences, or zero while fewer silences are known. If a receiver
+    /// limits the pace but asks for less time than it needs, every one of these silences was as long as it needs. If a
+    /// receiver refuses a share of all messages, at least one of these silences was short.
     fn least_silence(&self) -> Duration {
         let known = self.silences.len() == SILENCES;
         self.silences.iter().min().filter(|_| known).copied().unwrap_or_default()
@@ -244,11 +243,11 @@ mod tests {
         const IN_A_ROW: PacedRefusal = PacedRefusal { recurrence: Recurrence::SoonAgain, ..FIRST };
         let mut evidence = PaceEvidence::default();
         for _ in 0..100 {
-            assert!((0..3).all(|_| !evidence.refused(AGAIN)), "one is accepted in the end");
+            assert!((0..3).all(|_| !evidence.refused(AGAIN)), "the message is accepted in the end");
             evidence.accepted_after_refusal();
         }
         for _ in 0..100 {
-            assert!(![AGAIN, AGAIN, FIRST].map(|refusal| evidence.refused(refusal)).contains(&true), "new ones, too");
+            assert!(![AGAIN, AGAIN, FIRST].map(|refusal| evidence.refused(refusal)).contains(&true), "so are new ones");
         }
         assert!((0..100).all(|_| !evidence.refused(IN_A_ROW)), "nothing was accepted in between");
         for needed in [4, 7, 13] {
@@ -258,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_silences_count() {
+    fn only_the_last_sustained_paces_count() {
         let mut evidence = PaceEvidence::default();
         [50.0, 48.0].into_iter().chain([1.0; REMEMBERED]).for_each(|pace| evidence.sustained(pace));
         assert!((0..20).all(|_| !evidence.refused(at(1.0, 3))));
     }
 
     #[test]
-    fn whoever_was_wrong_looks_for_more_evidence() {
+    fn each_wrong_conclusion_doubles_the_evidence_that_is_needed() {
         let mut evidence = PaceEvidence::default();
         for needed in [3, 6, 12] {
             let refusal = PacedRefusal { asked: Some(Duration::from_secs(1)), ..at(0.5, 3) };

@@ -21,28 +21,28 @@ const BELOW_REFUSED: f64 = 0.97;
 /// The first pace after a silence, as a share of the ceiling.
 const BELOW_CEILING: f64 = 0.85;
 
-/// The slowest pace: this many attempts in the length of the silence that the receiver asks for. With one attempt in
-/// that time, the pace would be exactly the limit of a receiver that states exactly how long to wait, and attempts
-/// would be refused again and again.
+/// The slowest pace: this many attempts in the length of the last silence. If it were one attempt, the pace could be
+/// exactly the limit of a receiver that states exactly how long to wait. Then attempts would be refused again and
+/// again.
 const AT_LEAST: f64 = 0.5;
 
 /// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.
 const EXPLORING: f64 = 1.19;
 
-/// How long it takes until the pace is back at the ceiling, in multiples of the silence or of the time between two
-/// attempts, whichever is longer. `UNSURE` applies if a refusal cost much of the time since the previous refusal (so
-/// the ceiling is a guess), `SURE` if a refusal cost little.
+/// The pace is back at the ceiling after this many silences, or after this many times between two attempts if that is
+/// longer. `UNSURE` applies if the last refusal cost much time (see [`COSTS_MUCH`]), so that the ceiling is a guess.
+/// `SURE` applies if it cost little.
 const UNSURE: f64 = 4.0;
 const SURE: f64 = 12.0;
 
-/// The share of the time above which a refusal counts as costing much.
+/// A refusal costs much if, because of it, the receiver accepted messages at a rate that is more than this share below
+/// the refused pace.
 const COSTS_MUCH: f64 = 0.3;
 
-/// The longest silence, in seconds, by which the growth of the pace is measured. A longer silence counts as one of this
-/// length.
+/// A silence of more than this many seconds counts as one of this length when the growth of the pace is computed.
 const COUNTED_SILENCE: f64 = 15.0;
 
-/// An attempt that begins late by at most this time does not delay the attempts after it, because timers are coarse.
+/// Timers are coarse. So an attempt that begins late by at most this time does not delay the attempts after it.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// A pace that was learned from refusals, in attempts a second.
@@ -70,9 +70,8 @@ pub(super) struct PaceBounds {
 }
 
 impl LearnedPace {
-    /// Returns the pace after a silence of length `silence`. The receiver had asked for a silence of length `asked`.
-    /// `began` is the instant at which the first accepted attempt began, and `now` the instant at which that attempt
-    /// ended.
+    /// Returns the pace after a silence. `asked` is the length that the silence was to have, and `silence` the time
+    /// until the receiver accepted an attempt again. That attempt began at `began` and ended at `now`.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,

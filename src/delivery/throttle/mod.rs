@@ -1,29 +1,30 @@
 //! The pace that a receiver sets by refusing requests ("429 Too Many Requests", or an answer that asks for silence).
 //! Pure: the time is passed in.
 //!
-//! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last accepted attempts are
-//! remembered. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If
-//! the first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
-//! receiver may refuse a certain message for ever. After the first accepted attempt, attempts are spaced out:
-//! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
-//!   end of one silence to the end of the next, and the pace that it refused. The geometric mean of both becomes the
-//!   *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a few refusals,
-//!   and a good guess changes little. [`LearnedPace`] has the details.
+//! Until a receiver refuses a message, nothing is limited. The throttle only remembers when the last accepted attempts
+//! began. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the
+//! first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
+//! receiver may refuse the message of that attempt for ever. After the first accepted attempt, attempts are spaced out:
+//! - Two paces are known: the pace that the receiver refused, and the (slower) rate at which it accepted messages from
+//!   the end of one silence to the end of the next. The pace that the receiver accepts lies between them. Their
+//!   geometric mean becomes the *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is
+//!   corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has the details.
 //! - The longer the silence after a refusal, the more slowly the pace grows afterwards. So refusals that cost much are
 //!   rare.
-//! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
-//!   enough.
-//! - If a pace clearly above the ceiling is not refused, the limit is gone. From then on the pace doubles every few
-//!   messages, until it limits nothing.
+//! - The pace is never slower than one attempt in twice the length of the last silence. After that silence the receiver
+//!   accepted a message, so a wait of this length is long enough.
+//! - If the receiver accepts a pace clearly above the ceiling, its limit counts as gone. From then on the pace doubles
+//!   every few messages, until it limits nothing.
 //! - Two kinds of receivers refuse messages but do not limit the pace. The first kind refuses a share of all messages,
 //!   even if they come much more slowly than messages that it accepted before. The second kind refuses certain messages
-//!   for ever, and accepts the others. When such a receiver is recognised, nothing is limited any more, and each
-//!   refused message waits by itself, until the receiver refuses more than four of five messages. [`PaceEvidence`] has
+//!   for ever, and accepts the others. When such a receiver is recognised, nothing is limited any more, and only
+//!   refused messages wait. This ends when the receiver refuses more than four of five messages. [`PaceEvidence`] has
 //!   the details.
 //!
-//! Invariants: a refusal of an attempt that began before the silence teaches nothing new; while nothing is accepted,
-//! silences grow to a minute, or to the silence that the receiver asks for; after ten minutes without a refusal
-//! everything is forgotten.
+//! Invariants:
+//! - If an attempt began before the silence, its refusal changes nothing that was learned.
+//! - While nothing is accepted, silences grow to a minute, or to the silence that the receiver asks for.
+//! - Ten minutes after the last refusal and its silence, everything is forgotten.
 
 mod evidence;
 mod learned_pace;
@@ -39,7 +40,8 @@ use self::evidence::{Excess, PaceEvidence, PacedRefusal};
 use self::learned_pace::{LearnedPace, PaceBounds};
 use crate::time::Instant;
 
-/// The first silence after a refusal that asks for no silence. The silence doubles while nothing is accepted.
+/// The silence after a refusal, if the receiver asks for no silence. Each further refusal doubles it until a message is
+/// accepted.
 pub(super) const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
 /// The longest silence that the doubling leads to, so that a receiver that is back is noticed soon.
@@ -58,8 +60,9 @@ const WORTH_SHOWING: u64 = 6_000;
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// At the first refusal, the pace of the attempts before it is not known. Then this pace, in attempts a second, counts
-/// as the refused pace, or the rate at which the receiver accepted messages, if that rate is higher.
+/// The pace, in attempts a second, that counts as refused after the first refusal. (Nothing was spaced out before it,
+/// so the real pace is not known.) If the receiver accepted messages at a higher rate than this, that rate counts as
+/// refused.
 const FIRST_GUESS: f64 = 50.0;
 
 /// Whether the receiver's pace allows an attempt to begin.
@@ -127,7 +130,7 @@ enum Phase {
     Free,
     /// The receiver refused, and has accepted nothing since.
     Trying(Trying),
-    /// The receiver accepts messages at a pace.
+    /// Attempts are spaced out by a learned pace.
     Paced(LearnedPace),
     /// The receiver refuses certain messages, or a share of all messages, at any pace.
     Unpaced(Excess),
@@ -135,9 +138,10 @@ enum Phase {
 
 #[derive(Clone, Copy, Debug)]
 struct Trying {
-    /// When the silence began. Attempts that began earlier do not show whether the silence was long enough.
+    /// When the first of the silences in a row began. Attempts that began earlier do not show whether the silence was
+    /// long enough.
     since: Instant,
-    /// When the silence is over.
+    /// When the last silence is over.
     until: Instant,
     refusals: u32,
     is_under_way: bool,
@@ -159,9 +163,8 @@ struct Accepted {
 }
 
 impl Throttle {
-    /// Returns the throttle at the start of a process. `silent_until`: the end of the silence, if the receiver lately
-    /// refused a message of an earlier process; an instant that has passed if that silence is over. `None`: nothing is
-    /// limited.
+    /// Returns the throttle at the start of a process. `silent_until` is the end of the last silence, which an earlier
+    /// process has recorded; it may have passed. `None`: there was no silence lately, so nothing is limited.
     pub(super) fn new(silent_until: Option<Instant>, now: Instant) -> Self {
         let trying = |until| Trying {
             since: now,
@@ -188,7 +191,8 @@ impl Throttle {
         self.forgotten_at.is_none_or(|at| at <= now)
     }
 
-    /// Returns the instant at which the silence ends or ended; `None`: the receiver has accepted a message since.
+    /// Returns the instant at which the last silence ends or ended; `None`: there was none lately, or the receiver has
+    /// accepted a message since.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Trying(Trying { until, refusals: 1.., .. }) if !self.is_free(now) => Some(until),
@@ -210,7 +214,7 @@ impl Throttle {
         }
     }
 
-    /// Whether an attempt may begin. The caller makes sure that silences are kept.
+    /// Whether the learned pace lets an attempt begin. This does not look at silences: the caller keeps them.
     pub(super) fn gate(&self, now: Instant) -> Gate {
         match self.phase {
             _ if self.is_free(now) => Gate::Open,
@@ -233,8 +237,7 @@ impl Throttle {
         }
     }
 
-    /// Notes that an attempt that began at `began` was refused. Returns the length of the silence that the sink is to
-    /// keep.
+    /// Notes that an attempt that began at `began` was refused. Returns for how long the sink is to keep silence.
     pub(super) fn refused(&mut self, refusal: Refusal, began: Instant, now: Instant) -> Duration {
         let asked = refusal.asked.filter(|asked| !asked.is_zero());
         self.evidence.asked(asked.unwrap_or_default());
@@ -262,7 +265,8 @@ impl Throttle {
             }
             Phase::Unpaced(excess) => {
                 // If few other messages come, a message that is refused for ever is tried again and again. So its
-                // second and third refusals in a row do not count.
+                // second and third refusals in a row do not count. Later ones count: by then the receiver perhaps
+                // refuses everything.
                 if refusal.recurrence != Recurrence::SoonAgain {
                     *excess = excess.with_refusal();
                 }
@@ -329,8 +333,8 @@ impl Throttle {
     }
 
     /// Returns the shortest time that a refused message is to wait. `in_vain` is the number of its refusals since the
-    /// receiver last accepted any message. While refusals cause no silence, these waits grow. Otherwise, if the
-    /// receiver refused everything, the relay would try each message once a second.
+    /// receiver last accepted any message. While refusals cause no silence, the wait grows with this number. If it did
+    /// not grow, and the receiver refused everything, the relay would try each message once a second.
     pub(super) fn least_wait(&self, in_vain: u32) -> Duration {
         match self.phase {
             Phase::Unpaced(_) => FIRST_SILENCE.saturating_mul(in_vain).min(LONGEST_SILENCE),
@@ -375,9 +379,9 @@ impl Accepted {
         self.since = None;
     }
 
-    /// Returns the rate, in messages a second, at which the receiver accepted messages until `until`, the end of the
-    /// last silence. In parts of this time there may have been nothing to send. So the rate is taken over several
-    /// stretches that end at `until`, and the highest rate counts.
+    /// Returns the highest rate, in messages a second, at which the receiver accepted messages in a stretch of time
+    /// that ends at `until`, the end of the last silence. Several stretches are tried, because in a long one there may
+    /// have been nothing to send for a while.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)

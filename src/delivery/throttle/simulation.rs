@@ -152,8 +152,7 @@ impl Run {
         self.accepted.last().copied().unwrap_or_default()
     }
 
-    /// Returns the wait, in seconds, that `percent` percent of the accepted messages do not exceed (from their arrival
-    /// to the answer).
+    /// Returns a percentile of the waits of the accepted messages (from their arrival to the answer), in seconds.
     pub(super) fn lag(&self, percent: usize) -> f64 {
         let mut lags = self.lags.clone();
         lags.sort_by(f64::total_cmp);
@@ -188,7 +187,8 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let mut refused: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut failures: HashMap<usize, i32> = HashMap::new();
     let mut was_refused = false;
-    // Each event has its time in nanoseconds, whether it is the answer to a request, and the number of the request.
+    // Each event has its time in nanoseconds, its kind, and the number of its request. The kind is `true` if the answer
+    // comes, and `false` if the request reaches the receiver.
     let mut events: BinaryHeap<Reverse<(u64, bool, u64)>> = BinaryHeap::new();
     let mut under_way: HashMap<u64, UnderWay> = HashMap::new();
     let mut number = 0_u64;

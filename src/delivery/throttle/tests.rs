@@ -30,7 +30,7 @@ const KINDS: [Kind; 14] = [
 ];
 
 #[test]
-fn messages_take_as_long_as_the_receiver_makes_them() {
+fn messages_take_little_longer_than_the_limit_of_the_receiver_requires() {
     for (name, rate, receiver) in KINDS {
         for messages in [60_usize, 150, 300] {
             for workers in [1, 8, 64] {
@@ -232,7 +232,8 @@ fn refused_messages_that_follow_each_other_slow_no_other_down() {
     }
 }
 
-/// Half of all requests are refused at random. The last messages are delivered about as soon as the others.
+/// Two messages come in a second, so the 980th message comes after 490 s. About half of all requests are refused at
+/// random.
 #[test]
 fn a_receiver_that_refuses_half_of_all_requests_is_not_slowed_down_for() {
     for share in [0.4, 0.5] {
@@ -240,8 +241,8 @@ fn a_receiver_that_refuses_half_of_all_requests_is_not_slowed_down_for() {
             for seed in 0..5 {
                 let load = Load { per_second: 2.0, ..Load::new(1_000, workers, 0.1) };
                 let run = deliver(at_random(share, 1.0, seed, Says::Exactly), load, seed);
-                let most = run.accepted[979];
-                assert!(most < 700.0, "{share} {workers} {seed}: {most} s instead of 490");
+                let took = run.accepted[979];
+                assert!(took < 700.0, "{share} {workers} {seed}: {took} s instead of 490");
             }
         }
     }
@@ -269,7 +270,7 @@ async fn silences_grow_while_nothing_gets_through() {
     assert_eq!(silences, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     throttle.began(now);
     let hour = Duration::from_secs(3600);
-    assert_eq!(throttle.refused(Refusal { asked: Some(hour), ..TOO_MANY }, now, now), hour, "as it asks");
+    assert_eq!(throttle.refused(Refusal { asked: Some(hour), ..TOO_MANY }, now, now), hour, "as asked for");
 }
 
 #[tokio::test]
@@ -290,21 +291,21 @@ async fn after_a_silence_one_at_a_time_is_tried() {
     throttle.began(at(7));
     assert_eq!(throttle.gate(at(7)), Gate::AfterTrial);
     throttle.ended(start);
-    assert_eq!(throttle.gate(at(7)), Gate::AfterTrial, "that was another");
+    assert_eq!(throttle.gate(at(7)), Gate::AfterTrial, "another attempt ended, not the trial");
     throttle.ended(at(7));
-    assert_eq!(throttle.gate(at(8)), Gate::Open, "it failed otherwise: another is tried");
+    assert_eq!(throttle.gate(at(8)), Gate::Open, "the trial failed for another reason: another attempt may begin");
     throttle.began(at(8));
     throttle.accepted(at(8), at(8));
     assert_eq!(throttle.silent_until(at(8)), None);
     assert!(matches!(throttle.gate(at(8)), Gate::At(_)), "slowly at first");
-    assert_eq!(throttle.refused(TOO_MANY, start, at(9)), Duration::ZERO, "that began before the silence, too");
+    assert_eq!(throttle.refused(TOO_MANY, start, at(9)), Duration::ZERO, "this attempt began before the silence, too");
     assert!(matches!(throttle.gate(at(8)), Gate::At(_)));
     assert!(!throttle.is_free(at(600)));
-    assert_eq!((throttle.gate(at(608)), throttle.is_free(at(608))), (Gate::Open, true), "it is forgotten");
+    assert_eq!((throttle.gate(at(608)), throttle.is_free(at(608))), (Gate::Open, true), "the refusal is forgotten");
 }
 
 #[tokio::test]
-async fn a_silence_before_the_start_is_one() {
+async fn a_silence_of_an_earlier_process_goes_on() {
     let start = start();
     let until = start + Duration::from_secs(3600);
     let mut throttle = Throttle::new(Some(until), start);
@@ -352,7 +353,7 @@ proptest! {
         }
     }
 
-    /// Attempts begin and end in any order: an open gate lets attempts begin, and every silence has an end.
+    /// Attempts begin and end in any order. Ten minutes after the last silence the gate is open again.
     #[test]
     fn no_history_shuts_the_gate_for_good(
         steps in prop::collection::vec((0_u8..5, 0_u64..20_000, 0_usize..8), 1..200),
