@@ -104,9 +104,9 @@ impl Client {
         another
     }
 
-    /// Requests up to `limit` messages: the next older ones after the page that had `cursor`, or the newest ones if
-    /// there is no cursor. `now` is used in place of the response's `Date` if the response has no `Date`. The future
-    /// holds no reference to the client.
+    /// Requests up to `limit` messages: the newest ones or, with the cursor of a page, the ones that follow that page.
+    /// `now` is used in place of the response's `Date` if the response has no `Date`. The future holds no reference to
+    /// the client.
     pub fn fetch(
         &self,
         cursor: Option<&Cursor>,
@@ -116,8 +116,8 @@ impl Client {
         self.get(&self.messages, cursor, limit, move |body, now| Page::read(body, limit, now), now)
     }
 
-    /// Requests the numbers that follow the page that had `cursor`, or the first numbers if there is no cursor.
-    /// Everything else is as in [`Client::fetch`].
+    /// Requests numbers: the first ones or, with the cursor of a page, the ones that follow that page. Everything else
+    /// is as in [`Client::fetch`].
     pub fn fetch_numbers(
         &self,
         cursor: Option<&Cursor>,

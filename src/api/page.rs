@@ -2,7 +2,7 @@
 //!
 //! Each row keeps its text as it came. The relay reads only a few fields from the text (such as the id and the times),
 //! one by one, so that a field of an unexpected type does no harm to other fields. A row that is invalid JSON is
-//! separated from its neighbours (`spoiled_rows`). An answer that is no complete page is an error, because the relay
+//! separated from its neighbours (`spoiled_rows`). An answer that is no complete page is an error. Otherwise the relay
 //! would count the rows of the missing part as read.
 
 use std::fmt;
@@ -143,7 +143,7 @@ impl Page {
             row.readable && has_time
         };
         let pieces = spoiled_rows::find_rows(body, is_envelope, is_row, "receivedAt");
-        // If one row was asked for, a list in which the ends of rows cannot be found counts as one row.
+        // If one row was asked for, and the ends of rows cannot be found, the whole list counts as one row.
         let only_row = || (limit == 1).then(|| spoiled_rows::only_row(body, is_envelope, is_row)).flatten();
         let pieces = pieces.or_else(only_row).ok_or(error)?;
         let count = pieces.rows.len();
@@ -288,8 +288,8 @@ fn read_row(piece: &FoundRow<'_>, place: usize) -> (Row, bool) {
     (row, received.is_some())
 }
 
-/// Returns the id under which the state keeps a row that was set aside. The id is made from the readable id of the row,
-/// or from the whole row if it has no readable id.
+/// Returns the id under which the state keeps an unreadable row. `raw` is the API's id of the row or, if that cannot be
+/// read, the whole row.
 pub fn set_aside_id(raw: &[u8]) -> String {
     format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows() {
+    fn whether_more_rows_follow() {
         let cursor = || More::Cursor(Cursor("abc=".to_owned()));
         assert_eq!(with_meta(r#"{"hasMore":true,"nextCursor":"abc="}"#).unwrap(), cursor());
         assert_eq!(with_meta(r#"{"nextCursor":"abc="}"#).unwrap(), cursor());
@@ -380,12 +380,12 @@ mod tests {
         let mut ids: Vec<&str> = page.rows.iter().map(|row| row.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), 7, "each has a name of its own");
+        assert_eq!(ids.len(), 7, "each row has an id of its own");
         assert_eq!(read(r#"{"data":[{"id":"a"}],"meta":{}}"#).unwrap().rows[0].time, UnixMs(77));
     }
 
     #[test]
-    fn of_a_field_that_is_there_twice_the_last_one_counts() {
+    fn if_a_field_occurs_twice_the_last_occurrence_counts() {
         let page = read(
             r#"{"data":[{"id":"a","id":"b","numberId":"n","numberId":7,"receivedAt":1,"\u0072eceivedAt":"1970-01-01T00:00:09Z"},
                {"\ud800":"half of a character","id":"c","body":"\udfff"}],"meta":{"hasMore":false}}"#,
@@ -397,14 +397,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_fits_into_no_request_is_none() {
+    fn a_cursor_that_is_too_long_for_a_request_counts_as_missing() {
         let meta = |length| format!(r#"{{"hasMore":true,"nextCursor":"{}"}}"#, "c".repeat(length));
         assert!(matches!(with_meta(&meta(8192)).unwrap(), More::Cursor(_)));
         assert_eq!(with_meta(&meta(8193)).unwrap(), More::Lost);
     }
 
     #[test]
-    fn numbers_pass_through_and_those_without_an_id_are_passed_over() {
+    fn numbers_pass_through_byte_for_byte_except_those_without_an_id() {
         let raw = r#"{"id":"n1", "tags":["prod"],"new":1.10}"#;
         let body = format!(r#"{{"data":[{raw},{{"id":7}},5],"meta":{{"hasMore":true,"nextCursor":"c"}}}}"#);
         let page = NumberPage::read(body.as_bytes(), 10).unwrap();
@@ -470,7 +470,7 @@ mod tests {
             assert_eq!(said.id, id, "{name}");
             assert!(bad.id.starts_with("unreadable:") && bad.time == UnixMs(5000), "{name}: {bad:?}");
             assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())), "{name}");
-            // The row is alone on its page, or there are several such rows.
+            // A page with only this row, and a page with several such rows.
             let page = |rows: &[&[u8]]| {
                 let body =
                     [br#"{"data":["#, rows.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
@@ -481,7 +481,7 @@ mod tests {
             let rows = page(&[&row, first.as_bytes(), &row, last.as_bytes(), b"NaN"]);
             let readable: Vec<&str> = rows.iter().filter(|row| row.readable).map(|row| row.id.as_str()).collect();
             assert_eq!(readable, ["first", "last"], "{name}");
-            assert_eq!(page(&[&row])[0].id, bad.id, "{name}: the same row has the same name");
+            assert_eq!(page(&[&row])[0].id, bad.id, "{name}: the same row has the same id");
         }
     }
 
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn where_one_row_was_asked_for_what_cannot_be_told_apart_is_that_row() {
+    fn if_one_row_was_asked_for_a_list_that_cannot_be_divided_is_that_row() {
         let whole = sound_row("x", "SECRET");
         let nest = ",{".repeat(300);
         let table = [
@@ -568,10 +568,10 @@ mod tests {
             let page = page_of(&[row.as_bytes()], 1).unwrap();
             let [only] = page.rows.as_slice() else { panic!("{page:?}") };
             assert_eq!((&*only.raw, only.readable, only.spoiled.is_some()), (&**row, false, true));
-            assert_eq!(only.id, page_of(&[row.as_bytes()], 1).unwrap().rows[0].id, "the same row has the same name");
+            assert_eq!(only.id, page_of(&[row.as_bytes()], 1).unwrap().rows[0].id, "the same row has the same id");
             assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())));
         }
-        // The API gives more rows than were asked for: no row is set aside together with another row.
+        // The API gives more rows than were asked for: a sound row does not become a part of a spoiled one.
         let row = table[1].as_bytes();
         assert!(page_of(&[row, sound_row("y", "hello").as_bytes()], 1).is_err());
         assert!(page_of(&[sound_row("y", "hello").as_bytes(), row], 1).is_err());

@@ -43,7 +43,7 @@ settings! {
         allow_http: bool = settings::boolean(false),
         /// The proxy: "env" (by the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY), "off", or the URL of a
         /// proxy (http, https, socks5, socks5h). A URL with a password is a secret: proxy = { env = "X" }.
-        /// `joltsms-relay check` shows which proxy is used for each end.
+        /// `joltsms-relay check` shows which proxy is used for the API and for each sink.
         proxy: Option<WrittenText> = http::proxy(),
         /// Files in PEM form: authorities to trust instead of the system's, and a client certificate with its key.
         tls: TlsSettings = http::tls(),

@@ -1,5 +1,6 @@
-//! Reads a page with a row that is invalid JSON: a raw control character, `NaN`, a bad escape, invalid UTF-8, or a row
-//! that is cut off. Without this module, one such row at the top of the feed would hide every message below the row.
+//! Reads a page with a row that is invalid JSON, for example because it contains a raw control character, `NaN` or
+//! invalid UTF-8, or is cut off. Without this module, one such row at the top of the feed would hide every message
+//! below it.
 //!
 //! Only rows are read leniently. The rest of the page, above all the cursor, must be valid JSON. The end of a row is
 //! decided in this order:
@@ -49,8 +50,9 @@ pub(super) struct FoundRows<'a> {
 }
 
 /// Finds the rows of a page that is invalid JSON as a whole. `is_envelope` decides whether a page without its rows is
-/// valid, and `is_row` whether a valid object certainly is a row of the list. A row has the field `row_field` exactly
-/// once. Returns `None` if something other than rows is invalid, or if the end of a row cannot be decided.
+/// valid, and `is_row` whether a valid object certainly is a row of the list. `row_field` is the name of a field that
+/// each row has exactly once. Returns `None` if something other than rows is invalid, or if the end of a row cannot be
+/// decided.
 pub(super) fn find_rows<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
@@ -156,7 +158,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
         }
     }
 
-    /// Returns the valid row at a place, if a comma, the end of the list or another row follows the row.
+    /// Returns the valid row at `at` and its end, if a comma, the end of the list or another valid row follows.
     fn sound_row(&self, at: usize) -> Option<(&'a RawValue, usize)> {
         let (row, end) = sound(self.body, at)?;
         if ends_row(self.body, end) {
@@ -169,9 +171,9 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
         is_followed.then_some((row, end))
     }
 
-    /// Whether the bytes after the row `last` are the rest of that row, because its brace came too early. A valid row
-    /// that has all fields of a row is complete, whatever follows. A row that has only an id is complete unless the
-    /// missing fields follow.
+    /// Whether `found`, the bytes after the row `last`, are the rest of that row, because its brace came too early. A
+    /// valid row that certainly is a row (`is_row`) is complete, whatever follows. Another valid row with an id is
+    /// complete unless `row_field` follows.
     fn is_tail(&self, last: Option<&FoundRow<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,
@@ -419,7 +421,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_a_row_gives_its_bytes_back() {
+    fn the_bytes_of_a_row_can_be_restored_from_its_text() {
         for (row, expected) in [
             (&b"{\"body\":\"a\x01\\x41\"}"[..], "{\"body\":\"a\u{1}\\x41\"}"),
             (b"caf\xe9 \\x41", "caf\\xe9 \\x5cx41"),

@@ -1,4 +1,4 @@
-//! Decides which messages are new for a command that began at some moment. The functions are pure.
+//! Decides which messages are new for a command that waits for messages. Pure.
 //!
 //! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
 //! a long time and that the relay read late would be new, too. Two rules leave such messages out:
@@ -19,7 +19,7 @@ use crate::domain::{Coverage, Seq, UnixMs, WalkId, WalkKind};
 /// The span allows for inexact clocks and slow answers.
 const UNCERTAIN: Duration = Duration::from_secs(5);
 
-/// The time from which on messages count as new although they were received before the command began.
+/// Messages that were received at this time or later count as new, even if the command began later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// From this time on.
@@ -63,8 +63,8 @@ struct UnreadStretch {
 }
 
 impl Baseline {
-    /// Makes the border for a command that began at `began` by the clock of the messages. `coverage` is what was read
-    /// when the command began, and `last_poll` the time, by the same clock, at which the newest page was last read.
+    /// Makes the border for a command that began at `began` by the clock of the messages. `coverage` is the coverage
+    /// when the command began, and `last_poll` the time of the last poll by the same clock.
     pub fn new(
         coverage: Option<&Coverage>,
         last_poll: Option<UnixMs>,
@@ -86,7 +86,7 @@ impl Baseline {
         }
     }
 
-    /// Records which gaps have ended by now. `coverage` is what was read by now.
+    /// Records which gaps have ended by now. `coverage` is the present coverage.
     pub fn note(&mut self, coverage: &Coverage) {
         let is_open = |id: WalkId| coverage.walks.iter().any(|walk| walk.id == id);
         for stretch in self.unread.iter_mut().filter(|stretch| stretch.ended_before.is_none()) {
@@ -101,7 +101,7 @@ impl Baseline {
         self.since.is_some_and(|since| received >= since) || (seq >= self.next_seq && self.is_later(seq, received))
     }
 
-    /// Returns whether neither of the two rules makes the message old.
+    /// Returns `false` if one of the two rules of this module makes the message old.
     fn is_later(&self, seq: Seq, received: UnixMs) -> bool {
         let in_gap = |stretch: &UnreadStretch| {
             stretch.floor <= received

@@ -1,11 +1,11 @@
-//! Polling without a relay: a waiting command that has the role on the *scratch state* polls the API, and stores the
-//! messages in the scratch state.
+//! Polling without a relay: the reader that has the role on the *scratch state* polls the API, and stores the messages
+//! there.
 //!
 //! The scratch state lies in the directory `scratch` of the state directory. It is a state like the relay's own, so the
 //! same code decides which rows are new. No sink is registered in it, so nothing is delivered, and the relay's own
-//! state does not change. The texts in the scratch state are erased when the last command that reads it ends.
+//! state does not change. The texts in the scratch state are erased when its last reader ends.
 //!
-//! Invariant: a request leaves only if no relay runs. The command records each request in the relay's `budget.ring`
+//! Invariant: a request leaves only if no relay runs. The reader records each request in the relay's `budget.ring`
 //! before it checks whether a relay runs. A relay that starts takes its role before it reads `budget.ring`. So a relay
 //! counts every request that has left.
 
@@ -33,14 +33,14 @@ use crate::time::{Clock, Liveness};
 /// The directory below the state directory.
 const DIRECTORY: &str = "scratch";
 
-/// How far back the feed is read at least, so that messages that show up late can be distinguished from messages that
-/// were there before.
+/// How far back the feed is read at least. So a message that comes late can be distinguished from a message that was in
+/// the feed before.
 const LEAST_BACK: Duration = Duration::from_secs(5 * 60);
 
 /// The longest lookback of the sweeps. A longer lookback would be useless, because no command waits that long.
 const LONGEST_LOOKBACK: Duration = Duration::from_secs(15 * 60);
 
-/// The options of polling, as the relay would use them.
+/// The options with which the relay would poll.
 #[derive(Clone, Debug)]
 pub struct PollingOptions {
     /// `[api]`
@@ -97,8 +97,7 @@ fn remove_files(scratch: &Path) -> Result<(), store::Error> {
 
 impl ScratchPoller {
     /// Takes the role on the scratch state and begins to poll. `anew`: the files of an earlier scratch state are
-    /// removed first. `back`: how far back messages are read. `readers` says until when the waiting readers want the
-    /// newest page to be polled fast.
+    /// removed first. `back`: how far back the feed is read. `readers`: until when readers want fast polls.
     pub(super) async fn start(
         dir: &Path,
         options: &PollingOptions,

@@ -38,7 +38,7 @@ mod tests {
     const SYSTEMD: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
     #[test]
-    fn the_kernel_and_the_service_manager_name_the_same_start() {
+    fn both_forms_of_an_id_identify_the_same_boot() {
         assert!(is_same(Some(KERNEL), Some(SYSTEMD)));
         assert!(is_same(Some(SYSTEMD), Some(SYSTEMD)));
         assert!(!is_same(Some(KERNEL), Some(&SYSTEMD.replace('f', "e"))));
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn who_started_the_process_is_asked_where_the_kernel_says_nothing() {
+    fn the_passed_id_counts_if_the_kernels_id_cannot_be_read() {
         let name =
             |kernel: Option<&str>, told: Option<&str>| first_valid([kernel, told].map(|name| name.map(Into::into)));
         assert_eq!(name(Some(&format!("{KERNEL}\n")), Some(&SYSTEMD.replace('f', "e"))).as_deref(), Some(KERNEL));

@@ -6,13 +6,13 @@
 //! - If both clocks agree, their time is right.
 //! - If they differ, neither is believed at first, because the machine's clock may be about to be set right. The API is
 //!   believed once the clocks have differed by the same amount for 15 minutes, or at once if an earlier process stored
-//!   the same difference. There is one exception: the state holds instants that are later than the API's time, from a
-//!   process whose time the API had confirmed, and the machine's clock is not earlier than these instants. Then the
-//!   machine's clock is believed.
-//! - If the relay's time is set forward, but only one of the two clocks shows that so much time has passed, the skipped
-//!   time does not make stored times older.
+//!   the same difference. There is one exception: the state may hold instants of a process whose time the API had
+//!   confirmed. If the API's time is earlier than these instants, and the machine's clock is not, then the machine's
+//!   clock is believed.
+//! - If the relay's time is set forward, but only one of the two clocks shows that so much time has passed, the stored
+//!   times are set forward, too, so that they do not become older.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
-//! - A clock that suddenly reads something far from the expected time is not believed at once ([`ClockDoubt`]).
+//! - A clock whose reading is suddenly far from the expected time is not believed at once ([`ClockDoubt`]).
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use crate::store::{Spool, is_running};
 /// The time between two checks whether a relay has started or ended.
 const CHECK: Duration = Duration::from_millis(100);
 
-/// How long the reader waits for a relay that has ended to start again. After this time the reader polls without a
-/// relay.
+/// When a relay has ended, the reader waits for this long, because the relay may start again. Then the reader changes
+/// over to the scratch state.
 const RESTART: Duration = Duration::from_secs(3);
 
 impl ArrivalReader {
@@ -22,8 +22,8 @@ impl ArrivalReader {
             return Ok(());
         }
         // If this user has no permission to find out whether a relay runs, a relay is assumed to run: the user may
-        // still be able to read its state. If several relays share a state, one of them will poll. A reader that
-        // polled, too, would use up slots of their budget.
+        // still be able to read its state. A shared state is always read, because one of its relays will poll. A reader
+        // that polled, too, would use up slots of their budget.
         let runs = self.options.state.is_shared() || is_running(&self.options.state)? != Some(false);
         match self.state.as_ref().map(|state| state.kind) {
             None if runs => {

@@ -70,8 +70,8 @@ struct ReadingProgress {
     /// The highest release number that was read.
     place: i64,
     baseline: Baseline,
-    /// Messages that were received before this time are old, because they were not new in the scratch state that was
-    /// read before.
+    /// Messages that were received before this time are old. If the reader comes from a scratch state, this is the
+    /// watermark of that state: no earlier message was new there.
     floor: UnixMs,
 }
 
@@ -89,7 +89,7 @@ pub struct ArrivalReader {
     baseline: Option<Baseline>,
     /// How far the relay's state was read before the reader left it.
     in_relay: Option<ReadingProgress>,
-    /// The ids of messages that were read in another state.
+    /// The ids of the messages in the states that were read before. These messages are not new.
     known: HashSet<String>,
     /// The watermark of the last scratch state: in that state no earlier message was new.
     scratch_floor: UnixMs,
@@ -100,15 +100,15 @@ pub struct ArrivalReader {
 
 impl ArrivalReader {
     /// Registers a reader. `load_polling` reads the configuration that polling without a relay needs; it is called only
-    /// when this reader begins to poll. If no file can be made in the state directory, the reader works, but more
-    /// slowly.
+    /// when this reader begins to poll. If no file can be made in the state directory, the reader works, but the relay
+    /// polls no faster for it.
     pub fn begin(
         options: ReaderOptions,
         load_polling: impl Fn() -> Result<PollingOptions, String> + Send + 'static,
     ) -> Self {
         let clock = Clock::system().with_boot_id(options.boot_id.clone());
         let began = clock.monotonic();
-        // Without a registration the relay polls only as often as usual, and the state can still be read.
+        // Without a registration the state can be read all the same.
         let registration = ReaderRegistration::make(options.state.dir(), options.fast_for).ok();
         let fast_until = (!options.fast_for.is_zero()).then(|| began + options.fast_for);
         let (readers, _) = watch::channel(WaitingReaders { present: true, fast_until });

@@ -1,5 +1,4 @@
-//! Opens the scratch state, in which a command stores what it polls while no relay runs, and decides where the new
-//! messages begin in it.
+//! Opens the scratch state, and decides where in it the new messages begin.
 
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Returns the length of the stretch of the feed, up to now, that has to be read for this reader.
+    /// Returns how far back the feed has to be read for this reader.
     fn back(&self) -> Duration {
         match self.options.since {
             None => Duration::ZERO,
@@ -63,8 +62,8 @@ impl ArrivalReader {
         }
     }
 
-    /// Decides where the new messages begin in the scratch state. The messages that the first poll found are old, so
-    /// the second rule of [`super::super::baseline`] (about the time since the last poll) is not needed.
+    /// Decides where the new messages begin in the scratch state. The messages that the first poll found are old. So
+    /// the second rule of [`super::super::baseline`], about the time in which nobody polled, is not needed.
     fn begin_in_scratch_state(&self, spool: &Spool, coverage: &Coverage) -> Result<ReadingProgress, store::Error> {
         let clock = match &self.poller {
             Some(poller) => poller.clock().clone(),
