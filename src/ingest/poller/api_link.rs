@@ -20,7 +20,7 @@ pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
     server_clock: ServerClock,
-    /// How many keys were given up or replaced so far. The number also identifies the key in use.
+    /// How many keys were given up or replaced so far. So this number also identifies the key in use.
     keys_given_up: u64,
     /// Whether a reload has brought other keys.
     has_new_keys: bool,
@@ -31,8 +31,8 @@ pub(super) struct ApiLink<F> {
 /// A request whose answer has not come yet.
 pub(super) struct InFlightRequest<A> {
     ticket: Ticket,
-    /// Identifies the key with which the request was sent: the number of keys that had been given up or replaced
-    /// before. If the API refuses the key, only this key is given up, and not a key that came into use later.
+    /// The value of `keys_given_up` when the request was sent: it identifies the request's key. If the API refuses this
+    /// key, but another key has come into use since, that other key is not given up.
     key: u64,
     answer: A,
 }
@@ -50,7 +50,6 @@ impl<F: Feed> ApiLink<F> {
         Self { feed, budget, server_clock, keys_given_up: 0, has_new_keys: false, foreign_notice, metrics }
     }
 
-    /// Returns whether a request may leave now.
     pub(super) fn admit(&mut self, purpose: RequestPurpose, now: Instant) -> Permission {
         self.budget.admit(purpose, now)
     }
@@ -94,8 +93,8 @@ impl<F: Feed> ApiLink<F> {
         self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
-    /// Handles a 429 answer. Returns the time for which no request leaves. If the API does not say how long to wait,
-    /// `fallback` decides by the number of 429s in a row.
+    /// Handles a 429 answer. Returns for how long no request leaves. If the API does not say how long to wait,
+    /// `fallback` returns the wait after this many 429s in a row.
     pub(super) fn rate_limited(
         &mut self,
         headers: &RateHeaders,
@@ -105,12 +104,11 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refused(headers, fallback, now)
     }
 
-    /// Records that a request was answered, but not with a 429.
+    /// Records that the answer to a request was no 429.
     pub(super) fn not_rate_limited<A>(&mut self, request: &InFlightRequest<A>) {
         self.budget.window().not_refused(request.ticket);
     }
 
-    /// Returns how many 429s came in a row.
     pub(super) fn rate_limits_in_a_row(&mut self) -> u32 {
         self.budget.window().refusals()
     }
@@ -121,8 +119,8 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().silent_until(now)
     }
 
-    /// Returns the paces of head polls that the budget allows, as far as the budget is known now. The last head poll
-    /// began at `began` and took `requests` requests.
+    /// Returns the paces of head polls that the present budget allows. The last head poll began at `began` and took
+    /// `requests` requests.
     pub(super) fn head_paces(&mut self, demand: Demand, requests: u32, began: Instant, now: Instant) -> HeadPaces {
         let window = self.budget.window();
         HeadPaces {
@@ -133,13 +131,12 @@ impl<F: Feed> ApiLink<F> {
         }
     }
 
-    /// Returns how many requests a minute are left for reading older messages.
+    /// Returns how many requests a minute the budget leaves for reading older messages.
     pub(super) fn background_pace(&mut self) -> f64 {
         self.budget.window().background()
     }
 
-    /// Returns the API's limit by its headers, and the number of foreign requests in the API's present window or in the
-    /// previous one, whichever is greater. `wall` is the relay's time.
+    /// Returns the limit that the API's headers state, and the number of foreign requests. `wall` is the relay's time.
     pub(super) fn api_budget(&mut self, now: Instant, wall: UnixMs) -> ApiBudget {
         let found = self.budget.window().foreign_for_certain();
         let (limit, rest) =
@@ -190,8 +187,8 @@ impl<F: Feed> ApiLink<F> {
         self.feed.key_ending()
     }
 
-    /// Sends all further requests to `feed`. Returns whether the key or the address is another one than before. Answers
-    /// to requests under way still come from the previous feed.
+    /// Sends all further requests to `feed`. Returns whether its key or address differs from the previous one. Requests
+    /// under way are still answered by the previous feed.
     pub(super) fn replace_feed(&mut self, feed: F) -> bool {
         let before = self.feed.identity();
         self.feed = feed;
@@ -206,8 +203,8 @@ impl<F: Feed> ApiLink<F> {
         self.budget.set_limits(limits, now, wall);
     }
 
-    /// Reads the API's clock from a page of messages: from its `Date`, or without a `Date` from the latest time at
-    /// which one of its messages was ingested. `own` holds the readings of all other clocks when the page came.
+    /// Returns the API's time by a page of messages: by its `Date`, or, without a `Date`, by the latest `ingestedAt` of
+    /// its messages. `own` has the readings of the other clocks at the moment when the page came.
     pub(super) fn read_clock(
         &mut self,
         date: Option<UnixMs>,
@@ -217,18 +214,19 @@ impl<F: Feed> ApiLink<F> {
         self.server_clock.read(date, newest_ingested, own)
     }
 
-    /// Returns the API's time; `None` before the first answer.
+    /// Returns the API's time; `None` until the first page of messages has come.
     pub(super) fn server_time(&self, now: Instant) -> Option<UnixMs> {
         self.server_clock.estimate(now)
     }
 
-    /// Records the report of an earlier process: how many requests a minute other programs make.
+    /// Restores the last report about foreign requests, made by an earlier process: it stated this many requests a
+    /// minute.
     pub(super) fn restore_foreign_notice(&mut self, requests: u32) {
         self.foreign_notice = ForeignNotice::remembered(requests);
     }
 
-    /// Counts foreign requests, and logs them if a report is due. Returns how many foreign requests a minute the state
-    /// must record as reported; `None` if this number has not changed.
+    /// Logs foreign requests if a report is due. Returns the number of foreign requests a minute that is now to be
+    /// recorded in the state as reported; `None` if the recorded number stays the same.
     pub(super) fn due_foreign_report(&mut self) -> Option<u32> {
         let found = self.budget.window().foreign_for_certain();
         let before = self.foreign_notice.requests();
@@ -302,9 +300,9 @@ mod tests {
         let first = link.fetch(RequestPurpose::Head, None, 10, now, UnixMs(0));
         let beside = link.fetch(RequestPurpose::Walk, None, 10, now, UnixMs(0));
         assert!(link.was_sent_with_key_in_use(&first) && link.has_several_keys());
-        assert!(link.next_key(), "the second one");
-        assert!(!link.was_sent_with_key_in_use(&beside), "its refusal is not the second key's");
-        assert!(!link.next_key(), "the first one again");
-        assert!(!link.was_sent_with_key_in_use(&beside), "nor does it refuse the first one twice");
+        assert!(link.next_key(), "the second key is in use");
+        assert!(!link.was_sent_with_key_in_use(&beside), "the first key sent it, and the second key is in use");
+        assert!(!link.next_key(), "the first key is in use again");
+        assert!(!link.was_sent_with_key_in_use(&beside), "the first key sent it, but it has been given up since");
     }
 }

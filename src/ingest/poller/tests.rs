@@ -29,7 +29,7 @@ use crate::time::{Clock, Instant, Liveness};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
-/// Makes the headers about the limit for the request with this number.
+/// Makes the rate limit headers of the answer to the request with this number.
 type Rates = fn(usize) -> RateHeaders;
 
 /// A feed that answers each request after 50 ms, as its script says.
@@ -41,7 +41,7 @@ struct Double {
     rates: Rates,
     keys: usize,
     key: usize,
-    /// How many answers, from the first one on, have no `Date`.
+    /// How many answers have no `Date`: the first ones.
     undated: usize,
     /// How many milliseconds the `Date` of answers is ahead of the double's clock.
     date_ahead_ms: Arc<AtomicI64>,
@@ -149,7 +149,7 @@ impl World {
         })
     }
 
-    /// Runs a poller for this long. Returns how many requests there were.
+    /// Runs a poller for this long. Returns how many requests there were so far.
     async fn run_for(&self, length: Duration) -> Result<usize, PollError> {
         let (stop, stops) = watch::channel(false);
         let running = tokio::spawn(self.poller(Mode::Run).run(stops));
@@ -191,8 +191,8 @@ fn row(number: i64) -> Row {
     }
 }
 
-/// Makes one page of a list with the rows `count` down to 1, ten rows a page. The cursor is the number of the last row
-/// of the previous page.
+/// Makes one page of a list that has the rows `count` down to 1, ten rows a page. A cursor is the number of the last
+/// row of the page that gave it.
 fn page(count: i64, cursor: Option<&Cursor>) -> Page {
     let from = cursor.map_or(count, |cursor| cursor.0.parse::<i64>().unwrap() - 1);
     let to = (from - 9).max(1);

@@ -1,7 +1,8 @@
-//! The poller's part in keeping time: it reads the API's clock and the clock of the messages from answers, corrects the
-//! stored times when the relay's time is corrected, and logs jumps of the machine's clock.
+//! The poller's part in keeping time. It learns two times from the API's answers: the API's time, and the time by the
+//! *messages' clock*, which dates the messages. It corrects the stored times when the relay's time is corrected, and
+//! logs jumps of the machine's clock.
 //!
-//! Invariant: the relay's time is confirmed only after the stored times were corrected.
+//! Invariant: the relay's time counts as confirmed only after the stored times were corrected.
 
 use std::time::Duration;
 
@@ -15,31 +16,30 @@ use crate::time::{Clock, ClockCorrection, ClockDoubt, Instant, Liveness, Machine
 /// time or the messages' clock changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
-/// The greatest difference between clocks that is not logged.
+/// A greater difference between clocks is logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// The sequence number after which the correction of stored times begins. It is lower than the number of every message.
+/// Lower than the sequence number of every message: the correction of stored times begins after it.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// If the previous poll is at most this long ago, a message that the previous poll did not show was ingested just now.
-/// So the `ingestedAt` of the message is about the present time.
+/// If the previous poll is at most this long ago, and did not show a message that is there now, the message was
+/// ingested just now. So its `ingestedAt` is about the present time.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
 pub(super) struct Timing {
     clock: Clock,
-    /// The time that the API stated last; `None` once `Clock::synchronize` has taken it.
+    /// The time that the API stated last, until `Clock::synchronize` takes it.
     heard: Option<UnixMs>,
-    /// Whether an answer of the API had a `Date` in this process.
+    /// Whether any answer of the API in this process had a `Date`.
     dated: bool,
     /// When the newest messages were last read.
     looked_at: Option<Instant>,
     messages_doubt: ClockDoubt,
-    /// By how many milliseconds the clock of the messages was ahead of the relay's time when this difference was last
-    /// stored.
+    /// By how many milliseconds the messages' clock was ahead of the relay's time at the last page with a `Date`.
     messages_told: Option<i64>,
-    /// A correction of the relay's time that is not yet applied to all stored times, and the sequence number of the
-    /// message after which this work goes on.
+    /// A correction of the relay's time that is not yet applied to all stored times. The work goes on after the message
+    /// with this sequence number.
     following: Option<(ClockCorrection, Seq)>,
     remember_at: Instant,
 }
@@ -59,8 +59,8 @@ impl Timing {
         }
     }
 
-    /// Records the `Date` of an answer. The `Date` of a proxy's error does not count. An answer without a `Date`
-    /// changes nothing.
+    /// Records the `Date` of an answer, if it has one. The `Date` of an error counts only with a 429 or a refused key:
+    /// other errors may come from a proxy, whose clock may be wrong.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
             self.heard = date.or(self.heard);
@@ -68,9 +68,9 @@ impl Timing {
         }
     }
 
-    /// Records the latest ingestion time of the messages that the previous poll did not show. If no answer had a
-    /// `Date`, and the previous poll is recent ([`RECENT`]), this time counts as the API's time. All other messages may
-    /// be old, since an account may be quiet, so they do not show what time it is.
+    /// Takes the latest `ingestedAt` of the messages that the state did not know when this poll came. If no answer had
+    /// a `Date`, and the previous poll is recent ([`RECENT`]), this time counts as the API's time. Known messages do
+    /// not show what time it is: on a quiet account the newest of them may be days old.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -79,9 +79,9 @@ impl Timing {
         }
     }
 
-    /// Records the time of the newest message on a page without a `Date`: the clock of the messages now shows this time
-    /// or a later one. The time counts only up to the machine's clock or the relay's time, whichever is later, because
-    /// one message with a wrong time must not make all other messages look old.
+    /// Takes the time of the newest message on a page without a `Date`, if no answer had a `Date`: the messages' clock
+    /// now shows this time or a later one. But it counts only up to the machine's clock or the relay's time, whichever
+    /// is later: one message with a wrong time must not make all other messages look old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -89,11 +89,11 @@ impl Timing {
         }
     }
 
-    /// Reads the clock of the messages from a page with a `Date`. `told` is the time by this clock: [`page_time`],
-    /// corrected by the lag. `server` is the API's time by the page. A wrong `Date` that comes only for some seconds
-    /// must not make messages seem old. So a `Date` far from the expected one is doubted until it was repeated for 15
-    /// minutes. It is believed at once if the machine's clock agrees with it, or if it is later than expected and the
-    /// newest message was ingested at about that time.
+    /// Reads the messages' clock from a page with a `Date`. `server` is the API's time by the page ([`page_time`]).
+    /// `told` is the time by the messages' clock: `server`, corrected by the lag. A `Date` that is wrong for some
+    /// seconds must not make messages look old. So a `Date` far from the expected time is believed only after it was
+    /// repeated for 15 minutes. There are two exceptions: the machine's clock agrees with the `Date`; or the `Date` is
+    /// later than expected, and the newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())
@@ -106,13 +106,13 @@ impl Timing {
         let ahead = self.clock.memory().messages_ahead_ms;
         let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
         if differs(self.messages_told.replace(ahead.unwrap_or(0))) {
-            // Commands read the stored differences while this relay runs, so a change is stored at once.
+            // Commands read the stored difference while this relay runs, so a large change of it is stored at once.
             self.remember_at = at;
         }
     }
 
-    /// Corrects the relay's time once the right time is known. Returns the shift in milliseconds if the time was
-    /// corrected; then [`follow`](Self::follow) has to correct the stored times.
+    /// Corrects the relay's time once the right time is known. If it does, it returns the shift in milliseconds, and
+    /// [`follow`](Self::follow) has to correct the stored times.
     pub(super) fn put_right(&mut self) -> Option<i64> {
         let rebase = self.clock.synchronize(self.heard.take());
         if let Some(rebase) = rebase {
@@ -125,8 +125,8 @@ impl Timing {
         rebase.map(|rebase| rebase.shift())
     }
 
-    /// Corrects the stored times after the relay's time was corrected, then confirms the relay's time. Returns whether
-    /// there was such work to do.
+    /// After a correction of the relay's time: corrects the stored times, then confirms the relay's time. Returns
+    /// whether there was a correction.
     pub(super) async fn follow(
         &mut self,
         store: &Store,
@@ -163,9 +163,9 @@ impl Timing {
     }
 }
 
-/// Returns the present time by a page with this `Date`. The estimate of the API's time (`now`) is more exact than a
-/// `Date`, so the estimate counts. But if this `Date` was doubted, and the estimate is far from it for this reason, the
-/// `Date` counts.
+/// Returns the present time by a page with this `Date`. `now.server` is the estimate of the API's time. The estimate is
+/// more exact than the `Date`, so it counts. But if the two are far apart, because the estimate does not follow a
+/// doubted `Date`, the `Date` counts.
 pub(super) fn page_time(now: Now, date: UnixMs) -> Now {
     Now { server: if is_plausible(date, now.server) { now.server } else { date }, ..now }
 }

@@ -1,9 +1,9 @@
-//! Tests of a key that shows the messages of another account than the state's.
+//! Tests of a key that belongs to another account than the state.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn another_account_ends_it_before_anything_is_stored() {
+async fn polling_ends_before_anything_of_another_account_is_stored() {
     let mut world = World::on_a_file(|_, cursor, _| Ok(page(5, cursor))).await;
     world.run_for(Duration::from_secs(5)).await.unwrap();
     world.double.key = 7;
@@ -22,5 +22,5 @@ async fn another_account_ends_it_before_anything_is_stored() {
     assert_eq!(before, after);
     *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(6, cursor)));
     world.run_for(Duration::from_secs(5)).await.unwrap();
-    assert_eq!(world.released().await.len(), 6, "a known message tells that it is the same account");
+    assert_eq!(world.released().await.len(), 6, "a known message shows that the key belongs to the account");
 }

@@ -1,5 +1,5 @@
 //! Tests of wrong clocks: the machine's clock at the start, and the `Date` of the API's answers. Nothing is removed
-//! before the right time is known, and then the stored times are corrected.
+//! before the right time is known. Then the stored times are corrected.
 
 use std::sync::atomic::Ordering;
 
@@ -42,17 +42,17 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
+async fn nothing_is_removed_before_the_right_time_is_known() {
     let empty = || Page { rows: Vec::new(), more: More::End, total: None };
     let mut world = World::on_a_file(move |_, _, _| Ok(empty())).await;
     world.deliver_one().await;
     world.options.keep_delivered = RetentionPeriod::For(2 * DAY);
-    // The double goes on sending the right `Date`, by its own clock.
+    // The relay's clock is 8 days ahead. The double sends the right `Date`, by its own clock.
     world.clock = Clock::unconfirmed_at(BEGAN.after(8 * DAY));
     let (stop, stops) = watch::channel(false);
     let running = tokio::spawn(world.poller(Mode::Run).run(stops));
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert!(!world.clock.is_confirmed(), "the API says something else");
+    assert!(!world.clock.is_confirmed(), "the API's `Date` differs from the machine's clock");
     assert_eq!(world.texts(), 1);
     world.clock.set_machine(world.double.clock.relay_time());
     tokio::time::sleep(Duration::from_secs(120)).await;
@@ -70,7 +70,7 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_with_a_wrong_date_make_no_message_old_at_the_start() {
+async fn a_wrong_date_at_the_start_is_not_believed_for_a_quarter_of_an_hour() {
     let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
     world.clock = Clock::unconfirmed_at(BEGAN);
     world.double.clock = Clock::starting_at(BEGAN.after(400 * DAY));
@@ -79,8 +79,8 @@ async fn answers_with_a_wrong_date_make_no_message_old_at_the_start() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!((world.asked(), world.clock.message_time()), (1, None));
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(world.clock.message_time(), None, "it was repeated for some minutes");
-    assert!(!world.clock.is_confirmed(), "the machine's clock says something else");
+    assert_eq!(world.clock.message_time(), None, "it was repeated for only ten minutes");
+    assert!(!world.clock.is_confirmed(), "the machine's clock differs from the `Date`");
     tokio::time::sleep(Duration::from_secs(600)).await;
     let far = world.clock.message_time().unwrap().since(BEGAN);
     assert!(far > 399 * DAY, "it was repeated for a quarter of an hour: {far:?}");
@@ -88,7 +88,7 @@ async fn answers_with_a_wrong_date_make_no_message_old_at_the_start() {
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
 }
 
-/// Makes a page of these rows, newest first. The cursor is the number of rows before the page.
+/// Makes a page of these rows, newest first. A cursor is the number of rows above the page to which it leads.
 fn page_of(mut rows: Vec<Row>, cursor: Option<&Cursor>) -> Page {
     rows.sort_by_key(|row| std::cmp::Reverse(row.time));
     let from = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
@@ -96,7 +96,7 @@ fn page_of(mut rows: Vec<Row>, cursor: Option<&Cursor>) -> Page {
     Page { rows: rows.into_iter().skip(from).take(10).collect(), more, total: None }
 }
 
-/// Only the first answer of a process has a wrong `Date`. A message that shows up late, behind newer ones, is found
+/// Only the first answer of a process has a wrong `Date`. A message that shows up late, below newer messages, is found
 /// nevertheless.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_first_date_hides_no_late_message() {
@@ -176,8 +176,8 @@ async fn an_answer_without_a_date_confirms_nothing() {
     }
 }
 
-/// Makes an account whose messages come every ten seconds from the second minute on. The clock of the messages is ahead
-/// by `off`.
+/// Makes an account to which a message comes every ten seconds from the second minute on. These messages are dated
+/// ahead by `off`. No answer has a `Date`.
 async fn arrivals(off: Duration) -> World {
     let clock = Clock::starting_at(BEGAN);
     let mut world = World::on_a_file(move |_, cursor, _| {
@@ -215,10 +215,10 @@ async fn without_a_date_messages_that_arrive_tell_the_time() {
     let off =
         world.clock.message_time().unwrap().since(right()).max(right().since(world.clock.message_time().unwrap()));
     assert!(off < Duration::from_secs(30) && !world.clock.is_confirmed(), "{off:?}");
-    assert_eq!(world.clock.memory().messages_ahead_ms, Some(0), "nobody else is told");
+    assert_eq!(world.clock.memory().messages_ahead_ms, Some(0), "no difference is stored for other processes");
     world.clock.set_machine(right());
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(world.clock.is_confirmed(), "both agree");
+    assert!(world.clock.is_confirmed(), "the machine's clock and the messages agree");
     assert!(world.clock.relay_time().since(right()) < Duration::from_secs(5));
     stop.send_replace(true);
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
@@ -238,17 +238,17 @@ async fn without_a_date_a_message_with_a_wrong_time_makes_no_other_old() {
 }
 
 impl World {
-    /// Sets how far the `Date` of the API's answers is ahead, in milliseconds.
+    /// Sets by how many milliseconds the `Date` of the API's answers is ahead.
     fn set_date_ahead(&self, ahead: i64) {
         self.double.date_ahead_ms.store(ahead, Ordering::Relaxed);
     }
 
-    /// Returns how many milliseconds the clock of the messages is ahead of the right time.
+    /// Returns by how many milliseconds the relay's estimate of the messages' clock is ahead of the right time.
     fn messages_ahead(&self) -> i64 {
         self.clock.message_time().unwrap().0 - self.double.clock.relay_time().0
     }
 
-    /// Returns how many milliseconds the anchor, the instant of the last completed sweep, is ahead of now.
+    /// Returns by how many milliseconds the anchor is ahead of the right time.
     async fn anchor_ahead(&self) -> i64 {
         let coverage = self.store.read(Spool::load_coverage).await.unwrap().unwrap();
         coverage.marks.anchor.0 - self.double.clock.relay_time().0
@@ -271,8 +271,8 @@ async fn a_date_that_is_far_off_for_a_minute_changes_nothing() {
             world.set_date_ahead(off);
             for _ in 0..120 {
                 tokio::time::sleep(SECOND / 2).await;
-                assert!(world.messages_ahead() < MINUTE_MS, "with a Date that is {off} ms ahead: a message grew old");
-                assert!(world.anchor_ahead().await < MINUTE_MS, "with a Date that is {off} ms ahead: the anchor");
+                assert!(world.messages_ahead() < MINUTE_MS, "a Date that is {off} ms ahead: messages look old");
+                assert!(world.anchor_ahead().await < MINUTE_MS, "a Date that is {off} ms ahead: the anchor, too");
             }
             world.set_date_ahead(0);
             tokio::time::sleep((1 + repeated) * 10 * SECOND).await;
@@ -302,7 +302,7 @@ async fn a_date_that_stays_far_off_is_believed_after_a_quarter_of_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_message_does_not_wait_for_a_date_that_is_behind() {
+async fn new_messages_do_not_wait_while_the_date_is_behind() {
     const EVERY: u64 = 20;
     // At the start the list has 25 messages, one for each of the last 25 seconds. After three minutes a message comes
     // every 20 s, with the right time.

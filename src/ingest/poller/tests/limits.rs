@@ -1,14 +1,15 @@
-//! Tests of the API's limit: the due time of the next poll depends on what is known about the limit at that time.
+//! Tests of the API's limit. When the known limit changes, the due time of the next poll changes at once.
 
 use super::*;
 
-/// The request whose answer states another limit.
+/// The number of the first request whose answer states the second limit.
 const CHANGED: usize = 4;
 
-/// The limit is 20 requests in 5 minutes, so a poll comes every half minute beside the reading of older messages. Then
-/// the answer to a page of older messages states the documented limit. The next poll does not wait for the old limit.
+/// At first the API states a limit of 20 requests in 5 minutes. So while older messages are read, a poll comes every
+/// half minute. Then a page of older messages states the documented limit. The next poll comes after a second, not
+/// after half a minute.
 #[tokio::test(start_paused = true)]
-async fn a_new_limit_counts_at_once_whatever_answer_told_it() {
+async fn a_new_limit_counts_at_once_if_a_page_of_older_messages_states_it() {
     let polls = Arc::new(Mutex::new(Vec::new()));
     let asked = Arc::clone(&polls);
     let mut world = World::new(move |number, cursor, _| {
@@ -29,14 +30,14 @@ async fn a_new_limit_counts_at_once_whatever_answer_told_it() {
     };
     world.run_for(Duration::from_secs(120)).await.unwrap();
     let (polls, asked) = (polls.lock().unwrap().clone(), world.double.asked.lock().unwrap().clone());
-    assert!(!polls.contains(&CHANGED), "a page of older messages: {polls:?}");
+    assert!(!polls.contains(&CHANGED), "the request with the new limit must ask for older messages: {polls:?}");
     let next = *polls.iter().find(|number| **number > CHANGED).unwrap();
     let waited = asked[next - 1] - asked[CHANGED - 1];
     assert!(waited <= Duration::from_millis(1100), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_request_a_minute_is_shared_by_turns() {
+async fn with_one_request_a_minute_polls_and_walks_take_turns() {
     let world = World { requests: 1, ..World::new(|_, cursor, _| Ok(page(135, cursor))).await };
     world.run_for(Duration::from_secs(3600)).await.unwrap();
     assert_eq!(world.released().await.len(), 135);

@@ -1,4 +1,4 @@
-//! Tests of `once`: the command ends, whether it could read everything or not.
+//! Tests of `once`: the command always ends, whether it has read everything or gives up.
 
 use super::*;
 
@@ -14,21 +14,21 @@ async fn once_ends_when_all_was_read_and_gives_up_on_an_api_that_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_tries_again_what_stalled_in_an_earlier_process() {
+async fn once_tries_a_walk_again_that_stalled_in_an_earlier_process() {
     let refused = || Err(Error::Refused { status: 400, code: "BAD_CURSOR".to_owned() });
     let world = World::new(move |_, cursor, _| if cursor.is_some() { refused() } else { Ok(page(35, None)) }).await;
     let (_stop, stops) = watch::channel(false);
     let ending = world.poller(Mode::Once).run(stops.clone()).await.unwrap();
     assert!(matches!(ending, Ending::GaveUp(_)), "{ending:?}");
     let ending = world.poller(Mode::Once).run(stops.clone()).await.unwrap();
-    assert!(matches!(ending, Ending::GaveUp(_)), "it still ends: {ending:?}");
+    assert!(matches!(ending, Ending::GaveUp(_)), "the second process ends, too: {ending:?}");
     *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(35, cursor)));
     assert_eq!(world.poller(Mode::Once).run(stops).await.unwrap(), Ending::CaughtUp);
     assert_eq!(world.released().await.len(), 35);
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_gives_up_where_it_is_only_ever_refused() {
+async fn once_gives_up_if_every_answer_is_a_429() {
     let world = World::new(|_, _, _| Err(Error::RateLimited)).await;
     let (_stop, stops) = watch::channel(false);
     let running = world.poller(Mode::Once).run(stops);
@@ -37,14 +37,13 @@ async fn once_gives_up_where_it_is_only_ever_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_does_not_wait_for_a_list_of_numbers_that_cannot_be_read_before_the_first_page_counts() {
+async fn once_does_not_wait_for_the_list_of_numbers_while_an_empty_first_page_is_not_believed() {
     let mut world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: None })).await;
     world.numbers.expiry_terms = vec![Duration::from_secs(7 * 86_400)];
     let (_stop, stops) = watch::channel(false);
     let began = world.clock.monotonic();
     assert_eq!(world.poller(Mode::Once).run(stops).await.unwrap(), Ending::CaughtUp);
-    // If the account has no messages, the API is asked three times, one second apart, before the empty first page
-    // counts.
+    // An empty first page is believed after the API has shown it three times, one second apart.
     let took = world.clock.monotonic().saturating_duration_since(began);
     assert!(took < Duration::from_secs(5), "{took:?}");
 }

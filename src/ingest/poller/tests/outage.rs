@@ -5,8 +5,7 @@ use super::*;
 const HOUR: Duration = Duration::from_secs(3600);
 const AWAY: std::ops::Range<Duration> = HOUR..Duration::from_secs(9 * 3600);
 
-/// Makes a page of a list with one message a minute since the beginning, ten a page. The cursor is the number of the
-/// last row of the previous page.
+/// Makes a page of a list to which a message has come in each minute since [`BEGAN`].
 fn page_at(now: UnixMs, cursor: Option<&Cursor>) -> Page {
     let minutes = i64::try_from(now.since(BEGAN).as_secs() / 60).unwrap();
     let mut page = page(minutes, cursor);
@@ -33,7 +32,7 @@ fn failure(number: usize) -> Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minutes() {
+async fn after_an_outage_of_eight_hours_all_messages_are_released_in_order_within_minutes() {
     let world = World::new(|_, _, _| Err(Error::Server(500))).await;
     let clock = world.clock.clone();
     let requests = Arc::<Mutex<Vec<Duration>>>::default();
@@ -48,7 +47,7 @@ async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minu
     tokio::time::sleep(AWAY.end).await;
     let expected: Vec<String> = (1..=9 * 60).map(|number| format!("m{number}")).collect();
     let mut released = world.released().await;
-    assert_eq!(released.len(), 59, "what came in the hour before");
+    assert_eq!(released.len(), 59, "the messages of the hour before the outage");
     while released.len() < expected.len() && world.clock.relay_time().since(BEGAN) < AWAY.end + HOUR {
         tokio::time::sleep(Duration::from_secs(1)).await;
         released = world.released().await;
@@ -60,12 +59,12 @@ async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minu
     let during = requests.iter().filter(|at| AWAY.contains(*at)).count();
     let first = *requests.iter().find(|at| **at >= AWAY.end).unwrap() - AWAY.end;
     println!("{during} requests in 8 h; asked again after {first:?}, everything released after {caught_up:?}");
-    assert!((480..560).contains(&during), "{during} requests in 8 h: one a minute, and the first few");
+    assert!((480..560).contains(&during), "{during} requests in 8 h: one a minute, and a few more at first");
     assert!(first <= Duration::from_secs(60), "asked again after {first:?}");
     assert!(caught_up <= Duration::from_secs(120), "49 pages took {caught_up:?}");
-    // The messages of the catch-up come first, oldest first; `released` lists the live messages behind them.
+    // `World::released` lists the messages of the catch-up first, and the live messages after them.
     let (before, missed) = expected.split_at(59);
-    assert_eq!(released[..missed.len()], *missed, "in order, once, and complete");
+    assert_eq!(released[..missed.len()], *missed, "each missed message once, in order");
     assert_eq!(released[missed.len()..][..before.len()], *before);
 }
 

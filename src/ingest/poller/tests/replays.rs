@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// When an operator asks for messages that a sink never had, the poller decides on these messages within five seconds,
-/// even while nothing else happens and the API is down.
+/// When an operator asks for messages that a sink never had, the poller decides within five seconds whether the sink
+/// wants them, even while the API is down and nothing else happens.
 #[tokio::test(start_paused = true)]
-async fn a_replay_is_heard_within_five_seconds_whenever_it_comes() {
+async fn a_replay_is_decided_within_five_seconds() {
     let world = World::new(|_, cursor, _| Ok(page(20, cursor))).await;
     world.run_for(Duration::from_secs(20)).await.unwrap();
     let sinks = [SinkSetup::new("all"), SinkSetup::new("later")];

@@ -1,10 +1,10 @@
-//! Tests of pages that cannot be read, are too large, are empty, or lead nowhere.
+//! Tests of pages that cannot be read, are too large or empty, or have a cursor that leads nowhere.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_walk_that_goes_in_circles_is_no_hot_loop_and_live_messages_pass() {
-    // Behind the first page every cursor leads to itself.
+async fn a_walk_that_goes_in_circles_causes_few_requests_and_does_not_hold_up_live_messages() {
+    // Each page but the first one gives out the cursor with which it was requested.
     let world = World::new(|number, cursor, _| {
         let count = if number < 1000 { 35 } else { 36 };
         let mut page = page(count, cursor);
@@ -19,12 +19,12 @@ async fn a_walk_that_goes_in_circles_is_no_hot_loop_and_live_messages_pass() {
     // All other requests belong to the gap, or to sweeps, which reach the same page.
     assert!(asked < polls + 400, "{} requests beside the polls in an hour", asked - polls);
     let released = world.released().await;
-    assert!(released.contains(&"m36".to_owned()), "a live message waits for a walk in trouble");
-    assert!(released.contains(&"m26".to_owned()), "what was read of a stalled gap is handed on: {released:?}");
+    assert!(released.contains(&"m36".to_owned()), "a live message waits for the walk that goes in circles");
+    assert!(released.contains(&"m26".to_owned()), "a stalled gap releases the rows that it has read: {released:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_above_a_row_that_can_never_be_read_is_handed_on() {
+async fn the_rows_above_a_row_that_can_never_be_read_are_released() {
     let world = World::new(|_, cursor, limit| {
         let mut page = page(35, cursor);
         page.rows.truncate(usize::try_from(limit).unwrap());
@@ -44,9 +44,9 @@ async fn what_was_read_above_a_row_that_can_never_be_read_is_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_cannot_be_read_is_stepped_over_with_smaller_ones() {
-    // A page that ends with message 22 cannot be read, as if this message spoiled the cursor. A page of more than three
-    // rows cannot be read if it contains message 22.
+async fn a_page_that_cannot_be_read_is_read_in_smaller_pages() {
+    // A page cannot be read if it ends with message 22 (as if this message spoiled the cursor), or if it contains
+    // message 22 and has more than three rows.
     let world = World::new(|_, cursor, limit| {
         let mut page = page(35, cursor);
         page.rows.truncate(usize::try_from(limit).unwrap());
@@ -67,7 +67,7 @@ async fn a_page_that_cannot_be_read_is_stepped_over_with_smaller_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_page_that_cannot_be_read_is_stepped_over_too() {
+async fn a_newest_page_that_cannot_be_read_is_read_in_smaller_pages_too() {
     let world = World::new(|_, cursor, limit| {
         let mut page = page(35, cursor);
         if cursor.is_none() && limit == 10 {
@@ -99,7 +99,7 @@ fn spoiled(number: i64, id: Option<&str>) -> Row {
 
 #[tokio::test(start_paused = true)]
 async fn a_row_that_is_spoiled_is_set_aside_once_and_delivered_when_it_is_mended() {
-    // Message 30 is spoiled for a minute; message 29 is spoiled after it was sound.
+    // Messages 30 and 28 are spoiled at first, and valid later. Message 29 is valid at first, and spoiled later.
     let world = World::new(|number, cursor, _| {
         let mut page = page(35, cursor);
         for row in &mut page.rows {
@@ -115,16 +115,16 @@ async fn a_row_that_is_spoiled_is_set_aside_once_and_delivered_when_it_is_mended
     .await;
     world.run_for(Duration::from_secs(40)).await.unwrap();
     let released = world.released().await;
-    assert_eq!(released.len(), 33, "all but the spoiled ones: {released:?}");
+    assert_eq!(released.len(), 33, "all messages but 28 and 30: {released:?}");
     let known = |spool: &Spool| spool.known(&["unreadable:28", "unreadable:29", "unreadable:30"]);
     let known = world.store.read(known).await.unwrap().into_iter().map(|seq| seq.is_some());
-    assert_eq!(known.collect::<Vec<_>>(), [true, false, true], "what was known before it was spoiled is known");
+    assert_eq!(known.collect::<Vec<_>>(), [true, false, true], "message 29 is not set aside, because it is stored");
     world.run_for(Duration::from_secs(120)).await.unwrap();
     let mut released = world.released().await;
     released.sort_unstable();
     let mut expected: Vec<String> = (1..=35).map(|number| format!("m{number}")).collect();
     expected.sort_unstable();
-    assert_eq!(released, expected, "each once, the mended ones too");
+    assert_eq!(released, expected, "each message once, 28 and 30 too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn a_page_that_is_too_large_is_read_row_by_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
+async fn a_message_that_comes_before_an_empty_list_is_believed_is_released() {
     let world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: Some(0) })).await;
     let clock = world.clock.clone();
     let mut came = None;
@@ -166,5 +166,5 @@ async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     stop.send_replace(true);
     running.await.unwrap().unwrap();
-    assert_eq!(world.released().await, ["m1"], "the other one was there before");
+    assert_eq!(world.released().await, ["m1"], "message 0 was received before the first run");
 }
