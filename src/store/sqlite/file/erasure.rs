@@ -1,8 +1,8 @@
 //! The erasure of texts so that no trace of them stays on disk.
 //!
 //! A *page* is a page of the database here: 4096 bytes of the file. SQLite removes a record by forgetting where the
-//! record is. The bytes stay in free pages, in the free part of a page, and in the journal, until something happens to
-//! be written over them. Therefore:
+//! record is. The bytes stay in free pages, in the free part of a page, and in the journal, until other data are
+//! written over them. Therefore:
 //!
 //! - Every connection that writes has `secure_delete` on, so that removed bytes are overwritten with zeros.
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// How many states are made. Each state is tried in two copies: one as a kill leaves it, and one as an orderly end
-/// leaves it.
+/// How many states are made. Each state is tried in two copies: as it is after a kill, and as it is after an orderly
+/// end.
 const STATES: u64 = 4;
 
 /// How often each copy is damaged in each way.
@@ -258,7 +258,6 @@ fn a_journal_without_its_database_is_refused_and_not_brought_into_a_new_one() {
     assert!(SqliteBackend::open(killed.path()).unwrap().load_coverage().unwrap().is_none());
 }
 
-/// In a file that is too large to be checked completely at every start, a message is checked when it is read.
 #[test]
 fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let dir = scratch();

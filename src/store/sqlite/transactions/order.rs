@@ -1,5 +1,5 @@
-//! The queues of sinks with `order = "number"`, one or two for each phone number: finding the first waiting message of
-//! each queue, and giving deliveries a place in the queues if they have none.
+//! The queues of sinks with `order = "number"`: one or two for each phone number. This module finds the first waiting
+//! message of each queue, and puts deliveries into queues if they are in none yet.
 //!
 //! Every delivery of such a sink has a value in the column `number`, and the index `delivery_number` holds the
 //! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So

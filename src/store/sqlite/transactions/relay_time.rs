@@ -10,8 +10,8 @@ use crate::store::role::is_locked;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// The most messages that one transaction moves: it moves the instants of these messages and of their deliveries. The
-/// number is limited so that other write transactions do not wait long.
+/// One transaction moves the instants of at most this many messages, and of their deliveries. The number is limited so
+/// that other write transactions do not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
 /// The SQL expression for the new value of a stored instant. ?1 is the present time. Instants between ?3 and ?4 are
@@ -45,7 +45,7 @@ const MESSAGES: &str = concat!(
     moved!("stored_at")
 );
 
-/// Moves the instants of sinks.
+/// Moves the instants of sinks. The end of a silence never becomes later, because no wait may become longer.
 const SINKS: &str = concat!(
     "UPDATE sink SET paused_at = ",
     moved!("paused_at"),

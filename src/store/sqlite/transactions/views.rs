@@ -191,7 +191,7 @@ fn arrival(row: &SqlRow<'_>) -> rusqlite::Result<Arrival> {
     })
 }
 
-/// What is shown of the deliveries that wait for a sink, and of its dead letters.
+/// Counts and times of the deliveries that wait for a sink, and the number of its dead letters.
 struct Queue {
     waiting: u64,
     retrying: u64,
