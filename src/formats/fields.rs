@@ -12,7 +12,7 @@ use crate::domain::surrogates;
 pub(super) struct Fields<'j>(BTreeMap<String, Cow<'j, RawValue>>);
 
 impl<'j> Fields<'j> {
-    /// Reads the object. Its values stay JSON texts: they are not parsed.
+    /// Reads the object. Its values stay JSON texts.
     pub(super) fn of(json: &'j str) -> Self {
         if let Ok(members) = serde_json::from_str::<BTreeMap<String, &'j RawValue>>(json) {
             return Self(members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect());
@@ -40,7 +40,7 @@ impl<'j> Fields<'j> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// Returns the id of a message. The store holds no message without an id.
+    /// Returns the id of a message. It is not empty, because the store holds no message without an id.
     pub(super) fn id(&self) -> String {
         self.text("id").unwrap_or_default()
     }

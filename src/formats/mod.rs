@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - The same message with the same details of its number always makes the same payload, so all attempts have the same
-//!   body.
+//! - The same message with the same details of its number always makes the same payload. So all attempts have the same
+//!   body, unless the format shows details of the number and these change between two attempts.
 //! - A message with strange fields (missing, of another type, with half of a surrogate pair) still makes a payload.
 //!   Only a template may fail; its error names the reason.
 //! - A text from a sender never becomes markup or a mention, and never begins another line on a stream of lines.

@@ -1,4 +1,4 @@
-//! Flushes regular files to the disk, and looks at their ends.
+//! Flushes regular files to the disk, and finds out whether they end in the middle of a line.
 
 use std::fs::{self, File};
 use std::io;

@@ -93,8 +93,8 @@ fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Turns line breaks into spaces, so that a text stays on one line. Characters that would control a terminal, or that
-/// turn the direction of writing, become U+FFFD.
+/// Turns line breaks into spaces, so that a text stays on one line. Characters that would control a terminal, or would
+/// reverse the direction of writing, become U+FFFD.
 fn on_one_line(next: char) -> char {
     match next {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',

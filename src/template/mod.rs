@@ -21,8 +21,8 @@ use serde::de::IgnoredAny;
 pub use self::escaping::Escaping;
 use crate::codes::CodeFinder;
 
-/// How many steps one rendering may take, about. Its memory, in bytes, is at most 64 times this number. Ordinary
-/// templates take a few hundred steps.
+/// The approximate limit on the steps of one rendering. Ordinary templates take a few hundred steps. The memory of a
+/// rendering, in bytes, is at most 64 times this number.
 const FUEL: u64 = 250_000;
 
 /// The words for an undefined value that has no name in the template.

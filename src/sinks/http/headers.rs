@@ -6,7 +6,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, Invalid
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Member, Origin, Reader, WrittenText, settings};
 
-/// Headers that belong to the connection and not to the message, so that the operator cannot set them.
+/// Headers that the operator cannot set, because they belong to the connection and not to the message.
 const OF_THE_CONNECTION: [&str; 11] = [
     "connection",
     "content-length",
@@ -21,7 +21,7 @@ const OF_THE_CONNECTION: [&str; 11] = [
     "host",
 ];
 
-/// If the name of a header contains one of these words, its value is probably a secret.
+/// If the name of a header contains one of these words, the value of the header is probably a secret.
 const SECRET_WORDS: [&str; 5] = ["key", "token", "secret", "password", "signature"];
 
 /// Headers whose value must not be written out in the configuration file.

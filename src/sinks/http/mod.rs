@@ -55,8 +55,7 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
-    /// How the bodies of answers are read; `None` if the bodies of this receiver say nothing that the status does not
-    /// say.
+    /// How the bodies of answers are read; `None` if only the statuses of this receiver's answers count.
     pub(crate) dialect: Option<Dialect>,
 }
 

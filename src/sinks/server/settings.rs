@@ -43,7 +43,7 @@ impl WrittenServer {
     }
 }
 
-/// Reports each of these keys that is missing. `kind` is the type of the sink, with its article, such as `an amqp`.
+/// Reports which of these keys are missing. `kind`: the type of the sink with its article, such as `an amqp`.
 pub(in crate::sinks) fn require(at: &mut Reader<'_>, kind: &str, keys: &[&'static str]) {
     for key in keys {
         let message = format!("`{}` is missing: {kind} sink needs it", at.name(key));

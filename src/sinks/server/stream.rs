@@ -120,7 +120,7 @@ pub(in crate::sinks) fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option
 /// Describes why a connection failed or was lost.
 pub(in crate::sinks) fn words(error: &io::Error) -> String {
     let words = failure::describe_io(error);
-    // The usual words propose another scheme of HTTP, which makes no sense for other protocols.
+    // The usual words propose `http` instead of `https`, which makes no sense for other protocols.
     if words.starts_with("the answer is not TLS") {
         "the answer is not TLS: is it the port for TLS?".to_owned()
     } else {

@@ -1,7 +1,7 @@
 //! Decides what the answers of a mail server mean. Pure.
 //!
-//! After an answer 4xx the e-mail is tried again. An answer 5xx to an e-mail rejects the e-mail. An answer 5xx before
-//! any e-mail pauses the sink, because the server would not accept another e-mail, either.
+//! After an answer 4xx the e-mail is tried again. After an answer 5xx to an e-mail, the e-mail is rejected. An answer
+//! 5xx to the connection or to the login pauses the sink, because the server would not accept another e-mail, either.
 
 use std::error::Error as _;
 
