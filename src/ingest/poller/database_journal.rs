@@ -128,7 +128,7 @@ mod tests {
         let mut blocked = BlockableWork::default();
         let mut note = |done, seconds| blocked.note(done, began + Duration::from_secs(seconds), TELL_LARGE);
         assert_eq!([note(false, 0), note(false, 9)], [None, None], "a command takes a moment");
-        assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "the block of the first second is over, so another one is counted from its own beginning");
+        assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "the second block began at 11");
         assert_eq!([note(false, 21), note(false, 500)], [Some(BlockedReport::Blocked), None]);
         assert_eq!([note(true, 501), note(true, 502)], [Some(BlockedReport::Over), None]);
         assert_eq!([note(false, 600), note(false, 610)], [None, Some(BlockedReport::Blocked)], "and again");

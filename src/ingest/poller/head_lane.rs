@@ -231,7 +231,7 @@ mod tests {
             kind = PageKind::Walk { id: WalkId(7), pages_left };
             assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
-        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the background lane reads the other pages of the gap");
+        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the other lane reads the rest");
         let ended = began + Duration::from_secs(1);
         head.end_poll(ended);
         let rest = HeadRest { began, ended, requests: 0 };

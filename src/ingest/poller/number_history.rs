@@ -149,7 +149,7 @@ mod tests {
             found.into_iter().map(|(_, time)| time.0).collect()
         };
         assert_eq!(times(Some(marks), None), [800, 500], "on the newest page");
-        assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "a sweep reads again what was read before");
+        assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "a sweep reads known parts again");
         let gap = WalkKind::Gap { sweep_floor: None, streaming: false };
         assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "what was missed is no history");
         assert_eq!(times(Some(marks), Some(walk(WalkKind::Seed))), Vec::<i64>::new());
