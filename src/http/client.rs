@@ -1,4 +1,4 @@
-//! Builds HTTP clients: one client for the API, and one client for each receiver.
+//! Builds HTTP clients: for the API, for the heartbeat and, as a part of `LenientClient`, for receivers.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
 
-/// Adds the headers that every request has, except headers whose names the request has already.
+/// Adds the headers that every request has. A header that the request has already stays as it is.
 pub fn add_headers(headers: &mut HeaderMap) {
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
@@ -89,7 +89,8 @@ pub(super) fn build_with(
         .http2_keep_alive_interval(HTTP2_PING_AFTER)
         .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        // Only the status of an answer counts, so the headers are read as leniently as other clients read them.
+        // A header that is malformed must not make the whole answer unreadable. So headers are read as leniently as
+        // other clients read them.
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)

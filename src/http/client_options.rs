@@ -19,6 +19,6 @@ pub struct ClientOptions {
 /// servers with many cookies or policies exceed.
 pub(super) const MOST_HEADERS: usize = 5_000;
 
-/// The most bytes in the head of an answer. This is the HTTP library's own limit for HTTP/1.1; for HTTP/2 its limit is
-/// 16 KiB.
+/// The most bytes in the head of an answer. This is the HTTP library's own limit for HTTP/1.1. For HTTP/2 its own limit
+/// is only 16 KiB.
 pub(super) const LARGEST_HEAD: u32 = 408 << 10;

@@ -1,6 +1,6 @@
 //! Makes a connection to the other side without sending a request, for `check --online`.
 //!
-//! Invariant: the connection is made by the same client, resolver, proxy and certificates as for a request, up to the
+//! Invariant: the connection is made with the same client, resolver, proxy and certificates as for a request, up to the
 //! end of the TLS handshake. Then the connection is closed, and no byte of a request has left.
 
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use super::transport::Transport;
 use crate::domain::Finding;
 use crate::time::Clock;
 
-/// Tries to resolve the host name of `url`, and to connect to it. `subject` is the name of the other side in the
+/// Tries to resolve the host name of `url`, and to connect to the host. `subject` is the name of the other side in the
 /// findings; `section` is the section of the configuration that has the URL, such as `sinks.crm`.
 pub async fn check(
     (subject, section): (&str, &str),
@@ -66,7 +66,7 @@ pub async fn check(
 /// The most addresses of a name that are shown.
 const ADDRESSES_SHOWN: usize = 3;
 
-/// Returns the advice for an operator if the connection fails for the reason `why`.
+/// Returns the advice for an operator whose connection failed for the reason `why`.
 fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
     if why.contains("proxy") {
         let variable = proxy_variable.map(|name| format!(", or the variable {name}")).unwrap_or_default();

@@ -2,8 +2,7 @@
 //!
 //! reqwest does not hand out its connections. But a layer around its connector sees each new connection. The dialer
 //! begins a request, and its layer takes the connection away. So the request fails, and its error carries the
-//! connection to the dialer. So these connections are made by the same code as the connections for requests of the API
-//! client.
+//! connection to the dialer. In this way the same code makes these connections and those of the API client.
 //!
 //! Invariant: no byte of a request leaves.
 
@@ -48,7 +47,7 @@ pub(super) enum DialError {
     /// The connection could not be made. The error contains no URL.
     #[error("no connection")]
     Failed(#[source] reqwest::Error),
-    /// The request got an answer, so reqwest used the connection itself.
+    /// The request got an answer, so reqwest has used the connection itself.
     #[error("the connection was lost")]
     Lost,
 }

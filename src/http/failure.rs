@@ -69,7 +69,7 @@ fn describe_causes(mut next: Option<&(dyn Error + 'static)>) -> Option<String> {
 }
 
 /// Describes an error as [`describe`] does, for a request through `proxy`. If there was no connection, the words name
-/// the proxy, since the proxy may be the side that refuses.
+/// the proxy, because the proxy may be the side that refuses.
 pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientOptions) -> String {
     let words = describe(error, options);
     match proxy.host().filter(|_| error.is_connect()) {
@@ -92,7 +92,7 @@ pub fn describe_io(error: &io::Error) -> String {
     }
 }
 
-/// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the part that
+/// Puts phrases of the client's libraries into plain words. If an answer cannot be read, the words name the part that
 /// cannot be read.
 fn in_plain_words(jargon: &str) -> Option<String> {
     let unreadable = |part: &str| format!("the answer cannot be read: {part}");

@@ -33,7 +33,7 @@ pub struct LenientClient {
     /// Builds the requests, but sends none of them.
     builder: reqwest::Client,
     timeout: Duration,
-    /// The user and the password for a proxy that reads the requests itself.
+    /// The user and the password for a proxy that reads the requests before it passes them on.
     proxy_authorization: Option<HeaderValue>,
 }
 

@@ -40,7 +40,7 @@ struct Answers {
     is_head_awaited: bool,
     /// The beginning of a head that has not ended yet.
     unfinished: Vec<u8>,
-    /// Bytes for the HTTP library. They come before all bytes that are still to be read.
+    /// Bytes for the HTTP library, which it gets before all bytes that are still to be read.
     ready: Vec<u8>,
     /// Whether a head was mended. The body of that answer may end only with the connection, so no further answer can
     /// follow.
@@ -80,7 +80,7 @@ impl Answers {
         }
     }
 
-    /// Moves bytes that are ready into `space`; returns whether there were any.
+    /// Moves bytes that are ready into `space`. Returns whether any were moved.
     fn hand_out(&mut self, space: &mut ReadBufCursor<'_>) -> bool {
         let length = self.ready.len().min(space.remaining());
         space.put_slice(&self.ready[..length]);
@@ -89,7 +89,8 @@ impl Answers {
     }
 }
 
-/// How much of a request was sent. The relay sends the length of each body, and no body in chunks.
+/// How much of a request was sent. The head of each request states the length of the body: the relay sends no body in
+/// chunks.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum RequestProgress {
     /// The last request was sent whole, or there was none yet.
@@ -102,7 +103,7 @@ enum RequestProgress {
 }
 
 impl RequestProgress {
-    /// Notes bytes that were sent; returns whether a request begins among them.
+    /// Notes bytes that were sent. Returns whether a request begins in these bytes.
     fn sent(&mut self, mut bytes: &[u8]) -> bool {
         const END: &[u8] = b"\r\n\r\n";
         let mut begins = false;
@@ -120,24 +121,24 @@ impl RequestProgress {
                     let Some(place) = head[from..].windows(END.len()).position(|window| window == END) else { break };
                     let length = from + place + END.len();
                     bytes = &bytes[length - known..];
-                    *self = Self::behind_head(body_length(&head[..length]));
+                    *self = Self::after_head(body_length(&head[..length]));
                 }
                 Self::Body(left) => {
                     let sent = bytes.len().min(*left);
                     bytes = &bytes[sent..];
-                    *self = Self::behind_head(*left - sent);
+                    *self = Self::after_head(*left - sent);
                 }
             }
         }
         begins
     }
 
-    fn behind_head(left: usize) -> Self {
+    fn after_head(left: usize) -> Self {
         if left == 0 { Self::Complete } else { Self::Body(left) }
     }
 }
 
-/// The length of the body that the head of a request of the relay announces.
+/// The length of the body, as the head of the request states it.
 fn body_length(head: &[u8]) -> usize {
     let lines = head.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let mut headers = lines.filter_map(|line| line.split_once(':'));

@@ -68,7 +68,8 @@ pub(super) fn read_head(bytes: &[u8]) -> ReadHead {
     }
 }
 
-/// Mends a head. `headers` are the headers with the blank line at their end. `None`: the head stays as it is.
+/// Returns the mended head; `None` if the head stays as it is. `headers` are the headers with the blank line at their
+/// end.
 fn mend(status_line: &StatusLine<'_>, first_line: &[u8], headers: &[u8]) -> Option<Vec<u8>> {
     let mut kept = Vec::with_capacity(headers.len());
     let mut is_changed = false;
@@ -124,18 +125,18 @@ impl<'h> StatusLine<'h> {
             return None;
         }
         let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-        let (code, behind) = rest[spaces..].split_first_chunk::<3>()?;
+        let (code, after_code) = rest[spaces..].split_first_chunk::<3>()?;
         if spaces == 0 || !code.iter().all(u8::is_ascii_digit) || code[0] == b'0' {
             return None;
         }
-        let reason = match behind {
-            [] => behind,
+        let reason = match after_code {
+            [] => after_code,
             [b'0'..=b'9', ..] => return None,
             [_, reason @ ..] => reason,
         };
         let is_well_formed = version[..4] == *b"HTTP"
             && spaces == 1
-            && matches!(behind, [] | [b' ', ..])
+            && matches!(after_code, [] | [b' ', ..])
             && !reason.iter().any(|byte| is_control(*byte));
         Some(Self { is_version_1_0, code: *code, reason, is_well_formed })
     }
@@ -181,8 +182,8 @@ fn header_length(headers: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// The name of a header without white space after it, and the value with the lines that continue it; no value if the
-/// first line has no colon.
+/// Returns the name of a header without the white space after it, and the value with the lines that continue it. There
+/// is no value if the first line has no colon.
 fn name_and_value(header: &[u8]) -> (&[u8], Option<&[u8]>) {
     let first_line = &header[..line_end(header).unwrap_or(header.len())];
     match first_line.iter().position(|byte| *byte == b':') {
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_other_rules_decide_stays() {
+    fn a_head_without_one_of_these_mistakes_stays() {
         for head in [
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length:\r\n 2\r\n\r\n",

@@ -16,16 +16,16 @@ use reqwest::header::HeaderValue;
 
 use super::RedactedUrl;
 
-/// The variables that name the proxy for the addresses of each scheme, in the order in which they are read. Empty
-/// variables count as unset.
+/// The variables that name the proxy for https addresses and for http addresses, in the order in which they are read.
+/// An empty variable counts as unset.
 const FOR_HTTPS: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const FOR_HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
 /// The variables that name the hosts that are reached without the proxy.
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// Whether requests go through a proxy; by default they do not. Displays as `direct` or as `through` with the redacted
-/// address, and names the variable that decided.
+/// The proxy through which requests go, if there is one. Displays as `direct`, or as `through` with the redacted
+/// address, and then the variable that decided.
 #[derive(Clone, Default)]
 pub struct Proxy {
     /// The proxy's address, which may hold a password. `None`: requests go directly.
@@ -101,7 +101,7 @@ impl Proxy {
     /// `None` means that the value is not UTF-8.
     ///
     /// # Errors
-    /// [`UnusableVariable`], if the deciding variable cannot be used.
+    /// [`UnusableVariable`] if the variable that decides cannot be used.
     pub fn from_variables<'v>(
         value: impl Fn(&'static str) -> Option<Option<&'v str>>,
         url: &Url,
@@ -143,9 +143,8 @@ impl Proxy {
         entries(hosts).filter_map(UselessException::of).map(|useless| (name, useless)).collect()
     }
 
-    /// Returns the host and port of a proxy that sees the requests to `url` and may answer them itself; `None`: the
-    /// answers come from the server of `url`. An HTTP proxy passes encrypted requests on unread. A SOCKS proxy passes
-    /// all requests on unread.
+    /// If the proxy can read the requests to `url`, and so may answer them itself, returns the host and port of the
+    /// proxy. An HTTP proxy passes encrypted requests on unread. A SOCKS proxy passes all requests on unread.
     pub fn that_answers_for(&self, url: &Url) -> Option<String> {
         let is_http = self.address.as_ref().is_some_and(|address| matches!(address.scheme(), "http" | "https"));
         self.host().filter(|_| is_http && url.scheme() == "http")
@@ -158,8 +157,8 @@ impl Proxy {
         Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
     }
 
-    /// Returns the header by which requests to `url` show the user and the password to the proxy. `None`: the address
-    /// of the proxy has no user and password, or the proxy does not read these requests.
+    /// Returns the header by which requests to `url` show the user and the password to the proxy. Returns `None` if the
+    /// address of the proxy has no user and password, or if the proxy cannot read these requests.
     pub(super) fn authorization_for(&self, url: &Url) -> Option<HeaderValue> {
         let address = self.address.as_ref().filter(|_| url.scheme() == "http" && self.has_credentials())?;
         let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
@@ -250,7 +249,7 @@ impl UselessException {
         &self.remedy
     }
 
-    /// Returns an entry together with its remedy, if the entry can never match a host; `None`: the entry can match.
+    /// If an entry can never match a host, returns the entry with its remedy.
     fn of(entry: &str) -> Option<Self> {
         let (scheme, rest) = entry.split_once("://").map_or(("", entry), |(scheme, rest)| (scheme, rest));
         let (user, bare) = rest.rsplit_once('@').map_or(("", rest), |(user, bare)| (user, bare));
@@ -403,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn some_hosts_are_reached_without_it() {
+    fn some_hosts_are_reached_without_the_proxy() {
         for (hosts, url, is_direct) in [
             ("*", "https://a.example", true),
             ("*", "https://10.0.0.1", true),
@@ -453,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_that_never_match_are_told_with_what_would() {
+    fn exceptions_that_never_match_are_reported_with_a_remedy() {
         let told = |variables: &[(&'static str, &'static str)]| -> Vec<String> {
             let value = |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| Some(*value));
             let useless = Proxy::useless_exceptions(value).into_iter();
@@ -488,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_answers_for_what_it_can_read() {
+    fn a_proxy_may_answer_the_requests_that_it_can_read() {
         for (proxy, url, expected) in [
             ("http://u:hunter2@p.example:3128", "http://crm.example/x", Some("p.example:3128")),
             ("https://p.example", "http://crm.example/x", Some("p.example:443")),
@@ -502,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn its_host_and_nothing_else_is_named() {
+    fn only_the_host_and_port_of_the_proxy_are_named() {
         for (address, expected) in [
             ("http://u:hunter2@p.example:3128", "p.example:3128"),
             ("https://u:hunter2@p.example", "p.example:443"),

@@ -1,8 +1,8 @@
-//! Resolves host names with the system's resolver, even if a lookup takes long.
+//! Resolves host names with the system's resolver, also if a lookup takes longer than a request can wait.
 //!
-//! If a name server does not answer, the system's resolver asks the next one only after many seconds. An attempt to
-//! connect may not take so long. So a lookup goes on after its request has given up, and a late result is kept for the
-//! next request. A machine whose first name server is dead is therefore slow, but not cut off.
+//! If a name server does not answer, the system's resolver asks the next one only after many seconds. A request does
+//! not wait for so long. So a lookup goes on after its request has given up, and a late result is kept for the next
+//! request. A machine whose first name server is dead is therefore slow, but not cut off.
 //!
 //! Invariants: there is one lookup for a name at a time. A failure is never kept. A result is used once, or by all
 //! requests that waited for it together.
@@ -34,8 +34,8 @@ type Lookup = watch::Sender<Option<Found>>;
 #[derive(Clone, Debug)]
 pub(super) struct Resolver {
     lookups: Arc<Mutex<HashMap<String, Arc<Lookup>>>>,
-    /// How long a request waits for a lookup: a little less than for the connection, so that the error names the lookup
-    /// as the cause.
+    /// How long a request waits for a lookup. This is a little less than it waits for the connection, so that the error
+    /// names the lookup as the cause.
     patience: Duration,
 }
 
@@ -50,8 +50,7 @@ impl Resolver {
         Self { lookups: Arc::default(), patience: connect_timeout.mul_f64(0.95) }
     }
 
-    /// Joins the lookup of `name` that is under way. If there is none, takes a late result, or begins a lookup if there
-    /// is no late result either.
+    /// Joins the lookup of `name` that is under way, or takes a late result. If there is neither, begins a lookup.
     fn look_up(&self, name: &str) -> watch::Receiver<Option<Found>> {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(name) {
@@ -93,8 +92,8 @@ impl Resolver {
     }
 }
 
-/// Returns the resolver's error without "failed to lookup address information", because the relay says this in words of
-/// its own.
+/// Returns the resolver's error without "failed to lookup address information", because the relay's own words say this
+/// already.
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_years_are_a_day() {
+    fn a_wait_longer_than_a_day_becomes_a_day() {
         for text in [
             "315360000",
             "86401",
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_nothing() {
+    fn invalid_values_are_none() {
         for text in
             ["", " ", "-1", "-0.5", "+5", "1e9", "inf", "NaN", "0x10", "1.", ".5", "1.2.3", "5s", "soon", "1 2", "१"]
         {

@@ -161,7 +161,7 @@ pub fn warn_of_password(at: &mut Reader<'_>, key: &str, text: &WrittenText, url:
     }
 }
 
-/// Reads the proxy that was written for `key`, for requests to `url` if that URL is known.
+/// Reads the proxy that was written for `key`. It is for requests to `url`, if that URL is known.
 pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: Option<&Url>) -> Proxy {
     let Some(text) = text else { return proxy_of_environment(at, url) };
     let wrong = match text.bare() {
@@ -185,7 +185,7 @@ pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: 
     Proxy::default()
 }
 
-/// Chooses the proxy by the usual variables, for requests to `url` if that URL is known.
+/// Chooses the proxy for requests to `url` by the usual variables. Without a URL there is no proxy.
 fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
     let environment = at.environment();
     let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());

@@ -52,7 +52,7 @@ async fn refusing() -> Url {
 }
 
 #[tokio::test]
-async fn what_people_read_when_there_is_no_answer() {
+async fn words_for_a_request_without_an_answer() {
     assert_eq!(words(refusing().await).await, "connection refused");
     let closes = RawServer::start(|mut conversation| async move {
         conversation.read_request().await;
@@ -301,7 +301,7 @@ async fn an_answer_that_other_clients_take_is_an_answer() {
     let folded =
         saying_once("HTTP/1.1 429 No\r\nRetry-After :\r\n  7\r\nx-\u{e9}: v\r\ncontent-length: 0\r\n\r\n").await;
     let response = get(folded.url("/")).await.unwrap();
-    assert_eq!(response.headers()["retry-after"], "7", "what counts is read through it");
+    assert_eq!(response.headers()["retry-after"], "7", "a folded header is read");
 }
 
 /// Returns heads that the HTTP library refuses, although their status can be read: a name, and the bytes before the
@@ -319,7 +319,7 @@ fn heads_to_mend() -> Vec<(&'static str, String)> {
         ("a control in the reason", status("HTTP/1.1 200 O\x01K")),
         ("NUL in the reason", status("HTTP/1.1 200 O\0K")),
         ("two spaces", status("HTTP/1.1  200 OK")),
-        ("a tab behind the status", status("HTTP/1.1 200\tOK")),
+        ("a tab after the status", status("HTTP/1.1 200\tOK")),
         ("small letters", status("http/1.1 200 OK")),
         ("an interim answer before", status("HTTP/1.1 103 Early\r\nx: \0\r\n\r\nHTTP/1.1 200 OK\r\nx: \0")),
     ]
@@ -330,8 +330,8 @@ fn heads_to_mend() -> Vec<(&'static str, String)> {
 #[tokio::test]
 async fn an_answer_with_a_status_is_an_answer_of_a_receiver() {
     for (name, head) in heads_to_mend() {
-        for behind in ["", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"] {
-            let closes = saying_once(format!("{head}ok{behind}")).await;
+        for following in ["", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"] {
+            let closes = saying_once(format!("{head}ok{following}")).await;
             let answer = ask_receiver(closes.url("/")).await.unwrap_or_else(|words| panic!("{name}: {words}"));
             assert_eq!(
                 (answer.status().as_u16(), &answer.headers()["connection"].as_bytes()),
@@ -341,10 +341,10 @@ async fn an_answer_with_a_status_is_an_answer_of_a_receiver() {
             let body = body::read_capped(answer, 100).await.unwrap();
             assert_eq!(
                 body,
-                if name == "an empty length" { format!("ok{behind}") } else { "ok".to_owned() }.as_bytes()
+                if name == "an empty length" { format!("ok{following}") } else { "ok".to_owned() }.as_bytes()
             );
 
-            let stays = RawServer::answering(format!("{head}ok{behind}")).await;
+            let stays = RawServer::answering(format!("{head}ok{following}")).await;
             let client = LenientClient::new(&OPTIONS, &Transport::default(), &stays.url("/")).unwrap();
             for _ in 0..3 {
                 let request = client.request(Method::POST, stays.url("/")).body("{}").build().unwrap();
@@ -395,7 +395,7 @@ async fn a_connection_stays_open_until_a_head_is_mended() {
 
 /// An HTTP proxy gets the whole request with the user and the password. Its answers with odd heads count, too.
 #[tokio::test]
-async fn a_receiver_behind_a_proxy_is_asked_as_by_the_other_client() {
+async fn both_clients_send_the_same_request_to_a_proxy() {
     let proxy = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n").await;
     let mut address = proxy.url("/");
     address.set_username("ann").unwrap();
@@ -420,7 +420,7 @@ async fn a_receiver_behind_a_proxy_is_asked_as_by_the_other_client() {
 
 /// For an answer that cannot be read, the error names the part that cannot be read.
 #[tokio::test]
-async fn of_an_answer_that_cannot_be_read_the_part_is_named() {
+async fn the_part_of_an_answer_that_cannot_be_read_is_named() {
     let head = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
     let too_large = "its head has more than 5000 headers or 408 KiB";
     let mut mended = Vec::new();
@@ -551,7 +551,7 @@ async fn a_large_head_is_an_answer_over_http2_too() {
 
 /// Bytes that follow an answer, and that belong to no request, do not become the answer to the next request.
 #[tokio::test]
-async fn what_follows_an_answer_is_not_the_next_one() {
+async fn bytes_after_an_answer_are_not_the_next_answer() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     for garbage in ["garbage", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", "\r\n", "\0"] {
         let server = RawServer::answering(format!("{head}{garbage}")).await;
@@ -609,7 +609,7 @@ async fn http2_server(says: Option<Vec<u8>>) -> Url {
 }
 
 #[tokio::test]
-async fn of_a_failure_of_http2_it_is_said_what_happened() {
+async fn a_failure_of_http2_is_described() {
     let (reset, go_away) = (|code| Some(http2_frame(3, code)), |code| Some(http2_frame(7, code)));
     for (says, said) in [
         (reset(2), "the other side ended the request over HTTP/2 (RST_STREAM with INTERNAL_ERROR)"),

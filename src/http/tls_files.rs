@@ -145,7 +145,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, UnusableTlsFile> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(UnusableTlsFile::Utf16);
     }
-    // A byte order mark, which some editors write, would hide the first line.
+    // A byte order mark would hide the first line.
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }

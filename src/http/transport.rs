@@ -51,8 +51,8 @@ impl Transport {
         };
         let is_tls = |url: &Url| url.scheme() == "https";
         let builder = match self.tls.authorities.as_slice() {
-            // The system's certificates are loaded only if a certificate has to be checked. Loading fails on a machine
-            // that has none.
+            // The system's certificates are loaded only if a certificate has to be checked, because loading fails on a
+            // machine that has none.
             [] if is_tls(url) || self.proxy.address.as_ref().is_some_and(is_tls) => builder,
             authorities => {
                 let certificates: reqwest::Result<Vec<Certificate>> =
