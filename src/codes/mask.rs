@@ -25,8 +25,7 @@ struct SpelledChar {
 }
 
 impl CodeMask {
-    /// Makes a mask for the codes that the API found. In a message in which the API found no code, `finder` finds the
-    /// codes.
+    /// Makes a mask for the codes that the API found. If the API found no code in a message, `finder` finds the codes.
     pub fn new(finder: CodeFinder) -> Self {
         Self(finder)
     }

@@ -45,7 +45,7 @@ impl Settings {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CodeFinder {
     pattern: Option<CodePattern>,
-    /// Whether the pattern counts even if the API found a code.
+    /// Whether only the pattern counts, even if the API found a code.
     ignores_parsed: bool,
 }
 

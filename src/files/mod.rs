@@ -105,7 +105,7 @@ pub fn make_or_append(path: &Path, mode: u32) -> io::Result<File> {
     }
 }
 
-/// Makes the missing directories of a path with mode 0700, in such a way that they survive a power cut.
+/// Makes the missing directories of a path with mode 0700, and flushes them, so that they survive a power cut.
 fn make_directories(path: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
@@ -114,7 +114,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     for made in missing {
-        // Not every file system can flush a directory, and most file systems need no such flush.
+        // An error is ignored: not every file system can flush a directory, and most file systems need no such flush.
         if let Some(parent) = made.parent()
             && let Ok(parent) = File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
         {
@@ -154,8 +154,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the path with every symbolic link among its directories resolved. This is for libraries that open files by
-/// name and have an option to refuse links.
+/// Returns the path with every symbolic link among its directories resolved. This is for SQLite: with its option
+/// against links it refuses every link in a path, also among the directories.
 ///
 /// # Errors
 /// The errors of the file system, if the directory is missing.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_not_waited_for() {
+    fn opening_a_pipe_fails_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_above_is_resolved_and_the_file_is_not() {
+    fn links_among_the_directories_are_resolved_and_the_file_itself_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().canonicalize().unwrap().join("private");
         fs::create_dir(&real).unwrap();

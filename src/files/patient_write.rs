@@ -8,8 +8,8 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Writes the rest of `bytes`, whose first `written` bytes were written before, and keeps `written` up to date. The
-/// function blocks until the stream has taken all bytes, even if another process that shares the stream has made it
+/// Writes the rest of `bytes`: the first `written` bytes were written before. Keeps `written` up to date. The function
+/// blocks until the stream has taken all bytes, even if another process that shares the stream has made it
 /// non-blocking.
 ///
 /// # Errors

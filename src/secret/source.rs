@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Secret;
 use crate::files;
 
-/// An environment as a plain value, so that only the start of the program reads the environment of the process.
+/// The environment of the process as a plain value. Only the start of the program reads the environment itself.
 pub type Environment = BTreeMap<OsString, OsString>;
 
 /// The variable with which systemd names the directory of the credentials.
@@ -205,7 +205,7 @@ mod tests {
             Source::File(directory.path().join(name))
         };
         let variables = environment(&[("EMPTY", ""), ("BLANK", " \n")]);
-        // No process writes into the pipe, so a function that waited for its bytes would wait for ever.
+        // No process writes into the pipe. So reading must refuse the pipe and not wait for bytes.
         let pipe = directory.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for (source, expected) in [

@@ -1,9 +1,10 @@
-//! Removes characters that editors, shells and copying leave around a value, and refuses a value that is ambiguous.
+//! Removes characters that editors, shells and copying leave around a value. Refuses a value if it is not clear whether
+//! such characters belong to it.
 //!
-//! A byte order mark before a value and blank lines around it never belong to the value. White space, quotes and
-//! `Bearer ` around a key, a token or a URL do not belong to the value either, because keys, tokens and URLs cannot
-//! contain them. All of these are removed. But white space and quotes around a password or a shared secret may be a
-//! part of it: such a value is refused, and neither changed nor used.
+//! A byte order mark before a value and blank lines around it never belong to the value, so they are removed. White
+//! space and quotes around a key, a token or a URL, and `Bearer ` before it, are removed, too, because keys, tokens and
+//! URLs cannot contain them. But white space and quotes around a password or a shared secret may be a part of it, so
+//! such a value is refused.
 //!
 //! Invariant: no error text of this module repeats anything of a value, except the code of an invisible character.
 
@@ -68,7 +69,7 @@ impl Doubtful {
 /// Removes all characters that certainly do not belong to a value of this kind.
 ///
 /// # Errors
-/// [`Doubtful`] for a value that is ambiguous, or certainly a mistake.
+/// [`Doubtful`] if the value is ambiguous or certainly a mistake.
 pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     let text = without_blank_lines(text);
     let exact = in_two_pairs_of_quotes(text).filter(|_| kind == SecretKind::Text);
@@ -128,8 +129,7 @@ pub fn is_invisible(next: char) -> bool {
     )
 }
 
-/// The text without a pair of quotes around it, and without the white space that stood between these quotes and the
-/// text.
+/// The text without a pair of quotes around it, and without the white space between these quotes and the text.
 pub fn unquoted(text: &str) -> &str {
     let pairs = [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
     let within = |(open, close)| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
@@ -157,7 +157,7 @@ mod tests {
     const MARKED: &str = "\u{feff}s3cret\r\n";
 
     #[test]
-    fn what_is_certain_is_taken_off_every_kind() {
+    fn what_never_belongs_to_a_value_is_removed_from_every_kind() {
         for kind in [SecretKind::Token, SecretKind::Header, SecretKind::Text] {
             for text in [
                 "s3cret",
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_token_and_a_header_more_is_certain() {
+    fn more_is_removed_from_a_token_and_a_header() {
         let (space, quotes, bearer) = ("white space around it", "quotes around it", "`Bearer` before it");
         for (kind, text, expected, left_out) in [
             (SecretKind::Token, " t0ken\t", "t0ken", space),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_meant_is_refused() {
+    fn an_ambiguous_value_is_refused() {
         for (kind, text, expected) in [
             (SecretKind::Text, " s3cret", Doubtful::WhiteSpaceAround),
             (SecretKind::Text, "s3cret \n", Doubtful::WhiteSpaceAround),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_addresses_stand_bare() {
+    fn words_and_addresses_lose_white_space_and_quotes() {
         for text in ["info", " info ", "\"info\"", "'info'\r\n", "\u{feff}info\n\n"] {
             assert_eq!(bare(text), "info", "{text:?}");
         }
