@@ -70,8 +70,8 @@ mod tests {
         }
     }
 
-    /// Makes JSON text with white space wherever JSON allows it, and with spellings (such as `1.0E5`) that are lost if a
-    /// text is parsed and written again.
+    /// Makes JSON text with white space wherever JSON allows it. It also has spellings, such as `1.0E5`, that are lost
+    /// if JSON is parsed and written again.
     fn json() -> impl Strategy<Value = String> {
         let space = "[ \t\r\n]{0,3}";
         let scalar = prop_oneof![
@@ -106,8 +106,8 @@ mod tests {
         prop::collection::vec(piece, 0..6).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
     }
 
-    /// Collects the tokens of a JSON text, as `serde_json` finds them: brackets, braces, and keys and scalars as they are
-    /// spelled.
+    /// Collects the tokens of a JSON text, as `serde_json` finds them: brackets and braces, and the keys and scalars as
+    /// they are spelled.
     fn tokens(json: &RawValue, found: &mut Vec<String>) {
         let text = json.get();
         match text.as_bytes()[0] {

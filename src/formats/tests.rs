@@ -387,7 +387,7 @@ fn on_a_stream_values_stay_on_their_line() {
 }
 
 #[test]
-fn templates_are_equal_if_text_account_and_use_are_equal() {
+fn templates_are_equal_only_if_text_account_and_use_are_equal() {
     let template =
         |source: &str, account: &str, as_line| Template::new(source, "text/plain", account.into(), as_line).unwrap();
     assert_eq!(template("a", "main", false), template("a", "main", false));

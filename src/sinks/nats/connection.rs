@@ -157,7 +157,7 @@ pub(super) struct NatsProtocol {
     inbox: String,
     /// The longest message with its header, in bytes.
     most: u64,
-    /// How many messages were sent on this connection. Each message asks for its answer to a subject of its own, which
+    /// How many messages were sent on this connection. The answer to each message comes on a subject of its own, which
     /// ends with the number of the message.
     last: u64,
     /// The messages that wait for an answer, by their numbers.

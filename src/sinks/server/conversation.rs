@@ -20,8 +20,8 @@ const LONGEST_SILENCE: u32 = 2;
 /// The channel for the answer to a request. The caller may have stopped waiting for the answer.
 pub(in crate::sinks) type Reply<A> = oneshot::Sender<A>;
 
-/// A protocol on an open connection, after the login. An error of a method ends the connection; it is the reason in
-/// words.
+/// A protocol on an open connection, after the login. If a method fails, the connection ends. The error is the reason
+/// in words.
 pub(in crate::sinks) trait RequestProtocol: Send + 'static {
     /// A request to the server.
     type Request: Send;

@@ -36,8 +36,8 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// A server may say that it accepts no messages at the moment, and then answer none of the messages that it got
-    /// before. Returns the result of their attempts; `None`: the server has not said this.
+    /// Some servers say that they accept no messages at the moment. Messages that they got before may then stay
+    /// unanswered. Returns the result of an attempt for such a message; `None`: the server has not said this.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }
