@@ -164,8 +164,8 @@ impl Supervisor {
         }
     }
 
-    /// Notices what has changed since the last turn: wake-ups, the time, and put-off log lines about failures that are
-    /// due by now.
+    /// Notices what has changed since the last turn: wake-ups and the time. Logs a failure whose log line was put off
+    /// until now.
     fn notice_changes(&mut self) {
         // The wake-up is noted before the store is asked. So a wake-up that comes while the store answers leads to
         // another turn.

@@ -1,10 +1,10 @@
-//! A sink that is added while the state already has messages, and the messages that this sink begins with.
+//! Tests of a sink that is added while the state already has messages: with which messages the sink begins.
 
 use super::*;
 
 impl World {
-    /// A world with one message for each of the last `count` hours, the oldest first, all delivered to a sink that was
-    /// there from the start. The bodies of the two oldest messages are gone.
+    /// A world with one message for each of the last `count` hours, oldest first. All were delivered to the sink `old`.
+    /// The texts of the two oldest messages were removed.
     async fn with_history(world: Self, count: u32) -> Self {
         world.begin().await;
         world.register(&["old"]).await;
@@ -62,14 +62,14 @@ async fn a_new_sink_begins_where_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_first_run_it_says_nothing() {
+async fn on_a_first_run_the_start_of_a_sink_has_no_effect() {
     let world = World::new();
     world.register(&["old"]).await;
     world.release(5, DeliveryClass::Live).await;
     let new = Receiver::healthy(&world);
     let _delivery = world.start(vec![("new", starting(Start::Beginning, 1), new.clone())]).await;
     sleep(HOUR).await;
-    assert_eq!(new.attempts(), 0, "poll.start has said it for all");
+    assert_eq!(new.attempts(), 0, "on a first run poll.start decides for all sinks");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_command_does_not_end_before_it_has_begun() {
+async fn once_does_not_end_before_a_new_sink_has_the_messages_with_which_it_begins() {
     let world = World::with_history(World::new(), 10).await;
     let new = Receiver::healthy(&world);
     let delivery = world.start(vec![("new", starting(Start::Beginning, 1), new.clone())]).await;
@@ -118,7 +118,7 @@ async fn one_command_does_not_end_before_it_has_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_order_of_each_number_the_old_ones_go_first() {
+async fn in_the_order_of_each_number_older_messages_go_first() {
     let world = World::with_history(World::new(), 10).await;
     let new = Receiver::healthy(&world);
     let options = Options { order: Order::Number, ..starting(Start::Beginning, 4) };

@@ -1,5 +1,5 @@
-//! Tests of a machine's clock that jumps, or is wrong at the start: no message is given up because of the clock, and no
-//! message waits long.
+//! Tests of a machine's clock that jumps, or is wrong at the start. No message is given up, or waits long, because of
+//! the clock.
 
 use super::*;
 use crate::time::ClockCorrection;
@@ -45,7 +45,7 @@ fn retries() -> Options {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_in_mid_run_is_no_time_that_passed() {
+async fn a_jump_of_the_clock_does_not_count_as_time() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release_received(&[START; 8], DeliveryClass::Live).await;
@@ -65,7 +65,7 @@ async fn a_jump_in_mid_run_is_no_time_that_passed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
+async fn no_message_is_given_up_before_the_time_is_known() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
     world.release(8, DeliveryClass::Live).await;
@@ -93,7 +93,7 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_given_up_once_the_time_is_known_and_has_passed() {
+async fn a_message_is_given_up_once_the_time_is_known_and_has_passed() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
@@ -108,7 +108,7 @@ async fn it_is_given_up_once_the_time_is_known_and_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_old_it_is() {
+async fn a_message_that_looks_too_old_is_neither_sent_nor_given_up_until_its_age_is_known() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
     world.release_received(&[START.before(DAY), START, WRONG], DeliveryClass::Live).await;
@@ -118,7 +118,7 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
     sleep(MINUTE).await;
     assert_eq!(receiver.ids_begun(), ["m3"]);
     assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 2, retry: 0, dead: 0 });
-    assert!(delivery.until_idle().await.unwrap(), "they wait, and nothing may be begun");
+    assert!(delivery.until_idle().await.unwrap(), "messages wait, and none may be sent");
     // The API is polled, and dates messages by the present time.
     world.clock.hear_messages(START.after(MINUTE));
     delivery.waker().wake();
@@ -128,7 +128,7 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_mixes_the_times_before_a_correction_with_those_after_it() {
+async fn no_attempt_mixes_times_from_before_a_correction_with_corrected_times() {
     // The machine has no battery for its clock. By the relay's time, the messages failed for the first time an hour
     // ago.
     let wrong = UnixMs(DAY.as_millis().try_into().unwrap());
@@ -146,7 +146,7 @@ async fn no_attempt_mixes_the_times_before_a_correction_with_those_after_it() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!(receiver.attempts(), 1);
     let correction = ClockCorrection { from: UnixMs::MIN, ..world.correct_relay_time(START) };
-    // Now the first attempt ends, and the other messages were claimed with times from before the correction.
+    // Now the first attempt ends. The other messages were claimed before the correction.
     sleep(Duration::from_secs(8)).await;
     assert_eq!(receiver.attempts(), 1, "no attempt begins while the stored times are being corrected");
     world.correct_stored_times(correction, &delivery).await;
@@ -158,9 +158,9 @@ async fn no_attempt_mixes_the_times_before_a_correction_with_those_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_settled_while_the_stored_times_are_corrected_is_moved_once() {
-    // The relay runs for an hour by a clock that is half an hour ahead. So the right time at the end of this hour lies
-    // between the relay's times at its beginning and at its end.
+async fn a_settlement_during_a_correction_of_the_stored_times_is_corrected_once() {
+    // The relay runs for an hour by a clock that is half an hour ahead. The correction sets it back to the right time,
+    // which is later than the relay's time at the beginning of the hour.
     let world = World { clock: Clock::unconfirmed_at(START), ..World::new() };
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
@@ -198,6 +198,6 @@ async fn a_wait_and_a_silence_are_as_long_as_they_were_meant() {
     assert_eq!((crm.attempts(), busy.attempts()), (1, 1));
     world.set_right(START, &delivery).await;
     sleep(Duration::from_secs(7)).await;
-    assert_eq!((crm.accepted(), busy.accepted()), (1, 0), "5 s after its failure, not eight days");
+    assert_eq!((crm.accepted(), busy.accepted()), (1, 0), "5 s after the failure, not eight days");
     until("the silence ends", MINUTE, async || busy.accepted() == 1).await;
 }

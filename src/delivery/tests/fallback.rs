@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn what_dies_at_one_sink_is_sent_by_the_other_at_once() {
+async fn a_dead_letter_is_sent_by_the_fallback_at_once() {
     let world = World::new();
     let rejecting = Receiver::new(&world, |_| {
         let answer = "no".to_owned();
@@ -14,14 +14,14 @@ async fn what_dies_at_one_sink_is_sent_by_the_other_at_once() {
     let sinks: Vec<(&str, Options, Arc<dyn Sink>)> =
         vec![("crm", with_fallback, rejecting.clone()), ("ops", options(2), accepting.clone())];
     let delivery = world.start(sinks).await;
-    // The fallback has message 1 already when the other sink gives this message up.
+    // Both sinks get message 1. So it is not handed over when `crm` gives it up.
     let ids = world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     delivery.until_idle().await.unwrap();
     assert_eq!(accepting.ids_begun(), ids);
     assert_eq!(world.waiting("crm").await.dead, 1);
 
-    // From now on only `crm` gets new messages by itself.
+    // From now on the filter of `ops` wants no message, so `ops` gets only messages that `crm` hands over.
     world.register_as(vec![SinkSetup { fallback: Some("ops".to_owned()), ..SinkSetup::new("crm") }]).await;
     let all = [SinkSetup { fallback: Some("ops".to_owned()), ..SinkSetup::new("crm") }, unwanting("ops")];
     world.register_as(all.to_vec()).await;

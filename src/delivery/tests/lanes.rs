@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn live_does_not_wait_for_a_backfill() {
+async fn live_messages_do_not_wait_for_a_backfill() {
     for concurrency in [1, 2, 8] {
         let world = World::new();
         world.register(&["crm"]).await;
@@ -23,7 +23,7 @@ async fn live_does_not_wait_for_a_backfill() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backfill_goes_on_while_live_never_ends() {
+async fn a_backfill_goes_on_while_live_messages_never_end() {
     for concurrency in [1, 2, 8] {
         let world = World::new();
         world.register(&["crm"]).await;
@@ -42,10 +42,10 @@ async fn a_backfill_goes_on_while_live_never_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_that_hang_do_not_hold_up_what_is_new() {
+async fn retries_that_hang_do_not_hold_up_new_messages() {
     let world = World::new();
     world.register(&["crm"]).await;
-    // These messages are so few that the breaker stays closed.
+    // These are too few messages to open the breaker.
     let hanging = world.release(5, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, move |asked| {
         if hanging.iter().any(|id| id == asked.id) {
@@ -55,7 +55,7 @@ async fn retries_that_hang_do_not_hold_up_what_is_new() {
         }
     });
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
-    // The first attempts were attempts of live messages. They are over by now.
+    // The first attempts of these messages are made in the live lane. The test waits until they are over.
     until("they have become retries", 10 * MINUTE, async || world.waiting("crm").await.fresh == 0).await;
     for _ in 0..200 {
         let done = receiver.accepted();

@@ -65,7 +65,7 @@ fn listen() -> (Log, DefaultGuard) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_said_once_and_so_is_its_end() {
+async fn an_outage_and_its_end_are_logged_once() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
@@ -83,7 +83,7 @@ async fn an_outage_is_said_once_and_so_is_its_end() {
     let news = log.lines("INFO");
     assert_eq!(news.len(), 2, "{news:?}");
     assert!(news[0].contains(NOTHING_GETS_THROUGH) && news[1].contains(SINK_WORKS_AGAIN), "{news:?}");
-    assert!(news[1].contains("sink.waiting=19"), "it says how many wait: {news:?}");
+    assert!(news[1].contains("sink.waiting=19"), "the number of waiting messages: {news:?}");
     assert_eq!(log.lines("ERROR"), Vec::<String>::new());
     let attempts = log.lines("DEBUG");
     assert_eq!(attempts.len(), receiver.attempts(), "one line for each attempt");
@@ -96,7 +96,7 @@ async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(2, DeliveryClass::Live).await;
-    // The text of a message must not show up at any level; its id may.
+    // No line of any level may have the text of a message. The id is allowed.
     world
         .second_connection()
         .execute("UPDATE message SET raw = json_object('id', id, 'body', 'your code is 424242'), sum = NULL", [])
@@ -106,7 +106,7 @@ async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
     options.retry.give_up_after = Some(MINUTE);
     let _delivery = world.start(vec![("crm", options, receiver)]).await;
     until("both are dead", HOUR, async || world.waiting("crm").await.dead == 2).await;
-    until("and said", MINUTE, async || log.lines("ERROR").len() == 2).await;
+    until("and logged", MINUTE, async || log.lines("ERROR").len() == 2).await;
     let mut dead = log.lines("ERROR");
     dead.sort();
     for (line, id) in dead.iter().zip(["m1", "m2"]) {
@@ -119,7 +119,7 @@ async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_soon_after_the_last_one_was_said_is_said_later_if_it_goes_on() {
+async fn a_failure_soon_after_a_logged_one_is_logged_a_minute_later_if_it_goes_on() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
@@ -146,11 +146,11 @@ async fn a_failure_soon_after_the_last_one_was_said_is_said_later_if_it_goes_on(
     let told = world.clock.relay_time().since(START);
     assert!(told >= MINUTE && told < Duration::from_secs(62), "{told:?}");
     assert!(log.lines("WARN")[1].contains("502 as asked"), "{:?}", log.lines("WARN"));
-    assert_eq!(receiver.attempts(), 4, "it did not wait for the next attempt");
+    assert_eq!(receiver.attempts(), 4, "it was logged before the next attempt");
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_a_receiver_sets_the_pace_is_said_once() {
+async fn a_receiver_that_sets_the_pace_is_logged_once() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
@@ -170,12 +170,12 @@ async fn that_a_receiver_sets_the_pace_is_said_once() {
     for part in [RECEIVER_WANTS_SILENCE, "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
         assert!(warnings[0].contains(part), "{part} in {warnings:?}");
     }
-    assert_eq!(log.lines("INFO"), Vec::<String>::new(), "it never failed, so it does not work again");
+    assert_eq!(log.lines("INFO"), Vec::<String>::new(), "the sink never failed, so it does not work again");
 }
 
 /// Messages grow too old on a disk that cannot be written, while reads still work.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_takes_no_writes_is_said_once_and_so_is_its_end() {
+async fn a_store_that_takes_no_writes_is_logged_once_and_so_is_its_recovery() {
     let (log, _guard) = listen();
     let world = World::on_a_file();
     world.register(&["crm"]).await;
@@ -191,6 +191,6 @@ async fn a_store_that_takes_no_writes_is_said_once_and_so_is_its_end() {
     assert_eq!((said("ERROR", STORE_CANNOT_BE_READ), said("INFO", STORE_CAN_BE_READ)), (1, 0));
     world.second_connection().execute_batch("DROP TRIGGER full").unwrap();
     until("it has expired", 2 * MINUTE, async || world.waiting("crm").await.dead == 1).await;
-    until("the end is said", MINUTE, async || said("INFO", STORE_CAN_BE_READ) == 1).await;
+    until("the recovery is logged", MINUTE, async || said("INFO", STORE_CAN_BE_READ) == 1).await;
     assert_eq!(said("ERROR", STORE_CANNOT_BE_READ), 1);
 }

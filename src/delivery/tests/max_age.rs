@@ -26,7 +26,7 @@ fn expired(id: &str, attempts: u32, answer: &str) -> (String, String, u32, Strin
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
+async fn messages_that_come_in_time_are_sent_and_older_ones_are_not() {
     let world = World::on_a_file();
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", ageing(2), receiver.clone())]).await;
@@ -43,7 +43,7 @@ async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_grows_too_old_while_the_receiver_is_down() {
+async fn messages_grow_too_old_while_the_receiver_is_down() {
     let world = World::on_a_file();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
@@ -63,11 +63,11 @@ async fn it_grows_too_old_while_the_receiver_is_down() {
     assert_eq!(dead[0], expired("m1", 2, "503 as asked"));
     assert_eq!(dead[299], expired("m300", 0, "too old before it could be sent"));
     sleep(DAY).await;
-    assert!(receiver.attempts() <= attempts + 1, "nothing is left to be tried");
+    assert!(receiver.attempts() <= attempts + 1, "no message is left to try");
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_grows_too_old_during_a_silence_and_while_the_sink_is_off() {
+async fn messages_grow_too_old_during_a_silence_and_while_the_sink_is_off() {
     let world = World::new();
     let now = world.clock.relay_time();
     world.register(&["busy", "off"]).await;
@@ -89,7 +89,7 @@ async fn it_grows_too_old_during_a_silence_and_while_the_sink_is_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_grew_too_old_while_the_relay_was_down_is_found_at_the_start() {
+async fn messages_that_grew_too_old_while_the_relay_was_down_are_found_at_the_start() {
     let world = World::new();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
@@ -106,7 +106,7 @@ async fn what_grew_too_old_while_the_relay_was_down_is_found_at_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
+async fn a_message_that_grows_too_old_during_its_attempt_is_not_tried_again() {
     let world = World::on_a_file();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
@@ -123,7 +123,7 @@ async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_asked_for_again_has_no_age() {
+async fn a_replayed_message_does_not_become_too_old() {
     let world = World::on_a_file();
     let old = world.clock.relay_time().before(DAY);
     world.register(&["crm"]).await;

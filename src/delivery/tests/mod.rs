@@ -47,7 +47,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A state directory, its store, and a clock that follows paused time.
+/// A state directory, its store, and a clock that follows tokio's paused time.
 pub(super) struct World {
     dir: TempDir,
     state: Arc<TestState>,
@@ -263,7 +263,7 @@ pub(super) fn options(concurrency: usize) -> Options {
     Options::new(concurrency, retry)
 }
 
-/// Waits in virtual time until a condition holds. Fails if the condition does not hold within `within`.
+/// Waits in paused time until a condition is true. Fails if it is not true within `within`.
 async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let step = Duration::from_millis(20).max(within / 10_000);
     let mut waited = Duration::ZERO;

@@ -6,11 +6,11 @@ use super::*;
 use crate::domain::{PauseReason, SinkName};
 use crate::store::{DeadLetterAction, DeadLetterSelection, PastDelivery, Replayable, ResolvedUpTo, Resumed, Spool};
 
-/// The time within which commands promise to take effect, and a moment more.
+/// The promised time within which commands take effect (five seconds), and half a second more.
 const PROMISED: Duration = Duration::from_millis(5_500);
 
-/// Releases several messages a second, each with its wake-up, until the future `heard` is over.
-async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Output = ()>) {
+/// Releases several messages a second, each with its wake-up, until the future `noticed` is over.
+async fn under_traffic(world: &World, delivery: &Delivery, noticed: impl Future<Output = ()>) {
     let traffic = async {
         loop {
             world.release(1, DeliveryClass::Live).await;
@@ -19,7 +19,7 @@ async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Ou
         }
     };
     tokio::select! {
-        () = heard => {}
+        () = noticed => {}
         () = traffic => {}
     }
 }
@@ -35,7 +35,7 @@ async fn busy_world() -> (World, Arc<Receiver>, Delivery) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_and_its_end_are_heard_under_traffic() {
+async fn a_pause_and_its_end_are_noticed_under_traffic() {
     let (world, receiver, delivery) = busy_world().await;
     world.pause("crm", PauseReason::Operator).await;
     let noticed = until("paused", PROMISED, async || {
@@ -51,7 +51,7 @@ async fn a_pause_and_its_end_are_heard_under_traffic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rename_is_heard_under_traffic() {
+async fn a_rename_is_noticed_under_traffic() {
     let (world, _, delivery) = busy_world().await;
     let (id, name) = (world.sinks.lock().unwrap()["crm"], "desk".parse::<SinkName>().unwrap());
     assert!(world.store.write(move |spool| spool.rename_sink(id, &name)).await.unwrap());
@@ -94,18 +94,18 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
     let (id, now) = (world.sinks.lock().unwrap()["crm"], world.clock.relay_time());
     let resumed = world.store.write(move |spool| spool.resume(id, now)).await.unwrap();
     assert!(matches!(resumed, Some(Resumed::Silence(until)) if until.since(START) >= HOUR), "{resumed:?}");
-    let noticed = until("it is sent to, what it had refused included", PROMISED, async || {
+    let noticed = until("the refused message is delivered", PROMISED, async || {
         receiver.seen.lock().unwrap().accepted.contains(&"m1".to_owned())
     });
     under_traffic(&world, &delivery, noticed).await;
     let again = world.store.write(move |spool| spool.resume(id, now)).await.unwrap();
-    assert_eq!(again, None, "there is nothing more to end");
+    assert_eq!(again, None, "nothing is left to end");
 }
 
 /// The sink is paused and resumed between two slow polls. The loop never saw the pause, but the end of the pause ends
 /// the silence nevertheless.
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_nobody_saw_ends_a_silence_too() {
+async fn a_pause_that_the_loop_did_not_see_ends_a_silence_too() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
@@ -117,7 +117,7 @@ async fn a_pause_that_nobody_saw_ends_a_silence_too() {
         .await;
     world.pause("crm", PauseReason::Operator).await;
     world.resume("crm").await;
-    until("it is sent to", 2 * PROMISED, async || receiver.accepted() == 1).await;
+    until("delivered", 2 * PROMISED, async || receiver.accepted() == 1).await;
 }
 
 /// Somebody resumes the sink while no relay runs. The next relay sends at once the messages that were refused or failed

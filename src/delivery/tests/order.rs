@@ -78,7 +78,7 @@ impl Random {
 /// Whatever the traffic, the answers and the restarts are, attempts for one number never overlap and never overtake
 /// each other, and every message is settled.
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_no_attempt_overtakes() {
+async fn no_attempt_ever_overtakes_another_of_its_number() {
     for seed in 0..12 {
         let mut random = Random(seed);
         let world = World::new();
@@ -133,8 +133,8 @@ async fn whatever_happens_no_attempt_overtakes() {
 async fn a_busy_number_holds_back_no_other() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
-    // The first message of one number fails for an hour. After it wait more messages of the same number than are ever
-    // claimed at once.
+    // The first message of one number fails for an hour. Behind it wait 1199 messages of the same number, more than one
+    // claim reads.
     world.release_of(&vec![Some("bad".to_owned()); 1_200], DeliveryClass::Live).await;
     let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();
     let expected = world.release_of(&good, DeliveryClass::Live).await;
@@ -157,7 +157,7 @@ async fn a_busy_number_holds_back_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_one_lets_the_next_go() {
+async fn a_dead_letter_lets_the_next_message_of_its_number_go() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
     world.release_of(&vec![Some("n".to_owned()); 3], DeliveryClass::Live).await;
@@ -169,7 +169,7 @@ async fn a_dead_one_lets_the_next_go() {
     options.retry.give_up_after = Some(10 * MINUTE);
     let _delivery = world.start(vec![("crm", options, strict)]).await;
     sleep(9 * MINUTE).await;
-    assert_eq!(receiver.accepted(), 0, "they wait for it");
+    assert_eq!(receiver.accepted(), 0, "the others wait for `m1`");
     until("all settled", 5 * MINUTE, async || {
         world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 1 }
     })
@@ -179,7 +179,7 @@ async fn a_dead_one_lets_the_next_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backfill_of_a_number_goes_before_what_was_released_later() {
+async fn a_backfill_of_a_number_goes_before_messages_that_were_released_later() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
     let of = |number: &str, count: usize| vec![Some(number.to_owned()); count];
@@ -190,11 +190,11 @@ async fn a_backfill_of_a_number_goes_before_what_was_released_later() {
     let _delivery = world.start(vec![("crm", ordered(1), Strict::new(&world, receiver.clone()))]).await;
     until("all delivered", MINUTE, async || receiver.accepted() == 7).await;
     let ids = receiver.ids_begun();
-    assert_eq!(ids[0], "m7", "a live message of another number does not wait for it");
+    assert_eq!(ids[0], "m7", "a message of another number does not wait");
     assert_eq!(ids[1..], ["m1", "m2", "m3", "m4", "m5", "m6"]);
 }
 
-/// Live messages are not delayed, however many messages wait and however slow the receiver is.
+/// 500 messages are replayed, and the receiver takes two seconds for each message.
 #[tokio::test(start_paused = true)]
 async fn a_replay_never_delays_live_messages_of_its_number() {
     for concurrency in [1, 2, 8] {
@@ -235,12 +235,12 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
         until("the replay goes on", HOUR, async || world.waiting("crm").await == WaitingCounts::default()).await;
         let replayed: Vec<String> = receiver.ids_begun().split_off(500);
         let replayed: Vec<&String> = replayed.iter().filter(|id| first.contains(id)).collect();
-        assert_eq!(replayed, first.iter().collect::<Vec<_>>(), "each once, in their order");
+        assert_eq!(replayed, first.iter().collect::<Vec<_>>(), "each message once, in order");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn switched_on_later_it_holds_for_what_waits_already() {
+async fn an_order_that_is_switched_on_later_applies_to_waiting_messages() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     let of: Vec<Option<String>> =
@@ -251,7 +251,7 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     until("some are delivered without an order", MINUTE, async || receiver.accepted() > 500).await;
     delivery.drain(Duration::ZERO).await;
     let strict = Strict::new(&world, receiver.clone());
-    // The first process ends at once and leaves the rest of the work to the next process.
+    // The first process with the order ends at once, before all deliveries are in the queues of their numbers.
     world.start(vec![("crm", ordered(4), strict.clone())]).await.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", ordered(4), strict)]).await;
     world.release_of(&[Some("num_1".to_owned()), None], DeliveryClass::Live).await;
@@ -261,15 +261,15 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     let unnumbered = "SELECT count(*) FROM delivery WHERE number IS NULL";
     let count = |sql: &str| world.second_connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (0, 2));
-    // The order is switched off again, and new deliveries are not put into queues of numbers. They are put there when
-    // the order is switched on once more.
+    // The order is switched off again, so a new delivery is not put into the queue of its number. This is done when the
+    // order is switched on once more.
     let delivery = world.start(vec![("crm", Options { enabled: false, ..options(4) }, receiver.clone())]).await;
     world.release_of(&[Some("num_1".to_owned())], DeliveryClass::Live).await;
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (1, 0));
     delivery.drain(Duration::ZERO).await;
     let strict = Strict::new(&world, receiver.clone());
     let _delivery = world.start(vec![("crm", ordered(4), strict)]).await;
-    until("that one too", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
+    until("delivered, too", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     assert_eq!(count(unnumbered), 0);
 }
 
@@ -333,7 +333,7 @@ async fn a_day_without_one_receiver() {
         let mut waits: Vec<u128> = healthy.begun().iter().map(|(id, at)| at.since(released[id]).as_millis()).collect();
         waits.sort_unstable();
         if with_dead {
-            assert!(dead.attempts() > 500, "it was tried all day: {}", dead.attempts());
+            assert!(dead.attempts() > 500, "tried all day: {}", dead.attempts());
             until("the other has all", 10 * MINUTE, async || dead.accepted() == order.len()).await;
             let accepted = dead.seen.lock().unwrap().accepted.clone();
             for number in 0..NUMBERS {
@@ -358,7 +358,7 @@ async fn a_day_without_one_receiver() {
 /// While nothing gets through, one message at a time is tried. Messages that were never attempted and messages that
 /// failed take turns, however many new numbers come.
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_as_often_a_retry_as_it_is_new() {
+async fn probes_are_new_messages_and_retries_by_turns() {
     let world = World::new();
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let retry = Retry { max: MINUTE, ..options(1).retry };

@@ -1,4 +1,5 @@
-//! The lines of the tables in docs/delivery.md, each made by an attempt over a real connection.
+//! Compares the tables in docs/delivery.md with the program. Each line of a table is made by an attempt over a real
+//! connection.
 
 use std::fmt::Write as _;
 

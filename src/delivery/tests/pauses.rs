@@ -1,5 +1,4 @@
-//! Tests of pauses, failure counts and limits of a sink: each of them holds messages back, and a restart does not
-//! change that.
+//! Tests that pauses, silences, failure counts and limits of a sink go on after a restart.
 
 use super::super::BlockedBy;
 use super::super::breaker::FAILURES_THAT_OPEN;
@@ -12,7 +11,7 @@ fn most_in_a_minute(begun: &[(String, UnixMs)]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silence_that_was_asked_for_survives_restarts() {
+async fn a_silence_goes_on_after_restarts() {
     for status in [429, 502, 503, 504] {
         let world = World::new();
         world.register(&["crm"]).await;
@@ -22,14 +21,14 @@ async fn a_silence_that_was_asked_for_survives_restarts() {
             (Duration::from_millis(1), if busy { failed(status, Some(HOUR)) } else { ACCEPTED })
         });
         let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
-        until("it was told", MINUTE, async || receiver.attempts() == 1).await;
+        until("refused", MINUTE, async || receiver.attempts() == 1).await;
         for _ in 0..5 {
             sleep(MINUTE).await;
         }
         delivery.drain(Duration::ZERO).await;
         for _ in 0..3 {
             let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
-            until("the pause is shown again", MINUTE, async || {
+            until("the silence is shown again", MINUTE, async || {
                 matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. }))
             })
             .await;
@@ -59,7 +58,7 @@ async fn a_restart_does_not_forget_that_nothing_gets_through() {
     for restarts in 1..=5 {
         let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
         sleep(Duration::from_secs(2)).await;
-        assert_eq!(receiver.attempts() - before, restarts, "a start asks once and not eight times");
+        assert_eq!(receiver.attempts() - before, restarts, "one attempt after a start, not eight");
         delivery.drain(Duration::ZERO).await;
     }
     let failures: u32 = world.second_connection().query_row("SELECT failures FROM sink", [], |row| row.get(0)).unwrap();
@@ -99,7 +98,7 @@ async fn a_sink_that_works_writes_nothing_about_itself() {
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("all delivered", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     delivery.drain(Duration::ZERO).await;
-    // The next message fails, which shows that the trigger does forbid the write.
+    // The next message fails. Its failure cannot be recorded, so the trigger does forbid the write.
     world.release(1, DeliveryClass::Live).await;
     let fails = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(4), fails.clone())]).await;
@@ -110,7 +109,7 @@ async fn a_sink_that_works_writes_nothing_about_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
+async fn a_limit_on_requests_counts_all_workers_retries_and_restarts() {
     for limit in [6_u32, 60, 600] {
         let world = World::new();
         world.register(&["crm"]).await;
@@ -146,7 +145,7 @@ async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_command_waits_for_what_the_limit_lets_through() {
+async fn once_waits_until_the_limit_has_let_all_messages_through() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(30, DeliveryClass::Backfill).await;
@@ -170,7 +169,7 @@ async fn a_sink_that_is_switched_off_keeps_its_messages() {
         (receiver.attempts(), delivery.status()[0].blocked_by),
         (0, Some(BlockedBy::Pause(PauseReason::Disabled)))
     );
-    assert!(!delivery.until_idle().await.unwrap(), "nobody has to come back for it");
+    assert!(!delivery.until_idle().await.unwrap(), "no other run is needed");
     assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 20, retry: 0, dead: 0 });
     delivery.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
@@ -201,7 +200,7 @@ async fn never_giving_up_means_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_rejected_is_dead_at_once_and_holds_up_nobody() {
+async fn a_rejected_message_is_a_dead_letter_at_once_and_holds_up_no_other() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(50, DeliveryClass::Live).await;

@@ -1,4 +1,4 @@
-//! Tests of when attempts are made: retries, giving up, `Retry-After`, the breaker.
+//! Tests of the times of attempts: retries, giving up, `Retry-After`, the breaker.
 
 use super::*;
 
@@ -59,7 +59,7 @@ async fn retries_follow_the_schedule_until_a_failure_at_the_deadline() {
         assert!((planned..=planned * 1.1 + 0.1).contains(&waited), "wait {number}: {waited} s, planned {planned} s");
     }
     let (first, last) = (times[0], times[times.len() - 1]);
-    // The last attempt is made exactly at the deadline. So its failure is final.
+    // The last attempt is made at the deadline, so its failure makes a dead letter.
     let past = last.since(first.after(12 * HOUR));
     assert!(last >= first.after(12 * HOUR) && past < Duration::from_millis(100), "{past:?}");
     let (reason, status, answer, attempts): (String, u16, String, u32) = world
@@ -84,7 +84,7 @@ async fn a_receiver_that_wants_silence_gets_it() {
         (Duration::from_millis(1), if busy { failed(429, Some(10 * MINUTE)) } else { ACCEPTED })
     });
     let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
-    until("the pause is shown", MINUTE, async || {
+    until("the silence is shown", MINUTE, async || {
         matches!(delivery.status()[0].blocked_by, Some(super::super::BlockedBy::Silence { .. }))
     })
     .await;
@@ -98,7 +98,7 @@ async fn a_receiver_that_wants_silence_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_asked_for_one_message_is_for_that_message_alone() {
+async fn a_retry_after_of_a_failure_concerns_only_its_message() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
@@ -108,7 +108,7 @@ async fn a_wait_asked_for_one_message_is_for_that_message_alone() {
     });
     let _delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
     until("the others delivered", MINUTE, async || receiver.accepted() == 2).await;
-    until("and that one", 2 * HOUR, async || receiver.accepted() == 3).await;
+    until("then `m1`", 2 * HOUR, async || receiver.accepted() == 3).await;
     let (id, at) = receiver.begun().pop().unwrap();
     assert_eq!(id, "m1");
     assert!(at.since(START) >= HOUR && at.since(START) < HOUR + Duration::from_secs(1));
@@ -141,11 +141,11 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
     until("and recorded", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     assert_eq!(delivery.status()[0].blocked_by, None);
     let repeated = receiver.seen.lock().unwrap().accepted.len();
-    assert_eq!(repeated, usize::try_from(WAITING).unwrap(), "each accepted once");
+    assert_eq!(repeated, usize::try_from(WAITING).unwrap(), "each once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_nothing_gets_through_new_messages_do_not_keep_those_that_failed_from_their_turn() {
+async fn while_nothing_gets_through_failed_messages_are_tried_beside_new_ones() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(20, DeliveryClass::Live).await;
@@ -166,7 +166,7 @@ async fn while_nothing_gets_through_new_messages_do_not_keep_those_that_failed_f
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off() {
+async fn after_an_outage_no_message_waits_out_a_long_back_off() {
     for restarted in [false, true] {
         let world = World::on_a_file();
         world.register(&["crm"]).await;
@@ -196,10 +196,10 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_are_never_taken_do_not_keep_the_others() {
+async fn messages_that_are_never_accepted_do_not_hold_up_the_others() {
     let world = World::new();
     world.register(&["crm"]).await;
-    // There are more bad messages than it takes to open the breaker, all of them before the good messages.
+    // 30 bad messages come before the good ones. Ten would be enough to open the breaker.
     world.release(30, DeliveryClass::Live).await;
     let poison: std::collections::HashSet<String> = (1..=30).map(|number| format!("m{number}")).collect();
     let receiver = Receiver::new(&world, move |asked| {

@@ -43,7 +43,7 @@ async fn answers_that_come_together_share_a_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_where_nothing_else_is_under_way() {
+async fn a_settlement_does_not_wait_if_no_attempt_is_under_way() {
     let world = World::new();
     let settler = settler(&world).await;
     let began = world.clock.monotonic();
@@ -54,7 +54,7 @@ async fn nobody_waits_where_nothing_else_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_hangs_is_waited_for_once() {
+async fn an_attempt_that_hangs_is_waited_for_once() {
     let world = World::new();
     let settler = settler(&world).await;
     let hangs = [settler.expect_settlement(), settler.expect_settlement()];
@@ -66,7 +66,7 @@ async fn what_hangs_is_waited_for_once() {
         settler.settle(settlement(&world, seq), 0).await.unwrap();
     }
     assert_eq!(world.clock.monotonic() - began, once);
-    // Once the straggling attempts are over, they are forgotten: attempts that begin after that are waited for again.
+    // After the hanging attempts have ended, a new attempt is waited for again.
     drop(hangs);
     settler.settle(settlement(&world, 19), 0).await.unwrap();
     let _another = settler.expect_settlement();

@@ -1,4 +1,4 @@
-//! Tests of how delivery ends: draining, closed streams, and commands that deliver the due messages and end.
+//! Tests of the end of delivery: the drain, closed outputs, and commands that deliver the due messages and end.
 
 use futures_util::FutureExt as _;
 
@@ -19,7 +19,7 @@ async fn deliveries_under_way_get_a_grace_and_are_recorded() {
     let drained = delivery.drain(Duration::from_secs(8)).await;
     assert_eq!(drained, Drained { cut_off: 1, unrecorded: 0 });
     assert!(world.clock.relay_time().since(before) <= Duration::from_secs(9));
-    assert_eq!(receiver.attempts(), 4, "nothing was begun any more");
+    assert_eq!(receiver.attempts(), 4, "no attempt began after the stop signal");
     assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 7, retry: 0, dead: 0 });
     // The next process sends exactly the messages that were not recorded.
     let next = Receiver::healthy(&world);
@@ -38,7 +38,7 @@ async fn an_idle_relay_drains_at_once() {
     assert_eq!(world.clock.relay_time(), before);
 }
 
-/// The stop comes while the relay waits for the next retry.
+/// The stop signal comes while the relay waits for the next probe.
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_retries_drains_at_once() {
     let world = World::new();
@@ -53,7 +53,7 @@ async fn a_relay_that_retries_drains_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_recorded_at_the_end_is_counted() {
+async fn results_that_could_not_be_recorded_at_the_end_are_counted() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
@@ -70,7 +70,7 @@ async fn what_could_not_be_recorded_at_the_end_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_stream_ends_it_all_only_if_nothing_else_is_there() {
+async fn a_closed_output_ends_the_relay_only_if_there_is_no_other_sink() {
     let world = World::new();
     let closes = |world: &World| Receiver::new(world, |_| (Duration::from_millis(1), Attempt::Closed));
     let alone = world.start(vec![("stdout", options(2), closes(&world))]).await;
@@ -93,12 +93,12 @@ async fn a_closed_stream_ends_it_all_only_if_nothing_else_is_there() {
     sleep(DAY).await;
     assert_eq!(closed.now_or_never(), None);
     assert_eq!(both.status()[0].blocked_by, Some(BlockedBy::Pause(PauseReason::Closed)));
-    assert!(stdout.attempts() <= 2, "a closed stream is not asked again");
-    assert_eq!(world.waiting("stdout").await.fresh, 6, "what was not written is kept");
+    assert!(stdout.attempts() <= 2, "a closed output gets no further message");
+    assert_eq!(world.waiting("stdout").await.fresh, 6, "unwritten messages are kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_closed_without_sinks() {
+async fn without_sinks_no_output_counts_as_closed() {
     let world = World::new();
     let delivery = world.start(vec![]).await;
     assert_eq!(delivery.outputs_closed().now_or_never(), None);
@@ -107,11 +107,11 @@ async fn nothing_is_closed_without_sinks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_comes_when_all_that_can_be_done_is_done() {
+async fn until_idle_waits_for_all_due_messages() {
     let world = World::new();
     let good = Receiver::new(&world, |_| (Duration::from_secs(2), ACCEPTED));
     let delivery = world.start(vec![("crm", options(2), good.clone())]).await;
-    assert!(!delivery.until_idle().await.unwrap(), "there was nothing at all");
+    assert!(!delivery.until_idle().await.unwrap(), "there was no message");
     world.release(7, DeliveryClass::Backfill).await;
     // The test sends no wake-up: delivery asks the store by itself.
     assert!(!delivery.until_idle().await.unwrap());
@@ -120,7 +120,7 @@ async fn idle_comes_when_all_that_can_be_done_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_tells_that_something_is_left() {
+async fn until_idle_tells_that_messages_are_left() {
     for attempt in [
         unavailable(),
         failed(429, Some(HOUR)),

@@ -41,7 +41,7 @@ async fn messages_go_as_fast_as_the_receiver_takes_them() {
         let refused = receiver.attempts() - 60;
         assert!(refused <= concurrency + 13, "{order:?} {concurrency}: {refused} were refused");
         until("and recorded", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
-        assert_eq!(attempts_of(&world), [(1, 60)], "what was refused does not count");
+        assert_eq!(attempts_of(&world), [(1, 60)], "refused attempts do not count");
         assert_eq!(failures_of(&world), 0);
         assert!(!delivery.status()[0].failing && delivery.status()[0].failing_since.is_none());
         if order == Order::Number {
@@ -81,10 +81,10 @@ async fn a_restart_does_not_begin_with_a_burst() {
     assert!(receiver.attempts() < 60 + 8 + 25, "{}", receiver.attempts());
 }
 
-/// Ten refusals in a row do not open the breaker. After the refusals, the first failure is followed by the first wait
-/// of the schedule, even if the process was restarted meanwhile.
+/// Twelve refusals in a row do not open the breaker. The first failure after them is followed by the first wait of the
+/// schedule, even if the process was restarted in between.
 #[tokio::test(start_paused = true)]
-async fn refusals_are_no_steps_of_the_schedule() {
+async fn refusals_do_not_count_as_steps_of_the_schedule() {
     for restarts in [false, true] {
         let world = World::on_a_file();
         world.register(&["crm"]).await;
@@ -99,7 +99,7 @@ async fn refusals_are_no_steps_of_the_schedule() {
         });
         let mut delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
         until("refused", HOUR, async || receiver.attempts() == 12).await;
-        until("held", SECOND, async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. })))
+        until("silent", SECOND, async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. })))
             .await;
         let status = delivery.status()[0].clone();
         assert!(!status.failing && status.failing_since.is_some(), "nothing gets through, and nothing fails");
@@ -131,19 +131,19 @@ async fn give_up_after_counts_while_a_receiver_refuses_everything() {
     let attempts = receiver.attempts();
     assert!((50..75).contains(&attempts), "one a minute while nothing gets through: {attempts}");
     until("all are dead", 10 * MINUTE, async || world.waiting("crm").await.dead == 3).await;
-    assert_eq!(attempts_of(&world), [(1, 3)], "the last attempt counts");
+    assert_eq!(attempts_of(&world), [(1, 3)], "the attempt that made the dead letter counts");
 }
 
 /// The command `once` delivers the due messages and ends. It waits for the end of a short silence, but not of a long
 /// one.
 #[tokio::test(start_paused = true)]
-async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
+async fn once_waits_for_a_receiver_that_sets_the_pace() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(20, DeliveryClass::Live).await;
     let receiver = one_a_second(&world);
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
-    assert!(!delivery.until_idle().await.unwrap(), "nothing waits");
+    assert!(!delivery.until_idle().await.unwrap(), "no message is left");
     assert_eq!(receiver.accepted(), 20);
     drop(delivery);
     let world = World::new();
@@ -151,14 +151,14 @@ async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     world.release(20, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(5), failed(429, None)));
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
-    assert!(delivery.until_idle().await.unwrap(), "nothing is taken");
+    assert!(delivery.until_idle().await.unwrap(), "messages are left");
     let took = world.clock.relay_time().since(START);
     assert!(took < MINUTE, "{took:?}");
 }
 
-/// While the receiver sets the pace, workers are always free, and the lanes take turns.
+/// While the receiver sets the pace, workers are always free. So the lanes take turns.
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
+async fn refused_messages_do_not_wait_until_no_new_message_comes() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(2_000, DeliveryClass::Live).await;
@@ -171,7 +171,7 @@ async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     })
     .await;
     let accepted = receiver.seen.lock().unwrap().accepted.clone();
-    assert!((1..=8).all(|place| accepted.contains(&format!("m{place}"))), "what was refused first: {accepted:?}");
+    assert!((1..=8).all(|place| accepted.contains(&format!("m{place}"))), "the refused messages: {accepted:?}");
 }
 
 /// One message that is refused for ever costs a few silences at first. After that it holds up only itself.
@@ -199,7 +199,7 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
 /// A receiver refuses every message of one number for ever. The retries of these messages do not make the sink try one
 /// message at a time, so new messages of other numbers are delivered at once.
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_alone_does_not_count_as_failures_of_the_receiver() {
+async fn messages_that_are_refused_alone_do_not_count_as_failures_of_the_receiver() {
     for concurrency in [1, 8] {
         let world = World::new();
         world.register(&["crm"]).await;
@@ -244,11 +244,11 @@ async fn a_number_that_is_always_refused_holds_back_no_other() {
             let of = |ids: &[String]| ids.iter().filter(|id| place(id) % 2 == number).cloned().collect::<Vec<_>>();
             assert_eq!(of(&accepted), of(&others), "in the order of their number");
         }
-        assert!(receiver.ids_begun().iter().filter(|id| *id == "m1").count() > 1, "it is tried again meanwhile");
+        assert!(receiver.ids_begun().iter().filter(|id| *id == "m1").count() > 1, "`m1` is tried again meanwhile");
     }
 }
 
-/// All messages have been refused once. The message that was refused last goes last.
+/// The receiver refuses the first attempt for each message, and `m1` always. `m1` does not hold up the others.
 #[tokio::test(start_paused = true)]
 async fn numbers_that_were_refused_take_turns() {
     let world = World::new();
@@ -267,7 +267,7 @@ async fn numbers_that_were_refused_take_turns() {
 /// The receiver has a limit for each receiving number. Every message of one number is refused, and that number has many
 /// messages.
 #[tokio::test(start_paused = true)]
-async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() {
+async fn a_number_whose_messages_are_all_refused_slows_no_other_down() {
     for (order, concurrency) in [(Order::None, 1), (Order::None, 8), (Order::Number, 8)] {
         let world = World::new();
         world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
@@ -301,9 +301,9 @@ async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     assert_eq!(delivery.status()[0].blocked_by, None, "nothing is held back");
 }
 
-/// The learned pace is shown, and the relay forgets the pace when somebody resumes the sink.
+/// `status` shows the learned pace. The relay forgets it when an operator resumes the sink.
 #[tokio::test(start_paused = true)]
-async fn whoever_resumes_a_sink_ends_the_pace_that_it_has_learned() {
+async fn a_resume_ends_the_learned_pace() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(400, DeliveryClass::Live).await;

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::PauseReason;
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
+async fn a_result_that_cannot_be_recorded_is_kept_and_its_message_is_not_sent_again() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(10, DeliveryClass::Live).await;
@@ -45,7 +45,7 @@ async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_not_what_was_stored_is_never_sent() {
+async fn a_damaged_message_is_never_sent() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
@@ -67,7 +67,7 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
     });
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     sleep(4 * DAY).await;
-    assert_eq!(receiver.attempts(), 2, "those that were under way");
+    assert_eq!(receiver.attempts(), 2, "the two that were under way");
     assert_eq!(delivery.status()[0].blocked_by, Some(BlockedBy::Pause(PauseReason::Gone)));
     assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 18, retry: 2, dead: 0 });
     delivery.drain(Duration::ZERO).await;
@@ -76,14 +76,15 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
     let delivery = world.start(vec![("crm", options(2), back.clone())]).await;
     sleep(DAY).await;
     assert_eq!((back.attempts(), delivery.status()[0].blocked_by), (0, Some(BlockedBy::Pause(PauseReason::Gone))));
-    // More than four days have passed, and no message was given up: the three days of `give_up_after` stood still.
+    // Five days have passed, and no message was given up: the pause does not count towards the three days of
+    // `give_up_after`.
     world.resume("crm").await;
     until("all delivered", MINUTE, async || back.accepted() == 20).await;
     assert_eq!(delivery.status()[0].blocked_by, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_clock() {
+async fn a_pause_by_an_operator_is_noticed_and_does_not_count_towards_giving_up() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
@@ -109,7 +110,7 @@ async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_cl
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_shows_a_pause_and_its_end_at_once() {
+async fn after_a_wake_up_for_commands_a_pause_and_its_end_take_effect_at_once() {
     let world = World::new();
     world.register(&["crm"]).await;
     let receiver = Receiver::healthy(&world);
@@ -165,7 +166,7 @@ async fn a_panic_over_one_message_is_a_failure_of_that_message() {
     let receiver = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", options(1), Arc::new(Panics(receiver.clone())))]).await;
     until("the others delivered", MINUTE, async || receiver.accepted() == 3).await;
-    until("and it is put off", MINUTE, async || world.waiting("crm").await.retry == 1).await;
+    until("and `m2` waits", MINUTE, async || world.waiting("crm").await.retry == 1).await;
     assert!(receiver.attempts() < 10);
 }
 

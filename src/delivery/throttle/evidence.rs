@@ -247,7 +247,10 @@ mod tests {
             evidence.accepted_after_refusal();
         }
         for _ in 0..100 {
-            assert!(![AGAIN, AGAIN, FIRST].map(|refusal| evidence.refused(refusal)).contains(&true), "so are new ones");
+            assert!(
+                ![AGAIN, AGAIN, FIRST].map(|refusal| evidence.refused(refusal)).contains(&true),
+                "new messages are refused, too"
+            );
         }
         assert!((0..100).all(|_| !evidence.refused(IN_A_ROW)), "nothing was accepted in between");
         for needed in [4, 7, 13] {
