@@ -7,6 +7,10 @@
 //! state. Besides, systemd-tmpfiles deletes nothing in a locked directory.
 //!
 //! The operating system releases both locks when the process ends, however it ends.
+//!
+//! If no relay runs, commands use these locks among each other. A command that reads the state file as immutable holds
+//! shared locks ([`take_shared`]). A command that changes the state opens the file under a lock on the directory
+//! ([`lock_out_readers`]). So nobody changes a file that is read as immutable.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -51,6 +55,12 @@ const MAX_TRIES_BESIDE_COMMANDS: u32 = 1200;
 
 /// The wait between two tries.
 const TRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often [`take_shared`] tries to lock the directory while another process has locked only the directory.
+const MAX_TRIES_BESIDE_WRITER: u32 = 40;
+
+/// The wait between two of these tries. A command needs only a moment to open the state.
+const BESIDE_WRITER_INTERVAL: Duration = Duration::from_millis(5);
 
 const LOCK_FILE: &str = "relay.lock";
 
@@ -151,7 +161,7 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
     }
     // If the directory cannot be opened or locked, only the lock on the file counts.
     if let Ok(directory) = File::open(dir) {
-        match directory.try_lock_shared() {
+        match lock_directory_shared(&directory) {
             Ok(()) => held.push(directory),
             Err(TryLockError::WouldBlock) => return Ok((Some(true), None)),
             Err(TryLockError::Error(_)) => {}
@@ -159,6 +169,52 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
     }
     let shared = (!held.is_empty()).then_some(SharedRoleLock { _held: held });
     Ok((Some(false), shared))
+}
+
+/// Waits for a command that opens the state to change it ([`lock_out_readers`]). A relay keeps the directory locked.
+fn lock_directory_shared(directory: &File) -> Result<(), TryLockError> {
+    for _ in 1..MAX_TRIES_BESIDE_WRITER {
+        match directory.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(BESIDE_WRITER_INTERVAL),
+            done => return done,
+        }
+    }
+    directory.try_lock_shared()
+}
+
+/// A lock under which a command opens the state file to change it: no command reads the file as immutable meanwhile.
+#[derive(Debug)]
+pub(super) struct ReadersLockedOut {
+    _directory: File,
+}
+
+/// Waits until no command reads the state file as immutable, and then keeps all commands from beginning to. Returns
+/// `None` if a relay runs, because then no command reads the file as immutable, and on a file system that cannot lock
+/// directories.
+///
+/// # Errors
+/// [`Error::Locked`] if a command reads the state for a minute.
+pub(super) fn lock_out_readers(dir: &Path) -> Result<Option<ReadersLockedOut>, Error> {
+    try_lock_out_readers(dir, MAX_TRIES_BESIDE_COMMANDS)
+}
+
+fn try_lock_out_readers(dir: &Path, tries: u32) -> Result<Option<ReadersLockedOut>, Error> {
+    let path = dir.join(LOCK_FILE);
+    let Ok(directory) = File::open(dir) else { return Ok(None) };
+    for tried in 1..=tries {
+        let relay_runs = files::open_to_read(&path)
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        if relay_runs {
+            return Ok(None);
+        }
+        match directory.try_lock() {
+            Ok(()) => return Ok(Some(ReadersLockedOut { _directory: directory })),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if tried < tries => std::thread::park_timeout(TRY_INTERVAL),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+    Err(Error::Locked)
 }
 
 /// Locks the file; returns `false` if another process has locked it.

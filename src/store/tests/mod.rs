@@ -4,6 +4,7 @@
 //! list.
 
 mod arrivals;
+mod copies;
 mod events;
 mod fallback;
 mod numbers;

@@ -16,7 +16,7 @@ use super::commit_counter::{self, CommitCounter};
 use super::{schema, state_files};
 use crate::files;
 use crate::store::error::Error;
-use crate::store::role::make_state_dir;
+use crate::store::role::{self, make_state_dir};
 use crate::store::sqlite::connection::{SqliteBackend, explain};
 
 /// How long SQLite waits while another process writes: the relay waits for a command, and a command for the relay.
@@ -69,6 +69,8 @@ impl SqliteBackend {
         if !state_files::is_there(&file, true)? {
             return Ok(None);
         }
+        // Once the file is open, its journal exists, so no command reads the file as immutable any more.
+        let readers_locked_out = role::lock_out_readers(dir)?;
         let counted = state_files::counted(dir)?;
         let mut spool = Self::on(connect_to_write(&file)?, file);
         spool.untouched(|spool| {
@@ -76,6 +78,7 @@ impl SqliteBackend {
             spool.check_count(counted)
         })?;
         spool.configure()?;
+        drop(readers_locked_out);
         spool.commit_counter = Some(state_files::open_counter(dir)?);
         Ok(Some(spool))
     }

@@ -2,8 +2,10 @@
 //!
 //! A snapshot ([`begin`], [`open_snapshot`]) shows the state as it was at one moment. If no relay runs and there is no
 //! journal, its file is opened as immutable. So no permission to write is needed, and no file is left behind. SQLite
-//! does not notice changes of an immutable file. So a shared lock on the role is held as long as the file is open, and
-//! no relay starts meanwhile. If there is a journal, SQLite reads the file and the journal as usual.
+//! does not notice changes of an immutable file. So a shared lock on the role is held as long as the file is open: no
+//! relay starts meanwhile, and a command that changes the state waits
+//! ([`lock_out_readers`](crate::store::role::lock_out_readers)). If there is a journal, SQLite reads the file and the
+//! journal as usual.
 //!
 //! A reader ([`open_reader`]) sees the newest changes at each read.
 
@@ -76,4 +78,23 @@ fn immutable_uri(file: &Path) -> PathBuf {
         false => format!("%{byte:02X}"),
     });
     format!("file://{}?immutable=1", encoded.collect::<String>()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::role::RoleLock;
+
+    #[test]
+    fn a_file_is_not_immutable_while_a_command_changes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RoleLock::take(dir.path()).unwrap());
+        drop(SqliteBackend::open(dir.path()).unwrap());
+        let is_immutable = || begin(dir.path()).unwrap().unwrap().role.is_some();
+        assert!(is_immutable());
+        let changing = SqliteBackend::open_for_command(dir.path()).unwrap().unwrap();
+        assert!(!is_immutable());
+        drop(changing);
+        assert!(is_immutable());
+    }
 }

@@ -10,6 +10,7 @@ use crate::store::copying::{COMMITS, CopiedRecord, CopiedTable, CopiedValue, Cop
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::sqlite::file::checksum::{self, Checksum};
+use crate::store::sqlite::file::erasure::text_of;
 
 impl CopyTransactions for SqliteBackend {
     fn read_records(
@@ -77,6 +78,10 @@ fn record(row: &Row<'_>, table: &CopiedTable) -> rusqlite::Result<CopiedRecord> 
             sum_of(table, &record).unwrap_or(0),
             || "a message".to_owned(),
         )?;
+        // Only in a file may a text have spaces in front of it, and only this backend removes them.
+        if let CopiedValue::Text(raw) = &mut record[table.place_of("raw")] {
+            *raw = text_of(raw).to_owned();
+        }
     }
     Ok(record)
 }
