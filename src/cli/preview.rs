@@ -138,8 +138,8 @@ impl Scene<'_> {
         head
     }
 
-    /// Returns the text that is printed after the name of the sink. Returns an error if the sink's template fails or
-    /// the request cannot be made.
+    /// Returns the text that is printed after the name of the sink. The text is an error if the sink's template fails,
+    /// or if the request cannot be made.
     fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
         let notes = notes(sink, self.message.received, self.clock.relay_time());
