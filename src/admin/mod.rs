@@ -22,12 +22,12 @@
 //! A new path is a file in `routes/` and a line in `router`.
 //!
 //! Invariants:
-//! - The endpoint never holds up the relay: the server has tasks of its own, reads the state through
-//!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the transactions of
-//!   commands.
+//! - The endpoint never holds up the relay. The server has tasks of its own. It reads the state through
+//!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the same transactions as
+//!   commands do.
 //! - With `admin.read_only` nothing is changed.
 //! - A request is refused if its `Host` is a name that the relay does not know. Otherwise a web page could read the
-//!   endpoint by making its own host name lead to this address (DNS rebinding).
+//!   endpoint, if its owner lets the host name of the page lead to this address (DNS rebinding).
 //! - Every error is `application/problem+json`.
 
 mod gauges;

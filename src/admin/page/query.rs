@@ -11,7 +11,7 @@ const FILTERS: [&str; 4] = ["to", "from", "since", "limit"];
 /// The parameters that select messages, without `limit`.
 const SELECTORS: [&str; 3] = ["to", "from", "since"];
 
-/// The parameter with the id of a notice, which does not stay in the address.
+/// The parameter with the id of a notice. It is in the address only once, right after an action.
 pub(in crate::admin) const NOTICE: &str = "notice";
 
 /// The value of `show` that shows the codes and texts of all listed messages.
@@ -41,7 +41,7 @@ impl PageQuery {
         self.0.get(NOTICE)
     }
 
-    /// Returns the value of a filter as it was written.
+    /// Returns the value of a parameter as it was written.
     pub(super) fn written(&self, name: &str) -> &str {
         self.0.get(name).unwrap_or_default()
     }
