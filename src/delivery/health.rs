@@ -33,7 +33,7 @@ impl SharedHealth {
         Self(Arc::new(Mutex::new(health)))
     }
 
-    /// Takes the lock. Holders keep the lock for a moment only, and wait for nothing while they hold it.
+    /// Takes the lock. The caller must release it soon, and must not wait for anything before.
     pub(super) fn lock(&self) -> MutexGuard<'_, SinkHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
