@@ -117,11 +117,12 @@ pub enum Error {
     #[error("this relay is not the active one: another relay took over, or its lease has ended")]
     RoleLost,
     /// The connection broke while a change was being committed, and the database does not tell whether the change was
-    /// made. The opened state cannot be used any more. A state that is opened again shows whether the change was made.
+    /// made. From now on the opened state refuses every change. A state that is opened again shows whether the change
+    /// was made.
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
-    /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. The
-    /// opened state cannot be used any more. A relay that opens the state again goes on from what the backup had.
+    /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. From now
+    /// on the opened state refuses every change. A relay that opens the state again goes on from what the backup had.
     #[error("the database of the state was restored to an earlier moment")]
     WentBack,
     /// The operating system refused to do something with a file.

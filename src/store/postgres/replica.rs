@@ -1,5 +1,5 @@
-//! One relay among those that share a state: taking, renewing and handing over the lease, and recording the requests to
-//! the API that the relay makes while it has the lease.
+//! The transactions of a relay that shares a state: taking, renewing and giving back the lease, and recording the
+//! requests to the API.
 //!
 //! A replica has a connection of its own, so that a renewal never waits for a long write transaction.
 
