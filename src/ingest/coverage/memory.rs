@@ -19,7 +19,7 @@ pub struct Memory {
     /// relay found the block. Such a poll ends when it meets the block, because the next poll begins below the block.
     peeks_since: Option<UnixMs>,
     /// The time, by the API's clock, of the last answer to the head poll under way. If the poll reads only the rows
-    /// above a block, or only the rows below it: the time at which the relay found the block, because then it saw both.
+    /// above a block, or only the rows below it: the time at which the relay found the block and saw both.
     this_poll_at: Option<UnixMs>,
     /// The same time for the last answered head poll before this one.
     last_poll_at: Option<UnixMs>,

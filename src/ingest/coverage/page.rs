@@ -106,8 +106,7 @@ impl FeedPage {
 
     /// Returns the row that shows how far down the page reaches. This is the last row, but stored rows dated after
     /// `now` do not count. In a feed that is not sorted by time, a row dated 2099 may stand above older rows until
-    /// 2099.
-    /// If it counted, no walk could arrive at its floor on a page that ends with this row.
+    /// 2099. If it counted, no walk could arrive at its floor on a page that ends with this row.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }

@@ -83,8 +83,8 @@ impl Draft<'_> {
         self.finish(next)
     }
 
-    /// Stores the unknown rows of a walk's page. A gap holds or releases its new rows. The new rows of a sweep or a
-    /// seed are treated like new rows at the head.
+    /// Stores the unknown rows of a walk's page. A gap holds its new rows, or releases them if it streams. The new rows
+    /// of a sweep or a seed are treated like new rows at the head.
     fn store_walk_page(&mut self, id: WalkId, page: FeedPage, class: DeliveryClass) {
         let walk = self.coverage.walks.iter().find(|open| open.id == id);
         if walk.is_some_and(|walk| matches!(walk.kind, WalkKind::Gap { .. })) {

@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// Makes coverage with an open walk of this kind, if any.
+    /// Makes coverage with one open walk of this kind; without an open walk if `kind` is `None`.
     fn coverage(kind: Option<WalkKind>) -> Coverage {
         let marks = Marks {
             frontier: UnixMs(1000),
