@@ -124,7 +124,8 @@ impl SinkHealth {
         self.silence.map(|silence| silence.until).filter(|until| *until > now)
     }
 
-    /// When the last silence ends or has ended; `None`: the receiver has accepted a message since.
+    /// When the last silence ends or has ended; `None`: there was none lately, or the receiver has accepted a message
+    /// since.
     pub(super) fn last_silence_until(&self, now: Instant) -> Option<Instant> {
         self.silence_until(now).or_else(|| self.throttle.silent_until(now))
     }

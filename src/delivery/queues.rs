@@ -17,8 +17,9 @@ use super::settings::Order;
 use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 
-/// How many messages, and how many bytes, are claimed at once for each lane. No more messages than these wait in
-/// memory.
+/// How many messages, and how many bytes, are claimed at once for each lane. If the sink keeps no order, no more
+/// messages than these wait in memory. If it keeps the order of each number, more may wait, but at most one of each
+/// queue.
 pub(super) const CLAIM_BATCH: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
 
 /// The claim limits while only a probe may begin: one message of each lane is enough to choose the probe's message.

@@ -23,8 +23,8 @@ use crate::time::{Clock, Liveness};
 /// wait only if all sinks together have more workers than this.
 const AT_ONCE: usize = 1000;
 
-/// The longest time for which the task waits, before a transaction, for the settlements of attempts under way (the
-/// *batching delay*). An attempt that has outlasted one such delay is not waited for again.
+/// Before each transaction the task waits at most this long for the settlements of attempts under way (the *batching
+/// delay*). An attempt that has outlasted one such delay is not waited for again.
 const BATCHING_DELAY: Duration = Duration::from_millis(1);
 
 /// The waits after errors of the store.

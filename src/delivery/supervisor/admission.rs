@@ -1,4 +1,4 @@
-//! Beginning attempts: which may begin now, and which message is sent next.
+//! Begins attempts: decides how many may begin now, and which message is sent next.
 //!
 //! Invariants: no attempt begins while the sink is paused, while its receiver wants silence, or before the pace allows
 //! it. The times of a claim are compared with the relay's time only if the relay's time was not corrected since the
