@@ -66,12 +66,15 @@ pub struct ClaimLimits {
 /// The deliveries that may be sent next to a sink that keeps the order of each number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FirstClaims {
-    /// At most one claim for each queue of a number: the first message of the queue, if it is due. The claims form
-    /// three groups: live messages that were never attempted, backfill messages that were never attempted, and retries.
-    /// The limits apply to each group separately, so that a long group does not crowd out the other groups. The first
-    /// two groups are in the order of release. Among the retries, the longest overdue comes first. Each refusal gives a
-    /// message a new due time, so the messages that fell due before that time come first. That is why a message that is
-    /// refused again and again does not keep other numbers waiting.
+    /// At most one claim for each queue of a number: the first message of the queue, if it is due.
+    ///
+    /// The claims form three groups: live messages that were never attempted, backfill messages that were never
+    /// attempted, and retries. The limits apply to each group separately, so that a long group does not crowd out the
+    /// other groups.
+    ///
+    /// The first two groups are in the order of release. Among the retries, the longest overdue comes first. A message
+    /// that is refused gets a later due time. So even if it is refused again and again, it does not keep the messages
+    /// of other numbers waiting.
     pub claims: Vec<Claim>,
     /// Whether the limits left out deliveries that are due.
     pub more: bool,

@@ -68,7 +68,7 @@ pub enum Error {
         /// The defect that was found.
         what: String,
     },
-    /// A newer version wrote the state in the database. This version may not understand what is in it.
+    /// A newer version wrote the state in PostgreSQL. This version may not understand what is in it.
     #[error(
         "the schema {namespace} was written by a newer joltsms-relay (state format {found}, this version knows up to \
          {known})"
@@ -81,7 +81,7 @@ pub enum Error {
         /// The format that this version writes.
         known: i64,
     },
-    /// An older version wrote the state in the database. The next start of the relay brings it to the present format.
+    /// An older version wrote the state in PostgreSQL. The next start of the relay brings it to the present format.
     #[error(
         "the schema {namespace} has the state format {found} of an older version; the next start of the relay brings \
          it to format {known}"
