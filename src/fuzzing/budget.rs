@@ -39,9 +39,10 @@ struct Sent {
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. Checks three promises. A request counts until
-/// one window after its answer, and at no time do more requests count than the limit allows. No request leaves in a
-/// silence. No wait is longer than [`CAP`].
+/// Sends requests, gives answers with any content, and lets time pass. Checks four promises. A request counts until one
+/// window after its answer, and at no time do more requests count than the limit allows. No request leaves in a
+/// silence. No wait is longer than [`CAP`]. Polls are not closer together than the interval, and not endlessly far
+/// apart.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);

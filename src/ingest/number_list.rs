@@ -23,8 +23,8 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// The most pages of a list: 5,000 numbers at ten a page. A list with more pages counts as a list without an end.
 pub(super) const MOST_PAGES: u32 = 500;
 
-/// While a delivery waits for details of its number, the first pages of the list, up to this number, get as much of the
-/// budget as a gap. The other pages get only as much as a sweep.
+/// While a delivery waits for details of its number, this many pages at the beginning of the list get as much of the
+/// budget as a gap. The pages after them get only as much as a sweep.
 const QUICK_PAGES: u32 = 50;
 
 /// If this many pages in a row have only numbers that were listed before, the list counts as a circle.

@@ -4,9 +4,9 @@
 //! a `Date` plus the time that has passed since the `Date` arrived. Each `Date` gives such a lower bound. The highest
 //! bound is the relay's *estimate* of the API's time. It is soon exact to a few milliseconds.
 //!
-//! If answers have no `Date`, the `ingestedAt` of a row gives such a bound, too: plus the time that has passed since
-//! the row was read. Otherwise the estimate would stand still on a quiet account: no sweep would come due, and a row
-//! dated a second ahead would stay ahead.
+//! If answers have no `Date`, rows give such bounds, too: the `ingestedAt` of a row plus the time that has passed since
+//! the row was read. If that time were not added, the estimate would stand still on a quiet account: no sweep would
+//! come due, and a row dated a second ahead would stay ahead.
 //!
 //! Coverage uses the estimate only to limit its marks (such as the frontier) and to compute the floors of walks. If the
 //! estimate is behind, walks read a little more than they must. If the estimate is ahead, messages that come late are

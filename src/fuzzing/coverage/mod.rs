@@ -2,8 +2,8 @@
 //!
 //! A feed either *lies*, that is, gives any answer, or it is honest, with some troubles. On a feed that lies, only the
 //! invariants of [`Coverage`](crate::domain::Coverage) must hold: no sequence number is used twice, marks only rise,
-//! and each held row is held by an open gap. On an honest feed, also, no row is released twice, every new message
-//! arrives in the end, and messages from before the first run do not arrive.
+//! and each held row is held by an open gap. On an honest feed, three more promises must hold: no row is released
+//! twice, every new message arrives in the end, and no message from before the first run arrives.
 
 mod feed;
 mod store;

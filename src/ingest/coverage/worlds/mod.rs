@@ -68,8 +68,8 @@ struct Sink {
     doubled: usize,
     /// How many transactions released messages to a queue in another order than oldest first.
     disordered: usize,
-    /// How many messages were overtaken: a newer message was released first. An older message may be overtaken only
-    /// while it lies in an open gap, unless this gap has released the newer message.
+    /// How many messages were overtaken: a newer message was released first. A message that lies in an open gap may be
+    /// overtaken, but not by a message that this gap has released.
     overtaken: usize,
 }
 
