@@ -36,7 +36,8 @@ pub trait Store {
 pub struct Beginning {
     /// The watermark that the first page set.
     pub watermark: UnixMs,
-    /// The newest `ingestedAt` of the first page.
+    /// The start instant (`S0`) that the first page set: rows ingested up to then were in the list before the first
+    /// run.
     pub start_instant: UnixMs,
     /// The tick of the first page.
     pub tick: i64,
@@ -48,7 +49,7 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// Whether the message at this place was in the list before the relay began.
+    /// Whether `entry`, the message at the index `place` of [`List::entries`], was in the list before the relay began.
     pub fn found(&self, place: usize, entry: &Entry, list: &List) -> bool {
         place < self.messages && (!list.has_ingested || UnixMs(entry.ingested) <= self.first_asked)
     }
