@@ -36,7 +36,7 @@ pub struct Claim {
     pub received: UnixMs,
     /// How often an operator sent the message again.
     pub replays: u32,
-    /// The queue in which the message waits, if the sink keeps the order of each number.
+    /// The queue in which the message waits; `None` if the sink has no `order = "number"`.
     pub number: Option<i64>,
     /// The store's key of the message's number; `None` if the message names none.
     pub number_key: Option<i64>,
@@ -63,7 +63,7 @@ pub struct ClaimLimits {
     pub details: bool,
 }
 
-/// The deliveries that may be sent next to a sink that keeps the order of each number.
+/// The deliveries that may be sent next to a sink with `order = "number"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FirstClaims {
     /// At most one claim for each queue of a number: the first message of the queue, if it is due.

@@ -144,10 +144,10 @@ CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
 -- configured at the last start or reload. paused: why nothing is sent until an operator resumes the sink. busy_until
--- and failures: the health of the sink, for the next start. ordered: 0 = the sink keeps no order; 1 = it keeps the
--- order of each number, but some deliveries are not in a queue yet; 2 = all deliveries are in their queues. fill_*: a
--- new sink still gets the stored messages with a release_no from fill_next to fill_last that were received at
--- fill_since or later; NULL = it gets no more of them.
+-- and failures: the health of the sink, for the next start. ordered: 0 = the sink has no order = "number"; 1 = it has,
+-- but some of its deliveries are not in a queue yet; 2 = all its deliveries are in their queues. fill_*: a new sink
+-- still gets the stored messages with a release_no from fill_next to fill_last that were received at fill_since or
+-- later; NULL = it gets no more of them.
 CREATE TABLE sink (
     id         BIGINT PRIMARY KEY,
     name       TEXT COLLATE "C" NOT NULL UNIQUE,
@@ -165,10 +165,10 @@ CREATE TABLE sink (
 
 -- One record for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
 -- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
--- the queue of the delivery, if the sink keeps the order of each number. A number has two queues. n stands for the
--- first queue: n is the key of the message's number, or 0 if the message names no number. -1 - n stands for the second
--- queue, which is for deliveries that an operator asked for again, or that another sink handed over. handed_by: the
--- sink that handed the message over to this sink as its fallback.
+-- the queue of the delivery, if the sink has order = "number". A phone number has two queues. n stands for the first
+-- queue: n is the key of the message's number, or 0 if the message names no number. -1 - n stands for the second queue,
+-- which is for deliveries that an operator asked for again, or that another sink handed over. handed_by: the sink that
+-- handed the message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           BIGINT NOT NULL,
     sink          BIGINT NOT NULL,
