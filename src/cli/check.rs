@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_broken_behind_its_label() {
+    fn the_lines_of_a_long_value_begin_after_the_label() {
         let summary = "sink           crm: POST https://crm.example.com/\n               format slack, filter on to + body, in order\n";
         let wide = Screen { columns: None, colored: false };
         assert_eq!(fitted(summary, &wide), summary);

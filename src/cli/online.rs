@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_is_that_of_the_fault_that_is_mended_first() {
+    fn the_fault_that_must_be_mended_first_decides_the_exit_code() {
         let exit = |found: Vec<Finding>, exits: &[Exit]| Findings { found, exits: exits.to_vec() }.exit();
         let fault = || vec![Finding::fails("x", "y", "z")];
         assert_eq!(exit(vec![Finding::doubtful("x", "y", "z")], &[]), Exit::Done);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn each_finding_is_a_line_and_its_remedy_another() {
+    fn each_finding_has_a_line_and_its_remedy_has_another_line() {
         let findings = [Finding::works("key", "fine\x1b[2J"), Finding::fails("crm: name", "gone", "mend it")];
         let expected = "ok       key        fine\\u001b[2J\nFAILED   crm: name  gone\n                    fix: mend it\n\n1 fault\n";
         let plain = Screen { columns: None, colored: false };

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_a_body_stays_behind_its_bar() {
+    fn on_a_terminal_each_line_of_a_body_begins_with_a_bar() {
         assert_eq!(quoted("{\n \"a\": 1\n}"), "| {\n|  \"a\": 1\n| }");
         assert_eq!(quoted("x\u{1b}[2J\r\nsink crm takes it"), "| x\\u001b[2J\\r\n| sink crm takes it");
         assert_eq!(quoted(""), "| ");
