@@ -152,8 +152,8 @@ impl PostgresBackend {
         }
         let known = self.commits.get();
         let (begin, epoch) = (self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE"), self.epoch);
-        // The transaction of a command notifies the active relay that the state has changed. The active relay notifies
-        // nobody of its own transactions.
+        // The transaction of a command notifies the relays that the state has changed. A transaction of the active
+        // relay notifies nobody.
         let commit =
             if epoch.is_some() { COMMIT.to_owned() } else { format!("{}; {COMMIT}", notify(self.namespace())) };
         let changed = self.with_client(|client, runtime| {
@@ -209,8 +209,9 @@ impl PostgresBackend {
         })
     }
 
-    /// Finds out whether a transaction was committed, if the answer to its commit did not arrive. Returns the error of
-    /// `failure` if the transaction was rolled back, and [`Error::Uncertain`] if the database does not tell.
+    /// Finds out whether a transaction was committed, if the answer to its commit did not arrive. `failure`: why it did
+    /// not arrive. Returns this failure as an error if the transaction was rolled back, and [`Error::Uncertain`] if the
+    /// database does not tell.
     pub(super) fn resolve(&mut self, transaction: &str, failure: Failure) -> Result<(), Error> {
         self.client.replace(None);
         for tried in 0..RESOLVE_TRIES {

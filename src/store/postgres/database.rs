@@ -1,4 +1,4 @@
-//! Which schema of which database keeps a state, and how to connect to the database.
+//! The database and the schema that keep a state, and connections to the database.
 
 use std::fmt;
 use std::sync::Arc;

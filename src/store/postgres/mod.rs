@@ -1,8 +1,9 @@
 //! The backend that keeps the state in a schema of a PostgreSQL database, so that several relays can share the state.
 //!
-//! - `waiting` lets a thread wait for the asynchronous client. `database` names the schema and the database that keep a
-//!   state, and connects to them. `notifications` turns notifications of the server into hints. `statement` holds the
-//!   parameters of statements, and reads the records that statements return.
+//! - `waiting` lets a thread wait for the asynchronous client.
+//! - `database` names the database and the schema that keep a state, and connects to the database.
+//! - `notifications` turns notifications of the server into hints.
+//! - `statement` holds the parameters of statements, and reads the records that statements return.
 //! - `connection` holds the opened state, and the ways to use it: transactions that read, that write, or that concern
 //!   only the lease and the requests to the API.
 //! - `schema` makes the tables, and brings tables of earlier versions to the present format.

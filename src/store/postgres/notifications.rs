@@ -4,9 +4,10 @@
 //! the lease back.
 //!
 //! Only a session that asked for notifications (`LISTEN`) gets them. A pooler in transaction mode uses each session for
-//! many clients, so a client must not ask for notifications there. To find this out, each connection begins by asking
-//! for a session with a *mark*: a parameter with a value that no other session has. A pooler refuses the parameter, or
-//! does not pass it on to the server. In both cases the connection does not ask for notifications.
+//! many clients, so a client must not ask for notifications there. To find out whether there is such a pooler, each
+//! connection begins by asking for a session with a *mark*: a parameter with a value that no other session has. A
+//! pooler refuses the parameter, or does not pass it on to the server. In both cases the connection does not ask for
+//! notifications.
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};

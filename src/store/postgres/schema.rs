@@ -17,9 +17,9 @@ const VERSION: i64 = 1;
 /// next format.
 const MIGRATIONS: [&str; 1] = [TO_1];
 
-/// Makes the tables of format 1. Times are milliseconds since the Unix epoch. Texts of the API are bytes (UTF-8): a
-/// text of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared
-/// byte by byte, whatever the locale of the database.
+/// Makes the tables of format 1. Times are milliseconds since the Unix epoch, except those by the clock of the
+/// database. Texts of the API are bytes (UTF-8): a text of PostgreSQL cannot hold the character NUL, and depends on the
+/// encoding of the database. Names are compared byte by byte, whatever the locale of the database.
 ///
 /// The tables whose records change often leave room on their database pages (`fillfactor`), and the server cleans them
 /// up early (`autovacuum`).
@@ -143,7 +143,7 @@ CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NUL
 CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
--- configured at the last start or reload. paused: why nothing is sent until an operator resumes the sink. busy_until
+-- configured at the last start or reload. paused: the reason of the pause; NULL = the sink is not paused. busy_until
 -- and failures: the health of the sink, for the next start. ordered: 0 = the sink has no order = "number"; 1 = it has,
 -- but some of its deliveries are not in a queue yet; 2 = all its deliveries are in their queues. fill_*: a new sink
 -- still gets the stored messages with a release_no from fill_next to fill_last that were received at fill_since or

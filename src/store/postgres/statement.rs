@@ -9,8 +9,9 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::domain::UnixMs;
 
-/// How long one round trip to the server may take. The server ends every statement earlier ([`super::connection`]). So
-/// a round trip takes this long only if the server or the network fails.
+/// How long one round trip to the server may take. The server ends each statement after 30 seconds
+/// ([`super::connection`]). A round trip takes longer only if it carries several slow statements, or if a commit, the
+/// server or the network hangs.
 pub(super) const ROUND_TRIP: Duration = Duration::from_secs(35);
 
 /// The error code with which the schema's function `check_lease` refuses a relay that is not the active one.

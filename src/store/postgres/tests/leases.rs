@@ -6,7 +6,7 @@ use super::super::replica::{Replica, group};
 use super::*;
 use crate::store::{LeaseOffer, LeaseTransactions as _, ReplicaGroup, RequestTransactions as _, Store};
 
-/// A length with which no lease ends by itself during a test.
+/// A lease of this length does not end by itself during a test.
 const LONG: Duration = Duration::from_secs(600);
 
 /// Lets the lease end now.

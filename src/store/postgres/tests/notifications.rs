@@ -65,8 +65,8 @@ fn hints_come_again_after_the_connection_was_ended() {
     };
     let first = session(&relay).unwrap().unwrap();
     run_outside(&database, &format!("SELECT pg_terminate_backend({first})"));
-    // A relay uses this connection every few seconds, to renew its lease. When it finds the connection closed, it
-    // connects again. Here `session` uses the connection.
+    // A relay uses this connection every second or two, to ask for its lease. When it finds the connection closed, it
+    // connects again. In this test `session` uses the connection.
     while !session(&relay).is_ok_and(|session| session != Some(first)) {}
     let mut command = PostgresBackend::open(&database).unwrap();
     register(&mut command, &["crm"]);

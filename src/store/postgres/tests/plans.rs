@@ -15,8 +15,8 @@ fn messages() -> i64 {
 /// The large tables.
 const TABLES: [&str; 2] = ["delivery", "message"];
 
-/// How many messages are stored in one transaction. One transaction for all of them would exceed the relay's time limit
-/// for statements.
+/// How many messages are stored in one transaction. If very many messages are asked for, one transaction for all of
+/// them would exceed the relay's time limit for statements.
 const PORTION: i64 = 50_000;
 
 /// What the server knows about the content of the tables when it plans a statement.
