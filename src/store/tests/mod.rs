@@ -238,7 +238,7 @@ pub(super) fn gap(id: i64) -> Walk {
     }
 }
 
-/// Makes the settlement of a first attempt, made at `seq` milliseconds.
+/// Makes the settlement of a first attempt. The attempt was made at `seq` milliseconds.
 pub(super) fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
     Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, health: None }
 }

@@ -32,8 +32,8 @@ fn a_text_stays_while_any_delivery_is_kept(scratch: &dyn Scratch) {
     spool
         .settle(
             &[
-                // 1: both sinks have it. 2: one has it, and it waits for the other. 3: one has it, and the other tries
-                // again. 4: it is dead for both.
+                // m1: both sinks have it. m2: `a` has it, and it waits for `b`. m3: `a` has it, and `b` tries again.
+                // m4: a dead letter of both sinks.
                 settled(a, 1, DELIVERED),
                 settled(b, 1, DELIVERED),
                 settled(a, 2, DELIVERED),
@@ -41,14 +41,14 @@ fn a_text_stays_while_any_delivery_is_kept(scratch: &dyn Scratch) {
                 settled(b, 3, retry(9)),
                 settled(a, 4, dead()),
                 settled(b, 4, dead()),
-                // 5: one sink has it, and it is dead for the other.
+                // m5: `a` has it, and it is a dead letter of `b`.
                 settled(a, 5, DELIVERED),
                 settled(b, 5, dead()),
             ],
             UnixMs(100),
         )
         .unwrap();
-    // 6: both sinks have it, since a later time. 7 and 8 wait.
+    // m6: both sinks have it, but since 200 only. m7 and m8 wait.
     spool.settle(&[settled(a, 6, DELIVERED), settled(b, 6, DELIVERED)], UnixMs(200)).unwrap();
     let cutoffs = |delivered, dead| RetentionCutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
 
@@ -88,7 +88,7 @@ fn ids_below_the_watermark_are_forgotten_unless_they_are_new_or_have_a_text(scra
     release_all(&mut *spool, 1, 1200);
     let all: Vec<Settlement> =
         (1..=1200).flat_map(|seq| [settled(a, seq, DELIVERED), settled(b, seq, DELIVERED)]).collect();
-    // The first message is not settled for any sink.
+    // m1 waits for both sinks.
     spool.settle(&all[2..], UnixMs(2000)).unwrap();
     let steps = |spool: &mut Spool, watermark: i64, keep: u32| {
         let (mut place, mut forgotten, mut steps) = (Some(ForgottenUpTo::START), 0, 0);

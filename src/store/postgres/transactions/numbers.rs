@@ -187,9 +187,9 @@ fn undecided(
     rows.iter().map(decide).collect()
 }
 
-/// Makes the waiting deliveries of a sink undecided if the details of their number are not known yet. This is needed if
-/// the sink needs details now, and did not need them when the messages came. Messages that another sink handed over
-/// stay as they are, because filters do not apply to them.
+/// Makes the waiting deliveries of a sink undecided if the API was not asked for their number yet. This is needed if
+/// the sink needs details of numbers now, and did not need them when the messages came. Messages that another sink
+/// handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(statements: &Statements<'_>, sink: SinkId) {
     // The search runs for one state of deliveries at a time, because each state has an index of its own.
     for state in ["fresh", "retry"] {
