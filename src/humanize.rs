@@ -72,7 +72,7 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Returns the words of a text. A number and the word behind it, such as its unit, are one piece.
+/// Returns the words of a text. A number and the word after it, such as its unit, are one piece.
 fn pieces(text: &str) -> Vec<String> {
     let is_number = |word: &str| {
         word.ends_with(|last: char| last.is_ascii_digit())

@@ -48,8 +48,9 @@ pub(super) fn admit(
     }
 }
 
-/// Whether a browser says that a page of this endpoint sends the request. If there is a `Sec-Fetch-Site`, its value
-/// decides. If there is none, an `Origin` is enough, because [`admit`] has compared the `Origin` with the `Host`.
+/// Whether the headers of a browser show that a page of this endpoint sends the request. If there is a
+/// `Sec-Fetch-Site`, its value decides. If there is none, any `Origin` is enough, because [`admit`] has compared it
+/// with the `Host`.
 pub(super) fn comes_from_own_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes() == b"same-origin");
     site.unwrap_or_else(|| headers.contains_key(ORIGIN))

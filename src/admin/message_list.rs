@@ -21,8 +21,8 @@ const USUAL: usize = 25;
 /// The most messages that are listed.
 const MOST: usize = 500;
 
-/// The most messages that are looked at for one list, so that a filter that matches nothing reads a bounded part of the
-/// state.
+/// The most messages that are looked at for one list. Without this limit, a filter that matches nothing would read the
+/// whole state.
 const MOST_LOOKED_AT: usize = 20_000;
 
 /// How many messages are read in one portion.
@@ -103,8 +103,8 @@ pub(super) fn instant(parameters: &Parameters, name: &str, now: UnixMs) -> Resul
     instant.map(Some).ok_or_else(wrong)
 }
 
-/// Reads the messages of a query. With `after`, these are the first messages after the message with that id; without
-/// `after`, the newest messages. `codes` finds the codes of the messages.
+/// Reads the messages of a query: with `after`, the messages that follow the message with that id; without `after`, the
+/// newest messages. `codes` finds the codes of the messages.
 pub(super) fn messages(
     spool: &Spool,
     query: &MessageQuery,
@@ -124,7 +124,7 @@ pub(super) fn messages(
         found.reverse();
         return listed(spool, codes, found, more);
     };
-    // If the message with the id `after` is not kept any more, all stored messages came after it.
+    // If the state does not know the id `after` any more, all stored messages came after that message.
     let place = spool.trace(after)?.and_then(|trace| trace.release_no).unwrap_or(0);
     let (found, more) = search(query, place, |from| spool.arrivals(from, PORTION))?;
     listed(spool, codes, found, more)

@@ -1,9 +1,10 @@
 //! The admin endpoint: an HTTP server for probes, for Prometheus and for people. It is off unless `admin.listen` is
 //! set.
 //!
-//! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. All other paths need the token,
-//! and do not exist if no token is configured. `/api/v1/wait` answers when a message comes, and `/api/v1/events` is a
-//! stream; all other paths answer at once.
+//! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. The other paths exist only if a
+//! token is configured. They need the token or the cookie of a login; only the login itself and the files of the page
+//! need neither. `/api/v1/wait` answers when a message comes, and `/api/v1/events` is a stream; the other paths answer
+//! at once.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -22,13 +23,14 @@
 //! A new path is a file in `routes/` and a line in `router`.
 //!
 //! Invariants:
-//! - The endpoint never holds up the relay: the server has tasks of its own, reads the state through
-//!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the transactions of
-//!   commands.
+//! - The endpoint never holds up the relay. The server has tasks of its own. It reads the state through
+//!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the same transactions as
+//!   commands do.
 //! - With `admin.read_only` nothing is changed.
 //! - A request is refused if its `Host` is a name that the relay does not know. Otherwise a web page could read the
-//!   endpoint by making its own host name lead to this address (DNS rebinding).
-//! - Every error is `application/problem+json`.
+//!   endpoint, if its owner lets the host name of the page lead to this address (DNS rebinding).
+//! - Every error is `application/problem+json`. The only exception is a wrong token at the login: then the login page
+//!   is shown again, with the mistake.
 
 mod gauges;
 mod guard;

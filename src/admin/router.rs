@@ -40,7 +40,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src '
 const HEADERS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
-    // With "no-referrer" a browser would send forms of the page with `Origin: null`.
+    // With "no-referrer" a browser would send forms of the page with `Origin: null`, and they would be refused.
     (REFERRER_POLICY, "same-origin"),
 ];
 
@@ -82,14 +82,15 @@ fn actions(base: &str) -> Router<Endpoint> {
         .route(&format!("{base}/api/v1/replay"), post(replay::answer))
 }
 
-/// The paths that need the token and do not answer at once. Each has a time limit of its own.
+/// The paths that need the token and do not answer at once. A request to `wait` has a time limit of its own; a stream
+/// of events has none.
 fn late_routes(base: &str) -> Router<Endpoint> {
     Router::new()
         .route(&format!("{base}/api/v1/events"), get(events::answer))
         .route(&format!("{base}/api/v1/wait"), get(wait::answer))
 }
 
-/// Puts the paths and the checks together.
+/// Makes the router: all paths, with the checks.
 pub(super) fn router(endpoint: &Endpoint) -> Router {
     let options = &endpoint.options;
     let mut routes = paths("", endpoint);

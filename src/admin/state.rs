@@ -21,7 +21,7 @@ use crate::store::StateLocation;
 pub struct AdminState {
     /// The status of the relay.
     pub status: StatusSource,
-    /// Whether the loops of the relay turn.
+    /// Shows whether the loops of the relay go round.
     pub progress: LoopProgress,
     /// The metrics of the relay.
     pub metrics: Metrics,
@@ -49,7 +49,8 @@ pub struct ArrivalSource {
 /// What [`watcher`](super::watcher) saw of the relay at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Observed {
-    /// The data of the event `status`. It changes only if something changes that a person would want to see.
+    /// The data of the event `status`. It has no values that change all the time, so an event comes only when something
+    /// has happened.
     pub(super) status: String,
     /// The highest release number so far; messages are numbered in the order in which they are released.
     pub(super) released: i64,

@@ -104,9 +104,9 @@ impl Client {
         another
     }
 
-    /// Requests up to `limit` messages: the newest ones or, with the cursor of a page, the ones that follow that page.
-    /// `now` is used in place of the response's `Date` if the response has no `Date`. The future holds no reference to
-    /// the client.
+    /// Requests up to `limit` messages: the newest ones or, if there is a cursor, the ones to which it leads. `now` is
+    /// used in place of the response's `Date` if the response has no `Date`. The future holds no reference to the
+    /// client.
     pub fn fetch(
         &self,
         cursor: Option<&Cursor>,
@@ -116,7 +116,7 @@ impl Client {
         self.get(&self.messages, cursor, limit, move |body, now| Page::read(body, limit, now), now)
     }
 
-    /// Requests numbers: the first ones or, with the cursor of a page, the ones that follow that page. Everything else
+    /// Requests a page of numbers: the first page or, if there is a cursor, the page to which it leads. Everything else
     /// is as in [`Client::fetch`].
     pub fn fetch_numbers(
         &self,

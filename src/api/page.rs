@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_pass_through_byte_for_byte_except_those_without_an_id() {
+    fn numbers_with_an_id_pass_through_byte_for_byte() {
         let raw = r#"{"id":"n1", "tags":["prod"],"new":1.10}"#;
         let body = format!(r#"{{"data":[{raw},{{"id":7}},5],"meta":{{"hasMore":true,"nextCursor":"c"}}}}"#);
         let page = NumberPage::read(body.as_bytes(), 10).unwrap();
@@ -571,7 +571,8 @@ mod tests {
             assert_eq!(only.id, page_of(&[row.as_bytes()], 1).unwrap().rows[0].id, "the same row has the same id");
             assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())));
         }
-        // The API gives more rows than were asked for: a sound row does not become a part of a spoiled one.
+        // The API gives more rows than were asked for. Then the page is an error, so that no sound row becomes a part
+        // of a spoiled one.
         let row = table[1].as_bytes();
         assert!(page_of(&[row, sound_row("y", "hello").as_bytes()], 1).is_err());
         assert!(page_of(&[sound_row("y", "hello").as_bytes(), row], 1).is_err());

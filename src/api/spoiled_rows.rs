@@ -216,7 +216,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
     }
 }
 
-/// Returns the valid JSON value at a place, and the end of the value.
+/// Returns the valid JSON value that begins at `at`, and the end of the value.
 fn sound(body: &[u8], at: usize) -> Option<(&RawValue, usize)> {
     let mut values = serde_json::Deserializer::from_slice(body.get(at..)?).into_iter::<&RawValue>();
     let value = values.next()?.ok()?;

@@ -13,8 +13,8 @@ use crate::http::client::ClientBuildError;
 use crate::store::{self, Error, StateLocation};
 use crate::time::Clock;
 
-/// A command that waits for the budget looks at it again after this time at most, because a relay may have started or
-/// ended.
+/// The longest time between two looks at the budget by a command that waits for a free slot. The budget changes when a
+/// relay starts or ends.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// If a command must wait longer than this for the budget, the command says so.
@@ -78,8 +78,8 @@ impl ApiAccess {
         let mut said = false;
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
-            // If this user may not find out whether a relay runs, the command leaves slots free, as it does beside a
-            // running relay.
+            // Beside a running relay, a command leaves some slots free. It does so, too, if this user may not find out
+            // whether a relay runs.
             let beside_relay = store::is_running(&self.state)?.unwrap_or(true);
             let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
             match reserved.map_err(|source| failed(self.state.dir(), source))? {

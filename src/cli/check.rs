@@ -37,8 +37,8 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
         }
         WithoutSinks::Refused(errors) => return complain(Exit::Configuration, &errors),
     }
-    // Root may use every file. So if root runs the check, the modes of the files are looked at for the user of the
-    // service.
+    // Root may use every file, so a check by root would miss files that the user of the service may not use. Their
+    // modes are looked at for that user.
     let is_root = rustix::process::geteuid().is_root() && sd_notify::booted().unwrap_or(false);
     let service_user = config.service_user(&sources.etc).filter(|_| is_root);
     for warning in service_user.iter().flat_map(|user| config.warn_of_closed_files(&sources.etc, *user)) {
@@ -70,8 +70,8 @@ fn fitted(summary: &str, screen: &Screen) -> String {
     text
 }
 
-/// Describes the settings. `service_user`: if root runs the check, the user of the service, for whom the modes of the
-/// files were looked at.
+/// Describes the settings. `service_user`: the user for whom the modes of the files were looked at, if root runs the
+/// check.
 fn summary(config: &Config, service_user: Option<ServiceUser>) -> String {
     let file = config.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let keys = config.api.keys.len();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_broken_behind_its_label() {
+    fn the_lines_of_a_long_value_begin_after_the_label() {
         let summary = "sink           crm: POST https://crm.example.com/\n               format slack, filter on to + body, in order\n";
         let wide = Screen { columns: None, colored: false };
         assert_eq!(fitted(summary, &wide), summary);

@@ -14,8 +14,8 @@ use crate::humanize::{count, harmless, span, table};
 use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
 use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, ListedUpTo, Spool};
 
-/// How many dead letters are read in one portion and printed as one table, so that memory stays bounded. The columns of
-/// the next table may have other widths.
+/// How many dead letters are read in one portion and printed as one table. A long list is printed as several tables, so
+/// that it need not fit into memory.
 const TABLE: usize = 500;
 
 /// The indentation of the lines below an id.

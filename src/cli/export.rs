@@ -103,8 +103,8 @@ enum ExportDraft {
     Complete,
 }
 
-/// An [`ExportDraft`] behind a lock. The code that makes or renames the file holds the lock, and so does the code that
-/// ends the process. So a signal always finds the file under its present name.
+/// An [`ExportDraft`] with a lock. The file is made and renamed only under the lock. The thread that receives signals
+/// takes the lock, too, before it removes the file. So it always knows the present name of the file.
 #[derive(Clone, Debug, Default)]
 struct SharedDraft(Arc<Mutex<ExportDraft>>);
 
@@ -164,8 +164,8 @@ impl Output {
 /// The beginning of the names of temporary files.
 const DRAFT: &str = ".joltsms-relay-export-";
 
-/// Receives the signals that end this process. Before the process ends, the unfinished file is removed. The first
-/// signal after the file was completed is ignored, because the command is about to end; a second one ends the process.
+/// Receives the signals that end this process, and removes the unfinished file before the process ends. If the file is
+/// complete, the command is about to end anyway, so the first signal is ignored. A second one ends the process.
 fn remove_if_interrupted(draft: SharedDraft) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
     std::thread::Builder::new().spawn(move || {

@@ -23,11 +23,11 @@ use crate::humanize::harmless;
 use crate::ingest::PollError;
 use crate::sinks::stdout::stands_in_for_a_closed_one;
 
-/// How long a command waits at its end until the messages that it has stored in the scratch state are erased.
+/// How long a command may take at its end to erase the messages of its scratch state.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a command that was interrupted may take to end, for example while it writes to a terminal that accepts no
-/// output.
+/// How long a command may take to end after a signal. If it takes longer, for example because its terminal accepts no
+/// output, the signal ends the process.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl From<When> for Since {
@@ -92,8 +92,8 @@ pub(super) fn follow(
     exit
 }
 
-/// Receives the signal that ends the command. If the process is still there [`GRACE`] later, the signal ends it in the
-/// default way.
+/// Receives the signal that ends the command. If the process has not ended [`GRACE`] later, it is ended by the default
+/// action of the signal.
 fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Exit>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (sender, receiver) = mpsc::unbounded_channel();

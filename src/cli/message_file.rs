@@ -101,7 +101,7 @@ fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unr
     })
 }
 
-/// Describes why a value is no message or number. `without_id` is the sentence for a value without an id.
+/// Describes why a value is no message or number. `without_id` is added if the value has no id.
 fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &str) -> Unreadable {
     let wrong = if value.get().starts_with('[') {
         format!("this is a list and no {what}; take one out of it, such as with jq '.[0]'")
@@ -134,13 +134,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_never_ends_is_not_read_to_its_end() {
+    fn an_endless_file_is_refused() {
         let said = read(Path::new("/dev/zero")).unwrap_err().to_string();
         assert_eq!(said, "/dev/zero has more than 8 MiB: the relay reads no page that is so large");
     }
 
     #[test]
-    fn a_message_is_taken_as_it_is() {
+    fn a_message_keeps_every_byte() {
         let text = "\n { \"id\" : \"m1\",\n\"n\": 1.10, \"numberId\": \"n1\", \"receivedAt\": \"2026-01-31T08:00:00.000Z\" }\n";
         let MessageFile { row, received } = parse(text.as_bytes(), "x").unwrap();
         assert_eq!((&*row.raw, row.id.as_str(), row.number.as_deref()), (text.trim(), "m1", Some("n1")));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_told_from_what_is_none() {
+    fn a_number_is_read_and_other_values_are_refused() {
         let number = parse_number(b" {\"id\":\"n\", \"tags\":[]}\n", "x").unwrap();
         assert_eq!((number.id.as_str(), &*number.raw), ("n", "{\"id\":\"n\", \"tags\":[]}"));
         let cases: [(&[u8], &str); 4] = [
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_told_with_its_place() {
+    fn a_value_that_is_no_message_is_refused_with_its_place() {
         let cases: [(&[u8], &str); 10] = [
             (b" \n", "x is empty: it must hold one message as the API shows it"),
             (b"{\"id\":\n  oops}", "x:2:3: this is not JSON: expected value"),

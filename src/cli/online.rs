@@ -31,7 +31,7 @@ use crate::time::Clock;
 /// How long the check waits for a free slot of the request budget.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Clocks that differ by no more than this agree. A `Date` has only whole seconds.
+/// If the clocks differ by no more than this, they count as equal.
 const USUAL_SKEW: Duration = Duration::from_secs(5);
 
 /// If the clocks differ by this much or more, receivers may refuse signed requests. Standard Webhooks allows five
@@ -125,13 +125,13 @@ fn size(config: &Config) -> u64 {
     if config.state.database.is_some() { 0 } else { store::size_of_files(&config.state.dir) }
 }
 
-/// Returns the mode of a directory if all users may write to it.
+/// Returns the mode of a directory to which all users may write; `None` for other directories.
 fn writable_by_others(found: &fs::Metadata) -> Option<u32> {
     let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o7777;
     (mode & 0o002 != 0).then_some(mode)
 }
 
-/// Opens the state, as `status` does.
+/// Tries to open the state, as `status` does.
 fn opens(config: &Config, findings: &mut Findings) {
     let at = config.state.location();
     let shown = &at;
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_is_that_of_the_fault_that_is_mended_first() {
+    fn the_fault_that_must_be_mended_first_decides_the_exit_code() {
         let exit = |found: Vec<Finding>, exits: &[Exit]| Findings { found, exits: exits.to_vec() }.exit();
         let fault = || vec![Finding::fails("x", "y", "z")];
         assert_eq!(exit(vec![Finding::doubtful("x", "y", "z")], &[]), Exit::Done);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn each_finding_is_a_line_and_its_remedy_another() {
+    fn each_finding_has_a_line_and_its_remedy_has_another_line() {
         let findings = [Finding::works("key", "fine\x1b[2J"), Finding::fails("crm: name", "gone", "mend it")];
         let expected = "ok       key        fine\\u001b[2J\nFAILED   crm: name  gone\n                    fix: mend it\n\n1 fault\n";
         let plain = Screen { columns: None, colored: false };

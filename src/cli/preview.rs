@@ -138,8 +138,8 @@ impl Scene<'_> {
         head
     }
 
-    /// Returns the text that is printed after the name of the sink. Returns an error if the sink's template fails or
-    /// the request cannot be made.
+    /// Returns the text that is printed after the name of the sink. The text is an error if the sink's template fails,
+    /// or if the request cannot be made.
     fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
         let notes = notes(sink, self.message.received, self.clock.relay_time());
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_a_body_stays_behind_its_bar() {
+    fn on_a_terminal_each_line_of_a_body_begins_with_a_bar() {
         assert_eq!(quoted("{\n \"a\": 1\n}"), "| {\n|  \"a\": 1\n| }");
         assert_eq!(quoted("x\u{1b}[2J\r\nsink crm takes it"), "| x\\u001b[2J\\r\n| sink crm takes it");
         assert_eq!(quoted(""), "| ");

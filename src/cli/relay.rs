@@ -84,7 +84,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     let shows_progress = bar.is_some();
     let boot_id = std::env::var(BOOT_VARIABLE).ok();
     let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress, boot_id };
-    // The relay runs on a thread of its own, so that the process can end even if that thread hangs.
+    // The relay runs on another thread than this one, so that the process can end even if the relay hangs.
     let work = move || {
         let exit = catch_unwind(AssertUnwindSafe(|| work(&config, purpose, signals.stop, reloading, bar)));
         end.send(exit.unwrap_or(Exit::Failure)).ok();
@@ -158,8 +158,8 @@ async fn serve(
     let drawing = bar.zip(daemon.reports()).map(|(bar, reports)| tokio::spawn(draw(bar, reports)));
     let ended = daemon.run(stop, reloading).await;
     if let Some(drawing) = drawing {
-        // After the last report, the drawing task removes the bar and ends. If the terminal accepts no output, the task
-        // hangs, so the wait for it is short.
+        // After the last report, the drawing task removes the bar and ends. The wait is short, because the task hangs
+        // if the terminal accepts no output.
         drop(timeout(LAST_DRAWING, drawing).await);
     }
     match ended {
@@ -298,7 +298,8 @@ fn refuse(format: LogFormat, errors: &Errors) -> Exit {
     Exit::Configuration
 }
 
-/// Prints an error on stderr, for the time before the log exists and for commands without a log. Returns `exit`.
+/// Prints an error on stderr, and returns `exit`. For commands without a log, and for `run` and `once` before the log
+/// is open.
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
     let mut text = format!("{PROGRAM_PREFIX}{}", Sanitized::lines(error));
     if stderr_is_journal() {

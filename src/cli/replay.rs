@@ -58,7 +58,8 @@ fn takes(all: u64, rate: u32) -> String {
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// Returns the time from the start of the command to the next delivery, if `asked` deliveries have been requested.
+/// Returns how long after the start of the command the next delivery may be requested, if `asked` deliveries were
+/// requested before.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -136,8 +137,8 @@ impl Interrupted {
     }
 }
 
-/// Resolves the times of the flags `--since` and `--until`. They are compared with the times of messages. So a duration
-/// counts back from the present time by the clock that dates the messages.
+/// Reads the flags. `--since` and `--until` are compared with the times of messages, so a duration counts back from the
+/// present time by the clock that dates the messages.
 fn request(spool: &Spool, which: &ReplayChoice, config: &StateConfig) -> Result<ReplayRequest, Error> {
     let now = relay_clock(spool)?.likely_message_time();
     Ok(ReplayRequest {
@@ -195,7 +196,7 @@ impl<'s> Paced<'s> {
         usize::try_from(self.rate / 60).unwrap_or(1).max(1)
     }
 
-    /// Returns the time from the start of the command to the next delivery.
+    /// Like the function [`due`], with the rate of this replay.
     fn due(&self, asked: usize) -> Duration {
         due(u64::try_from(asked).unwrap_or(u64::MAX), self.rate)
     }
@@ -219,8 +220,8 @@ impl<'s> Paced<'s> {
         self.needs_a_relay(&format!("{} of {} were requested", grouped(asked), grouped(self.all)))
     }
 
-    /// Fails unless a relay runs. Without a running relay, the deliveries would wait in the state, and the next start
-    /// would send all of them together.
+    /// Fails if no relay runs. The deliveries would wait in the state, and the next relay would send all of them at
+    /// once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.state) {
             Ok(Some(false)) => Err(complain(

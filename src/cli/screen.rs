@@ -10,7 +10,7 @@ use crate::humanize::wrapped;
 /// A text after its label is wrapped only if at least this many columns are left for the text.
 const LEAST_FOR_TEXT: usize = 20;
 
-/// The rest of a broken line is indented by this many columns more than the beginning of the line.
+/// If a line is broken, its further lines are indented by this many columns more than its first line.
 const FURTHER_INDENT: usize = 2;
 
 /// The stdout of a command.
@@ -56,8 +56,7 @@ impl Screen {
         self.columns.is_none_or(|columns| text.lines().all(|line| line.chars().count() <= columns))
     }
 
-    /// Breaks the lines of a text that are wider than the terminal. The rest of such a line stands below its beginning,
-    /// indented.
+    /// Breaks the lines of a text that are wider than the terminal, as [`FURTHER_INDENT`] says.
     pub(super) fn folded(&self, text: &str) -> String {
         let mut folded = String::new();
         for line in text.lines() {
@@ -76,8 +75,8 @@ impl Screen {
         folded
     }
 
-    /// Formats a text after its label, which takes `width` columns. The lines of a text that is too wide stand below
-    /// each other.
+    /// Formats a label of `width` columns, and the text after it. If the text is too wide, it is broken into lines that
+    /// begin below each other.
     pub(super) fn labelled(&self, label: &str, width: usize, text: &str) -> String {
         let lines = self.behind(width, text);
         let labels = std::iter::once(label).chain(std::iter::repeat(""));
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_line_goes_on_below_itself() {
+    fn a_wide_line_is_broken_and_indented() {
         let folded = |columns| Screen { columns, colored: false }.folded("short\n  a line that is too wide for it\n");
         assert_eq!(folded(None), "short\n  a line that is too wide for it\n");
         assert_eq!(folded(Some(26)), "short\n  a line that is too\n    wide for it\n");

@@ -1,8 +1,9 @@
 //! The table of sinks for people, which `status` and `sinks list` print. Pure.
 //!
-//! Invariant: if the terminal is at least 80 columns wide, only a line with a long word may be longer than the terminal
-//! is wide. What a sink is doing stands at the end of the sink's line in the table if the line has room, and otherwise
-//! in lines below.
+//! Each sink has a line in the table. What the sink is doing is told at the end of this line, if there is room, and
+//! otherwise in lines of its own below.
+//!
+//! Invariant: on a terminal of at least 80 columns, every line fits, except a line with one very long word.
 
 use super::screen::{Screen, Tone};
 use crate::delivery::{BlockedBy, SinkStatus};
@@ -31,8 +32,8 @@ struct SinkDoing {
     parts: Vec<String>,
 }
 
-/// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. With `is_brief` the
-/// table shows nothing of the report except the pace that the sink has learned from refusals.
+/// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. With `is_brief`,
+/// only one value of the report is shown: the pace that the sink has learned from refusals.
 pub(super) fn sinks_table<'a>(
     sinks: impl Iterator<Item = (&'a SinkView, Option<&'a SinkStatus>)>,
     is_brief: bool,
@@ -50,8 +51,7 @@ pub(super) fn sinks_table<'a>(
         let mut cells =
             vec![name.to_owned(), grouped(view.waiting), grouped(view.retrying), grouped(view.dead), oldest];
         cells.extend(has_next.then(|| next.clone()));
-        // `table` trims the spaces at the end of each line. This cell protects the spaces before it; the cell is cut
-        // off below.
+        // `table` trims the spaces at the end of each line. This last cell keeps them; it is cut off below.
         cells.push(STATE.to_owned());
         cells
     };
@@ -127,7 +127,7 @@ impl SinkDoing {
         self
     }
 
-    /// Describes the sink by its record in the state, and by the pace that it has learned from refusals.
+    /// Describes the sink only by its record in the state, and by the pace that it has learned from refusals.
     fn brief(view: &SinkView, live: Option<&SinkStatus>, now: UnixMs) -> Self {
         let (mut tone, mut parts) = (None, Vec::new());
         if !view.configured {

@@ -133,8 +133,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let state = location(flags)?;
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
-    // While this process holds the role, no relay can start and send to the sink. The sink's messages are counted after
-    // the role was taken, because a relay that is just ending may have read more messages until then.
+    // While this process has the role, no relay can start and send to the sink. The messages of the sink are counted
+    // only then, because a relay that is just ending may read further messages until it gives up the role.
     let role = match CommandRole::take(&state) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. } | Error::HasActiveRelay { .. }) => None,

@@ -49,7 +49,8 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     };
     let exit = match &status.relay.report {
         _ if how.check && !status.healthy => Exit::Failure,
-        // This command does not read the texts of messages, so only the relay's report can say that a text is damaged.
+        // This command does not read the texts of messages. Only the report of the relay says whether a text is
+        // damaged.
         Some(report) if !status.relay.running && report.damaged => Exit::Damaged,
         _ => Exit::Done,
     };

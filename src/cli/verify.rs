@@ -28,7 +28,7 @@ const TRIES: u32 = 4;
 /// The wait after the first failure. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long the command waits for the running relay to read and send messages that have just come.
+/// How long the command gives a running relay to read and send messages that have just come.
 const SETTLING: Duration = Duration::from_secs(10);
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 
@@ -59,9 +59,9 @@ enum MessageState {
     TooOldToTell,
     /// The state does not know the message.
     Missing,
-    /// The state knows the message, and the message is not released yet, for this reason.
+    /// The state knows the message, but has not released it yet, for this reason.
     HandedOnLater(&'static str),
-    /// For this reason, the message was not released. Only an operator can have it delivered.
+    /// The message was not released, for this reason. It is delivered only if an operator replays it.
     SetAside(&'static str),
     /// These sinks do not have the message yet: the name of the sink, the reason, and whether that may change within
     /// seconds.
@@ -98,8 +98,8 @@ impl MessageState {
     }
 }
 
-/// If this delivery is owed to a configured sink, returns the sink, the reason, and whether that may change within
-/// seconds.
+/// Returns the sink, the reason why it does not have the message yet, and whether that may change within seconds.
+/// `None`: nothing is owed, or the sink is not configured any more.
 fn owed(delivery: &TracedDelivery) -> Option<(String, String, bool)> {
     if !delivery.configured {
         return None;
@@ -196,7 +196,7 @@ async fn read_list(access: &mut ApiAccess, since: UnixMs) -> Result<BTreeSet<Lis
         let newest = page.rows.iter().map(|row| row.time).max();
         let rows = page.rows.into_iter().filter(|row| row.time >= since);
         listed.extend(rows.map(|row| Listed { time: row.time, id: row.id }));
-        // One row that is older than `since` does not end the search, because rows may be out of order.
+        // The search ends only at a page whose rows are all older than `since`, because rows may be out of order.
         if newest.is_some_and(|newest| newest < since) {
             break;
         }
@@ -237,8 +237,8 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
             return Err(Incomplete::NoKey(error.to_string()));
         }
         tried += 1;
-        // After a 429 the API wants silence. After another 4xx (`Refused`) a further request would get the same answer.
-        // So in both cases the command ends.
+        // After a 429 the API wants silence, and after another 4xx (`Refused`) a further request would get the same
+        // answer. So the command does not try again.
         if tried == TRIES || matches!(error, api::Error::RateLimited | api::Error::Refused { .. }) {
             return Err(Incomplete::Temporary(error.to_string()));
         }
@@ -247,8 +247,8 @@ async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Pa
     }
 }
 
-/// Looks up every message in the state. Messages whose judgement a running relay may change within seconds are looked
-/// up again, until there are none of them, or until [`SETTLING`] is over.
+/// Looks up every message in the state. While a relay runs, messages whose judgement may change within seconds are
+/// looked up again and again, for at most [`SETTLING`].
 fn judge(
     state: &StateLocation,
     listed: &BTreeSet<Listed>,

@@ -40,7 +40,7 @@ enum Answer {
 /// What the command has seen while it waited.
 #[derive(Default)]
 struct SeenMeanwhile {
-    /// Whether the command knows the border between old and new messages, so that it sees new ones.
+    /// Whether the command already knows which messages are new. Before that, it cannot find any.
     is_watching: bool,
     /// The messages that arrived and were passed over.
     others: Vec<Other>,

@@ -9,7 +9,7 @@ use crate::metrics::MetricsError;
 use crate::sinks;
 use crate::store;
 
-/// Why the daemon could not be built. Nothing was sent.
+/// Why the daemon could not be built. No request was sent to the API.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The state is in use or damaged, was written by a newer version, or cannot be opened.

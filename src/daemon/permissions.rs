@@ -63,11 +63,11 @@ pub(super) fn close(dir: &Path, names: &[&str]) {
     }
 }
 
-/// Whether the group `gid` shares a directory with this mode on purpose. `groups` are the groups of this process.
+/// Whether a directory of the group `gid` with this mode is shared on purpose. `groups` are the groups of this process.
 /// A directory to which all users may write is not shared on purpose. Two cases of sharing on purpose are known:
 ///
 /// - OpenShift runs each container as a user of its own, in group 0. Only root and such containers are in group 0.
-/// - Kubernetes gives a volume to the group `fsGroup`, of which the relay is a member: new files belong to the group,
+/// - Kubernetes gives a volume to the group `fsGroup`, of which the relay is a member. New files belong to this group,
 ///   and at each start the group gets the right to write to all files.
 fn is_shared_on_purpose(gid: u32, mode: u32, groups: &[u32]) -> bool {
     mode & WRITE == GROUP_WRITE && (gid == 0 || (mode & SET_GROUP != 0 && groups.contains(&gid)))

@@ -54,7 +54,7 @@ impl Service {
     /// Tells the service manager that a reload begins. [`Service::ready`] must follow.
     ///
     /// The notification contains the time by the machine's monotonic clock. With `Type=notify-reload`, systemd takes
-    /// the notification for the answer to its SIGHUP only if this time is later than the signal.
+    /// the notification for the answer to its SIGHUP only if this time is not before the signal.
     pub(super) fn reloading(&mut self) {
         let status = "reloading the configuration";
         let Ok(time) = NotifyState::monotonic_usec_now() else { return };

@@ -57,7 +57,7 @@ struct Mailbox {
 struct Content {
     next: Option<Live>,
     writing: bool,
-    /// Whether the writing thread or the relay has ended.
+    /// Whether no report is written any more: the relay has ended, or the file or the thread could not be made.
     over: bool,
 }
 

@@ -124,7 +124,7 @@ impl Standstill {
 
 /// Returns the instant since which the process was not suspended (by SIGSTOP or a frozen control group). A running
 /// process looks at the loops every few seconds. So if the last look was much longer ago (`since_last_look`), the
-/// process was suspended, and runs again only since now.
+/// process was suspended until now.
 fn awake_since(before: Instant, since_last_look: Duration, now: Instant) -> Instant {
     if since_last_look > PULSE + SUSPENDED { now } else { before }
 }

@@ -52,7 +52,8 @@ pub(super) struct AttemptTask {
     pub(super) answered: Arc<AtomicBool>,
 }
 
-/// The report of an attempt. An attempt has a report only once its result is on the disk.
+/// The report of an attempt. It is made when the result of the attempt is on the disk, or when there is no result to
+/// record.
 #[derive(Debug)]
 pub(super) struct AttemptReport {
     pub(super) id: String,

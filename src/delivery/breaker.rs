@@ -13,7 +13,8 @@ use crate::time::backoff::{Jitter, Schedule};
 /// The number of failures in a row that opens the breaker.
 pub(super) const FAILURES_THAT_OPEN: u32 = 10;
 
-/// The longest wait between two probes, so that a receiver that is back is noticed soon.
+/// The longest wait between two probes. It is short, so that the relay soon notices when the receiver accepts messages
+/// again.
 pub(super) const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Which attempts the breaker allows to begin.

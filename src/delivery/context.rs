@@ -31,7 +31,7 @@ pub(super) struct Shared {
     /// The beginning of each command that the log gives as a hint: the program's name, with `--config` and
     /// `--state-dir` if the operator gave them.
     pub(super) invocation: Invocation,
-    /// The numbers of wake-ups so far. They change when the store may hold something new.
+    /// The numbers of wake-ups so far. They change when the store may have something new.
     pub(super) wake: watch::Receiver<WakeCounts>,
     /// Wakes up the loops of all sinks.
     pub(super) waker: Waker,

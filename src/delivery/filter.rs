@@ -24,7 +24,7 @@ settings! {
     }
 }
 
-/// A filter as it is written: conditions that must all hold, and `exclude` with the same keys.
+/// A filter as it is written: conditions that a message must all meet, and `exclude` with the same keys.
 struct Written {
     conditions: Conditions,
     exclude: Option<Conditions>,

@@ -33,7 +33,7 @@ impl SharedHealth {
         Self(Arc::new(Mutex::new(health)))
     }
 
-    /// Takes the lock. Holders keep the lock for a moment only, and wait for nothing while they hold it.
+    /// Takes the lock. The caller must release it soon, and must not wait for anything before.
     pub(super) fn lock(&self) -> MutexGuard<'_, SinkHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,7 +124,8 @@ impl SinkHealth {
         self.silence.map(|silence| silence.until).filter(|until| *until > now)
     }
 
-    /// When the last silence ends or has ended; `None`: the receiver has accepted a message since.
+    /// When the last silence ends or has ended; `None`: there was none lately, or the receiver has accepted a message
+    /// since.
     pub(super) fn last_silence_until(&self, now: Instant) -> Option<Instant> {
         self.silence_until(now).or_else(|| self.throttle.silent_until(now))
     }

@@ -1,4 +1,4 @@
-//! The messages that one sink has claimed but not begun to send, and the lanes in which the store may hold more
+//! The messages that one sink has claimed but not begun to send, and the lanes for which the store may have more
 //! messages.
 //!
 //! Invariants:
@@ -17,8 +17,9 @@ use super::settings::Order;
 use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 
-/// How many messages, and how many bytes, are claimed at once for each lane. No more messages than these wait in
-/// memory.
+/// How many messages, and how many bytes, are claimed at once for each lane. If the sink keeps no order, no more
+/// messages than these wait in memory. If it keeps the order of each number, more may wait, but at most one of each
+/// queue.
 pub(super) const CLAIM_BATCH: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
 
 /// The claim limits while only a probe may begin: one message of each lane is enough to choose the probe's message.
@@ -29,7 +30,7 @@ pub(super) const PROBE_CLAIM: ClaimLimits = ClaimLimits { rows: 1, bytes: 1, det
 pub(super) struct Queues {
     order: Order,
     claims: PerLane<VecDeque<Claim>>,
-    /// Whether the store may hold more messages for the lane.
+    /// Whether the store may have more messages for the lane.
     may_have_more: PerLane<bool>,
     /// When the next retry becomes due; `None`: no retry is known that is not due yet.
     next_due: Option<UnixMs>,
@@ -61,7 +62,7 @@ impl Queues {
         queues
     }
 
-    /// Notes that the store may hold more messages for every lane.
+    /// Notes that the store may have more messages for every lane.
     pub(super) fn expect_claims_everywhere(&mut self) {
         self.may_have_more = PerLane { live: true, retry: true, backfill: true };
     }
@@ -105,7 +106,7 @@ impl Queues {
         }
     }
 
-    /// Whether there is a lane without claims for which the store may hold messages.
+    /// Whether there is a lane without claims for which the store may have messages.
     pub(super) fn needs_claims(&self) -> bool {
         let lanes = self.lanes_without_claims();
         lanes.live || lanes.retry || lanes.backfill

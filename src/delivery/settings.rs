@@ -45,8 +45,8 @@ settings! {
     }
 }
 
-/// The default of `concurrency`. To standard output, so many lines are written before they are recorded in one
-/// transaction; the lines keep their order.
+/// The default of `concurrency`. The sink `stdout` writes this many lines, in their order, and then records them in one
+/// transaction.
 const CONCURRENCY: usize = 8;
 
 impl WordChoice for Order {

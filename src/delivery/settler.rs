@@ -23,8 +23,8 @@ use crate::time::{Clock, Liveness};
 /// wait only if all sinks together have more workers than this.
 const AT_ONCE: usize = 1000;
 
-/// The longest time for which the task waits, before a transaction, for the settlements of attempts under way (the
-/// *batching delay*). An attempt that has outlasted one such delay is not waited for again.
+/// Before each transaction the task waits at most this long for the settlements of attempts under way (the *batching
+/// delay*). An attempt that has outlasted one such delay is not waited for again.
 const BATCHING_DELAY: Duration = Duration::from_millis(1);
 
 /// The waits after errors of the store.
@@ -71,8 +71,8 @@ struct Job {
 pub(super) struct SettlerEnded;
 
 impl Settler {
-    /// Returns the handle and the future that does the work of the task. `stopping` holds an instant once the daemon
-    /// stops. `damage` receives the error when the state turns out to be damaged.
+    /// Returns the handle and the future that does the work of the task. `stopping` is `None` until the daemon stops.
+    /// `damage` receives the error when the state turns out to be damaged.
     pub(super) fn new(
         store: Store,
         clock: Clock,
@@ -81,8 +81,8 @@ impl Settler {
         liveness: Liveness,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        // The channel needs no bound: each worker waits for its settlement, so it never holds more jobs than there are
-        // workers.
+        // The channel needs no bound: each worker waits for its settlement, so it never contains more jobs than there
+        // are workers.
         let (jobs, inbox) = mpsc::unbounded_channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {

@@ -1,8 +1,8 @@
-//! The handle that wakes the loops of all sinks when the store may hold something new for them.
+//! The handle that wakes the loops of all sinks when the store may have something new for them.
 
 use tokio::sync::watch;
 
-/// Tells delivery that the store may hold something new. Clones wake the same delivery.
+/// Tells delivery that the store may have something new. Clones wake the same delivery.
 #[derive(Clone, Debug)]
 pub struct Waker(watch::Sender<WakeCounts>);
 

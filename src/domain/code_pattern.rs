@@ -5,7 +5,8 @@ use regex::{Captures, Regex, RegexBuilder};
 /// The largest size of a compiled pattern in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// Why a pattern cannot be used. The displayed text continues a sentence whose subject is the pattern.
+/// Why a pattern cannot be used. The text goes on after the name of the pattern: "`codes.pattern` is not a regular
+/// expression".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCodePattern {
     /// The pattern does not compile. The text says why, in one line.
@@ -42,7 +43,7 @@ impl CodePattern {
         code_of(&self.0.captures(text)?)
     }
 
-    /// Returns every code in a text. ([`CodePattern::find`] returns the first one.)
+    /// Returns the codes of all matches in a text. ([`CodePattern::find`] looks only at the first match.)
     pub fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
         self.0.captures_iter(text).filter_map(|found| code_of(&found))
     }

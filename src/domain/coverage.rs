@@ -16,9 +16,9 @@ pub struct Cursor(pub String);
 ///
 /// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
 ///
-/// - Every row with `W <= time <= F` that appeared no later than `L` after its time is in one of three places: in the
-///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - lag - L - m`.
-///   The lag is how far the rows' clock is behind the API's clock ([`Lags`]).
+/// - Take a row with `W <= time <= F` that appeared at most `L` after its time. The row is stored, or an open walk has
+///   yet to read it, or the next sweep will read it. The next sweep reads down to the floor `A - lag - L - m`. The lag
+///   is how far the rows' clock is behind the API's clock ([`Lags`]).
 /// - `F`, `W` and `A` only rise. `F` never passes the API's present time. (If the rows' clock is ahead, the
 ///   `ingestedAt` of rows counts as the present time.)
 /// - After the first completed sweep, `W <= A - L - m`. `W` is never later than the floor of an open walk.
@@ -55,16 +55,16 @@ pub struct Marks {
 /// median of many rows shows the difference, even if single rows came late or have a wrong date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
-    /// For each new row at the head of the feed whose time shows something about the clocks: how far its time was
-    /// behind the API's clock, the newest row last. 0 means that the row's time was right, and a negative number that
-    /// the row's time was ahead of the API's clock.
+    /// How far the times of the last new rows at the head of the feed were behind the API's clock; the newest row comes
+    /// last. 0: the row's time was right. Negative: it was ahead of the API's clock. Rows whose time shows nothing
+    /// about the clocks are left out.
     seen: Vec<i64>,
     /// How far the rows' clock was behind the API's clock when the anchor was set.
     anchor: i64,
 }
 
 impl Lags {
-    /// How many rows' lags are kept at most.
+    /// The lags of at most this many rows are kept.
     const MOST: usize = 31;
     /// How many of the newest rows are enough to show that a clock has changed.
     const FEW: usize = 5;
@@ -98,8 +98,8 @@ impl Lags {
         self.seen.drain(..spare);
     }
 
-    /// How far the rows' clock is behind: the median of all remembered rows, or of the newest few, whichever is
-    /// greater, and at least 0. `None` if no row has shown anything about the clocks yet.
+    /// How far the rows' clock is behind: the median of all remembered rows or the median of the newest five, whichever
+    /// is greater, but at least 0. `None` if no row has shown anything about the clocks yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))
@@ -111,7 +111,7 @@ impl Lags {
     }
 }
 
-/// Returns the median: of two middle values the greater.
+/// Returns the median. If there are two middle values, returns the greater one.
 fn middle(lags: &[i64]) -> Option<i64> {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();
@@ -143,13 +143,13 @@ pub struct Walk {
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
-    /// The sequence number that the next stored row would have had when the walk was opened. A row with a lower number
-    /// was stored before, and helps to prove that the walk has arrived.
+    /// Rows with a lower sequence number were stored before the walk was opened. They help to prove that the walk has
+    /// arrived.
     pub opened_seq: Seq,
-    /// A time by the API's clock: when the walk is complete, it has covered all rows that were in the list at this
-    /// time. This is the time at which the walk was opened, or a little earlier.
+    /// The time at which the walk was opened, or a little earlier, by the API's clock. When the walk is complete, it
+    /// has covered all rows that were in the list at this time.
     pub opened_at: UnixMs,
-    /// The oldest time that was read. The unread part is `floor..=lowest`.
+    /// The oldest time that was read so far. The part from `floor` to this time is unread.
     pub lowest: UnixMs,
     /// The failures since the walk last read an older row.
     pub progress: WalkProgress,
@@ -169,8 +169,8 @@ impl Walk {
         matches!(self.kind, WalkKind::Gap { streaming: false, .. })
     }
 
-    /// The oldest time that the walk has covered when it ends: the sweep floor if the walk is a gap with a sweep floor,
-    /// otherwise the walk's own floor.
+    /// The time down to which the walk reads in the end: a gap with a sweep floor reads down to the sweep floor, every
+    /// other walk to its own floor.
     pub fn deepest_floor(&self) -> UnixMs {
         match self.kind {
             WalkKind::Gap { sweep_floor: Some(floor), .. } => floor,
@@ -184,9 +184,9 @@ impl Walk {
 pub enum WalkKind {
     /// Reads the new rows between a head page and the frontier.
     Gap {
-        /// A gap that has arrived goes on as a sweep down to this time.
+        /// When the gap has arrived, it goes on as a sweep, down to this time. `None`: it ends.
         sweep_floor: Option<UnixMs>,
-        /// The gap releases rows as they are read, instead of holding them until it ends.
+        /// Whether the gap releases each row as soon as it is read. If not, it holds the rows until it ends.
         streaming: bool,
     },
     /// Reads the lookback once more, for rows that came late.
@@ -204,7 +204,7 @@ pub struct WalkProgress {
     pub empty_answers: u32,
     /// How often the walk began again at the head since it last read an older row.
     pub restarts: u32,
-    /// The relay's time of the first of these `failures`.
+    /// When the first of these `failures` happened, by the relay's time.
     pub since: Option<UnixMs>,
 }
 

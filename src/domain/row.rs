@@ -17,7 +17,7 @@ pub struct Row {
     pub readable: bool,
     /// Details of a row that is not valid JSON. Such a row is not readable.
     pub spoiled: Option<Box<SpoiledRow>>,
-    /// `receivedAt`. A row without a readable `receivedAt` gets the time of its neighbour.
+    /// `receivedAt`. A row without a readable `receivedAt` gets the time of a neighbouring row of its page.
     pub time: UnixMs,
     /// `ingestedAt`; `None` if it is not readable.
     pub ingested: Option<UnixMs>,

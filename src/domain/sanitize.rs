@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_spelled_out() {
+    fn characters_that_act_are_escaped() {
         for (text, line) in [
             ("plain, é, 漢字, \u{1f469}\u{200d}\u{1f4bb}", "plain, é, 漢字, \u{1f469}\u{200d}\u{1f4bb}"),
             ("a\nb\r\nc\td", r"a\nb\r\nc\td"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn spelled_out_json_is_the_same_json() {
+    fn escaped_json_is_the_same_json() {
         let json = "{\"a\u{9b}\":\"\u{202e}\u{e0041}\u{7f} é\"}";
         let plain = Sanitized::line(json).to_string();
         assert_eq!(plain, r#"{"a\u009b":"\u202e\udb40\udc41\u007f é"}"#);

@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_what_the_contract_allows() {
+    fn valid_names_are_accepted() {
         for name in ["a", "crm", "crm-2", "_", "-", "0", &"x".repeat(64)] {
             assert_eq!(name.parse::<SinkName>().map(|parsed| parsed.to_string()), Ok(name.to_owned()));
         }
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn all_other_names_are_refused() {
         for name in ["", "CRM", "a b", "a.b", "ä", "a/b", "a\n", &"x".repeat(65)] {
             assert_eq!(name.parse::<SinkName>(), Err(InvalidSinkName), "{name:?}");
         }

@@ -7,9 +7,10 @@ use super::{UnixMs, Walk, WalkKind};
 /// The numbers from which the estimate is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
-    /// How many rows were read last, just above the place that the walk has reached.
+    /// How many rows the sample has. The sample is the rows that were read last: those from `Walk::lowest` on, towards
+    /// newer rows.
     pub sample_rows: u64,
-    /// The time between the newest and the oldest of these rows, in milliseconds.
+    /// The time between the newest and the oldest row of the sample, in milliseconds.
     pub sample_ms: u64,
     /// How many stored rows the walk will read once more.
     pub known: u64,
@@ -22,10 +23,10 @@ pub struct Unread {
 impl Unread {
     /// Returns how many rows a walk still has to read; `None` if no estimate is possible.
     ///
-    /// A sweep reads stored rows only, and they are counted. A gap also has rows that are not stored. The estimate
-    /// assumes that these rows are as dense as the rows that were read last. This is right if messages come evenly. If
-    /// not, the estimate gets better while the gap is read. The rows that are not stored are at most `total` minus
-    /// `stored`. For a gap that goes down to the feed's end, the estimate is exactly this number.
+    /// A sweep reads stored rows only, and they are counted. A gap also reads rows that are not stored. The estimate
+    /// assumes that these rows are as dense as the rows of the sample. If messages do not come evenly, this is wrong at
+    /// first, and gets better while the gap is read. At most `total` minus `stored` rows are not stored. For a gap that
+    /// goes down to the feed's end, this number is the estimate.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
         // If `total` minus `stored` is 0 although a gap is open, some stored rows have left the feed. Then only `total`
@@ -43,7 +44,7 @@ impl Unread {
     }
 
     fn by_density(&self, span: Duration) -> Option<u64> {
-        // Fewer than 5 rows, or rows with one and the same time, do not show how dense rows are.
+        // Fewer than 5 rows do not show how dense rows are, and neither do rows that all have the same time.
         if self.sample_rows < 5 || self.sample_ms == 0 {
             return None;
         }
@@ -89,7 +90,7 @@ mod tests {
     const GAP: WalkKind = WalkKind::Gap { sweep_floor: None, streaming: false };
 
     #[test]
-    fn estimates() {
+    fn the_rows_of_each_kind_of_walk_are_estimated() {
         let even = Unread { sample_rows: 200, sample_ms: 200_000, ..Unread::default() };
         let total = Unread { stored: 300, total: Some(1000), ..Unread::default() };
         for (name, unread, walk, rows) in [

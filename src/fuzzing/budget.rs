@@ -1,4 +1,4 @@
-//! Fuzzes the request budget, with an API whose headers may say anything.
+//! Fuzzes the request budget, with answers whose headers may say anything.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
 
-/// Reads headers with any content. Each value that is believed must lie within bounds.
+/// Reads headers with any content. Each value that the relay takes from them must be within bounds.
 pub fn rate_headers(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -33,15 +33,16 @@ pub fn rate_headers(bytes: &[u8]) {
     assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
 }
 
-/// A request that the test has recorded.
+/// A request, and when it was answered.
 struct Sent {
     ticket: Ticket,
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. The checks: a request counts until one window
-/// after its answer, and never more requests count than the limit allows; silences are as long as the API asked for;
-/// and no wait lasts for ever.
+/// Sends requests, gives answers with any content, and lets time pass. Checks four promises. A request counts until one
+/// window after its answer, and at no time do more requests count than the limit allows. No request leaves in a
+/// silence. No wait is longer than [`CAP`]. Polls are not closer together than the interval, and not endlessly far
+/// apart.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
@@ -63,7 +64,7 @@ pub fn budget(bytes: &[u8]) {
             1 => now += Duration::from_millis(250 * u64::from(bytes.byte())),
             2..=4 => match window.admit(lane, now) {
                 Permission::Go => {
-                    assert!(now >= silent_until, "spoke when it was told to be silent");
+                    assert!(now >= silent_until, "a request left in a silence");
                     let in_use = |one: &Sent| one.answered.is_none_or(|at| at + WINDOW > now);
                     let used = sent.iter().filter(|one| in_use(one)).count();
                     assert!(used < requests as usize, "{} of {requests} requests in a minute", used + 1);
@@ -78,7 +79,7 @@ pub fn budget(bytes: &[u8]) {
                     }
                 }
                 Permission::WaitForAnswer => {
-                    assert!(sent.iter().any(|one| one.answered.is_none()), "it waits for an answer to nothing");
+                    assert!(sent.iter().any(|one| one.answered.is_none()), "no request is under way");
                 }
             },
             _ => {

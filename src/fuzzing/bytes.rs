@@ -1,4 +1,4 @@
-//! The bytes of an input as a source of choices. After the end of the bytes every choice is 0.
+//! The bytes of an input as a source of choices. After the last byte, every further byte counts as 0.
 
 use crate::ingest::coverage::testbed::Choices;
 
@@ -21,7 +21,7 @@ impl<'a> Bytes<'a> {
         *first
     }
 
-    /// The next eight bytes.
+    /// The next eight bytes, as a number.
     pub(super) fn number(&mut self) -> i64 {
         i64::from_le_bytes([0; 8].map(|_| self.byte()))
     }

@@ -8,10 +8,10 @@ use super::bytes::Bytes;
 use crate::config::{Overrides, Sources, load, load_state};
 use crate::secret::Environment;
 
-/// Every value that comes from a reference contains this text. No output may show it.
+/// The secret to which references lead contains this text. No output may show it.
 const MARKER: &str = "hunter2-7f3a";
 
-/// A directory that only this process uses. It is in memory if the machine has a file system in memory.
+/// A directory that only this process uses, in memory if possible.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -23,10 +23,10 @@ fn folder() -> &'static PathBuf {
     })
 }
 
-/// Reads a configuration. The input begins with lines that end with a zero byte: two lines with parts of the secret
-/// that references lead to, then lines with environment variables, then a line without `=`. The rest of the input is
-/// the file. The configuration must be accepted, or refused in words without control characters and without any value
-/// that came from a reference.
+/// Reads a configuration. The input begins with lines, each of which ends with a zero byte: two lines with parts of the
+/// secret to which references lead, then lines with environment variables (`NAME=value`), then one line without `=`.
+/// The rest of the input is the configuration file. Neither warnings nor errors may contain control characters or the
+/// secret.
 pub fn configuration(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let secret = format!("{}{MARKER}{}", text(bytes.line()), text(bytes.line()));
@@ -44,8 +44,8 @@ pub fn configuration(bytes: &[u8]) {
     loop {
         let line = text(bytes.line());
         let Some((name, value)) = line.split_once('=') else { break };
-        // A value that is written out may be shown, unless it is a secret, so it must not contain the marker. The file
-        // is always the one of the input, so `JOLTSMS_RELAY_CONFIG` is left out.
+        // A value that does not come from a reference may be shown, so a line with the marker is left out.
+        // `JOLTSMS_RELAY_CONFIG` is left out because the file is always that of the input.
         if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
             env.insert(name.into(), value.into());
         }
@@ -67,7 +67,7 @@ pub fn configuration(bytes: &[u8]) {
             warnings.join("\n")
         }
         Err(errors) => {
-            assert!(!errors.problems().is_empty(), "refused for nothing");
+            assert!(!errors.problems().is_empty(), "refused without an error");
             let debugged = format!("{errors:?}");
             assert!(!debugged.contains(MARKER), "{debugged}");
             errors.to_string()

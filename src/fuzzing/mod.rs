@@ -2,8 +2,8 @@
 //! data from outside.
 //!
 //! The fuzz targets of the same names in `fuzz/` call these functions (`just fuzz`). The tests below call them with
-//! every input in `fuzz/corpus/` and `fuzz/regressions/`, so that a fault that a fuzzer once found is noticed if it
-//! comes back. The module is compiled for the fuzz targets and the tests only.
+//! every input in `fuzz/corpus/` and `fuzz/regressions/`. So a fault that a fuzzer once found is noticed if it comes
+//! back. The module is compiled only for the fuzz targets and the tests.
 
 mod budget;
 mod bytes;
@@ -23,8 +23,8 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// The most inputs in the corpus of a target: more would make the repository unreadable. `just fuzz-minimise`
-    /// chooses the inputs that are kept.
+    /// The most inputs in the corpus of a target, so that the repository stays small. `just fuzz-minimise` chooses the
+    /// inputs that are kept.
     const MOST_INPUTS: usize = 60;
 
     /// Returns the files in a folder of `fuzz/`; no files if the folder does not exist.
@@ -33,14 +33,14 @@ mod tests {
         fs::read_dir(path).into_iter().flatten().map(|file| file.unwrap().path()).collect()
     }
 
-    /// Runs every kept input of a target.
+    /// Runs every stored input of a target.
     fn replay(target: &str, run: fn(&[u8])) {
         let corpus = files(&format!("corpus/{target}"));
         assert!((10..=MOST_INPUTS).contains(&corpus.len()), "{} inputs in the corpus of {target}", corpus.len());
         let regressions = files(&format!("regressions/{target}"));
         for path in corpus.iter().chain(&regressions) {
             let bytes = fs::read(path).unwrap();
-            // The panic names the fault; the message here names the file.
+            // The panic prints the fault, the message here the file.
             let held = std::panic::catch_unwind(|| run(&bytes));
             assert!(held.is_ok(), "broken by {}", path.display());
         }

@@ -10,9 +10,9 @@ use crate::domain::{More, UnixMs};
 /// The time of rows on a page without any readable time.
 const FALLBACK: UnixMs = UnixMs(1_750_000_000_000);
 
-/// Reads a page with any content. The checks: each row keeps the text that came; errors repeat nothing of the page; if
-/// another JSON parser can read the page, both read the same. If a row that is not valid JSON is put anywhere into a
-/// valid page, the other rows stay the same.
+/// Reads a page with any content. Checks four promises. Each row keeps the text that came. Errors repeat nothing of the
+/// page. If `serde_json` can read the page as a `Value`, the rows agree with this value. If a row that is not valid
+/// JSON is put into a valid page, the other rows stay the same.
 pub fn page(body: &[u8]) {
     let read = Page::read(body, 10, FALLBACK);
     assert_eq!(read, Page::read(body, 10, FALLBACK), "read differently the second time");
@@ -37,19 +37,19 @@ pub fn page(body: &[u8]) {
             return;
         }
     };
-    // Bytes that the relay does not read may be invalid UTF-8.
+    // The body may be invalid UTF-8 in places that the relay does not read.
     let text = String::from_utf8_lossy(body);
     for row in &page.rows {
-        assert!(row.spoiled.is_some() || text.contains(&*row.raw), "a row that did not come: {}", row.raw);
+        assert!(row.spoiled.is_some() || text.contains(&*row.raw), "this text is not on the page: {}", row.raw);
         assert!(row.spoiled.is_none() || !row.readable, "a spoiled row that is to be delivered: {}", row.raw);
-        assert!(!row.id.is_empty(), "a row without a name");
+        assert!(!row.id.is_empty(), "a row without an id");
         assert!(row.readable || row.id.starts_with("unreadable:"), "{}", row.id);
     }
     if let More::Cursor(cursor) = &page.more {
         assert!(!cursor.0.is_empty() && cursor.0.len() <= 8192, "a cursor of {} bytes", cursor.0.len());
     }
-    // Some pages that the relay reads are no `Value` for `serde_json`: those with deep nesting, and those with escape
-    // sequences that stand for no character.
+    // Some pages that the relay reads cannot become a `Value`: pages with deep nesting, and pages with escape sequences
+    // that stand for no character.
     if let Ok(value) = serde_json::from_slice::<Value>(body) {
         compare(&page, &value);
     }
@@ -112,7 +112,7 @@ fn compare(page: &Page, value: &Value) {
     let meta = &value["meta"];
     match &page.more {
         More::Cursor(cursor) => assert_eq!(meta["nextCursor"].as_str(), Some(cursor.0.as_str())),
-        More::End => assert_ne!(meta["hasMore"], Value::Bool(true), "an end where more was promised"),
-        More::Lost => assert_ne!(meta["hasMore"], Value::Bool(false), "more where an end was told"),
+        More::End => assert_ne!(meta["hasMore"], Value::Bool(true), "more follows, but the relay reads an end"),
+        More::Lost => assert_ne!(meta["hasMore"], Value::Bool(false), "nothing follows, but the relay expects more"),
     }
 }

@@ -10,7 +10,7 @@ use crate::sinks::Attempt;
 use crate::sinks::http::classify::{Head, Statuses, classify};
 use crate::sinks::http::webhook_id::webhook_id;
 
-/// Reads a `Retry-After` relative to an instant. The wait must never be longer than the cap.
+/// Reads a `Retry-After`. The wait must never be longer than the cap.
 pub fn retry_after(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -19,7 +19,7 @@ pub fn retry_after(bytes: &[u8]) {
     for now in [now, UnixMs(0), UnixMs::MIN, UnixMs::MAX] {
         assert!(header::parse(text, now).is_none_or(|wait| wait <= header::CAP), "{text:?}");
     }
-    // Digits alone are seconds, whatever the date is.
+    // A text of digits is a number of seconds.
     if !text.is_empty() && text.len() < 5 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let seconds = header::parse(text, now).map(|wait| wait.as_secs());
         assert_eq!(seconds, Some(text.parse().expect("digits")), "{text}");
@@ -55,8 +55,8 @@ pub fn words(bytes: &[u8]) {
     };
     let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // If the receiver's own answer holds one of the two secret words below, showing this word is no leak. In this case
-    // the description shows the word even if the answer comes from an address without the word.
+    // The description must show neither of the two secret words that are in the address. There is one exception: the
+    // answer itself contains the word. Then the description shows the word also for an address without it.
     let without = told("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");

@@ -27,7 +27,7 @@ pub async fn check(
     clock: &Clock,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    // If there is a proxy, the proxy resolves the name.
+    // If there is a proxy, the name is not tried here, because most proxies resolve names themselves.
     if transport.proxy.address.is_none() {
         let subject = format!("{subject}: name");
         match resolve(url, options.connect_timeout).await {

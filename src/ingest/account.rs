@@ -1,11 +1,11 @@
 //! The check whether the messages that the API shows belong to the account of this state.
 //!
-//! The API does not say whose messages it lists. So if the API's address or the key is new to the state, a page must
-//! show something that the state knows: a message, or at least a number. Until such a page comes, nothing is stored.
+//! The API does not say to which account its messages belong. So if the API's address or the key is new to the state, a
+//! page must show a message or a number that the state knows. Until such a page comes, nothing is stored.
 
 use crate::store::Account;
 
-/// The evidence about whose messages a page shows.
+/// The evidence for the question to which account a page belongs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AccountEvidence {
     /// Whether both the address and the key were used with this state before.
@@ -24,18 +24,18 @@ pub(super) struct AccountEvidence {
     pub(super) accepted: bool,
 }
 
-/// The verdict on whose messages a page shows.
+/// The verdict on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccountVerdict {
     /// The page belongs to the account of the state.
     Same,
     /// The page belongs to another account.
     Other,
-    /// The page is empty, so only a later page can show whose messages the API lists.
+    /// The page is empty, so only a later page can show the account.
     Undecided,
 }
 
-/// Decides from the evidence whose messages a page shows.
+/// Decides whether a page belongs to the account of the state.
 pub(super) fn judge(evidence: &AccountEvidence) -> AccountVerdict {
     let AccountEvidence { familiar, begun, knows_any_number, page_has_rows, known_message, known_number, accepted } =
         *evidence;

@@ -1,4 +1,4 @@
-//! `[events]`: which numbers expire soon, according to the API's list of numbers. Pure.
+//! `[events]`: finds the numbers that expire soon, in the API's list of numbers. Pure.
 //!
 //! In this file a *term* is one of the durations of `number_expiring`. When a number expires within a term, an event is
 //! made. The event is stored and delivered like a message, to the sinks that ask for events. The id of an event is made
@@ -18,8 +18,8 @@ use crate::settings::{self, Reader, Texts, parse_duration, settings, show_durati
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The terms that may be configured. The state keeps the ids of events for longer than the longest term
-/// ([`crate::store::RetentionTransactions::forget_ids`]).
+/// The terms that may be configured. The state must keep the id of an event for longer than the longest term, so that
+/// no event is made twice ([`crate::store::RetentionTransactions::forget_ids`]).
 const TERMS: RangeInclusive<Duration> = Duration::from_secs(3_600)..=DAY.saturating_mul(365);
 
 settings! {
@@ -54,13 +54,11 @@ impl EventSettings {
 pub struct NumberUses {
     /// Whether a sink asks for details of numbers.
     pub details: bool,
-    /// How long before the expiry of a number an event is made, one event for each duration. Empty if no sink asks for
-    /// events.
+    /// The terms of `number_expiring`; empty if no sink asks for events.
     pub expiry_terms: Vec<Duration>,
 }
 
 impl NumberUses {
-    /// Whether the list is read at all.
     pub(super) fn any(&self) -> bool {
         self.details || !self.expiry_terms.is_empty()
     }
@@ -92,13 +90,13 @@ impl ExpiryWatch {
         self.has_looked = true;
     }
 
-    /// Returns whether a one-shot command that has read all messages still has to look at the list.
+    /// Returns whether a one-shot command must wait for the list before it ends.
     pub(super) fn is_owed_a_look(&self) -> bool {
         !self.terms.is_empty() && !self.has_looked
     }
 
     /// Returns an event for each number that expires within one of the terms. `now` is the present time by the clock
-    /// that dates the messages. If several terms of a number have begun, only the event of the shortest term is
+    /// that dates the messages. If a number expires within several terms, only the event of the shortest one is
     /// returned.
     pub(super) fn events(&self, numbers: &[Number], now: UnixMs) -> Vec<Row> {
         numbers.iter().filter_map(|number| event_of(number, &self.terms, now)).collect()
@@ -168,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_term_that_has_begun_counts() {
+    fn the_event_is_that_of_the_shortest_term_that_has_begun() {
         let (hour, second) = (Duration::from_secs(3_600), Duration::from_secs(1));
         let terms = [DAY * 7, DAY, hour * 12];
         for (left, expected) in [
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_rows_tell_nothing() {
+    fn rows_without_a_readable_expiry_make_no_event() {
         for raw in ["{}", r#"{"expiresAt":7}"#, r#"{"expiresAt":"soon"}"#, r#"{"expiresAt":null}"#] {
             let number = Number { id: "x".to_owned(), raw: raw.into() };
             assert!(events(number, &[DAY * 7], NOW).is_empty(), "{raw}");
@@ -208,10 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn a_one_shot_command_looks_once() {
+    fn a_one_shot_command_waits_for_one_look_at_the_list() {
         let mut watch = ExpiryWatch::new(Vec::new());
         assert!(!watch.is_owed_a_look());
-        assert!(watch.follow(vec![DAY]) && !watch.follow(vec![DAY]), "other terms");
+        assert!(watch.follow(vec![DAY]) && !watch.follow(vec![DAY]), "only a new term needs another look");
         assert!(watch.is_owed_a_look());
         watch.note_looked();
         assert!(!watch.is_owed_a_look());

@@ -26,7 +26,7 @@ pub trait Feed: Send {
     }
     /// Returns what identifies the account: the URL of the API and the fingerprint of the key.
     fn identity(&self) -> (String, String);
-    /// Returns the number of configured keys.
+    /// Returns how many keys are configured.
     fn keys(&self) -> usize {
         1
     }

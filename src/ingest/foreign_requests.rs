@@ -1,8 +1,8 @@
-//! Decides when the log reports foreign requests: requests of other programs with the same API key. Pure.
+//! Decides when the log reports foreign requests. Pure.
 //!
-//! Foreign requests are reported once, and the report is remembered in the state, so that several relays on one key do
-//! not report each other at each start. A new report follows when the number of foreign requests was at least twice or
-//! at most half of the reported number in two successive windows of the API.
+//! Foreign requests are reported once. The state remembers the report, so that several relays with one key do not
+//! report each other at each start. If two windows of the API in a row have at least twice or at most half of the
+//! reported number, there is a new report.
 
 use crate::api::budget::ForeignRequests;
 
@@ -12,14 +12,12 @@ const MIN_REPORTED: u32 = 5;
 /// The last report about other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForeignNotice {
-    /// How many foreign requests a minute were last reported; 0 if there was no report, or if the requests have ended
-    /// since.
+    /// How many foreign requests a minute were last reported; 0 if there was no report, or if they have ended since.
     requests: u32,
-    /// Whether the report was made before its window ended. If so, the first whole window may raise the reported number
-    /// without a new report.
+    /// Whether the report was made in the middle of a window. If so, the reported number may rise at the end of the
+    /// window, without a new report.
     reported_mid_window: bool,
-    /// Whether the number of foreign requests in the previous whole window was at least twice or at most half of the
-    /// reported number.
+    /// Whether the last window had at least twice or at most half of the reported number.
     has_changed: bool,
     /// How many windows of the API have ended.
     windows: u64,
@@ -35,19 +33,16 @@ pub(super) enum ForeignReport {
 }
 
 impl ForeignNotice {
-    /// Restores the last report of an earlier process, from the number of foreign requests a minute that the state
-    /// holds.
+    /// Restores the last report of an earlier process. It stated this many requests a minute.
     pub(super) fn remembered(requests: u32) -> Self {
         Self { requests, ..Self::default() }
     }
 
-    /// Returns how many foreign requests a minute were last reported; 0 if there was no report.
     pub(super) fn requests(&self) -> u32 {
         self.requests
     }
 
-    /// Records the foreign requests that the budget has counted. Returns the report that is due; `None` if no report is
-    /// due.
+    /// Records the foreign requests that the budget has counted. Returns the report that is due now.
     pub(super) fn note(&mut self, found: ForeignRequests) -> Option<ForeignReport> {
         let mut requests = found.so_far;
         let mut tells = false;
@@ -99,21 +94,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_once_and_again_when_it_changed_much() {
+    fn foreign_requests_are_reported_once_and_again_after_two_windows_with_another_number() {
         let mut notice = ForeignNotice::default();
-        assert!(!notice.note_open_window(4), "nothing that anybody wonders at");
+        assert!(!notice.note_open_window(4), "too few for a report");
         assert!(notice.note_open_window(7));
-        assert!(!notice.note_open_window(40), "it goes on");
-        assert!(!notice.note_whole_window(60), "now the number is known");
+        assert!(!notice.note_open_window(40), "reported before, and the window is not over");
+        assert!(!notice.note_whole_window(60), "the whole number of the reported window");
         for requests in [60, 55, 70, 119, 40] {
             assert!(!notice.note_whole_window(requests), "{requests} is about the same as 60");
         }
-        assert!(!notice.note_whole_window(130), "once may be chance");
+        assert!(!notice.note_whole_window(130), "only one window has so many");
         assert!(!notice.note_whole_window(60));
         assert!(!notice.note_whole_window(130));
-        assert!(notice.note_whole_window(125), "twice as much");
+        assert!(notice.note_whole_window(125), "the second window with twice as many");
         assert!(!notice.note_whole_window(10));
-        assert!(notice.note_whole_window(10), "much less");
+        assert!(notice.note_whole_window(10), "the second window with much fewer");
         assert!(!notice.note_whole_window(0));
         assert!(notice.note_whole_window(0), "it has ended");
         assert!(!notice.note_whole_window(0) && !notice.note_whole_window(3));
@@ -121,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_process_has_told_is_not_told_again() {
+    fn a_report_of_an_earlier_process_is_not_repeated() {
         let mut notice = ForeignNotice::remembered(60);
         assert!(!notice.note_open_window(60) && !notice.note_whole_window(62) && !notice.note_whole_window(45));
         assert!(!notice.note_whole_window(150) && notice.note_whole_window(150));
@@ -133,7 +128,7 @@ mod tests {
         let mut notice = ForeignNotice::default();
         assert_eq!(notice.note(found(0, 0, 4)), None);
         assert_eq!(notice.note(found(0, 0, 6)), Some(ForeignReport::Heavy { requests: 6 }));
-        assert_eq!(notice.note(found(1, 60, 0)), None, "the whole number is known, and not told");
+        assert_eq!(notice.note(found(1, 60, 0)), None, "the window had 60, but was reported already");
         assert_eq!((notice.requests(), notice.note(found(2, 0, 0)), notice.note(found(2, 0, 0))), (60, None, None));
         assert_eq!(notice.note(found(3, 0, 0)), Some(ForeignReport::Ended));
     }

@@ -1,9 +1,9 @@
-//! A feed for a relay that shares its state with other relays: requests leave only while this relay has the lease.
+//! The feed of a relay that may share its state with other relays. If it does, requests leave only while this relay has
+//! the lease.
 //!
-//! A relay that does not share its state needs no lease, and its requests leave at once. With a lease, a request is
-//! first recorded in the database, in a transaction that checks the lease. So a relay that was suspended sends no
-//! request after another relay has taken the lease, and the next holder of the lease counts the requests of this relay
-//! in its own budget.
+//! Before a request leaves, it is recorded in the database, in a transaction that checks the lease. So a relay that was
+//! suspended, and has lost the lease meanwhile, sends no request. And the next holder of the lease can count the
+//! recorded requests in its own budget.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,8 +25,8 @@ pub struct RequestSlots {
 }
 
 impl RequestSlots {
-    /// Makes the slots for a lease with this `epoch`. `may_send` says by this machine's own clock whether the lease
-    /// still allows work; it is called right before each request.
+    /// Makes the slots for the lease with this `epoch`. `may_send` is called right before each request, and says by
+    /// this machine's clock whether the lease still lasts.
     pub fn new(
         records: Box<dyn RequestTransactions>,
         epoch: i64,
@@ -35,7 +35,8 @@ impl RequestSlots {
         Self { records: Arc::new(Mutex::new(records)), epoch, may_send: Arc::new(may_send) }
     }
 
-    /// Reads how long ago each request of the last minutes was answered; `None` if it was not answered.
+    /// Reads the recorded requests of the last minutes: how long ago each was answered, or `None` if it was not
+    /// answered.
     ///
     /// # Errors
     /// Returns the errors of the store.
@@ -43,7 +44,7 @@ impl RequestSlots {
         self.ask(|records| records.recent_requests()).await
     }
 
-    /// Sends `request`, if it gets a slot.
+    /// Sends `request` if it gets a slot.
     async fn send<P>(self, request: Pin<Box<dyn Future<Output = Response<P>> + Send>>) -> Response<P> {
         let epoch = self.epoch;
         let slot = match self.ask(move |records| records.record_request(epoch)).await {
@@ -196,6 +197,6 @@ mod tests {
     #[tokio::test]
     async fn no_request_leaves_without_the_lease() {
         assert_eq!(request(false, true).await, (false, vec!["recorded"]));
-        assert_eq!(request(true, false).await, (false, vec!["recorded"]), "the time was over when the slot was taken");
+        assert_eq!(request(true, false).await, (false, vec!["recorded"]), "the lease ended before the slot was taken");
     }
 }

@@ -1,12 +1,12 @@
-//! The decision when to read the list of numbers (`GET /v1/numbers`), and how far. The list is read for the sinks that
-//! ask for details of numbers or for events.
+//! Decides when the list of numbers (`GET /v1/numbers`) is read, and when its reading ends. The list is read for the
+//! sinks that ask for details of numbers or for events.
 //!
 //! Invariants:
 //! - A list counts as complete only if the API says that no page follows its last page, and if all of its rows could be
 //!   read.
-//! - If a failure or an odd answer interrupts the reading of the list, the list is read from its beginning again, after
-//!   a wait. Each further failure makes the wait longer.
-//! - No list is read beyond [`MOST_PAGES`] pages, and no list that goes round in a circle is read for ever.
+//! - If the reading fails, the list is read from its beginning again, after a wait. Each further failure in a row makes
+//!   the wait longer.
+//! - No list is read for ever: the reading ends after [`MOST_PAGES`] pages, or earlier if the pages repeat themselves.
 //! - Without a sink that asks for details or events, no list is read.
 
 use std::collections::HashSet;
@@ -23,18 +23,18 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// The most pages of a list: 5,000 numbers at ten a page. A list with more pages counts as a list without an end.
 pub(super) const MOST_PAGES: u32 = 500;
 
-/// While a delivery waits for details of its number, this many pages of the list get as much of the budget as the pages
-/// of a gap. All further pages get no more of the budget than a sweep.
+/// While a delivery waits for details of its number, this many pages at the beginning of the list get as much of the
+/// budget as a gap. The pages after them get only as much as a sweep.
 const QUICK_PAGES: u32 = 50;
 
-/// After this many pages in a row with nothing but numbers that were listed before, the list counts as a circle.
+/// If this many pages in a row have only numbers that were listed before, the list counts as a circle.
 const REPEATED_PAGES: u32 = 3;
 
 /// The wait before a list without an end is read again.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// A message waits for a list that cannot be read to its end for at least this time, and for about twice this time at
-/// most. Then the message becomes a dead letter.
+/// If the list cannot be read to its end, a delivery that waits for it becomes a dead letter after at least this time,
+/// and at most about twice this time.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.
@@ -56,24 +56,25 @@ pub(super) struct NumberList {
 #[derive(Clone, Copy, Debug)]
 struct StuckDeliveries {
     since: Instant,
-    /// The sequence number of the first message that was stored after `since`.
+    /// The sequence number of the first message that is stored after `since`.
     before: Seq,
 }
 
-/// A list that is being read.
+/// A reading of the list that has begun and not ended.
 #[derive(Debug)]
 struct Listing {
     cursor: Option<Cursor>,
     /// The cursors that were followed. If a cursor comes again, the list has no usable end.
     seen: HashSet<Cursor>,
-    /// The newest number that the state knew when the list was begun.
+    /// The newest number that the state knew when the reading began.
     newest: NumberKey,
     pages: u32,
     /// The ids of the numbers on the pages that were read.
     ids: HashSet<String>,
     /// How many pages in a row had only numbers that were listed before.
     repeated: u32,
-    /// Whether rows of the list could not be read. Any number may have been in one of these rows.
+    /// Whether rows of the list could not be read. If so, no number is known to be absent: it may have been in such a
+    /// row.
     spoiled: bool,
 }
 
@@ -82,8 +83,8 @@ struct Listing {
 pub(super) enum NumberListStep {
     /// The next page of the list has to be read.
     Continue,
-    /// The list is complete. The key is that of the newest number that the state knew when the list was begun. Every
-    /// number up to this key that the list does not show is absent.
+    /// The list is complete. The key is that of the newest number that the state knew when the reading began. A number
+    /// up to this key that the list does not show is no longer a number of the account.
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Incomplete,
@@ -98,8 +99,8 @@ impl NumberList {
         Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
 
-    /// Records whether any sink asks for details of numbers or for events. If sinks begin to ask, the list is read at
-    /// once.
+    /// Records whether any sink asks for details of numbers or for events. If none asked before, and one asks now, the
+    /// list is read at once.
     pub(super) fn ask_for(&mut self, asked_for: bool, now: Instant) {
         if asked_for && !self.asked_for {
             self.due = self.due.min(now);
@@ -141,7 +142,6 @@ impl NumberList {
         self.asked_for.then_some(self.due)
     }
 
-    /// Returns whether the next request asks for the first page of the list.
     pub(super) fn begins(&self) -> bool {
         self.listing.is_none()
     }
@@ -156,18 +156,18 @@ impl NumberList {
         self.listing.as_ref()?.cursor.as_ref()
     }
 
-    /// Returns whether so many pages of the list were read that the remaining pages must not delay messages.
+    /// Returns whether [`QUICK_PAGES`] pages of the list were read, so that the other pages get less of the budget.
     pub(super) fn is_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages >= QUICK_PAGES)
     }
 
-    /// Returns whether the list became long with the page that was read last.
+    /// Returns whether the list became long with the last page.
     pub(super) fn has_become_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }
 
-    /// Handles a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
-    /// could not be read.
+    /// Handles a page with these numbers, after they were stored. `spoiled` says that other rows of the page could not
+    /// be read.
     pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumberListStep {
         let Some(listing) = &mut self.listing else { return NumberListStep::Lost };
         let listed = listing.ids.len();
@@ -196,14 +196,14 @@ impl NumberList {
         }
     }
 
-    /// Gives up a list that has no end. The list is begun again after a much longer wait than after other failures.
+    /// Gives up a list that has no end, until [`ENDLESS_RETRY`] has passed.
     pub(super) fn endless(&mut self, now: Instant) {
         self.failed(|_| ENDLESS_RETRY, now);
     }
 
-    /// Returns a sequence number if deliveries have waited long enough for a list that cannot be read: the deliveries
-    /// of all messages with lower sequence numbers are given up. Returns `None` if no delivery has waited for so long.
-    /// `next` is the sequence number that the next stored message gets.
+    /// If deliveries have waited too long for a list that cannot be read ([`PATIENCE`]), returns a sequence number: the
+    /// caller gives up the undecided deliveries of all messages with lower numbers. `next` is the sequence number that
+    /// the next stored message gets.
     pub(super) fn given_up(&mut self, next: Seq, now: Instant) -> Option<Seq> {
         if !self.awaited || self.failures == 0 {
             self.stuck = None;
@@ -218,8 +218,8 @@ impl NumberList {
         Some(stuck.before)
     }
 
-    /// Gives up a list because a request failed, or because a page has no cursor that could be followed. The list is
-    /// begun again after the time that `wait` returns for the number of failures in a row.
+    /// Ends the reading of the list because it failed. The next reading begins after the time that `wait` returns for
+    /// this number of failures in a row.
     pub(super) fn failed(&mut self, wait: impl FnOnce(u32) -> Duration, now: Instant) {
         self.listing = None;
         self.failures = self.failures.saturating_add(1);
@@ -246,11 +246,11 @@ mod tests {
         assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumberListStep::Continue);
         assert_eq!(numbers.page(Vec::new(), false, more("b"), now), NumberListStep::Continue);
         assert_eq!(numbers.cursor(), Some(&Cursor("b".to_owned())));
-        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumberListStep::Lost, "it was there before");
+        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumberListStep::Lost, "cursor a again");
         numbers.failed(|failures| Duration::from_secs(failures.into()), now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)));
         numbers.note_awaited(true, now);
-        assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)), "a failure is not answered at once");
+        assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)), "after a failure the list is not read at once");
         assert!(numbers.begins());
         numbers.begin(NumberKey::default());
         assert_eq!(numbers.page(Vec::new(), false, More::Lost, now), NumberListStep::Lost);
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(numbers.page(vec!["last".to_owned()], false, more("last"), now), NumberListStep::Endless);
         numbers.endless(now);
         numbers.note_awaited(true, now);
-        assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "what waits for it does not begin it again");
+        assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "a delivery that waits does not shorten the wait");
         // The API sends one page again and again, with a new cursor each time.
         numbers.begin(NumberKey::default());
         let page = || vec!["a".to_owned(), "b".to_owned()];
@@ -302,16 +302,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_waits_for_ever_for_a_list_that_cannot_be_read() {
+    async fn a_delivery_does_not_wait_for_ever_for_a_list_that_cannot_be_read() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let hours = |hours: u64| now + Duration::from_secs(hours * 60 * 60);
         let mut numbers = NumberList::new(true, now);
         numbers.note_awaited(true, now);
-        assert_eq!(numbers.given_up(Seq(5), hours(0)), None, "it was not tried yet");
+        assert_eq!(numbers.given_up(Seq(5), hours(0)), None, "no reading has failed yet");
         numbers.failed(|_| Duration::ZERO, now);
         assert_eq!(numbers.given_up(Seq(5), hours(1)), None);
         assert_eq!(numbers.given_up(Seq(9), hours(24)), None);
-        assert_eq!(numbers.given_up(Seq(11), hours(25)), Some(Seq(5)), "a day later, what waited then");
+        assert_eq!(numbers.given_up(Seq(11), hours(25)), Some(Seq(5)), "these messages came a day ago");
         assert_eq!(numbers.given_up(Seq(12), hours(48)), None);
         assert_eq!(numbers.given_up(Seq(13), hours(49)), Some(Seq(11)));
         numbers.begin(NumberKey::default());
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_read_for_nobody() {
+    async fn the_list_is_not_read_if_no_sink_asks_for_it() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut numbers = NumberList::new(false, now);
         numbers.note_awaited(true, now);

@@ -1,4 +1,4 @@
-//! The poller's reports on itself: to `status`, to the service manager and to the progress bar.
+//! The poller's report on itself. `status`, the service manager and the progress bar show it.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ pub enum Condition {
     /// The API has not answered yet.
     #[default]
     Starting,
-    /// The last head poll was answered.
+    /// The last head poll was answered with a page.
     Polling,
-    /// The API wants silence, because its limit is used up. The text says until when, in words for people.
+    /// The API has asked for a silence, because its limit is used up. The text says until when, in words for people.
     Limited(String),
     /// The API answers, but its pages cannot be used yet. The text says why.
     Waiting(String),
@@ -27,16 +27,16 @@ pub enum Condition {
     NoKey(String),
 }
 
-/// The words before the instant at which a silence that the API asked for ends.
+/// The words before the end of a silence.
 const RATE_LIMITED_UNTIL: &str = "rate limited until ";
 
 impl Condition {
-    /// Makes the condition of a relay that sends no request before `until`, because the API wants silence.
+    /// Makes the condition of a relay that sends no request before `until`, because the API has asked for a silence.
     pub fn rate_limited(until: UnixMs) -> Self {
         Self::Limited(format!("{RATE_LIMITED_UNTIL}{until}"))
     }
 
-    /// Returns the end of the silence that the API asked for; `None` if the API asked for no silence.
+    /// Returns the end of the silence; `None` if the condition is no silence.
     pub fn silent_until(&self) -> Option<UnixMs> {
         let Self::Limited(why) = self else { return None };
         why.strip_prefix(RATE_LIMITED_UNTIL).and_then(UnixMs::parse)
@@ -117,9 +117,8 @@ pub struct PollReport {
     pub since: Option<UnixMs>,
     /// When the newest page was last read, by the relay's time.
     pub last_poll_at: Option<UnixMs>,
-    /// While the next poll is not due yet, the request budget demands a time between the last poll and the next one.
-    /// This time may change. This field has the longest such time since the last poll; zero if the budget has demanded
-    /// none.
+    /// The longest time between two polls that the request budget has asked for since the last poll ended; zero if it
+    /// has asked for none.
     #[serde(skip)]
     pub spacing: Duration,
     /// The last four characters of the API key in use.
@@ -237,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_silence_is_read_from_its_words() {
+    fn the_end_of_a_silence_is_read_from_the_text() {
         let until = UnixMs(1_700_000_000_000);
         assert_eq!(Condition::rate_limited(until).why(), Some("rate limited until 2023-11-14T22:13:20.000Z"));
         assert_eq!(Condition::rate_limited(until).silent_until(), Some(until));

@@ -1,27 +1,26 @@
-//! The present time by the API's clock.
+//! Estimates the API's time.
 //!
-//! A `Date` has whole seconds, rounded down, and was written before it arrived. So each `Date` is a lower bound of the
-//! API's time. The relay adds the time that has passed since the `Date` arrived, by its monotonic clock: the sum is a
-//! lower bound too. The highest of all these bounds is the relay's *estimate* of the API's time. It is soon exact to a
-//! few milliseconds.
+//! A `Date` has whole seconds, rounded down, and was written before it arrived. So the API's time is never earlier than
+//! a `Date` plus the time that has passed since the `Date` arrived. Each `Date` gives such a lower bound. The highest
+//! bound is the relay's *estimate* of the API's time. It is soon exact to a few milliseconds.
 //!
-//! If answers have no `Date`, the time at which a row was ingested is such a bound, too. The relay adds the time that
-//! has passed to this bound as well. Otherwise time would stand still on a quiet account: no sweep would come due, and
-//! rows dated a moment ahead would never become ordinary.
+//! If answers have no `Date`, rows give such bounds, too: the `ingestedAt` of a row plus the time that has passed since
+//! the row was read. If that time were not added, the estimate would stand still on a quiet account: no sweep would
+//! come due, and a row dated a second ahead would stay ahead.
 //!
 //! Coverage uses the estimate only to limit its marks (such as the frontier) and to compute the floors of walks. If the
-//! estimate is behind, walks read a little more than they must. If the estimate is ahead, late messages are lost: the
-//! anchor rises with the estimate, and sweeps no longer read down to these messages. So each `Date` is compared with
-//! the *expected time*, which is the last estimate plus the time that has passed since:
+//! estimate is behind, walks read a little more than they must. If the estimate is ahead, messages that come late are
+//! lost: the anchor rises with the estimate, so sweeps no longer read down to these messages. So each `Date` is
+//! compared with the *expected time*: the last estimate plus the time that has passed since.
 //!
 //! - A `Date` that is more than an hour behind the expected time, or more than five minutes ahead of it, is believed
 //!   only after it was repeated for 15 minutes, or if another clock confirms it ([`ClockDoubt`]).
-//! - When the first `Date` of a process comes, there is no estimate from an earlier `Date`. If no other clock confirms
-//!   this `Date`, the API's time counts as the `Date` or the relay's time, whichever is earlier. But it never counts as
-//!   a time before the latest `ingestedAt` of the page.
+//! - The first `Date` of a process has no earlier `Date` to be compared with. If no other clock confirms it, the
+//!   earlier one of this `Date` and the relay's time counts as the API's time. But if the latest `ingestedAt` of the
+//!   page is later, that time counts ([`safe_estimate`]).
 //! - Three clocks may confirm a `Date`:
-//!   - the relay's time, because it goes on while the machine is suspended;
-//!   - the machine's clock, because it is right again after a virtual machine was paused;
+//!   - the relay's time, which goes on while the machine is suspended;
+//!   - the machine's clock, which is right again after a virtual machine was paused;
 //!   - the latest `ingestedAt` of the page, but only if the `Date` is later than the expected time.
 
 use std::time::Duration;
@@ -33,7 +32,7 @@ use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
-    /// Whether `last` was derived from a `Date`.
+    /// Whether an answer had a `Date`.
     dated: bool,
     doubt: ClockDoubt,
 }
@@ -49,15 +48,14 @@ pub(super) struct LocalClocks {
     pub(super) at: Instant,
 }
 
-/// The most that rounding down takes away from a `Date`.
+/// Rounding down takes less than this away from a `Date`.
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
-    /// Handles an answer, and returns the API's present time. The time of an answer is its `Date`, or without a `Date`
-    /// the latest `ingestedAt` of its rows. If the answer has no time, or if its time is not believed, the result is
-    /// the last estimate plus the time that has passed since. There are two exceptions. If the first `Date` of the
-    /// process is not believed, [`safe_estimate`] takes its place. If the answer has no time, and there is no estimate
-    /// yet, the relay's time is returned.
+    /// Handles an answer, and returns the estimate of the API's time. The answer states a time: its `Date`, or, without
+    /// a `Date`, the latest `ingestedAt` of its rows. If it states none, or one that is not believed, the result is the
+    /// expected time. There are two exceptions. If the first `Date` of the process is not believed, the result is
+    /// [`safe_estimate`]. If the answer states no time, and there is no estimate yet, the result is the relay's time.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
@@ -93,15 +91,15 @@ impl ServerClock {
         best
     }
 
-    /// Returns the estimate at the last answer, plus the time that has passed since; `None` before the first answer.
+    /// Returns the last estimate plus the time that has passed since; `None` before the first answer.
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
 }
 
-/// Returns the time that counts as the API's present time while the first `Date` is doubted: the earlier one of `date`
-/// and the relay's time, or the latest `ingestedAt` if it is later. An `ingestedAt` later than both `date` and the
-/// relay's time counts only up to the later one of these two.
+/// Returns the time that counts as the API's time while the first `Date` of a process is doubted: the earlier one of
+/// `date` and the relay's time, or the latest `ingestedAt` if it is later. But the result is never later than the later
+/// one of `date` and the relay's time.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
     let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
     ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))
@@ -116,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wrong_date_is_not_believed_before_it_was_told_for_a_quarter_of_an_hour() {
+    async fn a_wrong_date_is_believed_only_after_a_quarter_of_an_hour() {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let mut server = ServerClock::default();
         let (local, wrong) = (UnixMs(5), UnixMs(4_000_000_000_000));
@@ -135,12 +133,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_date_that_another_clock_vouches_for_is_believed_at_once() {
+    async fn a_date_that_another_clock_confirms_is_believed_at_once() {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let at = clock.monotonic();
         let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
         let usual = LocalClocks { relay: began, machine: began, at };
-        // The machine slept or was stopped for a day, or a new row of the feed shows that a day has passed.
+        // A day has passed by the relay's time, by the machine's clock, or by a new row. In the last two cases no clock
+        // shows it.
         let later = began.after(day);
         let quiet = Some(began.before(day));
         for (own, ingested, is_believed) in [
@@ -154,22 +153,22 @@ mod tests {
             assert_eq!(server.read(Some(began), quiet, usual), began);
             assert_eq!(server.read(Some(later), ingested, own), if is_believed { later } else { began });
         }
-        // The newest message was ingested at the time of this `Date`. That does not confirm a `Date` that is behind:
-        // the message may simply be old.
+        // A `Date` that is behind is not confirmed by a message that was ingested at that time: the message may simply
+        // be old.
         let mut server = ServerClock::default();
         server.read(Some(began), quiet, usual);
         assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_first_date_that_no_other_clock_vouches_for_never_leads_ahead() {
+    async fn a_first_date_that_no_other_clock_confirms_does_not_make_the_estimate_run_ahead() {
         const HOUR: i64 = 3_600_000;
         const YEAR: i64 = 366 * 24 * HOUR;
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let began = UnixMs(1_750_000_000_000);
         let off = |milliseconds: i64| UnixMs(began.0 + milliseconds);
-        // Each case says by how much the first `Date` is wrong, how old the newest row is, by how much our clocks (the
-        // relay's time and the machine's clock) are wrong, and by how much the estimate is wrong.
+        // Each case: by how much the first `Date` is wrong, how old the newest row is, by how much our clocks (the
+        // relay's time and the machine's clock) are wrong, and by how much the estimate is then wrong.
         let cases = [
             (HOUR, 24 * HOUR, 0, 0),
             (70 * YEAR, 24 * HOUR, 0, 0),
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_date_that_leads_ahead_by_minutes_is_doubted_and_one_that_is_behind_is_not() {
+    async fn a_date_half_an_hour_ahead_is_doubted_and_a_date_half_an_hour_behind_is_not() {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let began = UnixMs(1_750_000_000_000);
         let usual = LocalClocks { relay: began, machine: began, at: clock.monotonic() };
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_dates_time_goes_on_from_what_was_ingested() {
+    async fn without_dates_the_estimate_goes_on_from_the_latest_ingested_row() {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let mut server = ServerClock::default();
         let local = UnixMs(50_000);
@@ -217,7 +216,7 @@ mod tests {
         assert_eq!(read(Some(2_000)), UnixMs(13_000), "a page of old rows");
         assert_eq!(read(None), UnixMs(13_000));
         assert_eq!(read(Some(40_000)), UnixMs(40_000));
-        assert_eq!(read(Some(4_000_000_000_000)), UnixMs(40_000), "no clock is off by so much");
+        assert_eq!(read(Some(4_000_000_000_000)), UnixMs(40_000), "this time is years ahead of the relay's time");
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,7 +225,7 @@ mod tests {
         let mut server = ServerClock::default();
         let mut last = 0;
         for step in 0..40_i64 {
-            // The true time is 10,000 + 370 x step; the `Date` that arrives is rounded down to a second.
+            // The `Date` is the true time, rounded down to a second.
             let truth = 10_000 + 370 * step;
             let read = server.read(Some(UnixMs(truth / 1000 * 1000)), None, own(UnixMs(0), &clock));
             assert!(read.0 <= truth, "{} is ahead of {truth}", read.0);

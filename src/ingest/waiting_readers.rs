@@ -8,9 +8,9 @@ use crate::time::Instant;
 /// The shortest time between two polls of the newest page.
 const FASTEST: Duration = Duration::from_millis(200);
 
-/// While a reader waits, polls come every [`FASTEST`] as long as the free slots of the budget would also suffice for
-/// polls at this interval (or at `poll.interval`, if that is shorter) until further slots become free. As soon as fewer
-/// slots are free, polls become slower. So even if a reader waits for long, no poll has to wait for a slot.
+/// While a reader waits, polls come every [`FASTEST`] until the free slots of the budget become scarce. They are scarce
+/// if polls at this interval (or at `poll.interval`, if that is shorter) would use them up before further slots become
+/// free. Then polls become slower, so that no poll has to wait for a slot.
 const SLOWEST_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// The readers that wait for messages.
@@ -19,7 +19,7 @@ pub struct WaitingReaders {
     /// Whether there is any reader. While there is one, a relay that erases texts on delivery erases each text only
     /// some seconds after the delivery.
     pub present: bool,
-    /// The instant until which at least one reader wants fast polls; `None` if no reader wants them.
+    /// The instant until which some reader wants fast polls; `None` if no reader wants them.
     pub fast_until: Option<Instant>,
 }
 
@@ -37,8 +37,8 @@ pub(super) struct HeadPaces {
     pub(super) usual: Duration,
     /// `poll.interval`
     pub(super) interval: Duration,
-    /// The shortest time between two polls at which the free slots of the budget suffice until further slots become
-    /// free. The slots that are left to sweeps do not count as free.
+    /// The shortest time between two polls with which the free slots of the budget last until further slots become
+    /// free. Slots that sweeps may need do not count as free.
     pub(super) spare: Duration,
     /// The shortest time between two polls that leaves walks and the list of numbers their share of the budget.
     pub(super) beside_others: Duration,
@@ -46,10 +46,9 @@ pub(super) struct HeadPaces {
 
 /// Returns the time between two polls of the newest page.
 ///
-/// While a reader waits, polls come at the fastest pace, on slots that no other work needs, until these slots become
-/// scarce ([`SLOWEST_FOR_READERS`]). From then on polls are so far apart that the slots that are left last until
-/// further slots become free. A catch-up keeps its share of the budget, because it may be about to read the message for
-/// which the reader waits. Polls are never slower than without a reader.
+/// While a reader waits, polls come every [`FASTEST`]. Once free slots are scarce ([`SLOWEST_FOR_READERS`]), polls come
+/// so slowly that the free slots last. Other work keeps its share of the budget: for example, a catch-up may be about
+/// to read the message for which the reader waits. Polls are never slower than without a reader.
 pub(super) fn head_spacing(paces: HeadPaces, demand: Demand, fast: bool) -> Duration {
     let HeadPaces { usual, interval, spare, beside_others } = paces;
     if !fast {
@@ -75,12 +74,12 @@ mod tests {
         for (usual, interval, spare, beside_others, demand, fast, expected) in [
             // No reader.
             (1000, 1000, 100, 0, nothing, false, 1000),
-            // First enough spare slots, then too few.
+            // Enough free slots (twice), then too few (twice).
             (1000, 1000, 620, 0, nothing, true, 200),
             (1000, 1000, 1000, 0, nothing, true, 200),
             (1000, 1000, 1001, 0, nothing, true, 1000),
             (1300, 1000, 1200, 0, nothing, true, 1200),
-            // First a long `poll.interval`, then short ones, which are kept.
+            // A `poll.interval` of a minute (twice), then short intervals, which are kept.
             (60_000, 60_000, 900, 0, nothing, true, 200),
             (60_000, 60_000, 1100, 0, nothing, true, 1100),
             (500, 500, 700, 0, nothing, true, 500),

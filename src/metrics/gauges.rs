@@ -10,7 +10,7 @@ use crate::domain::{DeadReason, PauseReason};
 pub struct Gauges {
     /// `api.requests_per_minute`.
     pub budget_limit: Option<u64>,
-    /// How many requests may still leave now.
+    /// How many requests may still be sent now.
     pub budget_remaining: Option<u64>,
     /// When the newest page was last read, in milliseconds since 1970.
     pub last_poll_ms: Option<i64>,

@@ -8,10 +8,10 @@ use strum::IntoEnumIterator as _;
 use super::{MetricsError, registered};
 use crate::domain::Anomaly;
 
-/// The label of a request without a whole answer.
+/// The value of the label `status` for a request that got no whole answer.
 const NO_STATUS: &str = "none";
 
-/// The counters that the poller counts up. Clones count the same counters.
+/// The counters of the poller. Clones share them.
 #[derive(Clone, Debug)]
 pub struct IngestMetrics {
     requests: IntCounterVec,
@@ -50,8 +50,8 @@ impl IngestMetrics {
                 "kind",
             )?,
         };
-        // These series exist from the beginning, because Prometheus misses the first increase of a series that begins
-        // with 1.
+        // These series exist from the beginning, with the value 0. Prometheus would miss the first increase of a series
+        // that begins with 1.
         metrics.requests.with_label_values(&["200"]);
         for anomaly in Anomaly::iter() {
             metrics.anomalies.with_label_values(&[anomaly.as_str()]);

@@ -80,7 +80,7 @@ impl Metrics {
         self.sinks.of(name)
     }
 
-    /// Returns sums over all labels. The status page makes its view of the last hour from them.
+    /// Returns sums over all labels, from which the status page makes its plots of the last hour.
     pub fn totals(&self) -> MetricTotals {
         let (deliveries, lag_seconds) = self.sinks.lags();
         MetricTotals { requests: self.ingest.requests_made(), deliveries, lag_seconds }

@@ -22,7 +22,7 @@ pub(super) struct SinkVectors {
     lag: HistogramVec,
 }
 
-/// The metrics that the loop of one sink counts up. Clones count the same metrics.
+/// The metrics of one sink. Clones share them.
 #[derive(Clone, Debug)]
 pub struct SinkMetrics {
     delivered: IntCounter,

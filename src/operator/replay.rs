@@ -39,7 +39,7 @@ pub struct ReplayTally {
     pub dead: u64,
     /// How many of the found messages had no delivery to the sink before.
     pub new: u64,
-    /// How many messages match, but wait for the sink already. They are not counted as found.
+    /// How many messages match, but wait for the sink already. They do not count as found.
     pub waiting: u64,
     /// When the oldest found message was received.
     pub oldest: UnixMs,
@@ -153,9 +153,9 @@ pub fn count_portion(tallies: &mut [ReplayTally], portion: &ReplayPortion) {
     }
 }
 
-/// Describes the result of a replay, with one line for each sink. `left`: how many of the found deliveries were not
-/// repeated. `running`: whether a relay runs, if that is known. `to_resume` gets the name of a paused sink, and returns
-/// words that tell the operator to resume the sink.
+/// Describes the result of a replay, with one line for each sink. `left`: how many of the found deliveries had changed
+/// before they could be repeated, and so were not repeated. `running`: whether a relay runs, if that is known.
+/// `to_resume` gets the name of a paused sink, and returns words that tell the operator to resume the sink.
 pub fn replayed(
     tallies: &[ReplayTally],
     left: usize,

@@ -8,8 +8,8 @@ use crate::domain::UnixMs;
 use crate::ingest::Condition;
 use crate::store::SinkView;
 
-/// Returns how long it is until the next poll; zero if the poll is due. `None` if no relay polls, or if the next poll
-/// depends on something else than the time between two polls.
+/// Returns the time until the next poll; zero if the poll is due. `None` if no relay runs, or if polling does not go on
+/// regularly at present, for example because the API cannot be reached.
 pub fn next_poll_in(status: &Status) -> Option<Duration> {
     let polling = &status.polling;
     let is_polling = polling.report.as_ref().is_some_and(|report| report.condition == Condition::Polling);
@@ -17,12 +17,12 @@ pub fn next_poll_in(status: &Status) -> Option<Duration> {
     Some((polling.interval_seconds?.0 + polling.slowed_by).saturating_sub(age))
 }
 
-/// Returns the time for which the running relay waits before its next attempt at this sink: the time of the first retry
-/// or, if the sink is blocked, of the first attempt after the block. `live` is the relay's report about the sink.
-/// `None` if the relay waits for no such time, if the sink is paused, or if no running relay sends to the sink.
+/// Returns when the running relay makes its next attempt at this sink, if it waits for a certain time: until the first
+/// retry is due, or until the sink's silence or the time of the breaker's next probe. `live`: the relay's report about
+/// the sink. `None`: the relay waits for no such time, the sink is paused, or no running relay sends to it.
 pub fn next_attempt(view: &SinkView, live: Option<&SinkStatus>) -> Option<UnixMs> {
     let live = live.filter(|_| view.pause.is_none() && view.waiting > 0)?;
-    // A message that was never attempted is due as soon as nothing blocks the sink.
+    // If a message waits that was never attempted, the sink's next attempt need not wait for a retry.
     let due = view.next_retry.filter(|_| view.retrying == view.waiting);
     match live.blocked_by {
         None => view.next_retry,
@@ -42,7 +42,7 @@ mod tests {
     use crate::store::Pause;
 
     #[test]
-    fn a_blocked_sink_waits_for_the_later_of_block_and_retry() {
+    fn a_blocked_sink_waits_for_the_end_of_the_block_and_for_the_retry() {
         let view = |waiting, retrying, next_retry: i64| SinkView {
             waiting,
             retrying,

@@ -1,10 +1,14 @@
 //! The sections and fields of `status`: what `status --json` prints, and what `status` puts into sentences.
 //!
 //! Invariant: each field of these structs is a field of the JSON, under the same name. The exceptions are fields with
-//! `serde(skip)`, and fields with `serde(flatten)`, whose own fields take their place. The flattened structs hold the
-//! numbers of a sink that the store counts (`store/views.rs`, such as `waiting`) and that delivery reports
-//! (`delivery/status.rs`), the numbers of the poller (`ingest/report.rs`), and the numbers of the process
-//! (`status_file.rs`).
+//! `serde(skip)`, and fields with `serde(flatten)`, whose own fields take their place.
+//!
+//! Some of the flattened structs are declared elsewhere:
+//!
+//! - `store/views.rs`: the numbers of a sink that the store counts, such as `waiting`
+//! - `delivery/status.rs`: the numbers of a sink that delivery reports
+//! - `ingest/report.rs`: the numbers of the poller
+//! - `status_file.rs`: the report of the process about itself
 
 use std::time::Duration;
 

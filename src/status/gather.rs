@@ -17,10 +17,11 @@ use crate::store::{self, Database, Error, ReplicaGroup, ReplicaView, Spool, Stat
 use crate::time::Clock;
 
 impl Status {
-    /// Reads the status of a state; `None` if there is no state. Also sets `clock` to the relay's time, as the state
-    /// records it. If `clock` kept this machine's time, then after a jump of the machine's clock the relay would look
-    /// as if it had written nothing for a long time. `once_within`: a state on which no relay runs is healthy if `once`
-    /// has caught up within this time.
+    /// Reads the status of a state; `None` if there is no state. `once_within`: a state on which no relay runs is
+    /// healthy if `once` has caught up within this time.
+    ///
+    /// Also sets `clock` to the relay's time, as the state records it. Otherwise, after a jump of this machine's clock,
+    /// the relay would look as if it had written nothing for a long time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].
@@ -31,8 +32,8 @@ impl Status {
         let now = clock.relay_time();
         let live = Live::read(state.dir());
         let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
-        // A running relay has not written that it stopped. So a file with `stopped_at` was written by an earlier relay,
-        // and does not describe the running relay.
+        // If a relay runs, but the report has a `stopped_at`, then an earlier relay wrote this report. It does not
+        // describe the running relay.
         let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
         let view = StateView { state, spool: &*snapshot.spool, replicas: snapshot.replicas };
         Self::gather(view, now, running, live, once_within).map(Some)
@@ -155,7 +156,7 @@ impl CoverageStatus {
         running: bool,
     ) -> Result<Self, Error> {
         let feed = live.map(|live| live.feed).unwrap_or_default();
-        // The API's clock may differ from the relay's time.
+        // The frontier and the anchor are times of the API's clock, which may differ from the relay's time.
         let api_now = UnixMs(now.0.saturating_add(feed.server_ahead_ms.unwrap_or(0)));
         let pages_per_minute =
             live.filter(|_| running).and_then(|live| live.catch_up).map(|reading| reading.pages_per_minute);

@@ -13,8 +13,9 @@ use super::status_file::RelayReport;
 use crate::domain::{PauseReason, UnixMs};
 use crate::ingest::Condition;
 
-/// How long the API may give no answer before this is a problem. If five poll intervals are longer, they are the limit.
-/// If the API's limit makes the time between two polls longer than the interval, the additional time is added.
+/// How long the API may give no answer before this is a problem. Five poll intervals count instead, if they are longer.
+/// If the API's limit slows polling down, the time between two polls may be longer than the interval; the difference is
+/// added.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a sink, or the list of numbers, may fail before this is a problem.
@@ -76,8 +77,8 @@ impl HealthProblem {
     }
 }
 
-/// Returns why the relay is not ready: why polling does not work, and which sinks are paused although no person paused
-/// them. The list is empty if the relay is ready. A sink whose receiver fails does not make the relay unready.
+/// Returns the reasons why the relay is not ready: polling does not work, or a sink is paused and no person paused it.
+/// The list is empty if the relay is ready. A receiver that fails does not make the relay unready.
 pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
     let mut found = problems(status, None);
     found.retain(|problem| !matches!(problem.kind, ProblemKind::SinkFailing | ProblemKind::NumbersUnreadable));
@@ -103,8 +104,8 @@ pub fn is_at_work(status: &Status) -> bool {
     !stands_by(status) && problems(status, None).is_empty() && readiness_problems(status).is_empty()
 }
 
-/// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy
-/// if `once` has caught up within this time.
+/// Returns the problems of the relay; none if it is healthy. With `once_within`, a state on which no relay runs is
+/// healthy if `once` has caught up within this time.
 pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthProblem> {
     if !status.relay.running {
         let found = status
@@ -129,7 +130,7 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
         add(ProblemKind::StandsStill, format!("the relay stands still: nothing was heard of it for {seconds} s"));
     }
     if relay.stands_by {
-        // The active relay reads the API and delivers.
+        // Polling and delivery are the work of the active relay.
         return found;
     }
     let silence = since(polling.last_poll_at.unwrap_or(relay.started_at));
@@ -157,7 +158,7 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
 
 const NOT_RUNNING: &str = "no relay runs on this state";
 
-/// Returns what is wrong on a state on which no relay runs; `None` if `once` has caught up within `once_within`.
+/// Returns the problem of a state on which no relay runs; `None` if `once` has caught up within `once_within`.
 fn not_running(last: &RelayReport, now: UnixMs, once_within: Option<Duration>) -> Option<String> {
     let why = last.failure.as_deref().unwrap_or("it did not end as it should");
     if last.damaged {
@@ -220,7 +221,7 @@ mod tests {
         UnixMs(NOW.0 - seconds * 1000)
     }
 
-    /// The status of a healthy relay without the relay's report about itself, and this report.
+    /// The status of a healthy relay, and separately the report of this relay about itself.
     fn healthy() -> (Status, Live) {
         let sink = SinkView {
             name: "crm".into(),
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told() {
+    fn all_problems_are_told() {
         let (mut status, mut live) = healthy();
         paused(&mut status, PauseReason::Closed);
         live.polling.last_poll_at = Some(ago(600));
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_ready_once_it_has_polled_and_while_no_sink_paused_itself() {
+    fn a_relay_is_ready_if_it_has_polled_and_no_sink_is_paused_by_the_relay() {
         let not_ready = |change: fn(&mut Status, &mut Live)| {
             let (mut status, mut live) = healthy();
             change(&mut status, &mut live);
@@ -375,7 +376,7 @@ mod tests {
             kinds
         };
         assert_eq!(not_ready(|_, _| ()), []);
-        assert_eq!(not_ready(|_, live| failing_since(live, ago(961))), [], "its receiver fails");
+        assert_eq!(not_ready(|_, live| failing_since(live, ago(961))), [], "only the receiver fails");
         assert_eq!(not_ready(|_, live| live.polling.numbers_since = Some(ago(961))), []);
         assert_eq!(not_ready(|status, _| paused(status, PauseReason::Operator)), []);
         assert_eq!(not_ready(|status, _| paused(status, PauseReason::Gone)), [ProblemKind::SinkPaused]);

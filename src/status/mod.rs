@@ -1,11 +1,15 @@
 //! The status of a relay: the content of `joltsms-relay status`.
 //!
 //! [`Status`] is the whole content. Each field of [`Status`] is one field of `status --json`, and docs/status.md
-//! describes that field. Some numbers exist only in the memory of the running relay. The component that counts such a
-//! number reports it in a struct of its own ([`PollReport`], [`SinkStatus`] and others). The relay writes these structs
-//! to a file ([`LiveFile`]), and [`Status`] contains them unchanged. [`Status::of`] reads state, budget, role lock and
-//! this file, and works without a running relay, too. [`StatusSource`] is for the parts of the running relay itself
-//! that show its status. [`problems`] decides what is unhealthy. This module does not change the state.
+//! describes that field.
+//!
+//! Some numbers exist only in the memory of the running relay. The component that counts such a number reports it in a
+//! struct of its own ([`PollReport`], [`SinkStatus`] and others). The relay writes these structs to a file
+//! ([`LiveFile`]), and [`Status`] contains them unchanged.
+//!
+//! [`Status::of`] is for commands: it reads state, budget, role lock and this file, whether a relay runs or not.
+//! [`StatusSource`] is for the parts of the running relay that show its own status. [`problems`] decides what is
+//! unhealthy. This module does not change the state.
 //!
 //! [`PollReport`]: crate::ingest::PollReport
 //! [`SinkStatus`]: crate::delivery::SinkStatus

@@ -1,7 +1,7 @@
-//! The status of this process's own relay, for the parts of the relay that show the status to others.
+//! The status of the relay in this process, for the admin endpoint and the heartbeat.
 //!
-//! Invariants: the state is read with a separate connection, at most once a second, and by one thread at a time, even
-//! if many callers ask. So the relay does not have to wait, even if there are many requests, or if the disk hangs.
+//! Invariants: the state is read with a separate connection, at most once a second, and by one thread at a time. So the
+//! other parts of the relay never wait for these readings, even if many callers ask, or if the disk hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::domain::UnixMs;
 use crate::store::{self, DeadLetterReason, Spool, StateLocation};
 use crate::time::{Clock, Instant};
 
-/// The age up to which a status is returned again, instead of being read anew.
+/// A status that is younger than this is returned again, and not read anew.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A status, with numbers that only the admin endpoint shows.
@@ -40,7 +40,7 @@ pub enum StatusUnreadable {
     Ending,
 }
 
-/// Reads the status of this process's own relay. Clones share the last reading.
+/// Reads the status of the relay in this process. Clones share the last reading.
 #[derive(Clone, Debug)]
 pub struct StatusSource {
     state: StateLocation,
@@ -70,8 +70,8 @@ impl StatusSource {
         if let Some(last) = last.as_ref().filter(|last| self.clock.monotonic() - last.at < FRESH) {
             return last.reading.clone();
         }
-        // The task keeps the lock until the state was read, even if the caller gives up before. So no second thread
-        // waits for the disk.
+        // The task keeps the lock until the state was read, even if the caller gives up before. So if the disk hangs,
+        // only one thread waits for it.
         let source = self.clone();
         let task = tokio::spawn(async move {
             let reader = source.clone();
@@ -83,7 +83,8 @@ impl StatusSource {
         task.await.unwrap_or(Err(StatusUnreadable::Ending))
     }
 
-    /// Returns the relay's time. A relay that stands by uses the time that the active relay recorded in the state.
+    /// Returns the relay's time. A relay that stands by first takes it from the state, where the active relay has
+    /// recorded it.
     fn now(&self, spool: &Spool, stands_by: bool) -> Result<UnixMs, store::Error> {
         if stands_by {
             let (left, runs) = spool.clock_beside()?;

@@ -1,15 +1,15 @@
 //! The file `relay.status` beside the state, into which a running relay writes a report about itself.
 //!
-//! The file holds values that need not survive a power cut, and that would cost a flush for each poll if they were in
-//! the state: when the API last answered, what is wrong, what the API states about its limit, and what each sink is
-//! doing. The relay writes the file in place, at most once a second, and never flushes it. If the file is lost, only
-//! these values are missing until the next writing.
+//! The file holds values such as the time of the API's last answer, the API's limit, and what each sink is doing. They
+//! need not survive a power cut. In the state, they would cost a flush for each poll. So the relay writes this file
+//! instead, in place, at most once a second, and never flushes it. If the file is lost, the values are missing until it
+//! is written again.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
 //! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that grows by one with each writing,
 //! and the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. A
-//! program that reads the file uses the intact slot with the higher number, so it never sees a report that is only half
-//! written. Mode 0600.
+//! program that reads the file uses the intact slot with the highest number, so it never sees a report that is only
+//! half written. The mode of the file is 0600.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -72,7 +72,8 @@ pub struct RelayReport {
     pub once: bool,
     /// When `once` ended, if it had read everything and delivered what was due.
     pub caught_up_at: Option<UnixMs>,
-    /// Why the relay ended, if neither a signal nor the end of its work was the reason.
+    /// Why the relay ended, if neither a signal nor the end of its work was the reason. For `once`, a signal is also a
+    /// failure, and so are messages that wait for another attempt.
     pub failure: Option<String>,
     /// Whether the relay ended because the state is damaged.
     pub damaged: bool,
@@ -125,8 +126,8 @@ impl LiveFile {
     }
 }
 
-/// Replaces something at `path` that is no file: a link, a named pipe, a socket or an empty directory. Nothing is lost
-/// in this way. Returns `error` if something else is wrong.
+/// Opens a new file at `path` in place of something that is no file: a link, a named pipe, a socket or an empty
+/// directory. None of these has content that would be lost. Returns `error` if there is a file at `path`, or nothing.
 fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     let Ok(found) = path.symlink_metadata() else { return Err(error) };
     if found.is_file() {
@@ -154,11 +155,11 @@ fn slot_size(sinks: usize) -> u64 {
     4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(4))
 }
 
-/// Makes the file as large as two slots, with nothing in them. Returns the size of a slot.
+/// Makes the file as large as two slots, and empties both. Returns the size of a slot.
 fn clear(file: &File, sinks: usize) -> io::Result<u64> {
     let slot = slot_size(sinks);
     file.set_len(0)?;
-    // The file gets its whole length now, so a disk that fills up later does not prevent writing.
+    // The file gets its whole length now, so that it can still be written when the disk is full.
     let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
     file.write_all_at(&empty, 0)?;
     Ok(slot)
@@ -191,8 +192,8 @@ impl Live {
         Some(newest)
     }
 
-    /// Returns why the relay on the state in `dir` cannot write a report, if something that is not a file is in the
-    /// place of `relay.status`.
+    /// Returns why the relay on the state in `dir` cannot write its report, if there is something in the place of
+    /// `relay.status` that is no file.
     pub fn obstacle(dir: &Path) -> Option<String> {
         let path = dir.join(NAME);
         let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;
@@ -203,7 +204,7 @@ impl Live {
         ))
     }
 
-    /// Returns whether the relay wrote in the last 15 seconds, which suggests that it runs.
+    /// Returns whether the relay wrote its report in the last 15 seconds. If so, it probably runs.
     pub fn is_recent(&self, now: UnixMs) -> bool {
         self.relay.stopped_at.is_none() && now.0.saturating_sub(self.relay.last_heard_at.0) < 15_000
     }
@@ -251,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_was_written_is_read() {
+    fn the_newest_report_is_read() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Live::read(dir.path()), None);
         let mut file = LiveFile::open(dir.path(), 1).unwrap();
-        assert_eq!(Live::read(dir.path()), None, "nothing was said yet");
+        assert_eq!(Live::read(dir.path()), None, "no report was written yet");
         for pid in 1..5 {
             file.write(&live(pid));
             assert_eq!(Live::read(dir.path()), Some(live(pid)));
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_slot_never_counts() {
+    fn a_slot_that_is_half_written_or_damaged_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
         let mut file = LiveFile::open(dir.path(), 1).unwrap();
@@ -283,12 +284,12 @@ mod tests {
             let mut holed = after.clone();
             holed[cut] ^= 0x55;
             fs::write(&path, holed).unwrap();
-            assert_eq!(Live::read(dir.path()), Some(live(1)), "a hole at {cut}");
+            assert_eq!(Live::read(dir.path()), Some(live(1)), "damaged at {cut}");
         }
     }
 
     #[test]
-    fn what_is_not_ours_says_nothing() {
+    fn a_file_in_another_format_holds_no_report() {
         let dir = tempfile::tempdir().unwrap();
         for bytes in ["", "x", "joltsms-relay status 3 2 1 44136fa355b3678a\n{}", &"\n".repeat(8192)] {
             fs::write(dir.path().join(NAME), bytes).unwrap();

@@ -1,5 +1,5 @@
-//! Hints that another process may have changed a state which several processes share: a relay gave its lease back, or a
-//! command changed something.
+//! Hints for the relays that share a state. A hint says that another process may have changed the state: a relay gave
+//! its lease back, or a command changed something.
 //!
 //! A hint carries no data: whoever gets it reads the state. A hint may also fail to come. So the state is read from
 //! time to time without a hint, too.

@@ -1,4 +1,4 @@
-//! A command takes the role of the relay, so that no relay works on the state at the same time.
+//! Lets a command take the role of the relay, so that no relay works on the state at the same time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Copies a whole state: opens the old and the new place, and copies the records table by table.
+//! Copies a whole state from one place to another, table by table.
 
 use super::command_role::CommandRole;
 use super::copying::{CopiedRecord, CopiedTable, CopiedValue, TABLES};

@@ -54,7 +54,7 @@ pub enum CopiedValue {
 /// A record: a value for each column.
 pub type CopiedRecord = Vec<CopiedValue>;
 
-/// A function that returns the next records to be copied, and their table; `None` if everything was copied.
+/// A function that returns the next records to be copied, and their table; `None` if there are no more.
 pub type NextRecords<'n> = dyn FnMut() -> Result<Option<(&'static CopiedTable, Vec<CopiedRecord>)>, Error> + 'n;
 
 /// Transactions that copy whole states.

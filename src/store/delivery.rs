@@ -36,7 +36,7 @@ pub struct Claim {
     pub received: UnixMs,
     /// How often an operator sent the message again.
     pub replays: u32,
-    /// The queue in which the message waits, if the sink keeps the order of each number.
+    /// The queue in which the message waits; `None` if the sink has no `order = "number"`.
     pub number: Option<i64>,
     /// The store's key of the message's number; `None` if the message names none.
     pub number_key: Option<i64>,
@@ -63,15 +63,18 @@ pub struct ClaimLimits {
     pub details: bool,
 }
 
-/// The deliveries that may be sent next to a sink that keeps the order of each number.
+/// The deliveries that may be sent next to a sink with `order = "number"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FirstClaims {
-    /// At most one claim for each queue of a number: the first message of the queue, if it is due. The claims form
-    /// three groups: live messages that were never attempted, backfill messages that were never attempted, and retries.
-    /// The limits apply to each group separately, so that a long group does not crowd out the other groups. The first
-    /// two groups are in the order of release. Among the retries, the longest overdue comes first. Each refusal gives a
-    /// message a new due time, so the messages that fell due before that time come first. That is why a message that is
-    /// refused again and again does not keep other numbers waiting.
+    /// At most one claim for each queue of a number: the first message of the queue, if it is due.
+    ///
+    /// The claims form three groups: live messages that were never attempted, backfill messages that were never
+    /// attempted, and retries. The limits apply to each group separately, so that a long group does not crowd out the
+    /// other groups.
+    ///
+    /// The first two groups are in the order of release. Among the retries, the longest overdue comes first. A message
+    /// that is refused gets a later due time. So even if it is refused again and again, it does not keep the messages
+    /// of other numbers waiting.
     pub claims: Vec<Claim>,
     /// Whether the limits left out deliveries that are due.
     pub more: bool,

@@ -22,7 +22,7 @@ pub struct DiskUsage {
 /// while another program reads the state and so keeps SQLite from moving the changes.
 pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
-/// Work on the disk itself. This work changes nothing that a transaction reads.
+/// The methods that concern the disk: its space, the journal, and the erasure of removed texts.
 pub trait DiskMaintenance {
     /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
     /// settles the last delivery of the message. From now on texts are stored in a way that allows them to be

@@ -68,7 +68,7 @@ pub enum Error {
         /// The defect that was found.
         what: String,
     },
-    /// A newer version wrote the state in the database. This version may not understand what is in it.
+    /// A newer version wrote the state in PostgreSQL. This version may not understand what is in it.
     #[error(
         "the schema {namespace} was written by a newer joltsms-relay (state format {found}, this version knows up to \
          {known})"
@@ -81,7 +81,7 @@ pub enum Error {
         /// The format that this version writes.
         known: i64,
     },
-    /// An older version wrote the state in the database. The next start of the relay brings it to the present format.
+    /// An older version wrote the state in PostgreSQL. The next start of the relay brings it to the present format.
     #[error(
         "the schema {namespace} has the state format {found} of an older version; the next start of the relay brings \
          it to format {known}"
@@ -117,11 +117,12 @@ pub enum Error {
     #[error("this relay is not the active one: another relay took over, or its lease has ended")]
     RoleLost,
     /// The connection broke while a change was being committed, and the database does not tell whether the change was
-    /// made. The opened state cannot be used any more. A state that is opened again shows whether the change was made.
+    /// made. From now on the opened state refuses every change. A state that is opened again shows whether the change
+    /// was made.
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
-    /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. The
-    /// opened state cannot be used any more. A relay that opens the state again goes on from what the backup had.
+    /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. From now
+    /// on the opened state refuses every change. A relay that opens the state again goes on from what the backup had.
     #[error("the database of the state was restored to an earlier moment")]
     WentBack,
     /// The operating system refused to do something with a file.

@@ -4,11 +4,10 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The messages that a search for too old messages looks at. The search before it had the cutoff `since`, and dealt
-/// with all messages that were received at `since` or earlier and had been released by then. So this search looks only
-/// at messages that were received after `since`, and at messages that were released after the search before it began.
-///
-/// Only complete searches count here ([`ExpiryPortion::complete`]).
+/// The scope of a search for messages that are too old. The last complete search ([`ExpiryPortion::complete`]) had the
+/// cutoff `since`. It covered all messages that were received at `since` or earlier and were released before it began.
+/// So this search looks only at messages that were received after `since`, and at messages that were released since the
+/// last complete search began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
     /// The cutoff of the last complete search. Messages that were received after this time are looked at.

@@ -25,7 +25,7 @@ const RENEWAL: Duration = Duration::from_millis(1_500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     epoch: i64,
-    /// When the relay began the request that the database granted last.
+    /// When the relay began to ask for the lease or, if the lease was renewed since then, for the last renewal.
     asked: Instant,
     /// The time by the database's clock when the database granted the lease; and the instant, by the relay's own clock,
     /// at which the relay began to ask for the lease.

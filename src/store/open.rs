@@ -87,7 +87,8 @@ pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, E
     Ok(Some(Snapshot { spool, running, replicas: Some(replicas), _role: None }))
 }
 
-/// Returns whether a relay works on the state; `None` if this user has no permission to find out.
+/// Returns whether a relay works on the state; `None` if this user has no permission to find out. If the state is in
+/// PostgreSQL, its schema must exist.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked; for a state in PostgreSQL, the errors of

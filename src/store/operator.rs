@@ -1,7 +1,8 @@
 //! The transactions of operators: pausing, resuming, renaming and dropping sinks, and retrying or dropping dead
 //! letters.
 //!
-//! Commands run these transactions, also while a relay is running. The relay notices the changes within seconds.
+//! Commands and the status page run these transactions, also while a relay is running. The relay notices the changes
+//! within seconds.
 //!
 //! Invariants: a paused sink loses no message, and the time of the pause does not count for `retry.give_up_after`. A
 //! dead letter that an operator gave up leaves a record. A sink that a relay may send to is never dropped. A sink with
@@ -168,9 +169,9 @@ pub trait OperatorTransactions {
     fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error>;
 
     /// Retries or drops at most 1000 dead letters of a selection: those that follow `after`. The default of `after`
-    /// begins with the first. `verdict` says whether they are retried or dropped. Each dead letter has its turn once,
-    /// even if the delivery becomes a dead letter again meanwhile. Returns how many dead letters were retried or
-    /// dropped, and where the next call goes on; `None` if there are no more.
+    /// begins with the first. `verdict` says whether they are retried or dropped. Each dead letter has its turn only
+    /// once, even if it is retried and becomes a dead letter again before the last call. Returns how many dead letters
+    /// were retried or dropped, and where the next call goes on; `None` if there are no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

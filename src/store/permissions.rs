@@ -53,7 +53,7 @@ mod tests {
         let found = |path: &str| nearest(&at(path), LINKS).map(|(path, _)| path);
         assert_eq!(found("private"), Some(at("private")));
         assert_eq!(found("private/missing/file"), Some(at("private")));
-        assert_eq!(found("state/state.db"), Some(at("private")), "the directory to which the link leads");
+        assert_eq!(found("state/state.db"), Some(at("private")), "the directory above the missing target of the link");
         assert_eq!(found("loop/state.db"), Some(dir.path().to_owned()));
     }
 }

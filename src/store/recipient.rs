@@ -9,7 +9,7 @@ use crate::domain::filter::{Facts, FilterVerdict};
 pub(super) struct Recipient {
     pub(super) id: SinkId,
     pub(super) selection: MessageSelection,
-    /// Whether the sink keeps the order of each number.
+    /// Whether the sink has `order = "number"`: it gets the messages of each number in their order.
     pub(super) ordered: bool,
     /// The sink to which dead letters are handed over.
     pub(super) fallback: Option<SinkId>,

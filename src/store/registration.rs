@@ -15,7 +15,7 @@ pub struct SinkSetup {
     pub name: String,
     /// Which messages the sink wants.
     pub selection: MessageSelection,
-    /// Whether the sink keeps the order of each number.
+    /// Whether the sink has `order = "number"`: it gets the messages of each number in their order.
     pub ordered: bool,
     /// The name of the sink to which dead letters are handed over, if there is one.
     pub fallback: Option<String>,
@@ -65,8 +65,8 @@ pub struct RegisteredSink {
     pub resumes: ResumeCount,
     /// Whether the sink is new and the state has messages already.
     pub is_added: bool,
-    /// Whether [`RegistrationTransactions::assign_number_queues`] has to run before the order of each number can be
-    /// kept.
+    /// Whether [`RegistrationTransactions::assign_number_queues`] has to run first: the sink has `order = "number"`,
+    /// and some of its deliveries are not in a queue yet.
     pub needs_number_queues: bool,
     /// Whether [`RegistrationTransactions::backfill`] has to run: the sink is to get stored messages of which it has no
     /// deliveries yet.
@@ -116,9 +116,9 @@ pub trait RegistrationTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn backfill(&mut self, sink: SinkId, at_most: usize) -> Result<BackfillPortion, Error>;
 
-    /// Puts deliveries into the queues of their numbers, for a sink that did not keep an order before. Changes at most
-    /// `at_most` deliveries: those of the messages that follow the message `after`. Returns where the next call goes
-    /// on; `None` if all deliveries are in their queues.
+    /// Puts deliveries into the queues of their numbers, for a sink that had no `order = "number"` before. Changes at
+    /// most `at_most` deliveries: those of the messages that follow the message `after`. Returns where the next call
+    /// goes on; `None` if all deliveries are in their queues.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -129,8 +129,8 @@ impl ReplaySelection {
 
 /// Transactions of `replay`.
 pub trait ReplayTransactions {
-    /// Reads the place, in the order of release, of the message that was released last. A replay ends at this place, so
-    /// that it never finds deliveries that it made itself.
+    /// Reads the highest place in the order of release. A replay ends at this place, so that it never finds deliveries
+    /// that it made itself.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -15,7 +15,7 @@ use crate::domain::{Seq, UnixMs};
 pub struct RetentionCutoffs {
     /// The instant for messages that every sink has; `None` if none of them are removed.
     pub delivered: Option<UnixMs>,
-    /// The instant for dead letters and for rows that could not be read; `None` if none of them are removed.
+    /// The instant for dead letters and for unreadable rows; `None` if none of them are removed.
     pub dead: Option<UnixMs>,
 }
 

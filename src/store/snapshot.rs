@@ -14,7 +14,7 @@ pub struct Snapshot {
     pub running: Option<bool>,
     /// The relays that share the state; `None` if the state is in a SQLite file.
     pub replicas: Option<ReplicaGroup>,
-    /// A shared lock on the role: while it is held, no relay can start. It is held if a SQLite file is read as a file
-    /// that nobody changes.
+    /// A shared lock on the role: while it is held, no relay can start. It is held if SQLite opened the file as
+    /// immutable, because then nobody may write the file.
     pub(super) _role: Option<SharedRoleLock>,
 }

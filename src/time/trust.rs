@@ -4,7 +4,7 @@
 //! right. The answers of the API show the time by the API's clock. Invariants:
 //!
 //! - If both clocks agree, their time is right.
-//! - If they differ, neither is believed at first, because the machine's clock may be about to be set right. The API is
+//! - If they differ, neither is believed at first, because the machine's clock may soon be set right. The API is
 //!   believed once the clocks have differed by the same amount for 15 minutes, or at once if an earlier process stored
 //!   the same difference. There is one exception: the state may hold instants of a process whose time the API had
 //!   confirmed. If the API's time is earlier than these instants, and the machine's clock is not, then the machine's

@@ -28,7 +28,7 @@ pub(super) struct Plot {
 #[derive(Debug, PartialEq, Serialize)]
 struct PlotBar {
     x: usize,
-    /// The upper end and the height of the bar, with one digit after the decimal point.
+    /// The upper end of the bar. Like `height`, it has one digit after the decimal point.
     y: String,
     height: String,
     title: String,

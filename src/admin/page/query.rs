@@ -5,13 +5,13 @@ use super::super::parameters::Parameters;
 /// The parameters that stay in the address of the page.
 pub(in crate::admin) const NAMES: [&str; 6] = ["to", "from", "since", "limit", "dead", "show"];
 
-/// The parameters that select messages.
+/// The parameters of the list of messages.
 const FILTERS: [&str; 4] = ["to", "from", "since", "limit"];
 
-/// The parameters that select messages, without `limit`.
+/// The parameters that select messages. `limit` is none of them.
 const SELECTORS: [&str; 3] = ["to", "from", "since"];
 
-/// The parameter with the id of a notice, which does not stay in the address.
+/// The parameter with the id of a notice. It is in the address only once, right after an action.
 pub(in crate::admin) const NOTICE: &str = "notice";
 
 /// The value of `show` that shows the codes and texts of all listed messages.
@@ -26,7 +26,7 @@ impl PageQuery {
         Self(parameters)
     }
 
-    /// Returns the parameters that select messages.
+    /// Returns the parameters of the list of messages.
     pub(in crate::admin) fn filters(&self) -> Parameters {
         Parameters::of_form(self.0.query(&FILTERS).as_bytes())
     }
@@ -41,7 +41,7 @@ impl PageQuery {
         self.0.get(NOTICE)
     }
 
-    /// Returns the value of a filter as it was written.
+    /// Returns the value of a parameter as it was written.
     pub(super) fn written(&self, name: &str) -> &str {
         self.0.get(name).unwrap_or_default()
     }
@@ -51,17 +51,17 @@ impl PageQuery {
         self.0.all("show").iter().any(|shown| shown == id || shown == ALL)
     }
 
-    /// Whether any filter of messages is set.
+    /// Whether any parameter of the list of messages is set.
     pub(super) fn has_filter(&self) -> bool {
         !self.0.query(&FILTERS).is_empty()
     }
 
-    /// Whether the filter selects messages. A filter with only a `limit` does not.
+    /// Whether any parameter that selects messages is set.
     pub(super) fn selects_messages(&self) -> bool {
         !self.0.query(&SELECTORS).is_empty()
     }
 
-    /// Returns the parameters that select messages, without `limit`.
+    /// Returns the parameters that select messages.
     pub(super) fn selectors(&self) -> Vec<(String, String)> {
         let pairs =
             SELECTORS.iter().flat_map(|name| self.0.all(name).into_iter().map(|value| ((*name).to_owned(), value)));

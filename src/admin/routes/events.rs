@@ -35,7 +35,7 @@ struct EventStream {
     status: String,
     /// The release number of the last message that was sent.
     after: i64,
-    /// The highest release number so far, as far as it is known.
+    /// The highest release number, as the watcher last saw it.
     released: i64,
     _permit: OwnedSemaphorePermit,
 }
@@ -48,7 +48,7 @@ pub(in crate::admin) async fn answer(
     let Ok(permit) = Arc::clone(&endpoint.streams).try_acquire_owned() else {
         return Err(unavailable("too many streams of events are open".to_owned()));
     };
-    // The stream begins to listen before the first look, so that no later change is missed.
+    // The stream begins to listen before the first look, so that it misses no change after that look.
     let observed = endpoint.observed.subscribe();
     let first = watcher::look(&endpoint).await.map_err(unavailable)?;
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
@@ -72,8 +72,8 @@ pub(in crate::admin) async fn answer(
 }
 
 impl EventStream {
-    /// Waits for the next events. Returns their text. Messages come in portions, so that the messages for a client that
-    /// missed many do not fill the memory.
+    /// Waits for the next events. Returns their text. Messages come in portions: if a client has missed many messages,
+    /// they must not fill the memory.
     async fn next(&mut self) -> String {
         loop {
             if self.released > self.after

@@ -1,5 +1,5 @@
-//! `/healthz`: whether the process is alive. 200 while every loop turns, 503 otherwise. The answer does not depend on
-//! the API, the receivers or the disk. So a 503 means that the relay is stuck, and that a restart may help.
+//! `/healthz`: whether the process is alive. 200 while all loops go round, 503 if one is stuck. A failure of the API or
+//! of a receiver changes nothing. So a 503 means that a restart may help.
 
 use axum::extract::State;
 use axum::response::Response;

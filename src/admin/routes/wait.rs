@@ -30,7 +30,7 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 /// What a request asks for.
 struct WaitRequest {
     filter: Option<Filter>,
-    /// Messages from this time on match, too, although they came before the request.
+    /// Messages that came before the request match, too, if they were received at this time or later.
     since: Option<Since>,
     timeout: Duration,
     claim: bool,

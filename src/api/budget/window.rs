@@ -231,7 +231,7 @@ impl Window {
         self.unstated.share().unwrap_or_else(|| self.server.share(self.limits.requests, self.limits.window))
     }
 
-    /// The requests that other work leaves to polls: as many as the poll interval needs, at most half of the limit.
+    /// The requests that other work leaves to polls: one for each poll interval, at most half of the limit.
     fn head_share(&self, share: Share) -> usize {
         let wanted = share.window.as_secs_f64() / self.limits.head_interval.as_secs_f64().max(0.001);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]

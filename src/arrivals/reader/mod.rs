@@ -60,7 +60,7 @@ struct OpenState {
     kind: StateKind,
     spool: Box<Spool>,
     progress: ReadingProgress,
-    /// Whether the state was read since it was opened.
+    /// Whether the last look has read all messages that were released by then.
     is_read: bool,
 }
 

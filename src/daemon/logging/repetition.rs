@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The length of a window. Each kind has windows of its own: a window begins with the first line of the kind after the
-/// window before it.
+/// The length of a window. Each kind of line has windows of its own. A window begins with the first line of the kind
+/// after the end of the previous window.
 pub(super) const REPETITION_WINDOW: Duration = Duration::from_secs(60);
 
 /// The most lines of one kind that are written in one window.

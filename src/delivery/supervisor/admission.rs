@@ -1,4 +1,4 @@
-//! Beginning attempts: which may begin now, and which message is sent next.
+//! Begins attempts: decides how many may begin now, and which message is sent next.
 //!
 //! Invariants: no attempt begins while the sink is paused, while its receiver wants silence, or before the pace allows
 //! it. The times of a claim are compared with the relay's time only if the relay's time was not corrected since the
@@ -48,8 +48,8 @@ impl Supervisor {
         // If the sink keeps the order of each number, a message must not overtake an older message that is not in the
         // queue of the number yet.
         let is_incomplete = self.context.is_ordered() && (self.backfill.is_under_way() || self.has_unordered_in_flight);
-        // A claim holds stored times. While these are being corrected, it is not known whether the times of a new claim
-        // are correct already.
+        // A claim contains stored times. While these are being corrected, it is not known whether the times of a new
+        // claim are correct already.
         let is_correcting = self.context.shared.clock.relay_moment().is_correcting;
         if self.is_retired || self.pauses.reason().is_some() || is_incomplete || is_correcting {
             return None;

@@ -210,9 +210,9 @@ fn prepare(
     let Identity { registered, options, format, mask, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
     // If the sink keeps the order of each number, a message holds up the later messages of its number. So while nothing
-    // gets through, the waits of the message are at most as long as the longest wait between two probes.
-    let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
-    let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
+    // gets through, a message waits at most for the longest wait between two probes.
+    let is_capped = context.is_ordered() && context.health.lock().is_open_after_failure();
+    let retry = if is_capped { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays).map(|expires| {
         UnixMs(now.relay_time.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0))
     });

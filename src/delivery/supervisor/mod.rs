@@ -91,7 +91,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Makes the loop. `pause` is the pause that the store holds at the start. The `watch::Receiver` shows the values
+    /// Makes the loop. `pause` is the pause that the store has at the start. The `watch::Receiver` shows the values
     /// that the loop publishes after each turn.
     pub(super) fn new(
         shared: Shared,

@@ -133,7 +133,7 @@ async fn no_attempt_ever_overtakes_another_of_its_number() {
 async fn a_busy_number_holds_back_no_other() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
-    // The first message of one number fails for an hour. Behind it wait 1199 messages of the same number, more than one
+    // The first message of one number fails for an hour. 1199 later messages of the number wait for it: more than one
     // claim reads.
     world.release_of(&vec![Some("bad".to_owned()); 1_200], DeliveryClass::Live).await;
     let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();

@@ -1,4 +1,4 @@
-//! Tests that pauses, silences, failure counts and limits of a sink go on after a restart.
+//! Tests of pauses, silences, failure counts and limits of a sink, also across restarts.
 
 use super::super::BlockedBy;
 use super::super::breaker::FAILURES_THAT_OPEN;

@@ -5,10 +5,10 @@
 //! began. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the
 //! first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
 //! receiver may refuse the message of that attempt for ever. After the first accepted attempt, attempts are spaced out:
-//! - Two paces are known: the pace that the receiver refused, and the (slower) rate at which it accepted messages from
-//!   the end of one silence to the end of the next. The pace that the receiver accepts lies between them. Their
-//!   geometric mean becomes the *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is
-//!   corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has the details.
+//! - Two paces are known: the pace that the receiver refused, and the rate at which it accepted messages from the end
+//!   of one silence to the end of the next. The pace that the receiver accepts lies between them. Their geometric mean
+//!   becomes the *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a
+//!   few refusals, and a good guess changes little. [`LearnedPace`] has the details.
 //! - The longer the silence after a refusal, the more slowly the pace grows afterwards. So refusals that cost much are
 //!   rare.
 //! - The pace is never slower than one attempt in twice the length of the last silence. After that silence the receiver
@@ -44,7 +44,8 @@ use crate::time::Instant;
 /// accepted.
 pub(super) const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
-/// The longest silence that the doubling leads to, so that a receiver that is back is noticed soon.
+/// The longest silence that the doubling leads to. It is short, so that the relay soon notices when the receiver
+/// accepts messages again.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// The shortest silence, even if the receiver asks for less, so that there is no hot loop.
@@ -128,7 +129,7 @@ pub(super) struct Throttle {
 enum Phase {
     /// The receiver refuses nothing.
     Free,
-    /// The receiver refused, and has accepted nothing since.
+    /// The receiver has refused an attempt, and has accepted nothing since.
     Trying(Trying),
     /// Attempts are spaced out by a learned pace.
     Paced(LearnedPace),

@@ -78,8 +78,8 @@ fn a_limit_that_changes_is_learnt_anew() {
     assert!(later >= 1_050, "{later} of 1500");
 }
 
-/// A receiver with a quota that is used up until the next day gets few requests meanwhile, and delivery goes on the
-/// next day.
+/// The receiver accepts 100 requests a day. When the quota is used up, the receiver gets few requests until the next
+/// day. Then delivery goes on.
 #[test]
 fn a_daily_quota_is_used_up_each_day() {
     const DAY: f64 = 86_400.0;
@@ -93,7 +93,8 @@ fn a_daily_quota_is_used_up_each_day() {
     }
 }
 
-/// A sink that waited only as long as this receiver asks for would make ten attempts for each message.
+/// The receiver asks for one second, but accepts a message only every `gap` seconds. A relay that waited only as long
+/// as it is asked would make up to 30 attempts for each message.
 #[test]
 fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     let asks_for_a_second = |gap: f64| -> Receiver {
@@ -133,8 +134,8 @@ async fn only_a_pace_that_slows_a_sink_down_is_shown() {
     assert_eq!((throttle.is_free(now), throttle.learned_per_minute(now)), (false, None));
 }
 
-/// At first some silences are kept, until it is known that the pace does not matter. From then on no message is held
-/// back.
+/// At first the relay keeps some silences, until it knows that the pace does not matter. From then on it slows no
+/// message down.
 #[test]
 fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
     for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
@@ -192,8 +193,8 @@ fn scattered(message: usize) -> u64 {
     (mixed ^ (mixed >> 29)) >> 8
 }
 
-/// The receiver refuses one message in eight for ever, by its content. The other messages are held back for a few
-/// minutes at most, until the relay knows that the pace does not matter. From then on they are delivered at once.
+/// The receiver refuses one message in eight for ever, by its content. The other messages wait for a few minutes at
+/// most, until the relay knows that the pace does not matter. From then on they are delivered at once.
 #[test]
 fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     let is_refused = |message: usize| scattered(message).is_multiple_of(8);
@@ -314,7 +315,7 @@ async fn a_silence_of_an_earlier_process_goes_on() {
     assert_eq!(throttle.gate(until), Gate::AfterTrial);
     throttle.accepted(until, until);
     assert!(matches!(throttle.gate(until), Gate::At(_)));
-    // A silence that is over holds nothing back, but the pace begins slowly.
+    // If the silence is over, an attempt may begin, but only one at a time.
     let mut throttle = Throttle::new(Some(start), start);
     assert_eq!((throttle.silent_until(start), throttle.gate(start)), (None, Gate::Open));
     throttle.began(start);

@@ -6,10 +6,12 @@
 //! because the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character,
 //! whether it came as one character or as a letter and an accent (NFC).
 //!
-//! A character that folds to several characters still counts as one: `?` and `[ß]` match it. So each pattern is
-//! compared with the text as it came and with the folded text. Some letters cannot be joined with their accents into
-//! one character, for example a letter with two accents. Such a letter counts as one character, too: each pattern is
-//! also compared with a text in which one character stands for the letter and its accents.
+//! A character that folds to several characters, such as `ß`, still counts as one: `?` and `[ß]` match it. So each
+//! pattern is compared with the text as it came, and with the folded text.
+//!
+//! Some letters cannot be joined with their accents into one character, for example a letter with two accents. Such a
+//! letter counts as one character, too. So each pattern is also compared with a text in which the letter and its
+//! accents are replaced by one character.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -86,7 +88,7 @@ impl Globs {
     }
 }
 
-/// The text with each letter written in one way, so that equal letters have equal characters.
+/// Returns the text in a form in which each letter is written in only one way.
 fn letters(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -100,7 +102,7 @@ fn letters(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Joins letters and their accents into one character each, where there is such a character.
+/// Joins each letter and its accents into one character, if Unicode has such a character.
 fn composed(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
@@ -125,9 +127,9 @@ fn with_stand_ins(text: &str) -> Option<String> {
     }
 }
 
-/// The character that stands for a letter with its marks: the folded letter if it is one character, otherwise one of
-/// 65,534 characters of private use. A hash chooses the character, so two different letters rarely get the same
-/// character.
+/// Returns the character that replaces a letter with its marks. If the folded letter is one character, this is it.
+/// Otherwise it is one of 65,534 characters of private use. A hash chooses it, so two different letters rarely get the
+/// same one.
 fn stand_in(letter: &str) -> char {
     const FIRST: u32 = 0xf_0000;
     const COUNT: u32 = 0xfffe;
@@ -141,9 +143,9 @@ fn stand_in(letter: &str) -> char {
     char::from_u32(FIRST + hash % COUNT).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The full case folding of a character, which may be several characters. Some capital letters, such as `ẞ`, have a
-/// small letter (`ß`) whose own capital is another text (`SS`). So a character is first made small, then capital, then
-/// small again.
+/// The full case folding of a character; the result may be several characters. The character is made small, then
+/// capital, then small again. For example, the small letter of `ẞ` is `ß`, whose capital is `SS`, whose small letters
+/// are `ss`.
 fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn case_is_that_of_every_alphabet() {
+    fn case_does_not_matter_in_any_alphabet() {
         for (pattern, text) in [
             ("Müller", "MÜLLER"),
             ("MÜLLER", "müller"),
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_folds_to_several_is_these_and_is_one() {
+    fn a_letter_that_folds_to_several_matches_these_and_counts_as_one() {
         for (pattern, text) in [
             ("[ß]", "ß"),
             ("[ß]", "ẞ"),
@@ -441,10 +443,10 @@ mod tests {
     }
 
     proptest! {
-        /// For ASCII texts, a pattern matches the same texts as in other programs. `empty_alternates` makes the
-        /// reference accept empty alternatives, as shells do.
+        /// An ASCII pattern matches the same ASCII texts as in the crate `globset`, if `globset` accepts empty
+        /// alternatives, as shells do.
         #[test]
-        fn ascii_is_as_everywhere(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
+        fn ascii_is_as_in_globset(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
             prop_assume!(!pattern.contains("**"));
             let built = GlobBuilder::new(&pattern).case_insensitive(true).empty_alternates(true).build();
             let ours = Globs::new([pattern.as_str()]);

@@ -77,7 +77,7 @@ fn keys_are_a_conjunction_and_the_reason_is_named() {
 }
 
 #[test]
-fn what_depends_on_the_number_waits_for_it_and_nothing_else_does() {
+fn only_a_decision_that_depends_on_the_number_waits_for_its_details() {
     let service = || Clause { service: globs(&["PayPal"]), ..Clause::default() };
     assert_eq!(decide(service(), MESSAGE, Details::Unknown), FilterVerdict::Unknown("service"));
     assert_eq!(decide(service(), MESSAGE, Details::Absent), FilterVerdict::Unwanted("service"));
@@ -105,7 +105,7 @@ fn fields_that_are_missing_or_odd_match_nothing() {
         let nobody = Clause { exclude: Some(Box::new(any())), ..Clause::default() };
         assert_eq!(decide(nobody, raw, Details::Absent), FilterVerdict::Wanted, "{raw}");
     }
-    assert_eq!(decide(any(), r#"{"from":""}"#, Details::Absent), FilterVerdict::Wanted, "an empty one is there");
+    assert_eq!(decide(any(), r#"{"from":""}"#, Details::Absent), FilterVerdict::Wanted, "an empty sender is a sender");
     for (code, has) in [("null", false), ("\"\"", false), ("\"1\"", true), ("123", true)] {
         let raw = format!(r#"{{"parsedCode":{code}}}"#);
         let clause = Clause { has_code: Some(has), ..Clause::default() };
@@ -128,7 +128,7 @@ fn fields_that_are_missing_or_odd_match_nothing() {
     }
     let to = Clause { to: globs(&["+1650*"]), ..Clause::default() };
     let raw = r#"{"number":{"phoneNumber":"+16505551234"}}"#;
-    assert_eq!(decide(to, raw, Details::Absent), FilterVerdict::Wanted, "the number says where it went");
+    assert_eq!(decide(to, raw, Details::Absent), FilterVerdict::Wanted, "`number` names the receiving number");
     let escaped = r#"{"from":"\u0041\ud83d\ude00"}"#;
     let clause = Clause { from: globs(&["a😀"]), ..Clause::default() };
     assert_eq!(decide(clause, escaped, Details::Absent), FilterVerdict::Wanted);
@@ -138,7 +138,7 @@ fn fields_that_are_missing_or_odd_match_nothing() {
 }
 
 #[test]
-fn patterns_that_are_none_are_told_without_being_drawn() {
+fn an_invalid_pattern_is_refused_without_a_quote_from_it() {
     assert_eq!(Globs::check("[a").unwrap_err().to_string(), "unclosed character class; missing ']'");
     assert!(Globs::check("{a").is_err());
     let error = Regexes::check("SECRET(").unwrap_err().to_string();

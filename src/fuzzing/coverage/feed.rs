@@ -1,5 +1,5 @@
 //! The feed of the fuzz target, controlled by the input. It either *lies* (gives any answers), or it shows an honest
-//! list, with the troubles that coverage must overcome.
+//! list, with troubles that coverage must overcome.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,12 @@ pub(super) struct FaultyFeed {
     pub(super) list: List,
     /// How far the API's clock is ahead of the rows' clock.
     pub(super) skew: i64,
-    /// True at the end of a run: the feed has no more troubles.
+    /// Whether the feed has no more troubles, at the end of a run.
     pub(super) calm: bool,
-    /// True for a feed that lies: it may give any answer. Then the test checks only the promises that hold for every
-    /// feed.
+    /// Whether the feed lies: it gives any answers.
     pub(super) lies: bool,
-    /// How many empty pages each asker has got one after the other. The relay believes an empty page if enough of them
-    /// come one after the other, so an honest feed must not give so many.
+    /// How many empty pages in a row each asker has got. The relay believes an empty page after several in a row, so an
+    /// honest feed gives at most two.
     empty_in_a_row: HashMap<Asker, u8>,
 }
 
@@ -42,13 +41,13 @@ impl FaultyFeed {
         self.list.add(number, time, readable, 0);
     }
 
-    /// Whether a row is dated ahead in a list that is sorted by `ingestedAt`. Such a row stands lower in the list than
+    /// Whether a row is dated ahead, in a list that is sorted by `ingestedAt`. Such a row stands lower in the list than
     /// its time says.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
         self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether some rows are dated ahead by less than 1000 ticks. The relay may take them as a sign that the rows'
+    /// Whether some rows are dated ahead by less than 1000 ticks. From such rows the relay may conclude that the rows'
     /// clock is ahead.
     pub(super) fn has_rows_ahead(&self) -> bool {
         self.list.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))

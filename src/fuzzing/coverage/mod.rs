@@ -1,9 +1,9 @@
-//! Fuzzes coverage, with any sequence of pages, refusals, failures, kills and waits.
+//! Fuzzes coverage, with any sequence of pages, refusals, failures, deaths of the process, and waits.
 //!
-//! A feed may *lie*, that is, give any answer. On such a feed, only the invariants must hold (see
-//! [`Coverage`](crate::domain::Coverage)): no sequence number is used twice, marks only rise, each held row is held by
-//! an open gap, and no row is released twice. On an honest feed, whatever its troubles, every new message must arrive
-//! in the end, and messages from before the first run must not arrive.
+//! A feed either *lies*, that is, gives any answer, or it is honest, with some troubles. On a feed that lies, only the
+//! invariants of [`Coverage`](crate::domain::Coverage) must hold: no sequence number is used twice, marks only rise,
+//! and each held row is held by an open gap. On an honest feed, three more promises must hold: no row is released
+//! twice, every new message arrives in the end, and no message from before the first run arrives.
 
 mod feed;
 mod store;
@@ -19,7 +19,7 @@ use store::MemoryStore;
 /// The most steps of an input; longer inputs show nothing new.
 const STEPS: usize = 600;
 
-/// Runs the steps of the input, then a while without trouble, and checks which messages arrived.
+/// Runs the steps of the input, then some time without trouble. Then checks which messages arrived.
 pub fn coverage(bytes: &[u8]) {
     let bytes = &mut Bytes::new(bytes);
     let mut run = Run::new(bytes);
@@ -49,7 +49,7 @@ pub fn coverage(bytes: &[u8]) {
         }
     }
     run.finish_walks(bytes);
-    // The sweep that ended just now was opened long ago. Rows that came late since then are found by the next sweep.
+    // Rows that came late after the last sweep was opened are found by the next sweep.
     for _ in 0..3 * SWEEP {
         run.feed.list.now += 1;
         run.head_poll(bytes, false);
@@ -70,8 +70,8 @@ impl Run {
     fn new(choices: &mut impl Choices) -> Self {
         let mut feed = FaultyFeed::new(choices);
         let start = choices.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
-        // A first run with `poll.start = "now"` compares the API's clock with the times of the rows, to find out which
-        // rows are older than the run. So in this case the two clocks must agree.
+        // A first run with `poll.start = "now"` finds out which rows are older than the run by comparing their times
+        // with the API's clock. So in this case the two clocks must agree.
         feed.skew = if start == Start::Now { 0 } else { choices.pick(&[0, -3, 3, -100, 100]) };
         let hold_limit = choices.pick(&[10_000, 8, 25]);
         let relay = Relay::new(short_rules(start, hold_limit), true, MemoryStore::default());
@@ -112,29 +112,30 @@ impl Run {
         self.take_releases();
     }
 
-    /// One background request. Returns false if there was nothing to do.
+    /// Makes one background request. Returns `false` if no walk was ready.
     fn background(&mut self, choices: &mut impl Choices, killed: bool) -> bool {
         let asked = self.relay.background(&mut self.feed, choices, killed);
         self.take_releases();
         asked
     }
 
-    /// Checks that no row is released twice. On a feed that lies, a forgotten row may come again with another time.
+    /// Checks that no row is released twice. A feed that lies may show a forgotten row again with another time, so
+    /// there the row may be released again.
     fn take_releases(&mut self) {
         for id in self.relay.take_releases().into_iter().flat_map(|release| release.queues).flatten() {
             assert!(self.released.insert(id.clone()) || self.feed.lies, "{id} was released twice");
         }
     }
 
-    /// The most requests that are needed until the last open walk ends, on a list that has no trouble and does not
+    /// Returns the most requests that it takes to end all open walks, on a list that has no trouble and does not
     /// change.
     ///
     /// Neither the rows nor the clock change, so every cursor that is given out from now on works, and leads to older
     /// rows. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk closes at
     /// the end of the list. Before it gets such a cursor, a walk has only cursors that were given out earlier: its
-    /// present one, and the last few before that one (`Walk::trail`). The answers to them do not change either. After
-    /// two refusals or three empty answers the walk goes back to its previous cursor, and at last to the head. After at
-    /// most six empty answers the relay believes that the list is empty.
+    /// present one, and the last few before that one (`Walk::trail`). Such a cursor may not work, and then it never
+    /// works again. After two refusals or three empty answers the walk goes back to its previous cursor, and at last to
+    /// the head. After at most six empty answers the relay believes that the list is empty.
     fn requests_left(&self) -> usize {
         let old_cursors = (1 + Walk::TRAIL) * 3;
         let each = old_cursors + self.feed.list.pages().max(6);
@@ -151,11 +152,12 @@ impl Run {
     fn judge(&self) {
         let beginning = self.relay.beginning().expect("the relay never began");
         let feed = &self.feed;
-        // A first run that starts at a certain time reads down to the first row that is older than this time. In an
-        // unsorted list, newer rows may lie below that row.
+        // A first run that starts at a certain time reads down to the first row that is older than this time. If the
+        // list is sorted by `ingestedAt`, newer rows may lie below that row.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // Coverage takes the difference that most rows show for the difference between the API's clock and the clock
-        // that dates the rows. Here most rows may have wrong dates.
+        // Coverage measures from the rows how far the API's clock and the clock that dates the rows differ: the
+        // difference that most rows show counts. If the two clocks differ, and rows are dated ahead, coverage may
+        // measure a wrong difference.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());

@@ -1,5 +1,4 @@
-//! The store of the fuzz target, in memory. It carries out the operations of a step, and panics on an operation that no
-//! step may contain.
+//! The store of the fuzz target, in memory. It panics on an operation that no step may contain.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +12,7 @@ struct StoredRow {
     standing: RowStanding,
     held_by: Option<WalkId>,
     released: bool,
-    /// True if the text of the row is not kept, or was removed.
+    /// Whether the store has no text of the row: it was never kept, or was removed.
     bare: bool,
     /// When the row was stored.
     at: UnixMs,
@@ -54,8 +53,7 @@ impl Store for MemoryStore {
         self.rows.values().filter(|row| row.held_by == Some(walk)).count() as u64
     }
 
-    /// A restart changes nothing in this store: the store is in memory and has no file to close. So no random choice is
-    /// drawn.
+    /// A restart changes nothing in this store, so it draws no choice.
     fn restart<C: Choices>(&mut self, _: &mut C) {}
 
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {
@@ -120,7 +118,8 @@ impl MemoryStore {
         self.rows.insert(*seq, StoredRow { id, time, standing, held_by, released: false, bare, at: now });
     }
 
-    /// Checks that rows and walks agree after every transaction: news is either released or held by an open gap.
+    /// Checks after a transaction that rows and walks agree: each row of news is either released or held by an open
+    /// gap.
     fn check(&self) {
         let Some(marks) = self.marks else {
             assert!(self.rows.is_empty() && self.walks.is_empty(), "there are rows or walks before coverage began");

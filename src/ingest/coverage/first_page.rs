@@ -26,8 +26,8 @@ impl CoverageState {
     }
 }
 
-/// Makes the coverage with which a first run begins. Its marks come from the page and from the API's clock. The relay's
-/// own clock may differ from the API's clock; with marks from the relay's clock, rows could be lost or repeated.
+/// Makes the coverage with which a first run begins. Its marks come from the page and from the API's clock, not from
+/// the relay's own clock. With marks from a wrong clock, the relay could miss rows, or deliver old ones.
 fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
@@ -48,7 +48,7 @@ fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty
     Coverage { marks, walks: Vec::new(), lags: Lags::default() }
 }
 
-/// Stores the first page, and opens a walk down to the watermark if the page does not reach that far.
+/// Stores the first page. If the page does not reach down to the watermark, opens a walk that does.
 fn relay_from(rules: &Rules, page: FeedPage, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
     let opened = coverage.marks.next_seq;
     let mut draft = Draft::new(rules, now, coverage, memory, None);

@@ -31,8 +31,8 @@ impl CoverageState {
         let Some(mut coverage) = self.coverage.take() else {
             return self.first_page(rules, page, now, rows_now);
         };
-        // The frontier never passed the API's present time. So rows up to the frontier do not count as dated ahead,
-        // even if the API's clock was set back since.
+        // Rows up to the frontier do not count as dated ahead. They were not dated ahead when the frontier rose, but
+        // the present time may have gone back since, for example because the API's clock was set back.
         let ordinary = rows_now.max(coverage.marks.frontier);
         let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(ordinary), page.more()) {
             let reads_on = self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
@@ -45,8 +45,8 @@ impl CoverageState {
         step
     }
 
-    /// Lets the head poll go on with the page after an empty page or after a page of a block, unless the poll has
-    /// passed over too many pages.
+    /// Passes over an empty page or a page of a block. The head poll goes on with the page to which `cursor` leads,
+    /// unless the poll has passed over too many pages.
     fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> NextAction {
         if self.memory.may_pass_over(rules) { NextAction::Follow(cursor) } else { NextAction::Idle }
     }
@@ -84,13 +84,14 @@ impl Draft<'_> {
         self.finish(NextAction::FollowWalk(gap))
     }
 
-    /// Stores the unknown rows of a page. A new row in the unread part of a gap that holds its rows waits for that gap;
-    /// the other new rows are returned.
+    /// Stores the unknown rows of a page. A new row that lies in the unread part of a gap waits for this gap, if the
+    /// gap holds its rows. Returns the other new rows.
     pub(super) fn store_in_place(&mut self, page: FeedPage) -> Vec<Seq> {
         self.store(page, gap_around)
     }
 
-    /// Whether a sweep is due. No sweep is opened while another sweep, or a walk that counts as a sweep, is open.
+    /// Whether a sweep is due. No sweep is opened while another sweep is open, or a seed, or a gap that goes on as a
+    /// sweep afterwards.
     fn sweep_is_due(&self) -> bool {
         let is_open = self.coverage.walks.iter().any(|walk| match walk.kind {
             WalkKind::Gap { sweep_floor, .. } => sweep_floor.is_some(),

@@ -8,32 +8,33 @@ use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 
-/// The part of [`CoverageState`](super::CoverageState) that only saves requests. No row is missed without it, so it is
-/// not stored.
+/// The part of [`CoverageState`](super::CoverageState) that is not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<SkippedBlock>,
-    /// Set if the head poll under way began behind a block of rows dated ahead. Since this time, by the API's clock,
-    /// the relay has not looked for rows above the block.
+    /// If the head poll under way began below a block: the time, by the API's clock, at which the relay found the
+    /// block. The poll does not see rows that have appeared above the block since then.
     unseen_since: Option<UnixMs>,
-    /// Set if the head poll under way only looks for new rows above the block: the time at which the block was found.
-    /// Such a poll ends at the first page of the block, because the next poll begins behind the block.
+    /// If the head poll under way only looks for new rows above a block: the time, by the API's clock, at which the
+    /// relay found the block. Such a poll ends when it meets the block, because the next poll begins below the block.
     peeks_since: Option<UnixMs>,
-    /// A time by the API's clock: the head poll under way has seen all new rows that were in the list at this time.
+    /// The time, by the API's clock, of the last answer to the head poll under way. If the poll reads only the rows
+    /// above a block, or only the rows below it: the time at which the relay found the block and saw both.
     this_poll_at: Option<UnixMs>,
-    /// A time by the API's clock: the previous head poll has seen all new rows that were in the list at this time.
+    /// The same time for the last answered head poll before this one.
     last_poll_at: Option<UnixMs>,
-    /// How many pages the head poll under way has passed over.
+    /// How many pages the head poll under way has passed over, because they were empty or all their rows are dated
+    /// ahead.
     pages_passed_over: u32,
-    /// The rows of the first pages of a first run, if these pages have only rows dated ahead. Coverage begins with the
-    /// page after them.
+    /// On a first run: the rows of the pages that the head poll has passed over. They are stored together with the page
+    /// after them.
     future_rows: Vec<(Row, Option<Seq>)>,
     /// How many empty head pages came in a row.
     empty_heads: u32,
     /// The time of the first empty answer before coverage began, by the API's clock.
     first_empty_poll_at: Option<UnixMs>,
-    /// By how much the third-latest `ingestedAt` of the last head page was later than the API's present time; zero if
-    /// the rows' clock does not count as ahead.
+    /// By how much the third-latest `ingestedAt` of the last head page was later than the API's present time. Zero if
+    /// it was later by the margin at most, or by more than a day.
     ingested_ahead: Duration,
     walks: HashMap<WalkId, WalkMemory>,
 }
@@ -41,24 +42,24 @@ pub struct Memory {
 /// A block of known rows dated ahead, which head polls need not read again.
 #[derive(Clone, Debug)]
 struct SkippedBlock {
-    /// The cursor with which head polls begin. It leads to the page after the block.
+    /// The cursor with which head polls begin. It leads to the page below the block.
     cursor: Cursor,
     /// The time of the block's last row. Once that time has come, the block counts as ordinary rows.
     until: UnixMs,
-    /// The time at which a poll that began at the head found the block. The relay may not have seen rows that appeared
-    /// above the block since then.
+    /// The time, by the API's clock, at which a poll that began at the head found the block.
     set_at: UnixMs,
-    /// Whether the last head poll began behind the block.
+    /// Whether the last head poll began below the block.
     skipped_by_last_poll: bool,
 }
 
-/// The memory of one walk since it was opened or loaded. A *pass* is the part of the reading since the walk last jumped
-/// to another place: to an earlier cursor or to the head.
+/// The memory of one walk since it was opened or loaded. A *pass* of the walk begins at this moment, and a new pass
+/// begins whenever the walk goes back to an earlier cursor or to the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
-    /// The cursors at which this pass has read.
+    /// The cursors to which the pages of this pass have led. If a page leads to one of them again, the walk goes round
+    /// in a circle.
     pub(super) seen: HashSet<Cursor>,
-    /// How many pages in a row had no new row, and did not reach an older time than the pages of this pass before them.
+    /// How many pages in a row had no unknown row, and reached no older time than the earlier pages of this pass.
     pub(super) idle_pages: u32,
     /// The oldest time that this pass has reached.
     pub(super) lowest_of_pass: Option<UnixMs>,
@@ -73,21 +74,21 @@ impl Memory {
         Self { walks, ..Self::default() }
     }
 
-    /// Begins a head poll. Returns the cursor behind a block of rows dated ahead, or `None` for the head. `rows_now` is
-    /// the API's present time, or the present time by the rows' clock if that clock is ahead.
+    /// Begins a head poll. Returns `None` if the poll begins at the head, or the cursor that leads to the page below a
+    /// block. `rows_now` is the API's present time, or the present time by the rows' clock if that clock is ahead.
     pub(super) fn begin_poll(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_passed_over = 0;
         (self.unseen_since, self.peeks_since) = (None, None);
         self.last_poll_at = self.this_poll_at.take().or(self.last_poll_at);
         let skip = self.skip.as_mut()?;
-        // New rows may be dated ahead as well, and appear above the block. So once in every sweep interval a poll
-        // begins at the head.
+        // New rows may also appear above the block, for example because they are dated ahead themselves. So once in
+        // every sweep interval a poll begins at the head.
         if skip.until <= rows_now || now.server.since(skip.set_at) >= rules.sweep_interval {
             self.skip = None;
             return None;
         }
-        // If the API's clock is behind, new rows are dated ahead too, and appear above the block. So every second
-        // poll looks above the block.
+        // If the block is dated at most one day ahead, the API's clock may simply be behind. Then every new row is
+        // dated ahead, and appears above the block. So every second poll looks above the block.
         if skip.skipped_by_last_poll && skip.until.since(rows_now) <= rules.clocks_apart {
             skip.skipped_by_last_poll = false;
             self.peeks_since = Some(skip.set_at);
@@ -98,9 +99,8 @@ impl Memory {
         Some(skip.cursor.clone())
     }
 
-    /// If the head poll under way began behind a block, returns the time at which the relay found this block. The poll
-    /// does not see the rows that have appeared above the block since then. Returns `None` if the poll began at the
-    /// head.
+    /// If the head poll under way began below a block, returns the time at which the relay found this block. The poll
+    /// does not see rows that have appeared above the block since then.
     pub(super) fn unseen_since(&self) -> Option<UnixMs> {
         self.unseen_since
     }
@@ -110,8 +110,8 @@ impl Memory {
         self.this_poll_at = Some(self.unseen_since.or(self.peeks_since).unwrap_or(now.server));
     }
 
-    /// Returns a time: the previous head poll has seen all new rows that were in the list then. `None` if there was no
-    /// previous head poll in this process.
+    /// Returns the time, by the API's clock, of the previous head poll, or an earlier time if that poll did not read
+    /// the rows on both sides of a block. `None` if there was no previous head poll in this process.
     pub(super) fn last_poll_at(&self) -> Option<UnixMs> {
         self.last_poll_at
     }
@@ -124,8 +124,8 @@ impl Memory {
         self.skip.is_some()
     }
 
-    /// Records that the head poll under way found a page of known rows dated ahead. Returns whether the poll reads on
-    /// with the page after it.
+    /// Records that the head poll under way found a page of known rows dated ahead. `cursor` leads to the page below
+    /// it, and `until` is the time of its last row. Returns whether the poll reads on with the page below it.
     pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
         if self.peeks_since.is_some() && self.skip.is_some() {
             return false;
@@ -155,7 +155,7 @@ impl Memory {
         self.empty_heads
     }
 
-    /// Records that the list was empty at `now`, before coverage begins.
+    /// Records that the feed was empty at `now`, before coverage begins. Only the first such time is kept.
     pub(super) fn note_empty_poll(&mut self, now: UnixMs) {
         self.first_empty_poll_at.get_or_insert(now);
     }
@@ -197,7 +197,6 @@ impl Memory {
 }
 
 impl WalkMemory {
-    /// Begins a new pass, because the walk reads from another place. The memory of the previous pass no longer counts.
     pub(super) fn begin_pass(&mut self) {
         self.seen.clear();
         self.idle_pages = 0;

@@ -1,26 +1,29 @@
-//! The rules by which the relay decides which rows of the feed are new, without missing a row. The feed lists the
-//! newest row first. The rules are pure: no I/O, no clock.
+//! Coverage: these rules decide which rows of the feed are new, so that the relay misses no row. They are pure: no I/O,
+//! no clock. `docs/internals/coverage.md` explains them with a picture and an example.
 //!
-//! The feed can only be read page by page, towards older rows. Rows come late, share a time, are dated in the future
-//! and vanish; cursors are refused; the process can die between any two steps. So the relay remembers no "last
-//! message". Instead:
+//! The feed lists the newest row first, and can only be read page by page, towards older rows. Rows come late, share a
+//! time, are dated in the future or vanish. The API may refuse a cursor. The process may die between any two steps. So
+//! it is not enough to remember the last message that was seen. Instead:
 //!
-//! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
-//!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
-//!   has arrived there. If the gap holds too many rows, or is stalled, it releases them and streams from then on.
-//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, since a row may come
-//!   late and show up below newer rows. The **anchor** is the time at which the last *completed* sweep was opened; the
-//!   next sweep must reach `anchor - lag - lookback - margin`. (The margin is a minute.)
-//! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads the messages that were in the feed before
-//!   this run, so that they become known.
+//! - A **head poll** reads the first page. If the page reaches down to known rows, its new rows are released at once.
+//!   If not, there may be more new rows below the page. So the relay opens a **gap**: a walk from this page down to the
+//!   frontier as it was before this poll. The gap holds the new rows until it has arrived at that frontier. In three
+//!   cases it releases them earlier and streams from then on: it holds too many rows, it has been failing for too long,
+//!   or the state must not grow any more.
+//! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, because a row that comes
+//!   late appears below newer rows. The **anchor** is the time at which the last *completed* sweep was opened. The next
+//!   sweep reads down to `anchor - lag - lookback - margin`. (The margin is a minute.)
+//! - A **seed** is a walk of a first run with `poll.start = "now"`. It reads rows that were in the feed before this
+//!   run, so that they become known. They are not delivered.
 //! - Rows that are dated before the **watermark** are never news. The relay may forget the ids of these rows, and of no
 //!   others.
 //!
-//! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk
-//! and adds [`Memory`], which may be lost at any moment without harm. After a failed commit the caller throws this
-//! value away and loads coverage from the disk again.
+//! Every step takes plain values, changes the [`CoverageState`], and returns the same changes for one transaction. If
+//! this transaction fails, the caller throws the `CoverageState` away and loads coverage from the disk again. The part
+//! that is not on disk ([`Memory`]) may be lost at any moment without harm.
 //!
-//! The invariants are listed at [`Coverage`]; the property test (`worlds`) checks them after every step.
+//! The invariants are listed at [`Coverage`]. The worlds test (`worlds`) checks the marks after every step, and after
+//! every run that no row was lost, delivered twice, or overtaken by a newer row.
 
 mod clocks;
 mod first_page;
@@ -53,12 +56,12 @@ use crate::domain::{
     WalkId, WalkKind, WalkProgress,
 };
 
-/// Coverage as it is on disk, and the values that are kept in memory only.
+/// Coverage, and the values that are kept in memory only.
 #[derive(Clone, Debug, Default)]
 pub struct CoverageState {
-    /// Coverage as it is on disk; `None` before the first page.
+    /// Coverage as it is on disk once the last step is committed; `None` before the first page.
     pub coverage: Option<Coverage>,
-    /// The values that are kept in memory only. They may be lost.
+    /// The values that are kept in memory only.
     pub memory: Memory,
 }
 
@@ -79,10 +82,10 @@ pub enum NextAction {
     /// The head poll goes on with the page to which this cursor leads. The page that it has just read was empty but had
     /// a cursor, or all rows of that page are dated ahead.
     Follow(Cursor),
-    /// The head page opened this gap. The head lane may read up to [`Rules::head_pages`] pages of the gap directly
-    /// after the head page.
+    /// The head lane goes on with the next page of this walk, which the head page has opened. It reads at most
+    /// [`Rules::head_pages`] pages of the walk.
     FollowWalk(WalkId),
-    /// The answer is not believed yet. The next head poll asks again.
+    /// The empty answer is not believed yet. The next head poll asks again.
     AskAgain,
     /// This walk waits before its next page. The number counts the walk's failures in a row; the length of the wait
     /// depends on it.
@@ -128,8 +131,8 @@ impl CoverageState {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Begins a head poll. Returns the cursor with which the poll begins: `None` for the head, or the cursor of the
-    /// page below a *block*, that is, below known rows that are dated ahead and stay at the top of the feed.
+    /// Begins a head poll. Returns `None` if the poll begins at the head. If it begins below a *block* (known rows at
+    /// the top of the feed that are dated ahead), returns the cursor that leads to the page below the block.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -140,9 +143,9 @@ impl CoverageState {
         self.coverage.iter().flat_map(|coverage| &coverage.walks)
     }
 
-    /// Chooses the walk that the background lane reads next, among the walks that are `ready`: at two of three requests
-    /// the newest gap, or the oldest walk if there is no gap; at the third request the oldest walk. `turn` counts
-    /// background requests.
+    /// Chooses, among the walks that are `ready`, the walk that the background lane reads next. Every third request
+    /// reads the oldest walk. The other requests read the newest gap, or the oldest walk if there is no gap. `turn`
+    /// counts the requests of the background lane.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {
         let walks = &self.coverage.as_ref()?.walks;
         let open = || walks.iter().filter(|walk| ready(walk.id));
@@ -155,7 +158,7 @@ impl CoverageState {
         self.memory.setbacks(walk)
     }
 
-    /// Records that the cursor of a head poll was refused. The next head poll reads from the head.
+    /// Records that the cursor of a head poll was refused. The next head poll begins at the head.
     pub fn head_refused(&mut self) {
         self.memory.forget_skip();
     }
@@ -186,7 +189,7 @@ impl<'a> Draft<'a> {
         Self { rules, now, coverage, memory, marks_on_disk, lags_on_disk, ops: Vec::new() }
     }
 
-    /// Ends the step: adds the changes of frontier, watermark, anchor, counters and lags, if there are any.
+    /// Ends the step. If the marks or the lags have changed, adds them to the changes of the step.
     fn finish(mut self, next: NextAction) -> Step {
         if self.coverage.lags != self.lags_on_disk {
             self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
@@ -254,9 +257,9 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, the relay knows all rows, down
-    /// to `floor`, that were in the feed at `opened_at`: the rows above `page` were known at that time, the caller
-    /// stores the rows of `page`, and the walk reads the rest.
+    /// Opens a walk from the end of `page` down to `floor`. When the walk is complete, the relay knows every row down
+    /// to `floor` that was in the feed at `opened_at`: the rows above `page` were known at that time, the caller stores
+    /// the rows of `page`, and the walk reads the rows below it.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
@@ -308,8 +311,9 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap in whose unread part `row` lies, if this gap holds its rows. The head poll or another walk has read
-/// the row first. The gap will release this row together with the rows that the gap holds, in the right order.
+/// Returns the gap that still has to read the part of the feed in which `row` lies, if there is such a gap and it holds
+/// its rows. (The row came in a head poll or in another walk, so the gap has not read it.) The caller lets this gap
+/// hold the row, so that the gap releases older rows before it.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

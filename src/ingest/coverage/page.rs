@@ -32,8 +32,8 @@ impl FeedPage {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// Returns the latest of the rows' times that are not after `now`; `None` if there is none. This time need not be
-    /// the time of the first row.
+    /// Returns the latest of the rows' times that are not after `now`; `None` if there is none. The first row need not
+    /// have the latest time, because the feed need not be sorted by time.
     pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
@@ -104,9 +104,9 @@ impl FeedPage {
         self.rows
     }
 
-    /// Returns the last row that shows how far down the page reaches. Stored rows dated after `now` at the end of the
-    /// page are skipped. In a list that is not sorted by time such rows may stand above older rows for years. If they
-    /// counted, a walk could never arrive at its floor on a page that ends with them.
+    /// Returns the row that shows how far down the page reaches. This is the last row, but stored rows dated after
+    /// `now` do not count. In a feed that is not sorted by time, a row dated 2099 may stand above older rows until
+    /// 2099. If it counted, no walk could arrive at its floor on a page that ends with this row.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }
@@ -116,13 +116,14 @@ impl FeedPage {
         self.reach(now.max(floor)).is_some_and(|(last, _)| last.time <= floor)
     }
 
-    /// Whether the rows of the page show that all rows at or above `floor` were read. There are two such cases: the
-    /// last row that shows how far the page reaches lies strictly below the floor and was stored before `opened`; or
-    /// all rows lie below the floor.
+    /// Whether the rows of the page show that all rows at or above `floor` were read. They do in two cases:
     ///
-    /// In the first case an unknown last row is no evidence, wherever it lies: it may be late, out of order, or dated
-    /// wrongly. A row that lies exactly at the floor is no evidence either, because the API may order rows of the same
-    /// time in any way.
+    /// - The row that shows how far down the page reaches (`Self::reach`) lies strictly below the floor, and its
+    ///   sequence number is below `opened`. So it was stored before the walk or the head poll began.
+    /// - All rows of the page lie below the floor.
+    ///
+    /// In the first case an unknown row is no evidence: it may be late, out of order, or dated wrongly. A row exactly
+    /// at the floor is no evidence either, because the API may list rows of the same time in any order.
     pub(super) fn is_evidence_of(&self, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
         let is_below = |(row, _): &(Row, Option<Seq>)| row.time < floor;
         let last = self.reach(now.max(floor));

@@ -4,10 +4,10 @@ use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, NextAction, Step};
 
 impl CoverageState {
-    /// Raises the watermark: `W = max(W, min(now - R, A - lag - L - m, F - L - m, every open floor))`. `R` is the time
-    /// for which ids are remembered. `A` is the anchor, `F` the frontier, `L` the lookback and `m` the margin.
-    /// (`Rules::sweep_depth` explains the lag.) The caller commits the step and then lets the store forget ids below
-    /// the new watermark.
+    /// Raises the watermark: `W = max(W, min(now - R, A - lag - L - m, F - L - m, the floors of all open walks))`. `A`
+    /// is the anchor, `F` the frontier, `L` the lookback, `m` the margin, and `R` the time for which ids are remembered
+    /// at least. (`Rules::sweep_depth` explains the lag.) The caller commits the step, and then lets the store forget
+    /// ids below the new watermark.
     pub fn raise_watermark(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else { return Step::NOTHING };
         let before = Some(coverage.marks);

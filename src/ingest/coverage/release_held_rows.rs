@@ -1,5 +1,5 @@
-//! The behaviour of gaps while the state may not grow. A gap that holds its rows until it arrives would wait for ever,
-//! because no further page is read. So the gap releases the rows that it holds.
+//! The behaviour of gaps while the state must not grow any more, for example because the disk is almost full. Then no
+//! further page is read, and no gap would ever arrive at its floor. So each gap releases the rows that it holds.
 
 use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, NextAction, Step};

@@ -7,10 +7,9 @@ use crate::domain::{Start, UnixMs};
 /// The present time, as plain values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The time by the API's clock. It limits the marks (such as the frontier), and the floors of walks are computed
-    /// from it. It never decides which rows are new.
+    /// The API's time. It limits the marks (such as the frontier), and the floors of walks are computed from it.
     pub server: UnixMs,
-    /// The time by the relay's clock. It shows for how long a walk has been failing.
+    /// The relay's time. It shows for how long a walk has been failing.
     pub local: UnixMs,
 }
 
@@ -19,31 +18,32 @@ pub struct Now {
 pub struct Rules {
     /// Where a first run begins.
     pub start: Start,
-    /// `L`: how late a row may show up, below newer rows, and still be found.
+    /// `L`: if a row comes late by at most this time, it is still found.
     pub lookback: Duration,
     /// A sweep is due when the anchor is this old.
     pub sweep_interval: Duration,
     /// `m`: by how much time rows may be out of order.
     pub margin: Duration,
-    /// The most by which the clocks of the API may differ. Larger differences are ignored as wrong times.
+    /// The most by which the rows' clock and the API's clock may differ. If the time of a row is further off, it is
+    /// taken for a wrong time, and shows nothing about the clocks.
     pub clocks_apart: Duration,
-    /// The least time for which ids are remembered.
+    /// `R`: ids are remembered at least for this long.
     pub remember_ids: Duration,
-    /// How many of the newest ids are never forgotten, whatever their age. Otherwise the rows of a quiet account would
-    /// be unknown again at every poll.
+    /// How many of the newest ids are never forgotten, whatever their age. On a quiet account the same rows stay on the
+    /// first page. If their ids were forgotten, every poll would find these rows unknown.
     pub keep_newest: u32,
-    /// The most rows that a gap holds. A gap with more rows releases them and holds no further rows.
+    /// The most rows that a gap holds. A gap with more rows releases them and streams from then on.
     pub hold_limit: u64,
-    /// The most pages of rows dated ahead that one head poll passes over.
+    /// The most pages that one head poll reads if each of them is empty, or has only rows dated ahead.
     pub pages_ahead: u32,
-    /// The most pages of a new gap that are read directly after the head page that opened the gap.
+    /// The most pages of a new gap or seed that are read directly after the head page that opened it.
     pub head_pages: u32,
-    /// A walk counts as standing still after this many pages in a row that had no new row, and reached no older time
-    /// than the pages before them.
+    /// A walk stands still if this many pages in a row had no unknown row, and reached no older time than the pages
+    /// before them.
     pub idle_pages: u32,
-    /// A walk is stalled after this many failures in a row.
+    /// A gap that holds its rows releases them after this many failures in a row, and streams from then on.
     pub patience_failures: u32,
-    /// A walk is stalled after it has been failing for this long.
+    /// A gap that holds its rows releases them after it has been failing for this long, and streams from then on.
     pub patience: Duration,
     /// The safeguard that a test leaves out, to see that the safeguard is needed.
     #[cfg(test)]
@@ -86,8 +86,8 @@ impl Rules {
     }
 }
 
-/// A safeguard that the worlds test leaves out, to prove that the test then finds a fault. Each variant says what
-/// happens without the safeguard.
+/// A safeguard that the worlds test leaves out, to prove that the test then finds a fault. The comment of each variant
+/// says what happens without the safeguard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Safeguard {
     /// The frontier may pass the API's present time.
@@ -96,14 +96,14 @@ pub(crate) enum Safeguard {
     Watermark,
     /// The depth of a sweep is measured from the frontier instead of from the last completed sweep.
     Anchor,
-    /// The clock of the rows is taken to agree with the API's clock.
+    /// The rows' clock is taken to agree with the API's clock.
     Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,
-    /// News is released at once, and a late row in the unread part of a gap overtakes older rows.
+    /// Gaps release rows as they read them, so newer rows are released before older ones.
     Hold,
-    /// An empty page is believed at once.
+    /// A walk believes the first empty page.
     EmptyPage,
-    /// The watermark rises without regard to open walks and to the anchor.
+    /// The watermark rises even above rows that the next sweep or an open walk still has to read.
     Forgetting,
 }

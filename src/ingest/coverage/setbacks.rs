@@ -1,11 +1,11 @@
-//! The handling of walks that make no progress. A walk in trouble is never given up, because rows that it did not read
-//! would not be covered.
+//! The handling of walks that make no progress. A walk in trouble is never given up, because the rows that it has not
+//! read would be missed.
 //!
 //! The walk tries the same cursor again, then the cursors of earlier pages, then begins again at the head. It keeps its
 //! floor and the rows that it holds. Each failure in a row makes the wait longer. After
 //! [`Rules::patience_failures`](super::Rules::patience_failures) failures, or after
-//! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it releases the rows that it holds, and releases
-//! further rows as it reads them, so that rows that were read do not wait for rows that cannot be read.
+//! [`Rules::patience`](super::Rules::patience), a gap that holds its rows is *stalled*: it releases these rows, and
+//! streams from then on. Otherwise rows that were read would wait for rows that cannot be read.
 
 use super::{Draft, NextAction};
 use crate::domain::{Anomaly, StoreOp};
@@ -17,21 +17,21 @@ pub enum Setback {
     Refused,
     /// The page could not be read, although the API answers other requests.
     Unreadable,
-    /// The page was empty, whether or not it named a cursor.
+    /// The page was empty.
     EmptyPage,
-    /// The page led to a cursor at which the walk had read already in this pass (`WalkMemory` says what a pass is), or
-    /// promised more rows without a cursor.
+    /// The page led to a cursor to which an earlier page of the same pass had led already (`WalkMemory` says what a
+    /// pass is). Or the page promised more rows without a cursor, whether or not it was empty.
     NoProgress,
-    /// Many pages in a row had no new row, and reached no older time than the pages before them. The walk reads on, but
-    /// slowly.
+    /// Many pages in a row had no unknown row, and reached no older time than the pages before them. The walk reads on,
+    /// but first waits.
     StandingStill,
 }
 
 /// How often an empty page is asked for before the walk goes back to an earlier cursor.
 pub(super) const EMPTY_TRIES: u32 = 3;
 
-/// How often a page that cannot be read is asked for before the walk goes back to an earlier cursor. Until then the
-/// API's trouble may pass.
+/// How often a page that cannot be read is asked for again before the walk goes back to an earlier cursor. Meanwhile
+/// the API's trouble may pass.
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {
@@ -61,6 +61,7 @@ impl Draft<'_> {
                 walk.progress.empty_answers = walk.progress.empty_answers.saturating_add(1);
                 let answers = walk.progress.empty_answers;
                 if answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES) {
+                    // An earlier cursor did not help, so the walk begins again at the head.
                     walk.trail.clear();
                 }
                 (Anomaly::EmptyPage, answers.is_multiple_of(EMPTY_TRIES))
@@ -80,7 +81,7 @@ impl Draft<'_> {
         NextAction::Wait(id, failures)
     }
 
-    /// Sends the walk back to its previous cursor, or to the head if there is none.
+    /// Sends the walk back to its previous cursor, or to the head if it remembers none.
     fn step_back(&mut self, place: usize) {
         let walk = &mut self.coverage.walks[place];
         walk.cursor = walk.trail.pop();

@@ -15,15 +15,16 @@ fn now(tick: i64) -> Now {
     Now { server: UnixMs(tick), local: UnixMs(tick) }
 }
 
-/// A list that is sorted by arrival, and which of its rows are stored.
+/// A feed that is sorted by arrival, and the part of it that is stored.
 struct List {
     /// The id and the time of each row, newest first.
     rows: Vec<(&'static str, i64)>,
+    /// The ids of the stored rows.
     known: HashMap<String, Seq>,
 }
 
 impl List {
-    /// Returns the page of four rows from `from` on.
+    /// Returns the page of four rows that begins with the row at the index `from`.
     fn page(&self, from: usize) -> FeedPage {
         let shown: Vec<&(&str, i64)> = self.rows.iter().skip(from).take(4).collect();
         let rows = shown.iter().map(|(id, time)| Row {
@@ -82,7 +83,7 @@ fn known_rows_ahead() -> (List, CoverageState) {
 }
 
 #[test]
-fn a_page_that_ends_in_known_rows_dated_ahead_opens_no_gap_at_every_poll() {
+fn known_rows_dated_ahead_at_the_end_of_a_page_open_no_gap() {
     let (list, mut state) = known_rows_ahead();
     for tick in 1005..1050 {
         let step = state.head_page(&rules(), list.page(0), now(tick));
@@ -92,7 +93,7 @@ fn a_page_that_ends_in_known_rows_dated_ahead_opens_no_gap_at_every_poll() {
 }
 
 #[test]
-fn unknown_rows_dated_ahead_are_no_sign_of_having_arrived() {
+fn an_unknown_row_dated_ahead_at_the_end_of_a_page_opens_a_gap() {
     let (mut list, mut state) = known_rows_ahead();
     list.known.remove("ahead 3");
     let step = state.head_page(&rules(), list.page(0), now(1005));
@@ -102,7 +103,7 @@ fn unknown_rows_dated_ahead_are_no_sign_of_having_arrived() {
 }
 
 #[test]
-fn a_new_row_above_known_ones_dated_ahead_opens_a_gap_until_older_ones_are_met() {
+fn a_page_of_a_new_row_and_known_rows_dated_ahead_opens_a_gap() {
     let (mut list, mut state) = known_rows_ahead();
     list.rows.insert(0, ("news", 1006));
     list.rows.remove(1);
@@ -111,7 +112,7 @@ fn a_new_row_above_known_ones_dated_ahead_opens_a_gap_until_older_ones_are_met()
 }
 
 #[test]
-fn what_a_page_of_fewer_rows_would_show_is_shown_by_one_that_ends_in_known_rows_dated_ahead() {
+fn a_known_row_below_the_frontier_counts_although_known_rows_dated_ahead_follow_on_the_page() {
     let (mut list, mut state) = known_rows_ahead();
     list.rows.insert(0, ("news", 1006));
     // Moves `old` above the block. This row was stored before, and lies below the frontier.
@@ -124,7 +125,7 @@ fn what_a_page_of_fewer_rows_would_show_is_shown_by_one_that_ends_in_known_rows_
 }
 
 #[test]
-fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_met() {
+fn a_sweep_from_below_a_block_raises_the_anchor_to_the_time_when_the_block_was_found() {
     let ahead = ["ahead 1", "ahead 2", "ahead 3", "ahead 4"].map(|id| (id, 90_000));
     let old = [("old 1", 1000), ("old 2", 999), ("old 3", 900), ("old 4", 800), ("old 5", 700)];
     let mut list = List { rows: old.to_vec(), known: HashMap::new() };
@@ -132,19 +133,19 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     list.poll(&mut state, 1002);
     list.rows.splice(0..0, ahead);
     list.poll(&mut state, 1003);
-    // All rows are known. The next poll begins at the head and finds the block; the polls after it begin behind the
+    // All rows are known. The next poll begins at the head and finds the block. The polls after it begin below the
     // block.
     assert_eq!(state.head_cursor(&rules(), now(2000)), None);
     let step = state.head_page(&rules(), list.page(0), now(2000));
     assert_eq!(step.next, NextAction::Follow(Cursor("4".to_owned())));
     list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
-    // A row appears above the block, where these polls do not see it. Meanwhile a sweep falls due, and one page
+    // A row appears above the block, where these polls do not see it. At 2500 a sweep is due, and the page of this poll
     // completes it.
     list.rows.insert(0, ("unseen", 2002));
     assert_eq!(state.head_cursor(&rules(), now(2500)), Some(Cursor("4".to_owned())));
     list.take(&state.head_page(&rules(), list.page(5), now(2500)).ops);
     let anchor = |state: &CoverageState| state.coverage.as_ref().unwrap().marks.anchor;
-    assert_eq!(anchor(&state), UnixMs(2000), "the last time that all above was known");
+    assert_eq!(anchor(&state), UnixMs(2000), "the poll at 2500 did not see the rows above the block");
     // When the sweep interval has passed, a poll begins at the head again.
     assert_eq!(state.head_cursor(&rules(), now(3000)), None);
     let step = state.head_page(&rules(), list.page(0), now(3000));
@@ -152,7 +153,7 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
 }
 
 #[test]
-fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_every_other_poll_only() {
+fn every_second_poll_looks_above_a_block_that_is_dated_at_most_a_day_ahead() {
     const HOUR: i64 = 3_600_000;
     for (ahead, peeks) in [(HOUR, true), (10_000 * HOUR, false)] {
         let block = ["ahead 1", "ahead 2", "ahead 3", "ahead 4"].map(|id| (id, ahead));
@@ -162,12 +163,12 @@ fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_ever
         list.poll(&mut state, 1002);
         list.rows.splice(0..0, block);
         list.poll(&mut state, 1003);
-        let behind = Some(Cursor("4".to_owned()));
+        let below = Some(Cursor("4".to_owned()));
         assert_eq!(state.head_cursor(&rules(), now(2000)), None);
         assert_eq!(state.head_page(&rules(), list.page(0), now(2000)).next, NextAction::Follow(Cursor("4".to_owned())));
         list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
         for tick in [2010, 2030] {
-            assert_eq!(state.head_cursor(&rules(), now(tick)), behind);
+            assert_eq!(state.head_cursor(&rules(), now(tick)), below);
             list.take(&state.head_page(&rules(), list.page(4), now(tick)).ops);
             if peeks {
                 assert_eq!(state.head_cursor(&rules(), now(tick + 10)), None);
@@ -176,7 +177,7 @@ fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_ever
             }
         }
         list.rows.insert(0, ("above", ahead + 1));
-        assert_eq!(state.head_cursor(&rules(), now(2050)), behind);
+        assert_eq!(state.head_cursor(&rules(), now(2050)), below);
         list.take(&state.head_page(&rules(), list.page(5), now(2050)).ops);
         assert_eq!(state.head_cursor(&rules(), now(2060)).is_none(), peeks);
         if peeks {
@@ -187,7 +188,7 @@ fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_ever
 }
 
 #[test]
-fn rows_up_to_the_frontier_are_no_block_dated_ahead_when_the_server_s_clock_is_set_back() {
+fn rows_up_to_the_frontier_are_no_block_after_the_api_s_clock_was_set_back() {
     let rows = [("e", 1005), ("d", 1004), ("c", 1003), ("b", 1002), ("a", 1001)];
     let mut list = List { rows: rows.to_vec(), known: HashMap::new() };
     let mut state = CoverageState::default();
@@ -203,7 +204,7 @@ fn rows_up_to_the_frontier_are_no_block_dated_ahead_when_the_server_s_clock_is_s
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
 }
 
-/// Makes a page of rows, newest first, each with the times of its receipt and of its ingestion.
+/// Makes a page of unknown rows, newest first. `rows` has the `receivedAt` and the `ingestedAt` of each row.
 fn timed(rows: &[(i64, i64)]) -> FeedPage {
     let row = |(place, (time, ingested)): (usize, &(i64, i64))| Row {
         id: format!("{place} of {time}"),
@@ -217,7 +218,7 @@ fn timed(rows: &[(i64, i64)]) -> FeedPage {
     FeedPage::new(rows.iter().enumerate().map(row).collect(), vec![None; rows.len()], More::End)
 }
 
-/// Returns the frontier after a page of new rows, when the API's time is 1000.
+/// Returns the frontier of a first run that reads this page when the API's time is 1000.
 fn frontier_after(rows: &[(i64, i64)]) -> i64 {
     let rules = Rules { clocks_apart: Duration::from_millis(500), ..rules() };
     let mut state = CoverageState::default();
@@ -226,12 +227,12 @@ fn frontier_after(rows: &[(i64, i64)]) -> i64 {
 }
 
 #[test]
-fn only_several_rows_show_that_the_server_s_clock_is_behind() {
+fn at_least_three_rows_must_show_that_the_rows_clock_is_ahead() {
     let ahead = [(1203, 1203), (1202, 1202), (1201, 1201), (1200, 1200)];
-    assert_eq!(frontier_after(&ahead), 1201, "the third says that it was then");
-    assert_eq!(frontier_after(&[(1203, 1203), (1202, 1202), (999, 999), (998, 998)]), 999, "two may be wrong");
-    assert_eq!(frontier_after(&[(1203, 1000), (1202, 1000), (1201, 1000)]), 1000, "dated ahead, and not ingested then");
-    assert_eq!(frontier_after(&[(1000, 1203), (999, 1202), (998, 1201)]), 1000, "ingested ahead, and not dated so");
+    assert_eq!(frontier_after(&ahead), 1201, "the third-latest `ingestedAt` counts as the present time");
+    assert_eq!(frontier_after(&[(1203, 1203), (1202, 1202), (999, 999), (998, 998)]), 999, "two rows prove nothing");
+    assert_eq!(frontier_after(&[(1203, 1000), (1202, 1000), (1201, 1000)]), 1000, "dated ahead, not ingested ahead");
+    assert_eq!(frontier_after(&[(1000, 1203), (999, 1202), (998, 1201)]), 1000, "ingested ahead, not dated ahead");
     let years = [(9003, 9003), (9002, 9002), (9001, 9001), (9000, 9000)];
     assert_eq!(frontier_after(&years), 1000, "no clock is off by so much");
 }
@@ -249,15 +250,15 @@ fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
         poll(timed(&[(700, 700)]), 1000);
         let rows: Vec<(i64, i64)> = times.iter().map(|time| (*time, *time)).collect();
         poll(timed(&rows), 1010);
-        // A sweep falls due on this page of known rows, and the sweep has to read further.
+        // A sweep is due when this page of known rows comes. The page does not complete the sweep, so a walk is opened.
         let rows = timed(&[(2000, 2000), (1999, 1999)]).into_rows().into_iter().map(|(row, _)| row).collect();
         poll(FeedPage::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
     };
     // The anchor is 1000, the lookback 30, and the margin 5. The rows of the first page show nothing about the clocks.
-    assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all may have come since the poll before");
-    assert_eq!(floor_after(&[810, 810, 810, 809]), Some(965 - 200), "a clock that is behind");
-    assert_eq!(floor_after(&[1009, 1009, 1008, 800, 700]), Some(965), "a few that came late");
-    assert_eq!(floor_after(&[1400, 1300, 1008, 1007, 1006]), Some(965), "a few that are dated ahead");
-    assert_eq!(floor_after(&[1210, 1210, 1210, 1210, 1007]), Some(965), "a clock that is ahead: deeper than it has to");
+    assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all rows may have come after the previous poll");
+    assert_eq!(floor_after(&[810, 810, 810, 809]), Some(965 - 200), "the rows' clock is behind");
+    assert_eq!(floor_after(&[1009, 1009, 1008, 800, 700]), Some(965), "a few rows came late");
+    assert_eq!(floor_after(&[1400, 1300, 1008, 1007, 1006]), Some(965), "a few rows are dated ahead");
+    assert_eq!(floor_after(&[1210, 1210, 1210, 1210, 1007]), Some(965), "the rows' clock is ahead: deeper than needed");
     assert_eq!(floor_after(&[1009, 400, 400, 400]), Some(965), "no clock is off by so much");
 }

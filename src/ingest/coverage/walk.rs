@@ -7,13 +7,13 @@ use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
 use crate::domain::{Cursor, DeliveryClass, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
-    /// Handles the page with which a walk's request was answered. `at_once` says that all pages of the walk so far were
-    /// read directly after the head page that opened the walk. The rows of such a walk count as live, not as backfill.
+    /// Handles a page of a walk. `at_once` says that the poll whose head page opened the walk has read this page too.
+    /// If so, the rows that a gap releases in this step are live, not backfill.
     pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: FeedPage, at_once: bool, now: Now) -> Step {
         self.with_walk(rules, walk, now, |draft, place| draft.walk_page(place, page, at_once))
     }
 
-    /// Records that a walk's request led to no usable page.
+    /// Records that a walk's request got no usable page.
     pub fn walk_setback(&mut self, rules: &Rules, walk: WalkId, setback: Setback, now: Now) -> Step {
         self.with_walk(rules, walk, now, |mut draft, place| {
             let next = draft.set_back(place, setback);
@@ -41,8 +41,8 @@ impl Draft<'_> {
         if !page.is_empty() {
             self.end_round_of_empty_answers(place);
         } else if *page.more() != More::Lost {
-            // An empty page with a cursor is doubted, too, because its cursor may lead past rows that belonged on the
-            // page.
+            // An empty page with a cursor is doubted, too. Rows may be missing from the page, and its cursor may lead
+            // to the rows below them.
             if !self.rules.believes_empty_answer(&self.coverage.walks[place].progress) {
                 let next = self.set_back(place, Setback::EmptyPage);
                 return self.finish(next);
@@ -83,8 +83,8 @@ impl Draft<'_> {
         self.finish(next)
     }
 
-    /// Stores the unknown rows of a walk's page. A gap holds its new rows; the new rows of other walks are released
-    /// like new rows at the head.
+    /// Stores the unknown rows of a walk's page. A gap holds its new rows, or releases them if it streams. The new rows
+    /// of a sweep or a seed are treated like new rows at the head.
     fn store_walk_page(&mut self, id: WalkId, page: FeedPage, class: DeliveryClass) {
         let walk = self.coverage.walks.iter().find(|open| open.id == id);
         if walk.is_some_and(|walk| matches!(walk.kind, WalkKind::Gap { .. })) {
@@ -96,7 +96,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Ends a walk that has arrived. A walk that covers the whole lookback completes a sweep.
+    /// Ends a walk that has arrived. If it has read as deep as a sweep has to, it counts as a completed sweep.
     pub(super) fn close(&mut self, place: usize, class: DeliveryClass) {
         let is_a_sweep = self.coverage.walks[place].deepest_floor() <= self.sweep_floor();
         let walk = self.coverage.walks.remove(place);
@@ -110,8 +110,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Turns a gap that has arrived into a sweep, because the gap was opened with a `sweep_floor`: the walk releases
-    /// the rows that it holds, and reads on down to that floor.
+    /// Turns a gap that has arrived, and that has a `sweep_floor`, into a sweep. The walk releases the rows that it
+    /// holds, and reads on down to the `sweep_floor`.
     fn go_on_as_sweep(&mut self, place: usize, class: DeliveryClass) {
         let walk = &mut self.coverage.walks[place];
         let (id, holds) = (walk.id, walk.holds());
@@ -122,8 +122,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the cursor of the next page; `None` if there is none, or if the walk has read at this cursor already in
-    /// its present pass.
+    /// Returns the cursor that leads to the next page; `None` if there is none, or if an earlier page of this pass led
+    /// to the same cursor.
     fn unseen_cursor(&mut self, id: WalkId, more: &More) -> Option<Cursor> {
         match more {
             More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => Some(cursor.clone()),
@@ -131,8 +131,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Moves a walk on to `cursor`. `last` is the time of the page's last row. Returns whether the walk has been
-    /// standing still for too long.
+    /// Moves a walk on to `cursor`. `last` is the time of the last row of the page that was read. Returns whether the
+    /// walk stands still ([`Rules::idle_pages`]).
     fn advance(
         &mut self,
         place: usize,
@@ -174,7 +174,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Releases the rows that a gap holds, oldest first. From then on the gap releases its rows as they are read.
+    /// Releases the rows that a gap holds, oldest first. From then on the gap releases rows as it reads them.
     pub(super) fn stream(&mut self, id: WalkId) {
         let Some(walk) = self.coverage.walks.iter_mut().find(|open| open.id == id && open.holds()) else { return };
         if let WalkKind::Gap { streaming, .. } = &mut walk.kind {

@@ -4,7 +4,7 @@
 //! - its id is not stored (callers ask only about such rows),
 //! - it is readable: JSON with a string id,
 //! - its time is not below the watermark,
-//! - if the seed of a first run is still open: the row was not ingested before that run began.
+//! - while the seed of a first run is open: it was ingested after that run began, or has no `ingestedAt`.
 
 use super::rules::Rules;
 use crate::domain::{Coverage, Marks, Row, RowStanding, WalkKind};
@@ -16,8 +16,8 @@ pub(super) fn is_news(row: &Row, coverage: &Coverage, rules: &Rules) -> bool {
     row.readable && !was_there_before && !rules.is_settled(row.time, &coverage.marks)
 }
 
-/// Returns the standing of an unknown row. The first page of a first run with `poll.start = "now"` has a function of
-/// its own, [`standing_at_start`].
+/// Returns the standing of an unknown row. For the first page of a first run with `poll.start = "now"`, use
+/// [`standing_at_start`] instead.
 pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStanding {
     if row.spoiled.is_some() || !row.readable {
         RowStanding::Unreadable
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// Makes coverage with an open walk of this kind, if any.
+    /// Makes coverage with one open walk of this kind; without an open walk if `kind` is `None`.
     fn coverage(kind: Option<WalkKind>) -> Coverage {
         let marks = Marks {
             frontier: UnixMs(1000),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_is() {
+    fn times_decide_the_standing_of_a_readable_row() {
         let rules = Rules::new(Start::Now, Duration::from_secs(3600), Duration::from_secs(60));
         let seed = Some(WalkKind::Seed);
         for (time, ingested, walk, expected) in [
@@ -99,7 +99,7 @@ mod tests {
             (WATERMARK - 1, Some(START + 1), None, RowStanding::BelowWatermark),
             (WATERMARK - 1, Some(START), None, RowStanding::Seed),
             (WATERMARK - 1, None, None, RowStanding::Seed),
-            // While the seed is read, a row that was ingested before the start belongs to the seed.
+            // While a seed is open, a row that was ingested before the start belongs to the seed.
             (WATERMARK, Some(START), seed, RowStanding::Seed),
             (WATERMARK, Some(START + 1), seed, RowStanding::News),
             (WATERMARK, None, seed, RowStanding::News),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_never_new() {
+    fn an_unreadable_row_is_never_new() {
         let rules = Rules::new(Start::Now, Duration::from_secs(3600), Duration::from_secs(60));
         let without_id = Row { readable: false, ..row(900, Some(900)) };
         let spoiled = SpoiledRow { id: None, place: 1, wrong: "invalid escape".to_owned() };
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_start_only_what_was_ingested_later_is_new() {
+    fn on_the_first_page_only_rows_ingested_after_the_start_are_new() {
         let marks = coverage(None).marks;
         assert_eq!(standing_at_start(&row(900, Some(START + 1)), &marks), RowStanding::News);
         assert_eq!(standing_at_start(&row(900, Some(START)), &marks), RowStanding::Seed);

@@ -220,7 +220,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Polls until `stop` is true. With [`Mode::Once`], polling also ends when everything was read, or when it cannot
-    /// be read. Requests under way are then given up. No page that came before waits in memory.
+    /// be read. Requests under way are then given up. Every page that came before was committed or dropped by then.
     ///
     /// # Errors
     /// Returns [`PollError`] if polling cannot go on at all.
@@ -306,8 +306,8 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Returns the present time. The API's time is estimated from the last answer. Before the first answer the frontier
-    /// takes its place, or, if there is no frontier yet, the relay's time.
+    /// Returns the present time. The API's time is estimated from the last answer. Before the first answer, the
+    /// frontier counts as the API's time; if there is no frontier yet, the relay's time does.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);

@@ -1,4 +1,5 @@
-//! An opened state, and the two ways to use it: reading, and one write transaction.
+//! An opened state, and the three ways to use it: a transaction that reads, a write transaction, and a *side
+//! transaction*, which changes only the lease, the list of replicas and their requests.
 //!
 //! A transaction gathers the statements whose answers it does not need ([`Statements::later`]). It sends them together
 //! with the next statement whose answer it needs. So the beginning of a transaction costs no round trip of its own.
@@ -63,9 +64,9 @@ pub(in crate::store) struct PostgresBackend {
     pub(super) epoch: Option<i64>,
     /// Why this backend refuses to change the state; `None` if it does not refuse.
     unusable: Option<Unusable>,
-    /// How often this backend waited for an answer.
+    /// How often this backend has waited for an answer of the server.
     pub(super) round_trips: Cell<u64>,
-    /// For each sink, a place in the order of release: every live delivery up to this place is over. The search for
+    /// For each sink, a place in the order of release. Every live delivery up to this place is over. The search for
     /// live deliveries begins after this place. Otherwise it would pass the entries of all deliveries that are over,
     /// because the server cannot remove these entries from the index while somebody holds a transaction open.
     pub(super) live_over: RefCell<HashMap<SinkId, i64>>,
@@ -151,8 +152,8 @@ impl PostgresBackend {
         }
         let known = self.commits.get();
         let (begin, epoch) = (self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE"), self.epoch);
-        // The transaction of a command notifies the active relay that the state has changed. The active relay notifies
-        // nobody of its own transactions.
+        // The transaction of a command notifies the relays that the state has changed. A transaction of the active
+        // relay notifies nobody.
         let commit =
             if epoch.is_some() { COMMIT.to_owned() } else { format!("{}; {COMMIT}", notify(self.namespace())) };
         let changed = self.with_client(|client, runtime| {
@@ -189,9 +190,9 @@ impl PostgresBackend {
         Ok(value)
     }
 
-    /// Runs `work` in a transaction that changes only the tables `lease`, `replica` and `request`. This transaction
-    /// does not wait for the write transactions of the state, and is not counted as one of them. If the connection
-    /// breaks during the commit, an error is returned, although the transaction may have been committed.
+    /// Runs `work` in a side transaction. It may change only the tables `lease`, `replica` and `request`. It does not
+    /// wait for write transactions, and is not counted as one. If the connection breaks during the commit, an error is
+    /// returned, although the transaction may have been committed.
     pub(super) fn side_transaction<T>(
         &self,
         work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
@@ -208,9 +209,9 @@ impl PostgresBackend {
         })
     }
 
-    /// The answer to the commit of a transaction did not arrive. Finds out whether the transaction was committed.
-    /// Returns the error of `failure` if the transaction was rolled back, and [`Error::Uncertain`] if the database does
-    /// not tell.
+    /// Finds out whether a transaction was committed, if the answer to its commit did not arrive. `failure`: why it did
+    /// not arrive. Returns this failure as an error if the transaction was rolled back, and [`Error::Uncertain`] if the
+    /// database does not tell.
     pub(super) fn resolve(&mut self, transaction: &str, failure: Failure) -> Result<(), Error> {
         self.client.replace(None);
         for tried in 0..RESOLVE_TRIES {
@@ -223,7 +224,7 @@ impl PostgresBackend {
             match status.as_ref().map(|status| status.as_ref().and_then(Option::as_deref)) {
                 Ok(Some("committed")) => return Ok(()),
                 Ok(Some("aborted")) => return Err(self.database.explain(failure)),
-                // The transaction is still in progress, or this server does not know it, or there was no answer.
+                // The transaction is still in progress, or this server does not know it, or the server did not answer.
                 _ => {}
             }
         }
@@ -255,10 +256,10 @@ impl PostgresBackend {
         done.map_err(|failure| self.database.explain(failure))
     }
 
-    /// Returns the statements that begin a transaction. Every statement of the relay needs few records, so the server
-    /// is told to read no table as a whole where an index leads to the records, and to compile no plan (`jit`).
-    /// Otherwise it would read the whole table of messages for each claim, for as long as its statistics come from a
-    /// time at which there were few messages.
+    /// Returns the statements that begin a transaction. Every statement of the relay needs few records. So the server
+    /// is told to use indexes instead of reading whole tables (`enable_seqscan`), and to compile no plans (`jit`).
+    /// Otherwise, if the statistics of the server come from a time with few messages, the server would read the whole
+    /// table of messages for each claim.
     fn begin(&self, mode: &str) -> String {
         format!(
             "BEGIN {mode}; SET LOCAL search_path TO \"{}\", pg_temp; SET LOCAL statement_timeout = {STATEMENT_MS};
@@ -274,8 +275,8 @@ impl PostgresBackend {
         self.changed_by_others |= before.is_some_and(|before| before + 1 != commits);
     }
 
-    /// Records the number of write transactions of the state. Returns whether the number has changed since this backend
-    /// last recorded it; `false` the first time.
+    /// Records how many write transactions the state has now. Returns whether this number has changed since this
+    /// backend last recorded it; `false` the first time.
     pub(super) fn note_commits(&self, commits: i64) -> bool {
         self.commits.replace(Some(commits)).is_some_and(|before| before != commits)
     }
@@ -295,7 +296,8 @@ pub(super) struct Statements<'c> {
     client: &'c Client,
     runtime: &'c Runtime,
     gathered: RefCell<Vec<Gathered>>,
-    /// The first record that the first statement of the transaction returned.
+    /// The first record that the first statement of the transaction returned. In a write transaction it is the answer
+    /// of `begin_change`.
     first: Cell<Option<PgRow>>,
     is_first: Cell<bool>,
     round_trips: &'c Cell<u64>,
@@ -386,8 +388,8 @@ impl<'c> Statements<'c> {
     }
 }
 
-/// Waits until all statements are done. Each future sends its statement when it is first polled, so the statements
-/// arrive in their order.
+/// Waits until all statements are done. Each future sends its statement when it is first polled, so the statements are
+/// sent in the order of the list.
 async fn all_in_order<F: Future + Unpin>(running: Vec<F>) -> Vec<F::Output> {
     let mut running: Vec<MaybeDone<F>> = running.into_iter().map(maybe_done).collect();
     poll_fn(|context| {

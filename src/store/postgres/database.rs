@@ -1,4 +1,4 @@
-//! Which schema of which database keeps a state, and how to connect to the database.
+//! The database and the schema that keep a state, and connections to the database.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the operating system waits for the server to acknowledge data before it gives the connection up.
 const HALF_OPEN: Duration = Duration::from_secs(5);
 
-/// After this time without data from the server, the operating system sends keepalive probes. It gives the connection
-/// up after [`QUESTIONS`] probes without an answer.
-const SILENCE: Duration = Duration::from_secs(2);
-const QUESTIONS: u32 = 3;
+/// After this time without data from the server, the operating system sends keepalive probes. If [`KEEPALIVE_PROBES`]
+/// probes get no answer, it gives the connection up.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(2);
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// The part of a database's address that asks for TLS.
 const SSL: &str = "sslmode=require";
@@ -39,7 +39,7 @@ pub struct Database {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     namespace: Arc<str>,
-    /// Gets a hint whenever the server notifies a connection; if this is `None`, the connections ask for no
+    /// Gives a hint whenever the server notifies a connection. If this is `None`, the connections ask for no
     /// notifications.
     hints: Option<ChangeHints>,
 }
@@ -68,7 +68,10 @@ impl Database {
         }
         // If the address names several hosts, only a host that accepts changes is used.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite).tcp_user_timeout(HALF_OPEN);
-        config.keepalives_idle(SILENCE).keepalives_interval(SILENCE / 2).keepalives_retries(QUESTIONS);
+        config
+            .keepalives_idle(KEEPALIVE_AFTER)
+            .keepalives_interval(KEEPALIVE_AFTER / 2)
+            .keepalives_retries(KEEPALIVE_PROBES);
         let tls = match config.get_ssl_mode() {
             SslMode::Disable => None,
             _ => MakeRustlsConnect::with_native_certs().ok().map(|(tls, _)| tls),
@@ -93,8 +96,9 @@ impl Database {
         &self.namespace
     }
 
-    /// Makes each connection ask the server for the notifications of the schema's channel. Notifications become hints
-    /// of `hints`. Through a pooler in transaction mode, or if the server refuses, a connection gets no notifications.
+    /// Returns the same database, but each of its connections asks the server for the notifications of the schema's
+    /// channel. Each notification becomes a hint of `hints`. A connection through a pooler in transaction mode gets no
+    /// notifications, and neither does one to a server that refuses.
     pub(super) fn notifying(&self, hints: &ChangeHints) -> Self {
         Self { hints: Some(hints.clone()), ..self.clone() }
     }
@@ -132,7 +136,7 @@ impl Database {
         Ok(client)
     }
 
-    /// Connects as `config` says. Notifications of the server become `hints`.
+    /// Connects as `config` says. Each notification of the server becomes a hint of `hints`.
     async fn connect_by(
         &self,
         config: &Config,
@@ -180,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_is_none_is_refused_without_repeating_it() {
+    fn a_text_that_is_no_address_is_refused_and_not_repeated() {
         for url in ["hunter2", "postgresql://me:hunter2@host:port/db", "user=me password=hunter2"] {
             let wrong = Database::new(&Secret::from(url), "relay").unwrap_err();
             assert!(!wrong.contains("hunter2"), "{wrong}");
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_of_the_address_comes_first() {
+    fn a_password_in_the_address_is_preferred() {
         let password = |url| {
             let database =
                 Database::new(&Secret::from(url), "relay").unwrap().or_password(&Secret::from("from outside"));

@@ -1,9 +1,9 @@
 //! The part of the contract that concerns the disk. The database server manages its disk itself, so the relay only asks
 //! how much room the state takes.
 //!
-//! When the relay removes a text, the record does not hold the text any more. But a copy stays in the server's files
-//! until the server cleans up (`VACUUM`) and writes over it. The server's journal and backups keep the text for as long
-//! as the server is configured to keep them.
+//! When the relay removes a text, a copy of it stays in the server's files until the server cleans up (`VACUUM`) and
+//! writes something else there. The server's journal and backups keep the text for as long as the server is configured
+//! to keep them.
 
 use super::connection::PostgresBackend;
 use super::statement::{count, params};

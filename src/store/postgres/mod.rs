@@ -1,16 +1,19 @@
 //! The backend that keeps the state in a schema of a PostgreSQL database, so that several relays can share the state.
 //!
-//! - `waiting` lets a thread wait for the asynchronous client. `database` names the schema and the database that keep a
-//!   state, and connects to them. `notifications` turns notifications of the server into hints. `statement` holds the
-//!   parameters of statements, and reads the records that statements return.
-//! - `connection` holds the opened state, and the two ways to use it: reading, and one write transaction.
+//! - `waiting` lets a thread wait for the asynchronous client.
+//! - `database` names the database and the schema that keep a state, and connects to the database.
+//! - `notifications` turns notifications of the server into hints.
+//! - `statement` holds the parameters of statements, and reads the records that statements return.
+//! - `connection` holds the opened state, and the ways to use it: transactions that read, that write, or that concern
+//!   only the lease and the requests to the API.
 //! - `schema` makes the tables, and brings tables of earlier versions to the present format.
-//! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
-//!   the same name.
+//! - `replica` implements the transactions on the lease, and on the requests to the API.
+//! - `transactions/` implements the contract, apart from the part about the disk (`disk`). Each file has the name of
+//!   the file of `store/` that declares its transactions.
 //!
 //! Invariants:
-//! - A state changes by one transaction at a time: each write transaction first locks the only record of the table
-//!   `writer`. So each write transaction sees everything that the ones before it wrote.
+//! - Write transactions run one after the other, because each of them first locks the only record of the table
+//!   `writer`. So each write transaction sees all earlier changes.
 //! - A relay writes, and makes requests to the API, only while it has the lease. Each of its write transactions checks
 //!   the lease, and no other relay gets the lease before that transaction has ended (`replica`).
 //! - No statement depends on the session: each transaction sets what it needs, and no statement is prepared by name. So

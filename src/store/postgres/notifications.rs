@@ -3,11 +3,11 @@
 //! The channel has the name of the schema. The transactions of commands notify it, and so do the transactions that give
 //! the lease back.
 //!
-//! Only a session that asked for notifications (`LISTEN`) gets them. A connection through a pooler in transaction mode
-//! has no session of its own: the pooler would give a session that asked for notifications to its other clients. So,
-//! when it is made, the connection asks for a session with a *mark*, which is a parameter with a value that no other
-//! session has. A pooler refuses the parameter, or does not pass it on, so that the session has no mark. In both cases
-//! the connection does not ask for notifications.
+//! Only a session that asked for notifications (`LISTEN`) gets them. A pooler in transaction mode uses each session for
+//! many clients, so a client must not ask for notifications there. To find out whether there is such a pooler, each
+//! connection begins by asking for a session with a *mark*: a parameter with a value that no other session has. A
+//! pooler refuses the parameter, or does not pass it on to the server. In both cases the connection does not ask for
+//! notifications.
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -25,11 +25,11 @@ use crate::store::change_hints::ChangeHints;
 /// The name of the parameter that marks a session.
 const MARK: &str = "joltsms_relay.session";
 
-/// The least time between two hints, however often the server notifies.
+/// The shortest time between two hints, however often the server notifies.
 const HINT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The classes of error codes with other causes than the mark: the server refuses the user, has no connection left, or
-/// does not run.
+/// Classes of error codes that have nothing to do with the mark: the server refuses the user, has no connection left,
+/// or does not run.
 const UNRELATED: [&str; 3] = ["28", "53", "57"];
 
 /// Returns the statement that notifies the channel of a schema when the transaction is committed.
@@ -60,7 +60,7 @@ impl SessionMark {
     }
 
     /// Asks for the notifications of the schema's channel, if the session of this connection has the mark. Returns
-    /// whether it has.
+    /// whether the session has the mark.
     pub(super) async fn listen(&self, client: &Client, namespace: &str) -> Result<bool, Error> {
         let rows = client.query_typed("SELECT current_setting($1, TRUE)", &[(&MARK, Type::TEXT)]).await?;
         let found: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();

@@ -1,7 +1,7 @@
-//! One relay among those that share a state: taking, renewing and handing over the lease, and recording the requests to
-//! the API that the relay makes while it has the lease.
+//! The transactions of a relay that shares a state: taking, renewing and giving back the lease, and recording the
+//! requests to the API.
 //!
-//! A replica has a connection of its own, so that renewing the lease never waits for a long transaction of the state.
+//! A replica has a connection of its own, so that a renewal never waits for a long write transaction.
 
 use std::time::Duration;
 
@@ -63,9 +63,9 @@ impl LeaseTransactions for Replica {
         self.state.side_transaction(|statements| {
             record_presence(statements, &name);
             let free = "SELECT 1 FROM lease WHERE one = 1 AND (expires IS NULL OR expires <= clock_timestamp())";
-            // `FOR UPDATE` asks for a lock on the lease, and waits until all transactions that have checked the lease
-            // have ended. A relay that stands by must not wait for each transaction of the active relay. So it asks for
-            // this lock only if the lease is free.
+            // `FOR UPDATE` waits until all transactions that have checked the lease have ended. A relay that stands by
+            // must not wait for the transactions of the active relay. So it first asks without `FOR UPDATE` whether the
+            // lease is free.
             if statements.exists(free, Vec::new())? && statements.exists(&format!("{free} FOR UPDATE"), Vec::new())? {
                 let taken = statements.row(
                     "UPDATE lease SET epoch = epoch + 1, holder = $1,

@@ -17,9 +17,9 @@ const VERSION: i64 = 1;
 /// next format.
 const MIGRATIONS: [&str; 1] = [TO_1];
 
-/// Makes the tables of format 1. Times are milliseconds since the Unix epoch. Texts of the API are bytes (UTF-8): a
-/// text of PostgreSQL cannot hold the character NUL, and depends on the encoding of the database. Names are compared
-/// byte by byte, whatever the locale of the database.
+/// Makes the tables of format 1. Times are milliseconds since the Unix epoch, except those by the clock of the
+/// database. Texts of the API are bytes (UTF-8): a text of PostgreSQL cannot hold the character NUL, and depends on the
+/// encoding of the database. Names are compared byte by byte, whatever the locale of the database.
 ///
 /// The tables whose records change often leave room on their database pages (`fillfactor`), and the server cleans them
 /// up early (`autovacuum`).
@@ -38,8 +38,8 @@ CREATE TABLE writer (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 INSERT INTO writer VALUES (1, 0);
 
--- The only record. The relay that is the holder is the active one until the instant expires, by the clock of the
--- database. Whenever a relay takes the lease, epoch grows.
+-- The only record. holder: the name of the active relay, which has the lease. expires: the end of the lease, by the
+-- clock of the database. epoch grows whenever a relay takes the lease.
 CREATE TABLE lease (
     one     BIGINT PRIMARY KEY CHECK (one = 1),
     epoch   BIGINT NOT NULL,
@@ -48,15 +48,16 @@ CREATE TABLE lease (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 INSERT INTO lease VALUES (1, 0, NULL, NULL);
 
--- The relays that share this state. seen: when the relay last recorded that it runs, by the clock of the database.
+-- The relays that share this state. since: when the relay joined; seen: when it last recorded that it runs. Both are by
+-- the clock of the database.
 CREATE TABLE replica (
     name  TEXT COLLATE "C" PRIMARY KEY,
     since TIMESTAMPTZ NOT NULL,
     seen  TIMESTAMPTZ NOT NULL
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- The requests of the last minutes to the API, by the clock of the database: the slots of the budget that are in use.
--- answered is NULL while the request is under way, and if a relay died during the request.
+-- The requests to the API in the last minutes, by the clock of the database: they use slots of the budget. answered is
+-- NULL until the answer has come; if a relay died during the request, it stays NULL.
 CREATE TABLE request (
     id       BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     epoch    BIGINT NOT NULL,
@@ -64,9 +65,9 @@ CREATE TABLE request (
     answered TIMESTAMPTZ
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- Fails if the lease has ended, or if another relay has taken it; own is the epoch of the lease of the relay that
--- calls. The function locks the record of the lease until the transaction ends. With this lock the relay can still
--- renew its lease, but another relay has to wait before it can take the lease.
+-- Fails if the lease has ended, or if another relay has taken it. own: the epoch of the caller's lease. The function
+-- locks the record of the lease until the transaction ends. With this lock the relay can still renew its lease, but
+-- another relay has to wait before it can take the lease.
 CREATE FUNCTION check_lease(own BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM lease WHERE one = 1 AND epoch = own AND expires > clock_timestamp() FOR KEY SHARE;
@@ -77,8 +78,8 @@ END
 $$;
 
 -- Begins a write transaction: waits for other write transactions, and counts this one. own is the epoch of the relay's
--- lease; NULL stands for a command, which needs no lease. A transaction that was committed has to survive a power cut,
--- whatever the server is configured to do.
+-- lease; NULL stands for a command, which needs no lease. If the server is configured to commit without waiting for its
+-- disk (synchronous_commit = off), this transaction waits nevertheless, because its changes must survive a power cut.
 CREATE FUNCTION begin_change(own BIGINT, OUT transaction TEXT, OUT commits BIGINT) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE writer SET commits = writer.commits + 1 WHERE one = 1 RETURNING writer.commits INTO commits;
@@ -142,11 +143,11 @@ CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NUL
 CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
--- configured at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and
--- failures: the health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is
--- kept, but some deliveries have no number yet; 2 = all deliveries have their number. fill_*: the stored messages that
--- a new sink still gets: those from release_no fill_next to fill_last that were received at fill_since or later; NULL =
--- the sink has got them all.
+-- configured at the last start or reload. paused: the reason of the pause; NULL = the sink is not paused. busy_until
+-- and failures: the health of the sink, for the next start. ordered: 0 = the sink has no order = "number"; 1 = it has,
+-- but some of its deliveries are not in a queue yet; 2 = all its deliveries are in their queues. fill_*: a new sink
+-- still gets the stored messages with a release_no from fill_next to fill_last that were received at fill_since or
+-- later; NULL = it gets no more of them.
 CREATE TABLE sink (
     id         BIGINT PRIMARY KEY,
     name       TEXT COLLATE "C" NOT NULL UNIQUE,
@@ -164,10 +165,10 @@ CREATE TABLE sink (
 
 -- One record for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
 -- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
--- the queue of the delivery, if the sink keeps the order of each number. A number has two queues. The first is the key
--- of the message's number, or 0 if the message names no number. If the first is n, the second is -1 - n: it is for
--- deliveries that an operator asked for again, or that another sink handed over. handed_by: the sink that handed the
--- message over to this sink as its fallback.
+-- the queue of the delivery, if the sink has order = "number". A phone number has two queues. n stands for the first
+-- queue: n is the key of the message's number, or 0 if the message names no number. -1 - n stands for the second queue,
+-- which is for deliveries that an operator asked for again, or that another sink handed over. handed_by: the sink that
+-- handed the message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           BIGINT NOT NULL,
     sink          BIGINT NOT NULL,
@@ -196,7 +197,8 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 
 -- Numbers that messages named, or that the API listed. The relay recognizes the account by them. Keys are given in
--- order, without gaps. details is the JSON text of the API's row. fetched_at is NULL until the API was asked.
+-- order, without gaps. details is the JSON text of the number, as the API lists it. fetched_at: when the API last
+-- listed the number, or a list without the number was read to its end; NULL before that.
 CREATE TABLE number (
     key        BIGINT PRIMARY KEY,
     id         BYTEA NOT NULL UNIQUE,
@@ -204,9 +206,9 @@ CREATE TABLE number (
     fetched_at BIGINT
 );
 
--- 'released' is the highest release_no ever given, 'replays' how often a command left deliveries for filters to decide,
--- 'sinks' the highest id that a sink ever had, 'resumes.ID' how often the sink with this id was resumed, and
--- 'anomaly.WORD' how often an anomaly was met (domain::Anomaly).
+-- 'released': the highest release_no that was ever given. 'replays': how often a command left deliveries undecided.
+-- 'sinks': the highest id that a sink ever had. 'resumes.ID': how often the sink with this id was resumed.
+-- 'anomaly.WORD': how often this anomaly was met (domain::Anomaly).
 CREATE TABLE counter (
     name  TEXT COLLATE "C" PRIMARY KEY,
     value BIGINT NOT NULL

@@ -9,8 +9,9 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::domain::UnixMs;
 
-/// How long one round trip to the server may take. The server ends a statement after a shorter time
-/// ([`super::connection`]). So a round trip takes this long only if the server or the network fails.
+/// How long one round trip to the server may take. The server ends each statement after 30 seconds
+/// ([`super::connection`]). A round trip takes longer only if it carries several slow statements, or if a commit, the
+/// server or the network hangs.
 pub(super) const ROUND_TRIP: Duration = Duration::from_secs(35);
 
 /// The error code with which the schema's function `check_lease` refuses a relay that is not the active one.
@@ -25,7 +26,8 @@ pub(super) enum Failure {
     /// The connection or the client failed.
     #[error("{}", with_cause(.0))]
     Client(tokio_postgres::Error),
-    /// The server refused a statement. The server's detail of the refusal is left out, because it may repeat a text.
+    /// The server refused a statement. The field `detail` of the server's error is left out, because it may repeat the
+    /// text of a message.
     #[error("the database refused ({code}): {message}")]
     Refused {
         /// The error code (SQLSTATE).
@@ -56,7 +58,7 @@ impl Failure {
         }
     }
 
-    /// Makes the failure of a transaction that read a value that no relay wrote.
+    /// Makes the failure for a value that no relay wrote.
     pub(super) fn unreadable(what: impl Into<String>) -> Self {
         Self::Unreadable(what.into())
     }

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_works_on_a_thread_of_another_runtime() {
+    async fn a_thread_of_another_runtime_may_wait_too() {
         assert_eq!(wait_for(runtime().unwrap(), Duration::from_secs(60), async { 7 }), Some(7));
     }
 }

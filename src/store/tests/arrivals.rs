@@ -45,7 +45,7 @@ fn texts_are_kept_for_readers_until_retention_removes_them(scratch: &dyn Scratch
     assert_eq!(texts(&*spool, 1..=3), [2]);
     let cutoffs = |delivered| RetentionCutoffs { delivered: Some(UnixMs(delivered)), dead: None };
     spool.remove_settled(cutoffs(100), Seq(0)).unwrap();
-    assert_eq!(texts(&*spool, 1..=3), [2], "it was delivered at 100");
+    assert_eq!(texts(&*spool, 1..=3), [2], "m2 was delivered at 100, and the cutoff is 100");
     spool.remove_settled(cutoffs(101), Seq(0)).unwrap();
     assert_eq!(texts(&*spool, 1..=3), [0; 0]);
 }

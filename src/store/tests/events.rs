@@ -6,8 +6,8 @@ use crate::domain::filter::{Clause, Filter};
 
 const DAY: i64 = 86_400_000;
 
-/// Makes the changes that store and release a row of this standing, with a time on this day. The id of the row is
-/// `m{seq}`.
+/// Makes the changes that store and release a row of this standing. The row has the id `m{seq}` and the time `day` days
+/// after the epoch.
 fn stored(seq: i64, day: i64, standing: RowStanding) -> [StoreOp; 3] {
     let StoreOp::Insert(mut made) = insert(seq, "soon", standing, None) else { unreachable!() };
     made.row.time = UnixMs(day * DAY);
@@ -52,7 +52,7 @@ fn only_sinks_that_ask_for_events_get_them(scratch: &dyn Scratch) {
     assert!(spool.commit(&event(1, 0), UnixMs(13)).is_err(), "an event is stored once");
 }
 
-fn an_event_is_no_message_that_arrives(scratch: &dyn Scratch) {
+fn events_are_not_among_the_arrivals(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     spool.commit(&event(1, 0), UnixMs(9)).unwrap();
     spool.commit(&message(2, 0), UnixMs(9)).unwrap();
@@ -61,7 +61,7 @@ fn an_event_is_no_message_that_arrives(scratch: &dyn Scratch) {
     assert_eq!(ids(spool.arrivals_before(9, 9).unwrap()), ["m2"]);
 }
 
-fn a_replay_and_a_new_sink_keep_to_who_asks_for_events(scratch: &dyn Scratch) {
+fn a_replay_and_a_backfill_give_events_only_to_sinks_that_ask_for_them(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let first = SinkSetup { events: true, ..SinkSetup::new("first") };
     let registered = spool.register_sinks(std::slice::from_ref(&first), UnixMs::MAX, UnixMs(0)).unwrap();
@@ -91,7 +91,7 @@ fn a_replay_and_a_new_sink_keep_to_who_asks_for_events(scratch: &dyn Scratch) {
     let found = spool.replayable(&choice, 0, 9).unwrap().found;
     let had = found.iter().filter(|found| found.before != PastDelivery::Never).count();
     assert!(had == 1 && found.len() > 1, "{found:?}");
-    assert_eq!(spool.replayable(&nobody, 0, 9).unwrap().found.len(), 1, "whoever had the event gets it again");
+    assert_eq!(spool.replayable(&nobody, 0, 9).unwrap().found.len(), 1, "only `first` had the event");
     spool.replay(&found).unwrap();
     let mut after = None;
     loop {
@@ -128,7 +128,7 @@ fn an_event_is_known_until_it_cannot_be_made_again(scratch: &dyn Scratch) {
 
 on_every_backend![
     only_sinks_that_ask_for_events_get_them,
-    an_event_is_no_message_that_arrives,
-    a_replay_and_a_new_sink_keep_to_who_asks_for_events,
+    events_are_not_among_the_arrivals,
+    a_replay_and_a_backfill_give_events_only_to_sinks_that_ask_for_them,
     an_event_is_known_until_it_cannot_be_made_again,
 ];

@@ -35,7 +35,7 @@ fn a_dead_letter_is_handed_over_whatever_the_filter_says(scratch: &dyn Scratch) 
     }
     spool.settle(&[settled(crm, 1, dead()), settled(crm, 2, retry(5))], UnixMs(9)).unwrap();
     drop(spool);
-    // Another process goes on with what is on disk.
+    // The next process reads the state from the disk.
     let mut spool = scratch.open();
     assert_eq!(states(&*spool, 1..=3), "crm m1 dead, crm m2 retry, crm m3 fresh, ops m1 fresh");
     assert_eq!(handed_over_by(&*spool, 1, "ops").as_deref(), Some("crm"));
@@ -62,8 +62,8 @@ fn a_message_that_the_fallback_has_is_not_handed_over_again(scratch: &dyn Scratc
     spool.settle(&all, UnixMs(2)).unwrap();
     let expected = "ops m1 delivered, ops m2 dead, ops m3 fresh, ops m4 fresh";
     assert_eq!(states(&*spool, 1..=4).split_once("ops").unwrap().1, &expected[3..]);
-    assert_eq!(handed_over_by(&*spool, 3, "ops"), None, "it had the message already");
-    // What an operator does to the dead letters of one sink does not change the other sink's deliveries.
+    assert_eq!(handed_over_by(&*spool, 3, "ops"), None, "ops had the message already");
+    // If an operator retries or drops the dead letters of `crm`, the deliveries of `ops` do not change.
     let of_crm = DeadLetterSelection { sink: Some("crm".to_owned()), ..DeadLetterSelection::default() };
     let start = ResolvedUpTo::default();
     assert_eq!(spool.resolve_dead_letters(&of_crm, DeadLetterAction::Retry, start, UnixMs(3)).unwrap().0, 4);
@@ -77,7 +77,7 @@ fn a_message_that_the_fallback_has_is_not_handed_over_again(scratch: &dyn Scratc
     );
 }
 
-fn what_waits_for_details_is_handed_over_and_decided(scratch: &dyn Scratch) {
+fn an_undecided_delivery_of_the_fallback_becomes_fresh_and_a_dead_letter_stays_one(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let asks = |service: &str| {
         let clause = Clause { service: Some(Globs::new([service]).unwrap()), ..Clause::default() };
@@ -100,10 +100,10 @@ fn what_waits_for_details_is_handed_over_and_decided(scratch: &dyn Scratch) {
     spool.settle(&[settled(registered[0].id, 2, dead())], UnixMs(3)).unwrap();
     assert_eq!(states(&*spool, [2]), "all m2 dead, ops m2 fresh");
     spool.register_sinks(&all, UnixMs::MAX, UnixMs(4)).unwrap();
-    assert_eq!(states(&*spool, [2]), "all m2 dead, ops m2 fresh", "no filter decides after the next start either");
+    assert_eq!(states(&*spool, [2]), "all m2 dead, ops m2 fresh", "at the next start, too, no filter decides on it");
 }
 
-fn new_messages_do_not_wait_for_what_was_handed_over(scratch: &dyn Scratch) {
+fn new_messages_do_not_wait_for_messages_that_were_handed_over(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let [crm, ops] = with_fallback(&mut *spool, true);
     // Messages 1 and 8 came to the same number.
@@ -114,8 +114,8 @@ fn new_messages_do_not_wait_for_what_was_handed_over(scratch: &dyn Scratch) {
         let found = spool.claim_first_of_each_number(ops, UnixMs(2), ALL, &|_, _| false).unwrap();
         found.claims.iter().map(|claim| claim.seq).collect::<Vec<_>>()
     };
-    assert_eq!(firsts(&*spool), [Seq(8), Seq(1)], "both are the first of a queue");
-    // The queues are the same if the sink keeps no order at first, and keeps the order later.
+    assert_eq!(firsts(&*spool), [Seq(8), Seq(1)], "each is the first of its queue");
+    // The queues are the same if the sink begins to keep the order only after the messages came.
     let mut spool = scratch.open();
     with_fallback(&mut *spool, false);
     with_fallback(&mut *spool, true);
@@ -129,8 +129,8 @@ fn new_messages_do_not_wait_for_what_was_handed_over(scratch: &dyn Scratch) {
 on_every_backend![
     a_dead_letter_is_handed_over_whatever_the_filter_says,
     a_message_that_the_fallback_has_is_not_handed_over_again,
-    what_waits_for_details_is_handed_over_and_decided,
-    new_messages_do_not_wait_for_what_was_handed_over,
+    an_undecided_delivery_of_the_fallback_becomes_fresh_and_a_dead_letter_stays_one,
+    new_messages_do_not_wait_for_messages_that_were_handed_over,
 ];
 
 proptest! {

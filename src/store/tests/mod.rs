@@ -105,16 +105,16 @@ pub(crate) struct TestState(Box<dyn Scratch + Send + Sync>);
 impl TestState {
     /// Makes a state of the kind that the environment asks for.
     pub(crate) fn new() -> Self {
-        Self::in_a_database().unwrap_or_else(|| Self(Box::new(SqliteScratch::new())))
+        Self::in_postgres().unwrap_or_else(|| Self(Box::new(SqliteScratch::new())))
     }
 
-    /// Makes a state of the kind that the environment asks for. If this is a file, the file lies in `dir`.
+    /// Makes a state of the kind that the environment asks for. A SQLite file is made in `dir`.
     pub(crate) fn in_dir(dir: &Path) -> Self {
-        Self::in_a_database().unwrap_or_else(|| Self::in_file(dir))
+        Self::in_postgres().unwrap_or_else(|| Self::in_file(dir))
     }
 
     /// Makes a state in PostgreSQL, if the environment asks for that.
-    fn in_a_database() -> Option<Self> {
+    fn in_postgres() -> Option<Self> {
         match std::env::var("JOLTSMS_RELAY_TEST_STATE").as_deref() {
             #[cfg(feature = "replicas")]
             Ok("postgres") => Some(Self(Box::new(PostgresScratch::new("a state").expect("a PostgreSQL server")))),
@@ -239,7 +239,7 @@ pub(super) fn gap(id: i64) -> Walk {
     }
 }
 
-/// Makes the settlement of a first attempt, made at `seq` milliseconds.
+/// Makes the settlement of a first attempt. The attempt was made at `seq` milliseconds.
 pub(super) fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
     Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, health: None }
 }

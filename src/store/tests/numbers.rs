@@ -4,8 +4,8 @@ use super::*;
 use crate::domain::NumberUse;
 use crate::domain::filter::{Clause, Filter, Globs};
 
-/// Makes a state with three sinks: `all` wants every message, the filter of `pay` asks for a detail of the number, and
-/// the messages for `told` wait for the details of the number.
+/// Makes a state with three sinks: `all` wants every message; `pay` has a filter on the number's service; the format of
+/// `told` needs the details of the number.
 fn with_sinks(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
     let mut spool = scratch.open();
     let globs = Globs::new(["PayPal"]).unwrap();
@@ -37,7 +37,7 @@ fn decide_all(spool: &mut Spool, which: UndecidedScope) -> usize {
     made
 }
 
-fn what_a_filter_asks_of_a_number_is_waited_for(scratch: &dyn Scratch) {
+fn deliveries_stay_undecided_until_the_details_are_known(scratch: &dyn Scratch) {
     let (mut spool, _) = with_sinks(scratch);
     for (seq, number) in [(1, Some("a")), (2, Some("b")), (3, Some("gone")), (4, None)] {
         release_one(&mut *spool, seq, number);
@@ -53,7 +53,7 @@ fn what_a_filter_asks_of_a_number_is_waited_for(scratch: &dyn Scratch) {
     release_one(&mut *spool, 5, Some("later"));
     spool.record_numbers(&[("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
     assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 3);
-    assert_eq!(spool.complete_number_list(newest, UnixMs(9)).unwrap(), 1, "only those met before");
+    assert_eq!(spool.complete_number_list(newest, UnixMs(9)).unwrap(), 1, "`later` was added after the list was begun");
     assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 1);
     assert_eq!(
         states(&*spool, 1..=5),
@@ -61,10 +61,10 @@ fn what_a_filter_asks_of_a_number_is_waited_for(scratch: &dyn Scratch) {
          told m1 fresh, told m2 fresh, told m3 fresh, told m4 fresh, told m5 undecided"
     );
     release_one(&mut *spool, 6, Some("a"));
-    assert!(states(&*spool, [6]).contains("pay m6 fresh"), "known by now");
+    assert!(states(&*spool, [6]).contains("pay m6 fresh"), "the details of `a` are known");
 }
 
-fn what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too(scratch: &dyn Scratch) {
+fn waiting_deliveries_become_undecided_if_their_sink_begins_to_need_details(scratch: &dyn Scratch) {
     let (mut spool, sink) = with_sinks(scratch);
     spool.record_numbers(&[("known", "{}")], UnixMs(9)).unwrap();
     for (seq, number) in [(1, Some("a")), (2, Some("known")), (3, None), (4, Some("a"))] {
@@ -90,15 +90,15 @@ fn what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too(scrat
     let expected = [("m1", 0, Some("{}")), ("m2", 0, Some("{}")), ("m3", 0, None), ("m4", 1, Some("{}"))];
     assert_eq!(claimed, expected);
     let claims = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();
-    assert!(claims.iter().all(|claim| claim.details.is_none()), "nobody asked");
+    assert!(claims.iter().all(|claim| claim.details.is_none()), "the limits ask for no details");
 }
 
-fn what_waited_in_vain_is_a_dead_letter(scratch: &dyn Scratch) {
+fn undecided_deliveries_become_dead_letters_if_the_details_never_come(scratch: &dyn Scratch) {
     let (mut spool, _) = with_sinks(scratch);
     for (seq, number) in [(1, Some("a")), (2, None), (3, Some("a"))] {
         release_one(&mut *spool, seq, number);
     }
-    assert_eq!(spool.give_up_undecided(Seq(3), UnixMs(7)).unwrap(), 2, "for both sinks");
+    assert_eq!(spool.give_up_undecided(Seq(3), UnixMs(7)).unwrap(), 2, "of m1, for both sinks");
     assert_eq!(
         states(&*spool, 1..=3),
         "all m1 fresh, all m2 fresh, all m3 fresh, pay m1 dead, pay m3 undecided, told m1 dead, told m2 fresh, \
@@ -117,7 +117,7 @@ fn a_list_without_an_end_does_not_fill_the_state(scratch: &dyn Scratch) {
     assert_eq!(spool.number_details("never met").unwrap(), NumberDetails::Unknown);
 }
 
-fn a_filter_that_was_removed_decides_for_everything(scratch: &dyn Scratch) {
+fn without_filters_all_undecided_deliveries_become_fresh(scratch: &dyn Scratch) {
     let (mut spool, _) = with_sinks(scratch);
     (0..1201).for_each(|seq| release_one(&mut *spool, seq, Some("a")));
     spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX, UnixMs(0)).unwrap();
@@ -126,9 +126,9 @@ fn a_filter_that_was_removed_decides_for_everything(scratch: &dyn Scratch) {
 }
 
 on_every_backend![
-    what_a_filter_asks_of_a_number_is_waited_for,
-    what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too,
-    what_waited_in_vain_is_a_dead_letter,
+    deliveries_stay_undecided_until_the_details_are_known,
+    waiting_deliveries_become_undecided_if_their_sink_begins_to_need_details,
+    undecided_deliveries_become_dead_letters_if_the_details_never_come,
     a_list_without_an_end_does_not_fill_the_state,
-    a_filter_that_was_removed_decides_for_everything,
+    without_filters_all_undecided_deliveries_become_fresh,
 ];

@@ -1,8 +1,8 @@
-//! Tests of dropping a sink: each step checks whether the sink may be removed.
+//! Tests of dropping sinks, and of what a view of the sinks shows.
 
 use super::*;
 
-fn a_sink_is_dropped_only_with_what_may_go(scratch: &dyn Scratch) {
+fn a_sink_is_dropped_only_with_permission_and_each_step_checks_this(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let [crm, ops] = register(&mut *spool, &["crm", "ops"])[..] else { panic!("two") };
     let mut rows: Vec<StoreOp> = (1..=3).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
@@ -29,10 +29,10 @@ fn a_sink_is_dropped_only_with_what_may_go(scratch: &dyn Scratch) {
     assert_eq!(spool.drop_sink(crm, Seq(3), may(false, true)).unwrap(), DropProgress::SinkIsConfigured);
     assert_eq!(spool.drop_sink(crm, Seq(3), may(true, true)).unwrap(), DropProgress::Removed);
     assert_eq!(spool.sink_names().unwrap(), ["ops"]);
-    assert_eq!(spool.waiting(ops).unwrap().fresh, 3, "the other keeps what it has");
+    assert_eq!(spool.waiting(ops).unwrap().fresh, 3, "the other sink keeps its deliveries");
 }
 
-fn the_id_of_a_dropped_sink_never_means_another(scratch: &dyn Scratch) {
+fn the_id_of_a_dropped_sink_is_never_given_to_another_sink(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let mut highest = register(&mut *spool, &["crm", "ops"]).into_iter().max().unwrap();
     for round in 0..3 {
@@ -45,7 +45,7 @@ fn the_id_of_a_dropped_sink_never_means_another(scratch: &dyn Scratch) {
     }
 }
 
-fn a_sink_names_the_waiting_messages_that_are_next(scratch: &dyn Scratch) {
+fn the_view_of_a_sink_names_the_next_waiting_messages(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let [crm, _] = register(&mut *spool, &["crm", "ops"])[..] else { panic!("two") };
     let mut rows: Vec<StoreOp> = (1..=6).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
@@ -61,7 +61,7 @@ fn a_sink_names_the_waiting_messages_that_are_next(scratch: &dyn Scratch) {
 }
 
 on_every_backend![
-    a_sink_is_dropped_only_with_what_may_go,
-    the_id_of_a_dropped_sink_never_means_another,
-    a_sink_names_the_waiting_messages_that_are_next,
+    a_sink_is_dropped_only_with_permission_and_each_step_checks_this,
+    the_id_of_a_dropped_sink_is_never_given_to_another_sink,
+    the_view_of_a_sink_names_the_next_waiting_messages,
 ];

@@ -1,6 +1,5 @@
-//! Tests of what [`Backend`] promises for each of its methods: a method makes its whole change or none, the change is
-//! on disk when the method returns, and whoever reads the state after that sees the change, also over another
-//! connection.
+//! Tests of what [`Backend`] promises for each of its methods: a method makes its whole change or none; the change is
+//! on disk when the method returns; every later read sees the change, over other connections, too.
 
 use super::*;
 use crate::domain::{Coverage, Lags};
@@ -52,7 +51,7 @@ fn a_transaction_that_fails_changes_nothing(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     register(&mut *spool, &["crm"]);
     let mut ops = page();
-    // This second message has a sequence number that is taken already, so the commit fails.
+    // The sequence number 1 is taken already, so the commit fails.
     ops.push(insert(1, "again", RowStanding::News, None));
     assert!(spool.commit(&ops, UnixMs(9)).is_err());
     assert_eq!(spool.load_coverage().unwrap(), None);
@@ -62,7 +61,7 @@ fn a_transaction_that_fails_changes_nothing(scratch: &dyn Scratch) {
     assert_eq!(spool.load_coverage().unwrap(), Some(expected()));
 }
 
-fn what_others_wrote_is_noticed_and_what_this_one_wrote_is_not(scratch: &dyn Scratch) {
+fn changes_by_others_are_noticed_and_own_changes_are_not(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     assert!(!spool.changed_by_others().unwrap());
     let sink = register(&mut *spool, &["a"])[0];
@@ -81,7 +80,7 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     assert_eq!(spool.waiting(sink).unwrap(), WaitingCounts { fresh: 2, retry: 0, dead: 0 });
     let one = ClaimLimits { rows: 1, ..ALL };
     let claimed = spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq == Seq(1)).unwrap();
-    assert_eq!(claimed.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [Seq(2)], "the first is in flight");
+    assert_eq!(claimed.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [Seq(2)], "m1 is in flight");
     assert_eq!(&*claimed[0].raw, r#"{"id":"m2","body":"b"}"#);
     let health = HealthRecord { busy_until: Some(UnixMs(50)), failures: 3 };
     let failed = Settlement { health: Some(health), ..settled(sink, 1, retry(90)) };
@@ -92,7 +91,7 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     };
     assert_eq!(due(&*spool, 79), []);
     assert_eq!(due(&*spool, 90), [(Seq(2), Some(UnixMs(2))), (Seq(1), Some(UnixMs(1)))], "longest overdue first");
-    assert_eq!(spool.bring_forward(sink, UnixMs(2), UnixMs(60), 10).unwrap(), 1, "the first failed before the outage");
+    assert_eq!(spool.bring_forward(sink, UnixMs(2), UnixMs(60), 10).unwrap(), 1, "m1 failed before the outage");
     assert_eq!(due(&*spool, 60), [(Seq(2), Some(UnixMs(2)))]);
     // A later settlement does not change the recorded time of the first attempt.
     let later = Settlement { attempts: 2, first_attempt: UnixMs(60), ..settled(sink, 2, dead()) };
@@ -107,7 +106,7 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     assert_eq!(registered[0].health, health);
 }
 
-fn the_last_sink_takes_the_text_along(scratch: &dyn Scratch) {
+fn the_text_goes_when_the_last_sink_has_the_message(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     spool.erase_on_delivery();
     let sinks = register(&mut *spool, &["a", "b"]);
@@ -115,12 +114,12 @@ fn the_last_sink_takes_the_text_along(scratch: &dyn Scratch) {
     spool.commit(&ops.chain([release(&[1, 2, 3])]).collect::<Vec<_>>(), UnixMs(1)).unwrap();
     let left = |spool: &Spool| (texts(spool, 1..=3), (1..=3).map(|seq| deliveries(spool, seq).len()).sum::<usize>());
     spool.settle(&[settled(sinks[0], 1, DELIVERED), settled(sinks[0], 2, dead())], UnixMs(2)).unwrap();
-    assert_eq!(left(&*spool), (vec![1, 2, 3], 6), "the other waits");
+    assert_eq!(left(&*spool), (vec![1, 2, 3], 6), "sink b still waits");
     spool.settle(&[settled(sinks[1], 1, DELIVERED), settled(sinks[1], 2, DELIVERED)], UnixMs(3)).unwrap();
     assert_eq!(left(&*spool), (vec![2, 3], 4), "a dead letter stays");
     let both = [settled(sinks[0], 3, DELIVERED), settled(sinks[1], 3, DELIVERED)];
     spool.settle(&both, UnixMs(3)).unwrap();
-    assert_eq!(left(&*spool), (vec![2], 2), "both in one transaction");
+    assert_eq!(left(&*spool), (vec![2], 2), "both deliveries of m3 were settled in one transaction");
     assert_eq!(spool.known(&["m1", "m2", "m3"]).unwrap().iter().flatten().count(), 3, "ids stay");
 }
 
@@ -128,7 +127,7 @@ on_every_backend![
     what_was_written_is_there_when_the_state_is_opened_again,
     another_connection_sees_at_once_what_was_written,
     a_transaction_that_fails_changes_nothing,
-    what_others_wrote_is_noticed_and_what_this_one_wrote_is_not,
+    changes_by_others_are_noticed_and_own_changes_are_not,
     a_delivery_waits_fails_and_ends,
-    the_last_sink_takes_the_text_along,
+    the_text_goes_when_the_last_sink_has_the_message,
 ];

@@ -12,7 +12,7 @@ type Instants = (UnixMs, Option<UnixMs>, Option<UnixMs>, Option<UnixMs>);
 
 /// Stores a message with a failed delivery and moves its instants as `correction` says. Returns the instants
 /// afterwards.
-fn followed(
+fn corrected_instants(
     scratch: &dyn Scratch,
     seq: i64,
     [stored, first, settled, due]: [i64; 4],
@@ -40,51 +40,52 @@ fn instants([stored, first, settled, due]: [i64; 4]) -> Instants {
     (UnixMs(stored), Some(UnixMs(first)), Some(UnixMs(settled)), Some(UnixMs(due)))
 }
 
-fn what_a_process_wrote_moves_with_its_clock_that_was_ahead(scratch: &dyn Scratch) {
-    // The clock was eight days ahead, for 10 s.
+fn what_a_process_wrote_while_its_clock_was_ahead_moves_back(scratch: &dyn Scratch) {
+    // The process began 10 s ago, and its clock has been eight days ahead since then.
     let (was, from) = (NOW + 8 * DAY, NOW + 8 * DAY - 10_000);
     let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
     assert_eq!(
-        followed(scratch, 1, written, correction(was, NOW, from)),
+        corrected_instants(scratch, 1, written, correction(was, NOW, from)),
         instants([NOW - 9_000, NOW - 8_000, NOW - 7_000, NOW + 60_000])
     );
 }
 
-fn what_a_process_wrote_moves_with_its_clock_that_was_behind(scratch: &dyn Scratch) {
-    // The clock was ten days behind. Instants that another process wrote stay as they are.
+fn what_a_process_wrote_while_its_clock_was_behind_moves_ahead(scratch: &dyn Scratch) {
+    // The process began 10 s ago, and its clock has been ten days behind since then. Instants that an earlier process
+    // wrote stay as they are.
     let (was, from) = (NOW - 10 * DAY, NOW - 10 * DAY - 10_000);
     let older = NOW - 11 * DAY;
     let before = [older, older, older, older + 5];
-    assert_eq!(followed(scratch, 1, before, correction(was, NOW, from)), instants(before));
+    assert_eq!(corrected_instants(scratch, 1, before, correction(was, NOW, from)), instants(before));
     let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
     assert_eq!(
-        followed(scratch, 2, written, correction(was, NOW, from)),
+        corrected_instants(scratch, 2, written, correction(was, NOW, from)),
         instants([NOW - 9_000, NOW - 8_000, NOW - 7_000, NOW + 60_000])
     );
 }
 
-fn time_that_only_one_clock_saw_pass_counts_for_nothing(scratch: &dyn Scratch) {
+fn a_correction_without_a_beginning_moves_what_earlier_processes_wrote_too(scratch: &dyn Scratch) {
     let (was, older) = (NOW - 10 * DAY, NOW - 11 * DAY);
     let uncounted = ClockCorrection { from: UnixMs::MIN, ..correction(was, NOW, 0) };
     assert_eq!(
-        followed(scratch, 1, [older, older, older, older + 5], uncounted),
+        corrected_instants(scratch, 1, [older, older, older, older + 5], uncounted),
         instants([NOW - DAY, NOW - DAY, NOW - DAY, NOW - DAY + 5])
     );
 }
 
-fn what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait(scratch: &dyn Scratch) {
+fn an_instant_ahead_of_now_becomes_now_and_a_wait_keeps_its_length(scratch: &dyn Scratch) {
     let later = NOW + 3 * DAY;
     let same = correction(NOW, NOW, NOW - 1_000);
     assert_eq!(
-        followed(scratch, 1, [later, later, later + 1_000, later + 61_000], same),
+        corrected_instants(scratch, 1, [later, later, later + 1_000, later + 61_000], same),
         instants([NOW, NOW, NOW, NOW + 60_000])
     );
     // If the attempt was recorded while the clock was right, the due time after it stays as it is.
     let right = [NOW - 9, NOW - 8, NOW - 7, NOW + DAY / 2];
-    assert_eq!(followed(scratch, 2, right, same), instants(right));
+    assert_eq!(corrected_instants(scratch, 2, right, same), instants(right));
 }
 
-fn pauses_and_silences_follow_too(scratch: &dyn Scratch) {
+fn pauses_and_silences_move_too(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let sink = register(&mut *spool, &["a"])[0];
     spool.commit(&[insert(1, "x", RowStanding::News, None), release(&[1])], UnixMs(1)).unwrap();
@@ -100,7 +101,7 @@ fn pauses_and_silences_follow_too(scratch: &dyn Scratch) {
     assert!(!spool.is_ahead_of(UnixMs(NOW)).unwrap());
 }
 
-fn the_first_failure_of_a_walk_follows_too(scratch: &dyn Scratch) {
+fn the_first_failure_of_a_walk_moves_too(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let was = NOW + DAY;
     let ahead = correction(was, NOW, was - 10);
@@ -119,7 +120,7 @@ fn the_first_failure_of_a_walk_follows_too(scratch: &dyn Scratch) {
     assert_eq!(found, cases.map(|(_, moved)| Some(UnixMs(moved))));
 }
 
-fn what_a_process_leaves_is_there_for_the_next(scratch: &dyn Scratch) {
+fn the_next_process_reads_the_clock_memory_of_the_last_one(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     assert_eq!(spool.clock_memory().unwrap(), None);
     assert_eq!(spool.newest_instant().unwrap(), UnixMs::MIN);
@@ -130,11 +131,11 @@ fn what_a_process_leaves_is_there_for_the_next(scratch: &dyn Scratch) {
 }
 
 on_every_backend![
-    what_a_process_wrote_moves_with_its_clock_that_was_ahead,
-    what_a_process_wrote_moves_with_its_clock_that_was_behind,
-    time_that_only_one_clock_saw_pass_counts_for_nothing,
-    what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait,
-    pauses_and_silences_follow_too,
-    the_first_failure_of_a_walk_follows_too,
-    what_a_process_leaves_is_there_for_the_next,
+    what_a_process_wrote_while_its_clock_was_ahead_moves_back,
+    what_a_process_wrote_while_its_clock_was_behind_moves_ahead,
+    a_correction_without_a_beginning_moves_what_earlier_processes_wrote_too,
+    an_instant_ahead_of_now_becomes_now_and_a_wait_keeps_its_length,
+    pauses_and_silences_move_too,
+    the_first_failure_of_a_walk_moves_too,
+    the_next_process_reads_the_clock_memory_of_the_last_one,
 ];

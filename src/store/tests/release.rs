@@ -8,8 +8,8 @@ fn news(seq: i64, held_by: Option<WalkId>) -> StoreOp {
     insert(seq, "hello", RowStanding::News, held_by)
 }
 
-/// Makes news with the time of the message `other`. If `seq` is greater than `other`, the news stands further down the
-/// page than `other`.
+/// Makes a message with the time of the message `other`. If its number `seq` is greater than `other`, it is further
+/// down the page.
 fn at_the_time_of(other: i64, seq: i64) -> StoreOp {
     let StoreOp::Insert(mut inserted) = news(seq, None) else { unreachable!() };
     inserted.row.time = UnixMs(other * 1000);
@@ -31,7 +31,7 @@ fn rows() -> [StoreOp; 4] {
     [news(3, None), news(2, None), at_the_time_of(2, 4), news(1, None)]
 }
 
-fn messages_are_released_by_time_and_upwards_on_the_page(scratch: &dyn Scratch) {
+fn messages_are_released_oldest_first_and_upwards_on_the_page(scratch: &dyn Scratch) {
     let (mut spool, sink) = opened(scratch);
     spool.commit(&rows().into_iter().chain([release(&[3, 2, 4, 1])]).collect::<Vec<_>>(), UnixMs(0)).unwrap();
     assert_eq!(order(&*spool, sink), [1, 4, 2, 3]);
@@ -44,7 +44,7 @@ fn the_order_is_the_same_if_messages_are_released_later(scratch: &dyn Scratch) {
     assert_eq!(order(&*spool, sink), [1, 4, 2, 3]);
 }
 
-fn what_a_gap_held_goes_before_rows_that_are_released_after_it(scratch: &dyn Scratch) {
+fn the_rows_that_a_gap_held_come_before_the_rows_of_a_later_release(scratch: &dyn Scratch) {
     let (mut spool, sink) = opened(scratch);
     spool.commit(&[news(5, Some(GAP)), news(4, Some(GAP))], UnixMs(0)).unwrap();
     let held = StoreOp::ReleaseHeld { walk: GAP, class: DeliveryClass::Live };
@@ -52,7 +52,7 @@ fn what_a_gap_held_goes_before_rows_that_are_released_after_it(scratch: &dyn Scr
     assert_eq!(order(&*spool, sink), [4, 5, 1]);
 }
 
-fn each_release_of_a_commit_follows_the_one_before(scratch: &dyn Scratch) {
+fn the_releases_of_a_commit_follow_each_other_in_their_order(scratch: &dyn Scratch) {
     let (mut spool, sink) = opened(scratch);
     spool.commit(&[news(9, None)], UnixMs(0)).unwrap();
     let ops = [news(2, None), news(1, None), release(&[2]), release(&[9, 1]), news(3, None), release(&[3])];
@@ -60,7 +60,7 @@ fn each_release_of_a_commit_follows_the_one_before(scratch: &dyn Scratch) {
     assert_eq!(order(&*spool, sink), [2, 1, 9, 3]);
 }
 
-fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) {
+fn a_message_that_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let sinks = register(&mut *spool, &["crm", "ops"]);
     let ops = [
@@ -82,20 +82,20 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
     };
     let all = ReplaySelection { ids: Vec::new(), new: true, ..named.clone() };
     let last = spool.last_released().unwrap();
-    assert_eq!(spool.replayable(&all, 0, last).unwrap().found, [], "it waits already, and nothing else is meant");
+    assert_eq!(spool.replayable(&all, 0, last).unwrap().found, [], "m1 waits already, and m2 must be named");
     let found = spool.replayable(&named, 0, last).unwrap().found;
     let expected = [(Seq(2), PastDelivery::Never); 2];
     assert_eq!(found.iter().map(|found| (found.seq, found.before)).collect::<Vec<_>>(), expected);
     let replays = spool.replay_count().unwrap();
     assert_eq!(spool.replay(&found).unwrap(), 2);
-    assert_ne!(spool.replay_count().unwrap(), replays, "the relay has something to decide");
+    assert_ne!(spool.replay_count().unwrap(), replays, "the relay notices that it has to decide");
     assert_eq!(spool.last_released().unwrap(), last + 1);
     assert_eq!(spool.decide(None, UndecidedScope::All).unwrap().0, 1, "one sink at a time");
     let claims = spool.claim_fresh(found[0].sink, DeliveryClass::Backfill, ALL, &|_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
     assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "asking twice sends once");
 
-    // The text of the late message is removed like the text of a message that every sink has.
+    // The text of a message that came too late is kept as long as that of a delivered message.
     let ops = [insert(4, "late", RowStanding::BelowWatermark, None)];
     spool.commit(&ops, UnixMs(20)).unwrap();
     let cutoffs = |at| RetentionCutoffs { delivered: Some(UnixMs(at)), dead: None };
@@ -104,9 +104,9 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
 }
 
 on_every_backend![
-    messages_are_released_by_time_and_upwards_on_the_page,
+    messages_are_released_oldest_first_and_upwards_on_the_page,
     the_order_is_the_same_if_messages_are_released_later,
-    what_a_gap_held_goes_before_rows_that_are_released_after_it,
-    each_release_of_a_commit_follows_the_one_before,
-    what_came_too_late_is_kept_for_a_replay_that_names_it,
+    the_rows_that_a_gap_held_come_before_the_rows_of_a_later_release,
+    the_releases_of_a_commit_follow_each_other_in_their_order,
+    a_message_that_came_too_late_is_kept_for_a_replay_that_names_it,
 ];

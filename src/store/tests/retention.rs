@@ -26,14 +26,14 @@ fn known(spool: &Spool, to: i64) -> usize {
     known.into_iter().flatten().count()
 }
 
-fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scratch) {
+fn a_text_stays_while_any_delivery_is_kept(scratch: &dyn Scratch) {
     let (mut spool, [a, b]) = fresh(scratch);
     release_all(&mut *spool, 1, 8);
     spool
         .settle(
             &[
-                // 1: both sinks have it. 2: one has it, and it waits for the other. 3: one has it, and the other tries
-                // again. 4: it is dead for both.
+                // m1: both sinks have it. m2: `a` has it, and it waits for `b`. m3: `a` has it, and `b` tries again.
+                // m4: a dead letter of both sinks.
                 settled(a, 1, DELIVERED),
                 settled(b, 1, DELIVERED),
                 settled(a, 2, DELIVERED),
@@ -41,21 +41,21 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scra
                 settled(b, 3, retry(9)),
                 settled(a, 4, dead()),
                 settled(b, 4, dead()),
-                // 5: one sink has it, and it is dead for the other.
+                // m5: `a` has it, and it is a dead letter of `b`.
                 settled(a, 5, DELIVERED),
                 settled(b, 5, dead()),
             ],
             UnixMs(100),
         )
         .unwrap();
-    // 6: both sinks have it, since a later time. 7 and 8 wait.
+    // m6: both sinks have it, but since 200 only. m7 and m8 wait.
     spool.settle(&[settled(a, 6, DELIVERED), settled(b, 6, DELIVERED)], UnixMs(200)).unwrap();
     let cutoffs = |delivered, dead| RetentionCutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
 
     assert_eq!(
         spool.remove_settled(cutoffs(100, 100), Seq(0)).unwrap(),
         RemovedMessages::default(),
-        "not before its time"
+        "nothing is removed before its time"
     );
     let dropped = spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs(101)), dead: None }, Seq(0)).unwrap();
     assert_eq!(
@@ -66,15 +66,15 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scra
     assert_eq!(
         (dropped, texts(&*spool, 1..=8)),
         (RemovedMessages { messages: 1, dead: 3, next: None }, vec![2, 3, 5, 6, 7, 8]),
-        "each dead letter goes by its own age; a message that no sink has got goes with its last dead letter"
+        "each dead letter is removed after its own time; the text of m4 is removed with its last dead letter"
     );
     spool.remove_settled(cutoffs(201, 201), Seq(0)).unwrap();
     assert_eq!(texts(&*spool, 1..=8), [2, 3, 7, 8]);
-    assert_eq!((1..=8).map(|seq| deliveries(&*spool, seq).len()).sum::<usize>(), 8, "of those only");
+    assert_eq!((1..=8).map(|seq| deliveries(&*spool, seq).len()).sum::<usize>(), 8, "of the kept texts only");
     assert_eq!(known(&*spool, 8), 8, "ids stay");
 }
 
-fn rows_that_could_not_be_read_go_like_dead_letters(scratch: &dyn Scratch) {
+fn unreadable_rows_are_kept_as_long_as_dead_letters(scratch: &dyn Scratch) {
     let (mut spool, _) = fresh(scratch);
     spool.commit(&[insert(1, "", RowStanding::Unreadable, None)], UnixMs(10)).unwrap();
     spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None }, Seq(0)).unwrap();
@@ -83,12 +83,12 @@ fn rows_that_could_not_be_read_go_like_dead_letters(scratch: &dyn Scratch) {
     assert_eq!(texts(&*spool, [1]), Vec::<i64>::new());
 }
 
-fn ids_go_below_the_watermark_after_their_messages_save_the_newest(scratch: &dyn Scratch) {
+fn ids_below_the_watermark_are_forgotten_unless_they_are_new_or_have_a_text(scratch: &dyn Scratch) {
     let (mut spool, [a, b]) = fresh(scratch);
     release_all(&mut *spool, 1, 1200);
     let all: Vec<Settlement> =
         (1..=1200).flat_map(|seq| [settled(a, seq, DELIVERED), settled(b, seq, DELIVERED)]).collect();
-    // The first message is not settled for any sink.
+    // m1 waits for both sinks.
     spool.settle(&all[2..], UnixMs(2000)).unwrap();
     let steps = |spool: &mut Spool, watermark: i64, keep: u32| {
         let (mut place, mut forgotten, mut steps) = (Some(ForgottenUpTo::START), 0, 0);
@@ -98,21 +98,21 @@ fn ids_go_below_the_watermark_after_their_messages_save_the_newest(scratch: &dyn
         }
         (forgotten, steps)
     };
-    assert_eq!(steps(&mut *spool, i64::MAX, 100), (0, 3), "no text has gone yet");
+    assert_eq!(steps(&mut *spool, i64::MAX, 100), (0, 3), "no text was removed yet");
     let cutoffs = RetentionCutoffs { delivered: Some(UnixMs(3000)), dead: None };
     let mut after = Some(Seq(0));
     while let Some(seq) = after {
         after = spool.remove_settled(cutoffs, seq).unwrap().next;
     }
     assert_eq!(texts(&*spool, 1..=1200), [1]);
-    assert_eq!(steps(&mut *spool, 501_000, 100), (499, 2), "2 to 500");
+    assert_eq!(steps(&mut *spool, 501_000, 100), (499, 2), "m2 to m500");
     assert_eq!(steps(&mut *spool, i64::MAX, 100).0, 600, "all but the newest 100");
-    assert_eq!(known(&*spool, 1100), 1, "of the others only the one that waits");
+    assert_eq!(known(&*spool, 1100), 1, "of the older ones only m1, which waits");
     assert_eq!(known(&*spool, 1200), 101);
 }
 
 on_every_backend![
-    what_waits_anywhere_stays_and_what_is_over_everywhere_goes,
-    rows_that_could_not_be_read_go_like_dead_letters,
-    ids_go_below_the_watermark_after_their_messages_save_the_newest,
+    a_text_stays_while_any_delivery_is_kept,
+    unreadable_rows_are_kept_as_long_as_dead_letters,
+    ids_below_the_watermark_are_forgotten_unless_they_are_new_or_have_a_text,
 ];

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::domain::UnixMs;
 use crate::humanize::span;
 
-/// An instant: as a number, and as text that is absolute or relative to the present time.
+/// An instant: in milliseconds since 1970, as a date and time, and relative to the present time, such as `5 min ago`.
 #[derive(Debug, Serialize)]
 pub(super) struct Moment {
     pub(super) at: i64,

@@ -27,7 +27,7 @@ pub(super) fn readiness_or_problems(status: &Status) -> Vec<String> {
 /// The health of the relay, as the page shows it.
 #[derive(Debug, Serialize)]
 pub(super) struct HealthBanner {
-    /// A word for the styles: good, waiting (healthy, but a person may want to look), bad.
+    /// A word for the styles: good, waiting (healthy, but a sink fails or is paused), bad.
     pub(super) tone: &'static str,
     /// Whether the relay is healthy, and if not, why.
     pub(super) sentence: String,

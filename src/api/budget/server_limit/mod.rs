@@ -26,7 +26,7 @@ use crate::time::Instant;
 /// reset that is believed at once.
 pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 
-/// The time by which timers may be early, and by which a request of a killed process may arrive late.
+/// A timer may fire this much too early, and a request of a killed process may arrive this much after the kill.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
 
 /// The most by which the difference of two resets can be wrong, because resets are whole seconds.
@@ -78,7 +78,7 @@ struct SeenWindow {
     left: i64,
     /// The latest possible end of the window.
     ends: Instant,
-    /// Whether `ends` is a guess, for lack of a believable reset.
+    /// Whether `ends` is a guess, because no believable reset was stated.
     guessed: bool,
     /// When the first answer of this window came.
     first: Instant,

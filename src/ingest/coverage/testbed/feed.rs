@@ -1,4 +1,4 @@
-//! The feed of a test: the API as the relay under test sees it.
+//! The feed of a test: the API as the relay sees it.
 
 use super::choices::Choices;
 use crate::domain::{Cursor, More, Row, UnixMs, WalkId};
@@ -10,7 +10,7 @@ pub enum Answer {
     Page(Vec<Row>, More),
     /// The cursor was refused.
     Refused,
-    /// There was no page, or the page cannot be read.
+    /// There was no answer, or the page cannot be read.
     Failed,
 }
 

@@ -16,7 +16,7 @@ pub enum Sort {
     Received,
     /// The time at which the list got the message.
     Ingested,
-    /// The time of receipt, off by up to two ticks.
+    /// The time of receipt, plus or minus up to two ticks.
     Noisy,
 }
 
@@ -31,7 +31,7 @@ pub enum Tie {
     LaterStored,
 }
 
-/// The condition on which a cursor works.
+/// When a cursor works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CursorKind {
     /// The cursor stands for a place in the order, and always works.
@@ -47,7 +47,7 @@ pub enum CursorKind {
 /// A message of the list.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The message's own number, from which its id is made.
+    /// The number from which the message's id is made.
     pub number: i64,
     /// When the message was received, by the carrier.
     pub time: i64,
@@ -71,7 +71,7 @@ impl Entry {
 
 const UNREADABLE: &str = "unreadable:";
 
-/// The place of a message in the order: its time, the value that decides among equal times, its number.
+/// The place of a message in the order of the list: its time by [`Sort`], its value for [`Tie`], its number.
 type Key = (i64, i64, i64);
 
 /// The messages, and the way in which the list shows them.
@@ -81,7 +81,7 @@ pub struct List {
     pub sort: Sort,
     /// The order of two messages with the same time.
     pub tie: Tie,
-    /// The condition on which cursors work.
+    /// When cursors work.
     pub cursors: CursorKind,
     /// Whether rows have an `ingestedAt`.
     pub has_ingested: bool,
@@ -116,7 +116,7 @@ impl List {
         self.entry(number).time
     }
 
-    /// Makes the newest messages disappear.
+    /// Makes this many of the newest messages disappear.
     pub fn vanish(&mut self, count: usize) {
         let mut order: Vec<usize> = (0..self.entries.len()).filter(|place| !self.entries[*place].gone).collect();
         order.sort_unstable_by_key(|place| Reverse(self.key(&self.entries[*place])));
@@ -153,8 +153,8 @@ impl List {
         keys.sort_unstable_by_key(|key| Reverse(*key));
         let next = keys.get(PAGE).map(|_| self.write_cursor(keys[PAGE - 1]));
         let mut rows: Vec<Row> = keys.iter().take(PAGE).map(|key| self.row(self.entry(key.2))).collect();
-        // A spoiled row gets the time of the row above it. If there is no row above, it gets the time of the first row
-        // that is not spoiled.
+        // As the relay does, a spoiled row gets the time of the row above it. If no valid row is above it, it gets the
+        // time of the first valid row.
         let first = rows.iter().find(|row| row.spoiled.is_none()).map(|row| row.time);
         let mut above = first.unwrap_or(UnixMs(self.now));
         for row in &mut rows {
@@ -166,8 +166,7 @@ impl List {
         (rows, next)
     }
 
-    /// Returns the first part of the key that this cursor holds. This is the key of the last row before the page to
-    /// which the cursor leads.
+    /// Returns the time in a cursor: that of the last row of the page that gave the cursor.
     pub fn place_of(cursor: &Cursor) -> i64 {
         read_cursor(cursor).0.0
     }
@@ -209,7 +208,7 @@ impl List {
     }
 }
 
-/// The key of the row that a cursor was made for, and the tick at which it was made.
+/// Returns the key of the last row of the page that gave this cursor, and the tick at which it gave it.
 fn read_cursor(cursor: &Cursor) -> (Key, i64) {
     let mut parts = cursor.0.split(':').map(|part| part.parse().expect("a cursor of this list"));
     let mut part = || parts.next().expect("a whole cursor");

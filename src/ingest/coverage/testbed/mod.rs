@@ -4,7 +4,7 @@
 //! from a seed. The fuzz target `coverage` (`src/fuzzing/coverage/`) runs the relay on a store in memory and reads
 //! every choice from the bytes of its input.
 //!
-//! Time passes in ticks of one millisecond, and most limits of the rules are shortened to match.
+//! Time passes in ticks of one millisecond, and most limits of the rules are a few ticks.
 
 mod choices;
 mod feed;

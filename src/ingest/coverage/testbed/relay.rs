@@ -23,32 +23,33 @@ pub trait Store {
     /// How many rows a gap holds.
     fn held(&mut self, walk: WalkId) -> u64;
 
-    /// Brings the store to the condition in which the next process finds it after the death of this process.
+    /// Makes the store as the next process finds it after this process has died.
     fn restart<C: Choices>(&mut self, choices: &mut C);
 
-    /// Forgets the texts of messages delivered before `delivered_before`, then the ids below the watermark, except the
-    /// newest ids.
+    /// Removes the texts of messages that were delivered before `delivered_before`. Then forgets the ids below the
+    /// watermark, except the `keep_newest` newest ids.
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
 }
 
-/// Facts about the first page, and about the list when this page came.
+/// The first page, and the list when this page came.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
     /// The watermark that the first page set.
     pub watermark: UnixMs,
-    /// The newest `ingestedAt` of the first page.
+    /// The start instant (`S0`) that the first page set: rows ingested up to then were in the list before the first
+    /// run.
     pub start_instant: UnixMs,
     /// The tick of the first page.
     pub tick: i64,
-    /// How many messages the list had got when the first page came.
+    /// How many messages the list had had when the first page came.
     pub messages: usize,
-    /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. Messages that came
-    /// after this time were not in the list before the relay began.
+    /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. A message that came
+    /// after this time was not in the list before the relay began.
     pub first_asked: UnixMs,
 }
 
 impl Beginning {
-    /// Whether the message at this place was in the list before the relay began.
+    /// Whether `entry`, the message at the index `place` of [`List::entries`], was in the list before the relay began.
     pub fn found(&self, place: usize, entry: &Entry, list: &List) -> bool {
         place < self.messages && (!list.has_ingested || UnixMs(entry.ingested) <= self.first_asked)
     }
@@ -61,7 +62,7 @@ pub struct Release {
     pub queues: Vec<Vec<String>>,
     /// The walk whose page caused the release.
     pub by: Option<WalkId>,
-    /// The gaps that stayed open, each with the time down to which it reads.
+    /// The gaps that are open after the transaction, each with its floor.
     pub open_gaps: Vec<(WalkId, UnixMs)>,
 }
 
@@ -122,8 +123,8 @@ impl<S: Store> Relay<S> {
         self.waits.clear();
     }
 
-    /// Makes one head poll, and reads the pages that have to be read directly after its first page. If `crashes` is
-    /// true, the process dies after the answer has come and before it is stored.
+    /// Makes one head poll, with the pages that have to be read directly after the first one. If `crashes` is true, the
+    /// process dies after the first answer and before it is stored.
     pub fn head_poll<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) {
         let now = feed.now();
         let first_asked = self.state.memory.first_empty_poll_at().unwrap_or(UnixMs::MAX);
@@ -159,15 +160,15 @@ impl<S: Store> Relay<S> {
         let before = self.gap_floor();
         let step = self.state.head_page(&self.rules, page, now);
         if nothing_unknown && matches!(step.next, NextAction::FollowWalk(_)) && self.is_sound {
-            // A page of known rows may open a gap only if the frontier passes one of these rows. Without this rule,
-            // every poll of a list in which nothing new comes would open another gap.
+            // A page of known rows may open a gap only if the floor of gaps rises past one of these rows. Otherwise
+            // every poll of a list without new rows would open another gap.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
-            assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
+            assert!(times.iter().any(passed), "a gap for a page of known rows, and the floor passed none");
         }
         step
     }
 
-    /// The time down to which a gap that is opened now reads.
+    /// The floor of a gap that is opened now.
     fn gap_floor(&self) -> UnixMs {
         self.state.coverage.as_ref().map_or(UnixMs::MIN, |coverage| coverage.marks.gap_floor())
     }
@@ -183,7 +184,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// Makes one background request. Returns `false` if no walk was ready. If `crashes` is true, the process dies
-    /// instead.
+    /// instead of making it.
     pub fn background<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) -> bool {
         self.background_requests += 1;
         let tick = feed.now().local.0;
@@ -228,7 +229,8 @@ impl<S: Store> Relay<S> {
         FeedPage::new(rows, known, more)
     }
 
-    /// Raises the watermark, then forgets messages delivered more than three ticks ago, and old ids.
+    /// Raises the watermark, then removes the texts of messages that were delivered more than three ticks ago, and
+    /// forgets old ids.
     pub fn forget<F: Feed>(&mut self, feed: &F) {
         let now = feed.now();
         let step = self.state.raise_watermark(&self.rules, now);
@@ -254,17 +256,17 @@ impl<S: Store> Relay<S> {
     }
 }
 
-/// Checks that marks only rise, that the frontier does not pass its limit, and that the watermark passes no floor of an
-/// open walk.
+/// Checks that marks only rise, that the frontier does not pass its limit, and that the watermark does not pass the
+/// floor of an open walk.
 fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_limit: UnixMs) {
     let marks = &coverage.marks;
-    assert!(marks.frontier <= frontier_limit, "the frontier passed the server's now");
+    assert!(marks.frontier <= frontier_limit, "the frontier passed its limit");
     if let Some(Coverage { marks: before, .. }) = before {
         assert!(marks.frontier >= before.frontier, "the frontier went back");
         assert!(marks.watermark >= before.watermark, "the watermark went back");
         assert!(marks.anchor >= before.anchor, "the anchor went back");
         assert_eq!(marks.start_instant, before.start_instant, "the start moved");
-        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number twice");
+        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number came back");
     }
     for walk in &coverage.walks {
         assert!(walk.id < marks.next_walk, "the next walk is open already");

@@ -22,19 +22,20 @@ pub(super) struct World {
     pub(super) unreadable_page: f64,
     /// A page says that more follows, but has no cursor.
     pub(super) lost_cursor: f64,
-    /// A page gives out the same cursor with which it was requested.
+    /// A page gives out the cursor with which it was requested.
     pub(super) same_cursor: f64,
-    /// Whether, for 60 ticks at a time, no cursor leads past some of the pages.
+    /// Whether, in every second period of 60 ticks, some pages are empty and have no cursor, so that walks cannot pass
+    /// them.
     pub(super) blocked: bool,
     pub(super) unreadable_row: f64,
     /// A row is not valid JSON when it appears, and becomes valid some ticks later.
     pub(super) spoiled_row: f64,
     pub(super) no_ingested: bool,
-    /// How many messages, dated far ahead, were in the list before the relay began.
+    /// The number of messages dated far ahead that were in the list before the relay began.
     pub(super) ahead_before: usize,
-    /// How many messages at least were in the list before the relay began.
+    /// The least number of messages in the list before the relay began. (A random number is added.)
     pub(super) before: usize,
-    /// Whether five ticks share one time of receipt.
+    /// Whether messages of five ticks get the same time of receipt.
     pub(super) ties: bool,
     /// A message comes late, and appears below newer messages.
     pub(super) late: f64,
@@ -50,13 +51,13 @@ pub(super) struct World {
     pub(super) down: bool,
     /// The most background requests of a tick.
     pub(super) background: u64,
-    /// Background requests are made in one of this many ticks only.
+    /// Background requests are made only in one of this many ticks, on average.
     pub(super) starve: u64,
     /// Whether old ids are forgotten.
     pub(super) forget: bool,
     /// How far the API's clock is ahead of the rows' clock.
     pub(super) skew: i64,
-    /// A tick, and how far the API's clock is ahead of the rows' clock from this tick on.
+    /// A tick, and how far the API's clock is ahead of the rows' clock from then on.
     pub(super) jump: Option<(i64, i64)>,
     pub(super) start: Start,
     pub(super) hold_limit: u64,
@@ -67,8 +68,7 @@ impl World {
         self.jump.filter(|(from, _)| *from <= tick).map_or(self.skew, |(_, skew)| skew)
     }
 
-    /// Whether messages appear in the order of their times, so that no sweep has to find one, and no gap is so long
-    /// that it streams.
+    /// Whether messages appear in the order of their times, and no gap is so long that it streams.
     pub(super) fn is_punctual(&self) -> bool {
         self.sort == Sort::Received && self.late == 0.0 && self.hold_limit > 1000
     }
@@ -96,7 +96,8 @@ impl WorldFeed {
         }
         let readable = !choices.chance(self.world.unreadable_row);
         let spoiled = choices.chance(self.world.spoiled_row);
-        // If a row became valid later than the lookback, it would be lost, like any other row that is as late.
+        // A spoiled row must become valid within the lookback. Otherwise it would be lost, like any row that comes
+        // later.
         let latest = time.min(self.list.now) + i64::from(LOOKBACK) - 1;
         let spoiled_until = if spoiled { latest.min(self.list.now + choices.between(1, 15)) } else { 0 };
         self.list.add(number, time, readable, spoiled_until);

@@ -1,5 +1,5 @@
-//! The property test of coverage: the real rules on a real SQLite file, in random worlds. The values in memory are lost
-//! at random moments between two steps.
+//! The property test of coverage: the real rules on a real SQLite file or PostgreSQL database, in random worlds. At
+//! random moments between two steps the process dies, and all values in memory are lost.
 //!
 //! A failure prints the world and the seed. These commands replay one failure, and run many more seeds:
 //!
@@ -27,14 +27,14 @@ use crate::domain::{Start, UnixMs};
 /// For how many ticks messages appear.
 const STEPS: i64 = 260;
 
-/// The result of a run. The run ended well if everything but `rows` is zero or false.
+/// The faults of a run, and how many rows the feed had.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Verdict {
     lost: usize,
     old: usize,
     doubled: usize,
     disordered: usize,
-    /// How many messages were overtaken. They are counted only in worlds where no message comes late.
+    /// How many messages were overtaken. Counted only in worlds that are punctual ([`World::is_punctual`]).
     overtaken: usize,
     stuck: bool,
     rows: usize,
@@ -61,28 +61,28 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The messages that the sink got, and the numbers of faults.
+/// The messages that the sink got, and how many faults there were.
 #[derive(Default)]
 struct Sink {
     ids: HashSet<String>,
     doubled: usize,
-    /// How many times a transaction released messages to a queue in another order than oldest first.
+    /// How many transactions released messages to a queue in another order than oldest first.
     disordered: usize,
-    /// How many messages were overtaken by a newer message without a reason. The only reason is that the older message
-    /// lies in an open gap, other than the gap that has just released its rows.
+    /// How many messages were overtaken: a newer message was released first. A message that lies in an open gap may be
+    /// overtaken, but not by a message that this gap has released.
     overtaken: usize,
 }
 
 impl Sink {
-    /// Takes the messages that the relay has released since the last call. The feed must not have changed since they
+    /// Takes the messages that the relay has released since the last call. The feed must still be as it was when they
     /// were released.
     fn take(&mut self, relay: &mut Relay<StateStore>, feed: &WorldFeed) {
         for release in relay.take_releases() {
             let mut newest = None;
             for ids in &release.queues {
                 let times = ids.iter().map(|id| feed.list.time_of(id));
-                // The right place of a row dated ahead is not known until its time has come, so such a row does not
-                // count as overtaking others.
+                // A row dated ahead does not count as overtaking others: its right place in the order is not known
+                // before its time has come.
                 newest = newest.max(times.clone().filter(|time| *time <= feed.list.now).max());
                 self.disordered += usize::from(!times.is_sorted());
                 self.doubled += ids.iter().filter(|id| !self.ids.insert((*id).clone())).count();
@@ -94,8 +94,7 @@ impl Sink {
         }
     }
 
-    /// Returns whether an older row of the feed was not released, although it lies in no other gap than the gap that
-    /// has just released its rows.
+    /// Returns whether `entry` was overtaken by the message of the time `newest`, which `release` has released.
     fn is_overtaken(
         &self,
         entry: &Entry,
@@ -114,7 +113,8 @@ impl Sink {
     }
 }
 
-/// Makes one run: messages appear for a while, then the feed calms down. A relay reads the feed all the time.
+/// Makes one run: messages appear for a while, then the feed has no more troubles. The relay reads the feed all the
+/// time.
 fn run(world: &World, seed: u64, left_out: Option<Safeguard>) -> Verdict {
     let choices = &mut Seeded::new(seed);
     let feed = &mut WorldFeed::new(world.clone());
@@ -219,7 +219,7 @@ fn judge(feed: &WorldFeed, beginning: Option<Beginning>, sink: &Sink, stuck: boo
             verdict.lost += 1;
         }
         // Without `ingestedAt`, a first run with `poll.start = "now"` cannot find out which messages are older than the
-        // run. It delivers old messages rather than losing new ones.
+        // run. It delivers old messages, because otherwise it would lose new ones.
         if !wanted && released && !world.no_ingested {
             verdict.old += 1;
         }
@@ -231,7 +231,8 @@ fn env_number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs every `of`-th world from the `part`-th on, each with as many seeds as the environment asks for.
+/// Checks a part of the worlds: one of every `of` worlds, beginning with the world at the index `part`. The environment
+/// chooses the seeds.
 fn check_worlds(part: usize, of: usize) {
     let only = std::env::var("JOLTSMS_RELAY_WORLD").ok();
     let seeds = env_number("JOLTSMS_RELAY_SEEDS").unwrap_or(3);
@@ -273,7 +274,7 @@ fn nothing_is_lost_doubled_or_disordered_in_the_other_half() {
     check_worlds(1, 2);
 }
 
-/// For each safeguard, a world and a seed with which a run fails when the safeguard is left out.
+/// For each safeguard, a world and a seed: the run fails if the safeguard is left out.
 const NEEDED: [(Safeguard, &str, u64); 8] = [
     (Safeguard::FrontierCap, "a few ahead", 0),
     (Safeguard::Watermark, "a duration back", 0),

@@ -1,4 +1,4 @@
-//! Random choices that are drawn from a seed. The same seed always gives the same run.
+//! Random choices from a seed. The same seed always gives the same run.
 
 use crate::ingest::coverage::testbed::Choices;
 use crate::time::backoff::Jitter;

@@ -25,7 +25,7 @@ impl StateStore {
         &mut **self.spool.as_mut().unwrap()
     }
 
-    /// Lets the sink take all messages that wait in a queue. Returns their ids in the order in which the sink got them.
+    /// Delivers all messages that wait in the queue of this class. Returns their ids in the order of delivery.
     fn deliver(&mut self, class: DeliveryClass, now: UnixMs) -> Vec<String> {
         let sink = self.sink;
         let all = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
@@ -68,7 +68,7 @@ impl Store for StateStore {
         self.spool().count_held(walk).unwrap()
     }
 
-    /// In one of ten restarts the file or database is closed and opened as well.
+    /// In one of ten restarts the file or database is also closed and opened again.
     fn restart<C: Choices>(&mut self, choices: &mut C) {
         if choices.chance(0.1) {
             drop(self.spool.take());

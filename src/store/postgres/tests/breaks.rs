@@ -2,10 +2,11 @@
 
 use super::*;
 
-/// Makes the server end the connection of the opened state `of`.
-fn end_connections(database: &Database, of: &PostgresBackend) {
-    let own: i64 = of.read(|statements| statements.value("SELECT pg_backend_pid()::bigint", vec![])).unwrap().unwrap();
-    run_outside(database, &format!("SELECT pg_terminate_backend({own})"));
+/// Makes the server end the connection of the opened state `spool`.
+fn end_connection(database: &Database, spool: &PostgresBackend) {
+    let session: Option<i64> =
+        spool.read(|statements| statements.value("SELECT pg_backend_pid()::bigint", vec![])).unwrap();
+    run_outside(database, &format!("SELECT pg_terminate_backend({})", session.unwrap()));
 }
 
 #[test]
@@ -13,7 +14,7 @@ fn a_state_whose_connection_broke_is_connected_again() {
     let Some(database) = scratch_database("a_state_whose_connection_broke") else { return };
     let mut spool = PostgresBackend::open(&database).unwrap();
     register(&mut spool, &["crm"]);
-    end_connections(&database, &spool);
+    end_connection(&database, &spool);
     // The first call fails if it still uses the broken connection. It succeeds if the client has already noticed that
     // the connection ended.
     let first = spool.sink_names();
@@ -49,7 +50,7 @@ fn changed(spool: &mut PostgresBackend, fails: bool) -> String {
 }
 
 #[test]
-fn the_database_says_what_became_of_a_commit_whose_end_was_not_seen() {
+fn the_database_says_whether_a_transaction_was_committed() {
     let Some(database) = scratch_database("the_database_says") else { return };
     let mut spool = PostgresBackend::open(&database).unwrap();
     let (committed, aborted) = (changed(&mut spool, false), changed(&mut spool, true));
@@ -61,7 +62,7 @@ fn the_database_says_what_became_of_a_commit_whose_end_was_not_seen() {
 }
 
 #[test]
-fn a_commit_of_which_the_database_knows_nothing_makes_the_state_unusable() {
+fn if_the_database_does_not_know_a_transaction_the_opened_state_refuses_changes() {
     let Some(database) = scratch_database("a_commit_of_which") else { return };
     let mut spool = PostgresBackend::open(&database).unwrap();
     let refused = spool.resolve("999999999", Failure::TooSlow).unwrap_err();
@@ -93,7 +94,8 @@ fn a_transaction_that_stands_still_is_ended_by_the_server() {
     let mut other = PostgresBackend::open(&database).unwrap();
     let ended = spool.transaction(|statements| {
         statements.flush()?;
-        // `other` waits for the lock until the server ends this transaction.
+        // `other` waits for the lock until the server ends this transaction. Both limits are 5 s, so the wait of
+        // `other` may end first. In that case it tries again.
         let waited = other.transaction(|statements| statements.exists("SELECT 1", vec![]));
         let waited = waited.or_else(|_| other.transaction(|statements| statements.exists("SELECT 1", vec![])));
         assert!(waited.unwrap());

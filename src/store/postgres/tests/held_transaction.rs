@@ -36,7 +36,8 @@ fn the_search_for_live_messages_does_not_grow_while_a_transaction_is_open() {
         "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = '{}' AND indexrelname = 'delivery_fresh'",
         database.namespace()
     );
-    // Each message and sink has two searches, which may read the delivery of the message and of the one before.
+    // There are two searches for each message and sink. A search may read the delivery of the message and of the
+    // message before it.
     let read = number(&database, &read);
     assert!(read <= MESSAGES * 2 * 6, "{read} entries of the index were read for {MESSAGES} messages and two sinks");
 }
@@ -54,10 +55,10 @@ fn a_delivery_that_may_wait_again_is_found_again() {
         let claims = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();
         claims.iter().map(|claim| claim.seq.0).collect::<Vec<_>>()
     };
-    // Another message may be attempted and settled before the first one, which is in flight.
+    // Messages 1 and 2 are in flight, so this search leaves them out.
     let later = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|seq| seq.0 < 3).unwrap();
     assert_eq!(later.len(), 2);
-    assert_eq!(live(&spool), [1, 2, 3, 4], "an attempt was cut off");
+    assert_eq!(live(&spool), [1, 2, 3, 4], "without a settlement messages 1 and 2 still wait");
     // A failed delivery becomes undecided if the sink needs details of the message's number, and then fresh.
     spool.settle(&[settled(sink, 1, DELIVERED), settled(sink, 2, retry(9))], UnixMs(5)).unwrap();
     assert_eq!(live(&spool), [3, 4]);

@@ -6,7 +6,7 @@ use super::super::replica::{Replica, group};
 use super::*;
 use crate::store::{LeaseOffer, LeaseTransactions as _, ReplicaGroup, RequestTransactions as _, Store};
 
-/// The length of a lease that does not end by itself during a test.
+/// A lease of this length does not end by itself during a test.
 const LONG: Duration = Duration::from_secs(600);
 
 /// Lets the lease end now.
@@ -52,7 +52,7 @@ fn of_many_relays_one_gets_the_lease() {
 }
 
 #[test]
-fn a_relay_that_another_one_followed_changes_nothing_and_asks_for_nothing() {
+fn a_relay_whose_lease_another_one_took_changes_nothing_and_makes_no_request() {
     let Some(database) = scratch_database("a_relay_that_another_one_followed") else { return };
     let (mut first, mut second) = (join(&database, "first"), join(&database, "second"));
     let epoch = granted(first.take(LONG).unwrap());
@@ -72,7 +72,7 @@ fn a_relay_that_another_one_followed_changes_nothing_and_asks_for_nothing() {
     assert_eq!(
         group(&second.state).unwrap().lease.holder.as_deref(),
         Some("second"),
-        "it was not the first one's to give"
+        "the first relay cannot give back the lease of the second"
     );
     let mut next = opened(&database, later);
     assert_eq!(next.known(&["m1", "m2"]).unwrap(), [Some(Seq(1)), None]);
@@ -81,19 +81,19 @@ fn a_relay_that_another_one_followed_changes_nothing_and_asks_for_nothing() {
     assert_eq!(
         second.state.recent_requests().unwrap().len(),
         1,
-        "the next relay knows what the one before it asked for"
+        "the second relay sees the request that the first one made"
     );
 }
 
 #[test]
-fn a_lease_that_has_ended_is_no_lease_even_without_a_successor() {
+fn a_relay_whose_lease_has_ended_changes_nothing_even_if_no_other_took_it() {
     let Some(database) = scratch_database("a_lease_that_has_ended") else { return };
     let mut relay = join(&database, "relay");
     let epoch = granted(relay.take(LONG).unwrap());
     let mut spool = opened(&database, epoch);
     end_lease(&database);
     assert!(matches!(spool.commit(&page(1), UnixMs(1)), Err(Error::RoleLost)));
-    assert!(!relay.renew(epoch, LONG).unwrap(), "it is taken anew, with another epoch");
+    assert!(!relay.renew(epoch, LONG).unwrap(), "a lease that has ended cannot be renewed");
     let again = granted(relay.take(LONG).unwrap());
     assert!(again > epoch);
     assert!(matches!(spool.commit(&page(1), UnixMs(1)), Err(Error::RoleLost)));
@@ -114,7 +114,7 @@ fn a_lease_is_renewed_and_handed_over() {
     let there: Vec<String> = group(&second.state).unwrap().replicas.into_iter().map(|replica| replica.name).collect();
     assert_eq!(there, ["second"]);
     second.leave().unwrap();
-    assert_eq!(granted(first.take(LONG).unwrap()), epoch + 2, "who leaves gives the lease back");
+    assert_eq!(granted(first.take(LONG).unwrap()), epoch + 2, "a relay that leaves gives its lease back");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn is_anybody_waiting(replica: &Replica) -> bool {
 }
 
 #[test]
-fn renewing_does_not_wait_for_a_transaction_under_way() {
+fn renewals_and_requests_do_not_wait_for_a_write_transaction() {
     let Some(database) = scratch_database("renewing_does_not_wait") else { return };
     let mut relay = join(&database, "relay");
     let epoch = granted(relay.take(LONG).unwrap());

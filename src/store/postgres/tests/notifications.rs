@@ -50,7 +50,7 @@ fn a_command_gives_a_hint_in_its_own_schema_only() {
     wait_for_hint(&mut hints);
     command.pause(SinkId(1), PauseReason::Operator, UnixMs(1)).unwrap();
     wait_for_hint(&mut hints);
-    // If one of the commands above also gave a hint in the other schema, that hint would come within this time.
+    // If the commands above gave a hint in the other schema, too, it would come within this time.
     let moment = Duration::from_millis(200);
     assert_eq!(wait_for(runtime().unwrap(), moment, hints_elsewhere.changed()), None);
 }
@@ -65,8 +65,8 @@ fn hints_come_again_after_the_connection_was_ended() {
     };
     let first = session(&relay).unwrap().unwrap();
     run_outside(&database, &format!("SELECT pg_terminate_backend({first})"));
-    // The relay asks for its lease every second or more often. If the relay finds its connection closed then, it
-    // connects again.
+    // A relay uses this connection every second or two, to ask for its lease. When it finds the connection closed, it
+    // connects again. In this test `session` uses the connection.
     while !session(&relay).is_ok_and(|session| session != Some(first)) {}
     let mut command = PostgresBackend::open(&database).unwrap();
     register(&mut command, &["crm"]);

@@ -6,8 +6,8 @@ use super::super::transactions::{FIRSTS, NEXT_DUE, RETRIES, SETTLE, claims_query
 use super::*;
 use crate::store::{ClaimLimits, ForgottenUpTo, RetentionCutoffs, RetentionTransactions as _};
 
-/// Returns how many messages the state has: the number in `JOLTSMS_RELAY_PLANNED_MESSAGES`, or 20,000, with which the
-/// planner already prefers indexes. Nine of ten messages are delivered.
+/// Returns how many messages the state has: the number in `JOLTSMS_RELAY_PLANNED_MESSAGES`, or 20,000. With 20,000
+/// messages the planner already prefers indexes. Nine of ten messages are delivered.
 fn messages() -> i64 {
     std::env::var("JOLTSMS_RELAY_PLANNED_MESSAGES").map_or(20_000, |messages| messages.parse().unwrap())
 }
@@ -15,8 +15,8 @@ fn messages() -> i64 {
 /// The large tables.
 const TABLES: [&str; 2] = ["delivery", "message"];
 
-/// How many messages are stored in one transaction. There are several transactions, because the time limit for
-/// statements of the relay also holds here.
+/// How many messages are stored in one transaction. If very many messages are asked for, one transaction for all of
+/// them would exceed the relay's time limit for statements.
 const PORTION: i64 = 50_000;
 
 /// What the server knows about the content of the tables when it plans a statement.
@@ -24,7 +24,7 @@ const PORTION: i64 = 50_000;
 enum Statistics {
     /// Nothing: the messages were stored a moment ago.
     Missing,
-    /// The content of a moment at which there were a hundred messages, and every one was delivered.
+    /// The content at a time when there were a hundred messages, all of them delivered.
     Outdated,
     /// The present content.
     Current,
@@ -75,7 +75,8 @@ fn fill(spool: &mut PostgresBackend, first: i64, last: i64, state: &str) {
     }
 }
 
-/// Returns the plan of a query for these values. The relay's statements are planned for their values each time.
+/// Returns the plan of a query for these values. The server plans the relay's statements in this way: anew each time,
+/// for the values at hand.
 fn plan(spool: &PostgresBackend, query: &str, params: Vec<Param>) -> String {
     spool.read(|statements| lines(&statements.rows(&format!("EXPLAIN {query}"), params)?)).unwrap()
 }
@@ -200,7 +201,7 @@ fn the_work_of_a_relay_reads_no_large_table_as_a_whole() {
     close(&database, spool);
     let after = reads(&database);
     for (table, (before, after)) in TABLES.into_iter().zip(before.into_iter().zip(after)) {
-        assert!(after.1 > before.1, "{table} was read by its indexes");
+        assert!(after.1 > before.1, "{table} was never read by an index");
         assert_eq!(after.0, before.0, "{table} was read as a whole");
     }
 }

@@ -13,11 +13,11 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, instant, limit, maybe_text, small, text};
 use crate::store::sink_id::SinkId;
 
-/// How many more deliveries a portion has than may be claimed, because some of its deliveries may be claimed already
-/// (in flight).
+/// A portion has up to this many deliveries more than may be claimed, because some deliveries in it may be claimed
+/// already.
 const IN_FLIGHT: usize = 64;
 
-/// The most deliveries in a portion, which one statement reads.
+/// The most deliveries in a portion. One statement reads one portion.
 const PORTION: usize = 1_000;
 
 /// The column with the number of bytes of text that a claim would hold.
@@ -65,14 +65,16 @@ impl ClaimGroup {
     }
 }
 
-/// The two numbers of [`claim`] for a search that begins with the first delivery.
+/// The argument `after` of [`claim`] for a search that begins with the first delivery.
 pub(super) const START: (i64, i64) = (i64::MIN, i64::MIN);
 
-/// Claims the deliveries that `query` finds, up to the limits, and leaves out messages for which `skip` returns `true`.
-/// The query reads one portion of the deliveries, in an order that is given by two numbers of each delivery. The
-/// columns of the query are the message, its size, and these two numbers. The parameters of the query are `params`, the
-/// two numbers of the last delivery of the portion before (at first `after`), and the length of a portion. Returns the
-/// claims, and the first record that the query found.
+/// Claims the deliveries that `query` finds, up to the limits. Leaves out messages for which `skip` returns `true`.
+/// Returns the claims, and the first record that the query found.
+///
+/// The query reads one portion of deliveries. They are sorted by two numbers, for example by the due time and the place
+/// in the order of release. The columns of the query are the message, its size, and the two numbers. Its parameters are
+/// `params`; then the two numbers of the delivery after which the portion begins (for the first portion: `after`); then
+/// the length of a portion.
 pub(super) fn claim(
     statements: &Statements<'_>,
     sink: SinkId,

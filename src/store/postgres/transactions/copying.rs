@@ -1,4 +1,4 @@
-//! Copying a whole state out of a database, and into a new schema.
+//! Copying a whole state out of a schema, and into a new schema.
 
 use tokio_postgres::Row as PgRow;
 

@@ -7,9 +7,9 @@ use crate::store::postgres::statement::Param;
 use crate::store::recipient::Recipient;
 use crate::store::sink_id::SinkId;
 
-/// Hands over dead letters. The parameters are arrays of the messages, the sinks, their fallbacks, and whether each
-/// fallback keeps the order of each number. If two sinks hand the same message over to the same fallback, the sink that
-/// comes first in the arrays counts.
+/// Hands over dead letters. The parameters are four arrays: the messages, the sinks, their fallbacks, and whether each
+/// fallback has `order = "number"`. If two sinks hand the same message over to the same fallback, the sink that comes
+/// first in the arrays counts.
 const HAND_OVER: &str = "
     INSERT INTO delivery (seq, sink, class, release_no, state, number, handed_by)
     SELECT DISTINCT ON (d.seq, h.fallback)
@@ -26,8 +26,8 @@ const HAND_OVER: &str = "
 /// is not applied. If the fallback already has a delivery of the message, it gets no second delivery; if that delivery
 /// is undecided, it becomes fresh.
 ///
-/// The delivery is backfill. If the fallback keeps the order of each number, the delivery waits in the second queue of
-/// its number, as a replayed message does ([`super::order`]). So no new message waits for dead letters of another sink.
+/// The delivery is backfill. If the fallback has `order = "number"`, the delivery waits in the second queue of its
+/// number, as a replayed message does ([`super::order`]). So no new message waits for dead letters of another sink.
 pub(super) fn hand_over(
     statements: &Statements<'_>,
     recipients: &[Recipient],

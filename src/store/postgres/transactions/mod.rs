@@ -3,7 +3,8 @@
 //!
 //! Several of these files share further parts: `claims` (reading deliveries that wait), `order` (the queues of sinks
 //! with `order = "number"`: one or two for each phone number), `release` (making the deliveries of messages that are
-//! released), `pauses`, `portions` (where a portion of a table ends) and `values` (values of the domain as columns).
+//! released), `pauses` (pausing and resuming sinks), `portions` (where a portion of a table ends) and `values` (values
+//! of the domain as columns).
 
 mod account;
 mod claims;

@@ -130,8 +130,8 @@ impl NumberTransactions for PostgresBackend {
 }
 
 impl PostgresBackend {
-    /// Of these undecided deliveries, makes those fresh that the sink wants, and removes those that it does not want.
-    /// Returns how many became fresh.
+    /// Makes each of these undecided deliveries fresh if the sink wants it, and removes it if the sink does not want
+    /// it. Returns how many became fresh.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, Option<bool>)]) -> Result<usize, Error> {
         let with = |verdict: bool| -> Vec<i64> {
             decided.iter().filter(|(_, is_wanted)| *is_wanted == Some(verdict)).map(|(seq, _)| *seq).collect()
@@ -175,8 +175,8 @@ fn undecided(
         params![recipient.id.0, after.0, DECIDE_BATCH],
     )?;
     let decide = |row: &PgRow| {
-        let (raw, row_of_number) = (maybe_text(row, 1)?, maybe_text(row, 3)?);
-        let facts = Facts::read(raw.as_deref().unwrap_or_default(), details(get(row, 2)?, row_of_number.as_deref()));
+        let (raw, number_json) = (maybe_text(row, 1)?, maybe_text(row, 3)?);
+        let facts = Facts::read(raw.as_deref().unwrap_or_default(), details(get(row, 2)?, number_json.as_deref()));
         let is_wanted = match recipient.decide(get(row, 4)?, &facts) {
             FilterVerdict::Wanted => Some(true),
             FilterVerdict::Unwanted(_) => Some(false),
@@ -187,9 +187,9 @@ fn undecided(
     rows.iter().map(decide).collect()
 }
 
-/// Runs for a sink that needs details of numbers. Makes undecided those waiting deliveries of the sink for whose number
-/// the API was not asked yet. There are such deliveries if the sink did not need the details when the message came.
-/// Messages that another sink handed over stay as they are, because filters do not apply to them.
+/// Makes the waiting deliveries of a sink undecided if the API was not asked for their number yet. This is needed if
+/// the sink needs details of numbers now, and did not need them when the messages came. Messages that another sink
+/// handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(statements: &Statements<'_>, sink: SinkId) {
     // The search runs for one state of deliveries at a time, because each state has an index of its own.
     for state in ["fresh", "retry"] {

@@ -6,8 +6,8 @@
 //! the cost of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
 //! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
-//! their number. If the key of the number is `n`, the column `number` of a delivery is `n` in the first queue and `-1 -
-//! n` in the second. So a new message never waits for a message of the second queue.
+//! their number. If the key of the number is `n`, the column `number` of a delivery is `n` in the first queue and
+//! `-1-n` in the second. So a new message never waits for a message of the second queue.
 
 use super::claims::{ClaimGroup, read_claims, size_column};
 use super::portions::last_of_next_deliveries;

@@ -133,7 +133,7 @@ fn register(statements: &Statements<'_>, sink: &SinkSetup, now: UnixMs) -> Resul
     Ok(registered)
 }
 
-/// Adds a new sink. Returns whether the state has a record of coverage already, which is so after the first page.
+/// Adds a new sink. Returns whether the state has messages already: the record of coverage is made with the first page.
 fn add(statements: &Statements<'_>, sink: &SinkSetup, now: UnixMs) -> Result<bool, Failure> {
     let has_messages = statements.exists("SELECT 1 FROM coverage", Vec::new())?;
     let last = last_release(statements)?;

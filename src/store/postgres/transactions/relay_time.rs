@@ -9,8 +9,8 @@ use crate::store::postgres::statement::{Failure, params};
 use crate::store::relay_time::RelayTimeTransactions;
 use crate::time::{ClockCorrection, ClockMemory};
 
-/// The most messages that one transaction moves: it moves the instants of these messages and of their deliveries. The
-/// number is limited so that other write transactions do not wait long.
+/// One transaction moves the instants of at most this many messages and of their deliveries, so that other write
+/// transactions do not wait long.
 const MOVED_AT_ONCE: usize = 2000;
 
 /// The SQL expression for the new value of a stored instant; NULL stays NULL. $1 is the present time. Instants between
@@ -53,7 +53,7 @@ const MESSAGES: &str = concat!(
     ")"
 );
 
-/// Moves the instants of sinks.
+/// Moves the instants of sinks. A silence does not become longer.
 const SINKS: &str = concat!(
     "UPDATE sink SET paused_at = ",
     moved!("paused_at"),
@@ -64,8 +64,8 @@ const SINKS: &str = concat!(
 const WALKS: &str =
     concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS DISTINCT FROM (", moved!("since"), ")");
 
-/// The query whether a stored time at which something happened lies after $1, the present time. Only a clock that was
-/// ahead can have written such a time.
+/// Asks whether a stored time at which something happened lies after $1, the present time. Only a clock that was ahead
+/// can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > $1 OR first_attempt > $1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > $1)
     OR EXISTS (SELECT 1 FROM walk WHERE since > $1)

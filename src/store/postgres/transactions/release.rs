@@ -13,7 +13,7 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text, params};
 use crate::store::recipient::Recipient;
 
-/// Records the last place in the order of release that a release gave. $1 is the last place that was given before this
+/// Records the highest place in the order of release that this release gave. $1 is the highest place before this
 /// release.
 const COUNT_RELEASES: &str = "UPDATE counter SET value = released.place
     FROM (SELECT max(release_no) AS place FROM message WHERE release_no > $1) AS released
@@ -143,8 +143,8 @@ pub(super) fn inserts_of_deliveries(
     Ok(inserts)
 }
 
-/// Returns the statement of [`inserts_of_deliveries`] for recipients whose selection has to decide on each message;
-/// `None` if they want none of the messages (`rows`).
+/// Returns the statement that makes the deliveries for recipients whose selection has to decide on each message
+/// (`rows`); `None` if they want none of the messages.
 fn insert_of_wanted(
     recipients: &[&Recipient],
     rows: &[PgRow],
@@ -152,8 +152,8 @@ fn insert_of_wanted(
 ) -> Result<Option<(String, Vec<Param>)>, Failure> {
     let (mut seqs, mut sinks, mut places, mut states, mut numbers) = (vec![], vec![], vec![], vec![], vec![]);
     for row in rows {
-        let (raw, row_of_number) = (maybe_text(row, 2)?, maybe_text(row, 4)?);
-        let details = details(get(row, 3)?, row_of_number.as_deref());
+        let (raw, number_json) = (maybe_text(row, 2)?, maybe_text(row, 4)?);
+        let details = details(get(row, 3)?, number_json.as_deref());
         let facts = Facts::read(raw.as_deref().unwrap_or_default(), details);
         let is_event = get(row, 6)?;
         for recipient in recipients {

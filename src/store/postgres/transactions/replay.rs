@@ -29,7 +29,7 @@ pub(super) const SEND_AGAIN: &str = "
     WHERE delivery.seq = chosen.seq AND delivery.sink = chosen.sink";
 
 /// Gives places in the order of release to messages that came too late to be released. $1 is the array of these
-/// messages; they get their places in its order.
+/// messages; they get their places in the order of the array.
 const PLACE_LATE: &str = "
     UPDATE message SET release_no = (SELECT value FROM counter WHERE name = 'released') + late.place
     FROM (SELECT seq, row_number() OVER (ORDER BY place) AS place
@@ -44,8 +44,8 @@ const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN $1 THEN raw END, id,
 /// A message whose text is kept, as [`KEPT`] reads it.
 struct KeptMessage {
     seq: i64,
-    /// The message's place in the order of release; `None` if the message came too late to be released. Then no sink
-    /// ever had the message.
+    /// The message's place in the order of release; `None` if the message came too late to be released. No sink ever
+    /// had such a message.
     release_no: Option<i64>,
     kind: KeptKind,
     received: UnixMs,

@@ -9,7 +9,7 @@ use crate::store::retention::{
 };
 
 /// Removes texts that are no longer needed, because no delivery of the message waits or is still kept, or because the
-/// message never had a delivery.
+/// message never had a delivery. $3 is the cutoff for delivered messages, $4 the cutoff for dead letters.
 const DROP_TEXTS: &str = "UPDATE message SET raw = NULL
     WHERE seq > $1 AND seq <= $2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < $4
@@ -22,8 +22,8 @@ const DROP_TEXTS: &str = "UPDATE message SET raw = NULL
              AND (stored_at < $3 OR EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq))
     END";
 
-/// Removes the text of each of these released messages together with the deliveries of the message, unless the message
-/// waits for a sink or is a dead letter.
+/// Removes the text of each of these released messages together with its deliveries, unless a delivery waits or is a
+/// dead letter.
 pub(super) fn erase_if_done(statements: &Statements<'_>, seqs: &[i64]) {
     statements.later(
         "WITH erased AS (

@@ -30,8 +30,8 @@ pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> Result<String, Failure
     serde_json::to_string(list).map_err(|error| Failure::unreadable(error.to_string()))
 }
 
-/// Reads the list from the text of a column; [`to_json`] made this text. Any other text is an error, because the relay
-/// cannot have written it.
+/// Reads the list from the text that [`to_json`] made. Any other text is an error, because the relay cannot have
+/// written it.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, Failure> {
     serde_json::from_str(text).map_err(|error| Failure::unreadable(error.to_string()))
 }

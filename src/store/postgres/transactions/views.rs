@@ -17,8 +17,7 @@ use crate::store::views::{
 /// The density of the feed (rows per time) is estimated from at most this many stored messages.
 const SAMPLE: i64 = 200;
 
-/// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
-/// number.
+/// The known messages in the part of the feed that a sweep has still to read are counted only up to this number.
 const MOST_COUNTED: i64 = 100_000;
 
 /// Reads every sink with the counts of the deliveries that wait for it, and of its dead letters. Each state of a
