@@ -51,7 +51,7 @@ const FILES: [(&str, &str); 3] = [
     ("/var/lib/joltsms-relay", "The state, if the configuration is in /etc."),
 ];
 
-/// Adds a part for each command below `parent`.
+/// Adds a part for each command below `parent`. A command that only groups others has no part of its own.
 fn describe_commands(out: &mut Roff, parent: &mut Command) {
     for command in parent.get_subcommands_mut().filter(|command| command.get_name() != "help") {
         if !command.has_subcommands() {

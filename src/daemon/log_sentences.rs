@@ -1,7 +1,7 @@
 //! Sentences of the log. docs/events.md quotes them, and a test compares this document with the sentences.
 
 /// The relay was asked to stop.
-pub const STOPPING: &str = "stopping; what is in flight may end";
+pub const STOPPING: &str = "stopping; attempts in flight get some time to end";
 
 /// The relay has stopped, and nothing was cut off.
 pub const STOPPED: &str = "stopped; nothing was in flight any more";
@@ -11,7 +11,7 @@ pub const STOPPED_AT_ONCE: &str = "stopped at once; what was in flight is delive
 
 /// Somebody has removed the lock file of the role.
 pub const LOCK_MADE_AGAIN: &str =
-    "relay.lock was removed from the state directory; it is made again, and no other relay has begun";
+    "relay.lock was removed from the state directory; this relay has made it again, and still has the role";
 
 /// Messages wait for a sink that the configuration does not name.
 pub const SINK_NOT_CONFIGURED: &str = "messages wait for a sink that is not configured any more; they are kept until a \
@@ -24,14 +24,15 @@ pub const STATE_ON_NO_VOLUME: &str =
 /// The admin endpoint answers at an address.
 pub const ADMIN_LISTENS: &str = "the admin endpoint listens";
 
-/// The command `once` has read everything and has delivered what was due. The log line has the counts.
+/// The command `once` has ended. The log line has the counts, also of the messages that still wait.
 pub const ONCE_IS_DONE: &str = "once is done";
 
 /// Information: after SIGHUP, the new configuration is in effect. The line names the changes.
 pub const RELOADED: &str = "SIGHUP: the configuration was read again and is in effect";
 
 /// Information: after SIGHUP, no new value takes effect before a restart.
-pub const NOTHING_CHANGED: &str = "SIGHUP: the configuration was read again; nothing that takes effect now has changed";
+pub const NOTHING_CHANGED: &str =
+    "SIGHUP: the configuration was read again; no setting that a reload can change has changed";
 
 /// Error: after SIGHUP, the new configuration cannot be used. The line has every error.
 pub const NOT_RELOADED: &str = "SIGHUP: the new configuration cannot be used: nothing has changed";
@@ -42,7 +43,8 @@ pub const NEEDS_RESTART: &str = "these settings keep their old values until the 
 /// Information: a file with a secret has changed. The line names the keys.
 pub const SECRETS_READ_AGAIN: &str = "a file with a secret has changed: the new value is in use";
 
-/// Warning: a file with a secret has changed and cannot be used. The line is repeated only if the reason changes.
+/// Warning: the secrets were read again and cannot be used, usually because a file with a secret has changed. The line
+/// is repeated only if the reason changes.
 pub const SECRETS_NOT_READ: &str =
     "a file with a secret has changed and cannot be used: the old values stay in use until it can";
 

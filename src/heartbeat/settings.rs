@@ -16,9 +16,9 @@ settings! {
     /// `[heartbeat]`, as written.
     pub struct Settings {
         /// The URL of a monitoring service such as healthchecks.io; without it nothing is sent. The relay requests the
-        /// URL (GET) every interval, but only while the API is polled and every sink makes progress, as `status --check`
-        /// decides. So the service raises the alarm if the requests stay away. Such a URL is a secret, so
-        /// a reference is best. A change takes effect at the next start.
+        /// URL (GET) every interval, but only while the API is polled and every sink makes progress. So the service
+        /// raises the alarm if the requests stay away. Such a URL is a secret, so a reference is best. A change takes
+        /// effect at the next start.
         url: Option<WrittenText> = http::url().lines(&["url = { env = \"HEALTHCHECK_URL\" }"]),
         /// The time between two requests.
         interval: Duration = settings::duration(

@@ -10,7 +10,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     text.trim().parse::<ByteSize>().ok().map(|size| size.as_u64())
 }
 
-/// Writes a size so that [`parse`] reads it again, rounded.
+/// Writes a size, rounded to one decimal, in a form that [`parse`] can read.
 pub(super) fn show(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }

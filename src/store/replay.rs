@@ -17,7 +17,8 @@ use crate::domain::{Seq, UnixMs};
 pub struct ReplaySelection {
     /// The sinks of the deliveries.
     pub sinks: Vec<SinkId>,
-    /// Whether messages that a sink never had are selected too, if the filter of the sink wants them.
+    /// Whether messages that a sink never had are selected too, if the filter of the sink wants them. Messages that came
+    /// too late to be delivered are selected in any case.
     pub new: bool,
     /// The sinks that take no events of numbers, as far as this is known. An event that such a sink never had is not
     /// selected for it.
@@ -30,8 +31,9 @@ pub struct ReplaySelection {
     pub until: UnixMs,
     /// Only messages that this filter wants. The filter needs no details of numbers.
     pub filter: Option<Filter>,
-    /// Whether only dead letters are selected, including those that an operator gave up. A delivery that waits is then
-    /// selected only if it has failed before.
+    /// Whether only failed deliveries are selected: dead letters, including those that an operator gave up, and
+    /// deliveries that wait after a failed attempt. A delivery that waits is only counted
+    /// ([`ReplayPortion::waiting`]), as always.
     pub failed: bool,
 }
 
@@ -70,8 +72,8 @@ pub struct ReplayPortion {
     pub next: Option<i64>,
 }
 
-/// How often a command left deliveries undecided, for the filters of the sinks to decide. Compare this count only with
-/// an earlier count.
+/// How many transactions of replays have left deliveries undecided, for the filters of the sinks to decide. Compare
+/// this count only with an earlier count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCount(pub(super) i64);
 
@@ -115,7 +117,7 @@ impl ReplaySelection {
     pub(super) fn select(&self, sink: SinkId, state: Option<DeliveryState>, kind: KeptKind) -> ReplayDecision {
         use DeliveryState::{Dead, Delivered, Dropped, Fresh, Retry, Undecided};
         match state {
-            // No delivery, one that succeeded, and one that waits for its first attempt have not failed.
+            // Nothing has failed if the delivery succeeded, is undecided, waits for its first attempt, or does not exist.
             Some(Delivered | Fresh | Undecided) | None if self.failed => ReplayDecision::No,
             Some(Delivered) => ReplayDecision::Repeat(PastDelivery::Delivered),
             Some(Dead | Dropped) => ReplayDecision::Repeat(PastDelivery::Dead),
@@ -136,23 +138,25 @@ pub trait ReplayTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn last_released(&self) -> Result<i64, Error>;
 
-    /// Finds the deliveries of a selection among some hundred messages. These messages come after the place `after` in
-    /// the order of release, and not after the place `last`. The first call has 0 as `after`. If the selection names
-    /// ids, there is only one portion: all messages with these ids, whatever their places.
+    /// Finds the deliveries of a selection among the next [`REPLAY_BATCH`] messages: those whose place in the order of
+    /// release is greater than `after` and at most `last`. The first call has 0 as `after`. If the selection names ids,
+    /// there is only one portion: all messages with these ids, whatever their places.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn replayable(&self, selection: &ReplaySelection, after: i64, last: i64) -> Result<ReplayPortion, Error>;
 
-    /// Makes deliveries wait once more, if they have not changed since they were found. New messages are sent before
-    /// them. Returns how many deliveries were changed.
+    /// Puts the found deliveries into the queues of their sinks: a delivery that is over becomes fresh again, and a
+    /// delivery that did not exist is made, undecided. A delivery that waits by now, and a message whose text was
+    /// removed, are left as they are. New messages are sent before replayed ones. Returns how many deliveries were
+    /// changed.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn replay(&mut self, found: &[Replayable]) -> Result<usize, Error>;
 
-    /// Counts how often a command left deliveries undecided, for the filters of the sinks to decide. If the count
-    /// differs from an earlier one, the relay has to call [`super::NumberTransactions::decide`].
+    /// Returns how many transactions of replays have left deliveries undecided, for the filters of the sinks to decide.
+    /// If the count differs from an earlier one, the relay has to call [`super::NumberTransactions::decide`].
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -73,7 +73,8 @@ impl PageQuery {
         self.0.query(&NAMES)
     }
 
-    /// Returns the query of the page that shows the code and the text of this message; `None`: of all listed messages.
+    /// Returns the query of the page that shows the code and the text of the message `id`, or, if `id` is `None`, of all
+    /// listed messages.
     pub(super) fn showing(&self, id: Option<&str>) -> String {
         let mut shown = form_urlencoded::Serializer::new(String::new());
         shown.append_pair("show", id.unwrap_or(ALL));
@@ -85,7 +86,7 @@ impl PageQuery {
         self.0.query(&["to", "from", "since", "limit", "dead"])
     }
 
-    /// Returns the query of the page that lists the dead letters of this sink; `None`: of all sinks.
+    /// Returns the query of the page that lists the dead letters of the sink, or, if `sink` is `None`, of all sinks.
     pub(super) fn with_dead_of(&self, sink: Option<&str>) -> String {
         let rest = self.0.query(&["to", "from", "since", "limit", "show"]);
         let mut chosen = form_urlencoded::Serializer::new(String::new());

@@ -1,6 +1,7 @@
-//! `/readyz`: whether the relay does its work. 200 while polling works and the relay has not paused any sink by itself;
-//! 503 otherwise, with one entry of `reasons` for each reason. A relay that stands by is ready, and says that it stands
-//! by.
+//! `/readyz`: whether the relay does its work. 200 if nothing speaks against it; 503 otherwise, with one entry of
+//! `reasons` for each reason: for example polling fails, the relay has paused a sink by itself, a loop stands still, or
+//! the relay is stopping. A relay that stands by does not poll, and is ready nevertheless; the answer says that it
+//! stands by.
 
 use axum::extract::State;
 use axum::response::Response;

@@ -3,7 +3,7 @@
 //! Invariants: relay and commands together keep to the limit. A command records each request in the file
 //! `budget.commands` before the request leaves. It does not send the request if the relay's `budget.ring` and this file
 //! together show that no slot is free. The relay counts the requests of `budget.commands` in its window. While a relay
-//! runs, commands use half of the limit at most.
+//! runs, commands use half of the limit at most (of an odd limit, the larger half).
 //!
 //! Format: slots of 8 bytes, as in the [`Ring`]. A request takes the first free slot. If there is none, the file grows
 //! by a slot. The times are the relay's time.
@@ -23,7 +23,7 @@ use crate::files;
 /// The name of the file in the state directory.
 const FILE: &str = "budget.commands";
 
-/// While a relay runs, commands leave one slot in 20 free.
+/// While a relay runs, commands leave one slot of every 20 slots of the limit free.
 const KEPT_FREE: u64 = 20;
 
 /// The budget for the requests of a command.

@@ -20,7 +20,7 @@ pub struct RateHeaders {
     /// Whether `X-RateLimit-Reset` gave an instant. The documentation mentions seconds only.
     pub reset_is_instant: bool,
     /// Whether `X-RateLimit-Reset` gave a number that makes sense neither as seconds (more than a day) nor as an
-    /// instant (too far from the answer's `Date`). Then the end of the window is not known, but the relay still has to
+    /// instant (too far from the answer's `Date`, or the answer has no `Date`). Then the end of the window is not known, but the relay still has to
     /// wait for it.
     pub reset_is_absurd: bool,
     /// `Retry-After`: the time that the API asks the relay to wait.

@@ -2,9 +2,9 @@
 //! pace (`unstated_limit.rs`) or leaves more requests to other programs (`server_limit/relay_share.rs`), and the poller
 //! logs it (`ingest/poller/failure.rs`).
 //!
-//! Invariants: whatever the API asks for, the shortest silence grows with each further 429 in a row. If the API asks
-//! for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the latest, to ask
-//! whether the silence is over.
+//! Invariants: with each further 429 in a row the least silence grows, up to a maximum, even if the API asks for a
+//! shorter one. If the API asks for a silence longer than [`LONGEST_SILENCE`], a request leaves after
+//! [`LONGEST_SILENCE`] at the latest, to ask whether the silence is over.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub(super) struct RateLimited {
 }
 
 impl RateLimited {
-    /// Records a 429, and returns the length of the silence. The first silence lasts until the reset, or for
-    /// `Retry-After` if there is no reset. After a further 429 in a row it also lasts at least as long as `fallback`
-    /// returns for the number of 429s in a row. Without a reset and `Retry-After` only `fallback` counts. The
+    /// Records a 429, and returns the length of the silence after it. After the first 429 the silence lasts until the
+    /// reset, or for `Retry-After` if there is no reset. After the nth 429 in a row it lasts as long, but at least for
+    /// `fallback(n)` (`ingest/poller/backoff.rs`). Without a reset and `Retry-After` it lasts for `fallback(n)`. The
     /// documentation mentions no reset that is an instant, so `Retry-After` takes precedence over such a reset.
     ///
     /// A reset that makes no sense, and a time longer than 15 minutes, are not obeyed. If the API gives nothing else,

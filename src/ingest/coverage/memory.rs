@@ -78,6 +78,8 @@ impl Memory {
     /// block. `rows_now` is the API's present time, or the present time by the rows' clock if that clock is ahead.
     pub(super) fn begin_poll(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_passed_over = 0;
+        // The poll reads these rows again, if the poll before it has ended early.
+        self.future_rows.clear();
         (self.unseen_since, self.peeks_since) = (None, None);
         self.last_poll_at = self.this_poll_at.take().or(self.last_poll_at);
         let skip = self.skip.as_mut()?;

@@ -237,6 +237,22 @@ fn at_least_three_rows_must_show_that_the_rows_clock_is_ahead() {
     assert_eq!(frontier_after(&years), 1000, "no clock is off by so much");
 }
 
+/// The request after a page of future rows fails, so the next poll reads the page again.
+#[test]
+fn a_first_run_counts_future_rows_once_although_it_reads_them_twice() {
+    let mut state = CoverageState::default();
+    let ahead: Vec<Row> = timed(&[(9001, 0), (9000, 0)]).into_rows().into_iter().map(|(row, _)| row).collect();
+    for _ in 0..2 {
+        state.head_cursor(&rules(), now(1000));
+        let page = FeedPage::new(ahead.clone(), vec![None; 2], More::Cursor(Cursor("on".to_owned())));
+        let step = state.head_page(&rules(), page, now(1000));
+        assert_eq!(step.next, NextAction::Follow(Cursor("on".to_owned())));
+    }
+    state.head_page(&rules(), timed(&[(999, 0), (998, 0), (997, 0), (996, 0), (995, 0)]), now(1000));
+    let median = 998;
+    assert_eq!(state.coverage.unwrap().marks.watermark, UnixMs(median - 30), "the lookback is 30");
+}
+
 #[test]
 fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
     let floor_after = |times: &[i64]| {

@@ -118,7 +118,7 @@ impl Target for AmqpTarget {
     }
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
-        let message = self.message(outgoing).map_err(|why| format!("cannot be sent this: {why}"))?;
+        let message = self.message(outgoing).map_err(|why| format!("this message cannot be sent: {why}"))?;
         let mut head = format!("{}\n", self.describe());
         head += &format!("routing key: {}\n", Sanitized::line(&message.routing_key));
         head += &format!("message-id: {}\ncontent-type: {}\n\n", message.id, message.content_type);

@@ -24,7 +24,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     let request = HttpSink::new(options, clock.clone())
         .map_err(|error| format!("cannot be sent anything: {error}"))?
         .request(outgoing)
-        .map_err(|error| format!("cannot be sent this: {}", error.without_url()))?;
+        .map_err(|error| format!("this message cannot be sent: {}", error.without_url()))?;
     let mut head = format!("{} {}\n", request.method(), RedactedUrl(request.url()));
     for (name, value) in &headers_on_the_wire(&request) {
         head += &format!("{name}: {}\n", header_value(name, value));

@@ -92,7 +92,7 @@ impl Target for KafkaTarget {
     }
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
-        let record = self.record(outgoing).map_err(|why| format!("cannot be sent this: {why}"))?;
+        let record = self.record(outgoing).map_err(|why| format!("this message cannot be sent: {why}"))?;
         let mut head = format!("{}\nkey: {}\n", self.describe(), Sanitized::line(&record.key));
         head += &format!("{WEBHOOK_ID}: {}\ncontent-type: {}\n\n", record.id, record.content_type);
         Ok(Preview { head, body: record.body })

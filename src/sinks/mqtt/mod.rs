@@ -104,7 +104,8 @@ impl Target for MqttTarget {
     }
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
-        let publication = self.publication(outgoing.clone()).map_err(|why| format!("cannot be sent this: {why}"))?;
+        let publication =
+            self.publication(outgoing.clone()).map_err(|why| format!("this message cannot be sent: {why}"))?;
         let line = |text: &str| Sanitized::line(text).to_string();
         let mut head = format!("{}\n", self.describe());
         if self.home_assistant {

@@ -88,7 +88,7 @@ impl NatsTarget {
     /// Converts a message into the form in which it is published.
     ///
     /// # Errors
-    /// The reason why the message has no subject.
+    /// The reason why the message has no usable subject.
     fn message(&self, outgoing: Outgoing) -> Result<NatsMessage, String> {
         let subject = self.subject.render(&outgoing.message, None).map_err(|mistake| format!("subject: {mistake}"))?;
         check_subject(&subject).map_err(|wrong| format!("subject: {wrong}"))?;
@@ -142,9 +142,9 @@ fn check_subject(subject: &str) -> Result<(), String> {
     if subject.len() > LONGEST_SUBJECT {
         Err(format!("longer than {LONGEST_SUBJECT} bytes"))
     } else if subject.contains(is_strange) {
-        Err("white space and the wildcards `*` and `>` are not allowed".to_owned())
+        Err("white space, control characters and the wildcards `*` and `>` are not allowed".to_owned())
     } else if subject.split('.').any(str::is_empty) {
-        Err("a part between two dots is empty".to_owned())
+        Err("a part of the subject is empty".to_owned())
     } else if subject.starts_with('$') {
         Err("subjects that begin with `$` belong to the server".to_owned())
     } else {
@@ -162,7 +162,7 @@ impl Target for NatsTarget {
     }
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
-        let message = self.message(outgoing).map_err(|why| format!("cannot be sent this: {why}"))?;
+        let message = self.message(outgoing).map_err(|why| format!("this message cannot be sent: {why}"))?;
         let mut head = format!("{}\n", self.describe());
         head += &format!("subject: {}\n", Sanitized::line(&message.subject));
         head += &format!("{MESSAGE_ID}: {}\nContent-Type: {}\n\n", message.id, message.content_type);

@@ -19,7 +19,7 @@ use crate::time::Clock;
 /// The reason why the message cannot become an e-mail.
 pub(super) fn preview(target: &SmtpTarget, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
     let mail = mail(target, outgoing, clock.relay_time());
-    let mail = mail.map_err(|why| format!("cannot be sent this: {why}"))?.formatted();
+    let mail = mail.map_err(|why| format!("this message cannot be sent: {why}"))?.formatted();
     let end = mail.windows(4).position(|part| part == b"\r\n\r\n").unwrap_or(mail.len());
     let (headers, body) = mail.split_at(end);
     let mut head = format!("{}\n", target.describe());

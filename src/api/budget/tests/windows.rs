@@ -15,9 +15,9 @@ const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180)
 /// The log reports other programs if they make at least this many requests a minute.
 const SAID: u32 = 5;
 
-/// Returns the longest time that may pass without a poll. If only polls wait, this is about the time between requests
-/// that are spread evenly, and at least the poll interval. If other work waits, too, this time is twice as long,
-/// because only half of the requests are for polls. A moment is added for the change from one window to the next.
+/// Returns the longest time that may pass without a poll. Without a backlog this is the time between requests that are
+/// spread evenly over a window; with a backlog it is twice that time. It is at least the poll interval (one second). 40
+/// percent and two seconds are added as a tolerance.
 fn longest_silence(limit: u32, seconds: u64, backlog: Demand) -> Duration {
     let even = Duration::from_secs(seconds) / limit;
     let apart = if backlog == Demand::Nothing { even } else { 2 * even };
@@ -69,9 +69,13 @@ fn a_limit_that_changes_is_learned() {
             let run = Setup { backlog, seconds: 2200, api, change, ..Setup::default() }.run();
             assert!(run.refused.len() <= 6, "{name}: {} times 429", run.refused.len());
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
-            assert!(run.foreign < SAID, "{name}: {} of its own requests are another program's", run.foreign);
-            // When the relay has seen two windows of the new limit, it behaves as if there had never been another
-            // limit.
+            assert!(
+                run.foreign < SAID,
+                "{name}: {} of the relay's own requests were taken for another program's",
+                run.foreign
+            );
+            // Two windows of the old limit and two of the new one after the change, the relay behaves as if there had
+            // never been another limit.
             let silence = run.longest_silence(403 + 2 * (before.1 + after.1));
             let most = longest_silence(after.0, after.1, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(silence <= most, "{name}: silent for {silence:?}");
@@ -131,7 +135,8 @@ fn a_limit_that_no_answer_states_is_learned_from_429s() {
     }
 }
 
-/// Short windows are used although no reset states their length, or a reset states a wrong length.
+/// If an API has short windows, the relay makes at least 40 percent of the requests that the API allows, even if the
+/// API states no reset or a wrong one.
 #[test]
 fn the_length_of_short_windows_is_found_without_a_right_reset() {
     let spoils: [(&str, Reset, Spoil); 3] = [
@@ -181,7 +186,8 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
     }
 }
 
-/// A request that was under way at the first of two kills in quick succession counts for the third process, too.
+/// A relay is killed twice, so quickly that a request of the first process is still under way at the second kill. The
+/// third process counts this request, too.
 #[test]
 fn two_kills_in_quick_succession_forget_no_request() {
     for seed in 0..200 {
@@ -193,7 +199,7 @@ fn two_kills_in_quick_succession_forget_no_request() {
     }
 }
 
-/// The limit becomes 20 in 5 minutes while a window of the old limit is open. The API goes on counting in that window,
+/// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API goes on counting in that window,
 /// and the first reset does not show how long the window has been open. The requests in the window count as the relay's
 /// nevertheless.
 #[test]

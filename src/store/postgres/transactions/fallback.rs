@@ -8,8 +8,8 @@ use crate::store::recipient::Recipient;
 use crate::store::sink_id::SinkId;
 
 /// Hands over dead letters. The parameters are four arrays: the messages, the sinks, their fallbacks, and whether each
-/// fallback has `order = "number"`. If two sinks hand the same message over to the same fallback, the sink that comes
-/// first in the arrays counts.
+/// fallback has `order = "number"`. If two sinks hand the same message over to the same fallback, one delivery is made,
+/// and `handed_by` names the sink that comes first in the arrays. A message whose text was removed is not handed over.
 const HAND_OVER: &str = "
     INSERT INTO delivery (seq, sink, class, release_no, state, number, handed_by)
     SELECT DISTINCT ON (d.seq, h.fallback)
