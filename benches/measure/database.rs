@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use joltsms_relay::domain::{DeliveryClass, Insert, Marks, Row, RowStanding, Seq, StoreOp, UnixMs};
+use joltsms_relay::domain::{DeliveryClass, Insert, Marks, PollChange, Row, RowStanding, Seq, UnixMs};
 use joltsms_relay::secret::Secret;
 use joltsms_relay::store::{self, Database, LeaseOffer, SinkSetup, Spool, Store};
 use joltsms_simulator::Simulator;
@@ -200,9 +200,9 @@ impl Committing {
         let raw = format!("{{\"id\":\"{id}\",\"body\":\"{}\"}}", "x".repeat(300)).as_str().into();
         let row = Row { id, readable: true, spoiled: None, time: at, ingested: Some(at), number: None, raw };
         let page = [
-            StoreOp::Insert(Box::new(Insert { seq, row, standing: RowStanding::News, held_by: None })),
-            StoreOp::Release { rows: vec![seq], class: DeliveryClass::Live },
-            StoreOp::Advance(self.marks),
+            PollChange::Insert(Box::new(Insert { seq, row, standing: RowStanding::News, held_by: None })),
+            PollChange::Release { rows: vec![seq], class: DeliveryClass::Live },
+            PollChange::Advance(self.marks),
         ];
         let began = now();
         self.store.write(move |spool| spool.commit(&page, at)).await.unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use joltsms_relay::domain::{DeliveryClass, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, WalkId};
+use joltsms_relay::domain::{DeliveryClass, Insert, Marks, Outcome, PollChange, Row, RowStanding, Seq, UnixMs, WalkId};
 use joltsms_relay::secret::Secret;
 use joltsms_relay::store::{self, Settlement, SinkSetup};
 use joltsms_simulator::{NewMessage, Options, Simulator};
@@ -107,9 +107,9 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
     spool.remember_account(&address, &Secret::from(simulator.key()).fingerprint()).unwrap();
     let sink = spool.register_sinks(&[SinkSetup::new("crm")], UnixMs::MAX, UnixMs::MIN).unwrap()[0].id;
     let (mut next, mut newest) = (1, UnixMs::MIN);
-    let mut begin = vec![StoreOp::Begin { start: "beginning".to_owned() }];
+    let mut begin = vec![PollChange::Begin { start: "beginning".to_owned() }];
     for rows in rows.chunks(AT_ONCE) {
-        let mut ops = std::mem::take(&mut begin);
+        let mut changes = std::mem::take(&mut begin);
         let mut released = Vec::new();
         for row in rows {
             let seq = Seq(next);
@@ -124,11 +124,11 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
                 number: Some(row.number_id.clone()),
                 raw: row.json.as_str().into(),
             };
-            ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing: RowStanding::News, held_by: None })));
+            changes.push(PollChange::Insert(Box::new(Insert { seq, row, standing: RowStanding::News, held_by: None })));
         }
-        ops.push(StoreOp::Release { rows: released.clone(), class: DeliveryClass::Live });
+        changes.push(PollChange::Release { rows: released.clone(), class: DeliveryClass::Live });
         newest = newest.max(milliseconds(rows.iter().map(|row| row.received_at).max().unwrap()));
-        ops.push(StoreOp::Advance(Marks {
+        changes.push(PollChange::Advance(Marks {
             frontier: newest,
             watermark: UnixMs::MIN,
             anchor: newest,
@@ -136,7 +136,7 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
             next_seq: Seq(next),
             next_walk: WalkId(1),
         }));
-        spool.commit(&ops, newest).unwrap();
+        spool.commit(&changes, newest).unwrap();
         let settled = |seq| {
             let outcome = Outcome::Delivered { status: Some(200) };
             Settlement { sink, seq, attempts: 1, first_attempt: newest, outcome, health: None }

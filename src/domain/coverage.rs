@@ -1,7 +1,7 @@
 //! Coverage: the records of the state that show which rows of the feed were read.
 //!
 //! The rules by which these records change are in `ingest::coverage`. The store only loads coverage and carries out the
-//! [`StoreOp`](super::StoreOp)s of each page.
+//! [`PollChange`](super::PollChange)s of each page.
 
 use serde::Serialize;
 use strum::{EnumIter, EnumString, IntoStaticStr};

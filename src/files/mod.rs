@@ -17,8 +17,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use patient_write::write_rest;
+
+/// Does work on files for a task. If the disk hangs, only this task waits: the other tasks of the runtime go on, on
+/// another thread.
+pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
 
 /// Opens a file to read it.
 ///

@@ -34,7 +34,8 @@ use crate::codes::CodeFinder;
 use crate::domain::NumberUse;
 use crate::template::{Mistake, Template};
 
-/// The built-in formats. A new format needs a file in this folder and an entry in this list.
+/// The built-in formats. A new format needs a file in this folder, an entry in this list, and its name in the help of
+/// `--format` (`cli/global_flags.rs`).
 static KNOWN: [&Known; 7] = [
     &message::FORMAT,
     &jolt_event::FORMAT,

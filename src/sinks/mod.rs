@@ -47,7 +47,8 @@ macro_rules! optional {
     };
 }
 
-/// All types of sinks. A new type needs a folder beside this file and a line here.
+/// All types of sinks. A new type needs a folder beside this file, a line here, and a feature in `Cargo.toml`
+/// (CONTRIBUTING.md lists every file).
 ///
 /// Every build knows the keys of every type, so that the documents are the same for all builds. Only the code that
 /// needs the client of a server depends on the feature of the type.

@@ -9,6 +9,9 @@
 //! - `delivery/status.rs`: the numbers of a sink that delivery reports
 //! - `ingest/report.rs`: the numbers of the poller
 //! - `status_file.rs`: the report of the process about itself
+//!
+//! `gather.rs` computes the values, except the counts of the store (`store/sqlite/transactions/views.rs` and its
+//! counterpart for PostgreSQL). `cli/status.rs` and `cli/sink_table.rs` print them for people.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The transactions of ingest: reading coverage, looking up ids, and storing the rows of one page.
 
 use super::error::Error;
-use crate::domain::{Coverage, Seq, StoreOp, UnixMs, WalkId};
+use crate::domain::{Coverage, PollChange, Seq, UnixMs, WalkId};
 
 /// Transactions on coverage and on messages that are not released yet.
 pub trait CoverageTransactions {
@@ -19,7 +19,7 @@ pub trait CoverageTransactions {
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error>;
 
     /// Carries out the changes of one page in their order, all in one transaction. `now` is recorded as the instant at
-    /// which the messages of the page were stored. If `ops` is empty, there is no transaction.
+    /// which the messages of the page were stored. If `changes` is empty, there is no transaction.
     ///
     /// A message that is released gets its place in the order of release, and a delivery for each registered sink that
     /// wants the message. Messages that are released together are released oldest first. Of messages with the same
@@ -27,7 +27,7 @@ pub trait CoverageTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error>;
+    fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Result<(), Error>;
 
     /// Releases messages that no gap will ever release: messages held by a gap that is closed or that streams. Returns
     /// how many messages were released.

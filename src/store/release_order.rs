@@ -4,21 +4,22 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::domain::{Seq, StoreOp, UnixMs};
+use crate::domain::{PollChange, Seq, UnixMs};
 
 /// Returns the messages of the first release of a commit, each with its place among them, counted from 1. So a backend
 /// can store each message together with its place.
 ///
 /// This needs the times of all messages of that release. So the result is empty unless the commit itself stores all of
 /// these messages, and stores them before it releases them.
-pub(super) fn places_of_first_release(ops: &[StoreOp]) -> HashMap<Seq, i64> {
-    let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
-    let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
-    let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return HashMap::new() };
+pub(super) fn places_of_first_release(changes: &[PollChange]) -> HashMap<Seq, i64> {
+    let is_release =
+        |change: &PollChange| matches!(change, PollChange::Release { .. } | PollChange::ReleaseHeld { .. });
+    let (before, from_first) = changes.split_at(changes.iter().position(is_release).unwrap_or(changes.len()));
+    let Some(PollChange::Release { rows, .. }) = from_first.first() else { return HashMap::new() };
     let times: HashMap<Seq, UnixMs> = before
         .iter()
-        .filter_map(|op| match op {
-            StoreOp::Insert(insert) => Some((insert.seq, insert.row.time)),
+        .filter_map(|change| match change {
+            PollChange::Insert(insert) => Some((insert.seq, insert.row.time)),
             _ => None,
         })
         .collect();

@@ -1,4 +1,5 @@
-//! The data of a state that commands show: sinks, dead letters, walks, and everything about one message.
+//! The data of a state that commands show: sinks, dead letters, walks, and everything about one message. The backends
+//! read and count the data in their `transactions/views.rs`.
 
 use serde::{Serialize, Serializer};
 

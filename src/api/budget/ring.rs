@@ -107,7 +107,7 @@ impl Ring {
                 slot.copy_from_slice(&value.to_be_bytes());
             }
         }
-        match replace(&self.path, &image) {
+        match files::aside(|| replace(&self.path, &image)) {
             Ok(file) => (self.file, self.slots) = (file, slots),
             Err(error) => self.complain(&error),
         }
@@ -137,7 +137,7 @@ impl Ring {
 
     fn write(&mut self, ticket: Ticket, value: i64) {
         let slot = ticket.0 % self.slots.max(1);
-        if let Err(error) = self.file.write_all_at(&value.to_be_bytes(), slot * 8) {
+        if let Err(error) = files::aside(|| self.file.write_all_at(&value.to_be_bytes(), slot * 8)) {
             self.complain(&error);
         }
     }

@@ -33,7 +33,7 @@ use super::health::{SharedHealth, SinkHealth};
 use super::settler::Settler;
 use super::{Delivery, Options, Order, Retry, Setup, Waker};
 use crate::domain::{
-    DeliveryClass, Insert, Invocation, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId,
+    DeliveryClass, Insert, Invocation, Marks, PauseReason, PollChange, Row, RowStanding, Seq, Start, UnixMs, WalkId,
 };
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
@@ -109,12 +109,12 @@ impl World {
             let raw = format!("{{ \"id\": \"{id}\" }}").into();
             let time = time.unwrap_or(UnixMs(seq));
             let row = Row { id, readable: true, spoiled: None, time, ingested: None, number, raw };
-            StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: RowStanding::News, held_by: None }))
+            PollChange::Insert(Box::new(Insert { seq: Seq(seq), row, standing: RowStanding::News, held_by: None }))
         });
-        let mut ops: Vec<StoreOp> = inserts.collect();
+        let mut ops: Vec<PollChange> = inserts.collect();
         // Each message has a release of its own, so that the messages are released in the order of this call, whatever
         // their times are.
-        ops.extend((first..first + count).map(|seq| StoreOp::Release { rows: vec![Seq(seq)], class }));
+        ops.extend((first..first + count).map(|seq| PollChange::Release { rows: vec![Seq(seq)], class }));
         self.store.write(move |spool| spool.commit(&ops, now)).await.unwrap();
         (first..first + count).map(|seq| format!("m{seq}")).collect()
     }
@@ -130,7 +130,7 @@ impl World {
             next_seq: Seq(1),
             next_walk: WalkId(1),
         };
-        self.store.write(move |spool| spool.commit(&[StoreOp::Advance(marks)], now)).await.unwrap();
+        self.store.write(move |spool| spool.commit(&[PollChange::Advance(marks)], now)).await.unwrap();
     }
 
     async fn start(&self, sinks: Vec<(&str, Options, Arc<dyn Sink>)>) -> Delivery {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Coverage, Insert, Lags, Marks, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId};
+use crate::domain::{Coverage, Insert, Lags, Marks, PollChange, Row, RowStanding, Seq, UnixMs, Walk, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
 
 /// A row as it is stored.
@@ -35,10 +35,10 @@ impl Store for MemoryStore {
         rows.iter().map(|row| self.seqs.get(&row.id).copied()).collect()
     }
 
-    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>> {
+    fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Vec<Vec<String>> {
         let mut released = Vec::new();
-        for op in ops {
-            self.apply(op, now, &mut released);
+        for change in changes {
+            self.apply(change, now, &mut released);
         }
         self.check();
         vec![released]
@@ -70,39 +70,39 @@ impl Store for MemoryStore {
 }
 
 impl MemoryStore {
-    fn apply(&mut self, op: &StoreOp, now: UnixMs, released: &mut Vec<String>) {
-        match op {
-            StoreOp::Begin { .. } => {
+    fn apply(&mut self, change: &PollChange, now: UnixMs, released: &mut Vec<String>) {
+        match change {
+            PollChange::Begin { .. } => {
                 assert!(!self.begun && self.marks.is_none(), "coverage began twice");
                 self.begun = true;
             }
-            StoreOp::Insert(insert) => self.insert(insert, now),
-            StoreOp::Release { rows, .. } => {
+            PollChange::Insert(insert) => self.insert(insert, now),
+            PollChange::Release { rows, .. } => {
                 for seq in rows {
                     let row = self.rows.get_mut(seq).expect("released, and not stored");
                     assert!(row.held_by.is_none(), "released while it is held");
                     release(row, released);
                 }
             }
-            StoreOp::ReleaseHeld { walk, .. } => {
+            PollChange::ReleaseHeld { walk, .. } => {
                 for row in self.rows.values_mut().filter(|row| row.held_by == Some(*walk)) {
                     row.held_by = None;
                     release(row, released);
                 }
             }
-            StoreOp::PutWalk(walk) => {
+            PollChange::PutWalk(walk) => {
                 assert!(walk.trail.len() <= Walk::TRAIL, "a trail of {}", walk.trail.len());
                 let last = self.walks.keys().next_back().copied();
                 let is_new = !self.walks.contains_key(&walk.id);
                 assert!(!is_new || last.is_none_or(|last| last < walk.id), "an older walk was opened later");
                 self.walks.insert(walk.id, (**walk).clone());
             }
-            StoreOp::RemoveWalk(walk) => {
+            PollChange::RemoveWalk(walk) => {
                 assert!(self.walks.remove(walk).is_some(), "a walk that is not open was closed");
             }
-            StoreOp::Advance(marks) => self.marks = Some(*marks),
-            StoreOp::PutLags(lags) => self.lags = lags.clone(),
-            StoreOp::Count(_) => {}
+            PollChange::Advance(marks) => self.marks = Some(*marks),
+            PollChange::PutLags(lags) => self.lags = lags.clone(),
+            PollChange::Count(_) => {}
         }
     }
 

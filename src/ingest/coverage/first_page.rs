@@ -4,7 +4,7 @@ use super::memory::Memory;
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
-use crate::domain::{Coverage, DeliveryClass, Lags, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
+use crate::domain::{Coverage, DeliveryClass, Lags, Marks, More, PollChange, Seq, Start, UnixMs, WalkId, WalkKind};
 
 impl CoverageState {
     pub(super) fn first_page(&mut self, rules: &Rules, mut page: FeedPage, now: Now, rows_now: UnixMs) -> Step {
@@ -52,7 +52,7 @@ fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty
 fn relay_from(rules: &Rules, page: FeedPage, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
     let opened = coverage.marks.next_seq;
     let mut draft = Draft::new(rules, now, coverage, memory, None);
-    draft.ops.push(StoreOp::Begin { start: rules.start.to_string() });
+    draft.changes.push(PollChange::Begin { start: rules.start.to_string() });
     draft.note_lags(&page);
     let floor = draft.coverage.marks.watermark;
     let has_arrived = rules.has_arrived(&page, floor, opened, draft.rows_now());

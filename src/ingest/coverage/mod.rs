@@ -52,8 +52,8 @@ pub use rules::{Now, Rules};
 pub use setbacks::Setback;
 
 use crate::domain::{
-    Anomaly, Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, More, Row, RowStanding, Seq, StoreOp, UnixMs, Walk,
-    WalkId, WalkKind, WalkProgress,
+    Anomaly, Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, More, PollChange, Row, RowStanding, Seq, UnixMs,
+    Walk, WalkId, WalkKind, WalkProgress,
 };
 
 /// Coverage, and the values that are kept in memory only.
@@ -69,7 +69,7 @@ pub struct CoverageState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The changes of one transaction. If there are none, nothing has to be written.
-    pub ops: Vec<StoreOp>,
+    pub changes: Vec<PollChange>,
     /// The next action of the poller.
     pub next: NextAction,
 }
@@ -100,27 +100,27 @@ impl Step {
 
     /// Returns how many of the rows that the step stores as news are dated before `time`.
     pub fn news_before(&self, time: UnixMs) -> u64 {
-        let is_news = |op: &&StoreOp| match op {
-            StoreOp::Insert(insert) => insert.standing == RowStanding::News && insert.row.time < time,
+        let is_news = |change: &&PollChange| match change {
+            PollChange::Insert(insert) => insert.standing == RowStanding::News && insert.row.time < time,
             _ => false,
         };
-        self.ops.iter().filter(is_news).map(|_| 1).sum()
+        self.changes.iter().filter(is_news).map(|_| 1).sum()
     }
 
     /// Returns the anomalies that the step counts.
     pub fn anomalies(&self) -> Vec<Anomaly> {
-        let counted = |op: &StoreOp| match op {
-            StoreOp::Count(anomaly) => Some(*anomaly),
+        let counted = |change: &PollChange| match change {
+            PollChange::Count(anomaly) => Some(*anomaly),
             _ => None,
         };
-        self.ops.iter().filter_map(counted).collect()
+        self.changes.iter().filter_map(counted).collect()
     }
 
     /// A step that changes nothing and needs no further action.
     const NOTHING: Self = Self::without_changes(NextAction::Idle);
 
     const fn without_changes(next: NextAction) -> Self {
-        Self { ops: Vec::new(), next }
+        Self { changes: Vec::new(), next }
     }
 }
 
@@ -174,7 +174,7 @@ struct Draft<'a> {
     marks_on_disk: Option<Marks>,
     /// The lags as they are on disk.
     lags_on_disk: Lags,
-    ops: Vec<StoreOp>,
+    changes: Vec<PollChange>,
 }
 
 impl<'a> Draft<'a> {
@@ -186,18 +186,18 @@ impl<'a> Draft<'a> {
         marks_on_disk: Option<Marks>,
     ) -> Self {
         let lags_on_disk = coverage.lags.clone();
-        Self { rules, now, coverage, memory, marks_on_disk, lags_on_disk, ops: Vec::new() }
+        Self { rules, now, coverage, memory, marks_on_disk, lags_on_disk, changes: Vec::new() }
     }
 
     /// Ends the step. If the marks or the lags have changed, adds them to the changes of the step.
     fn finish(mut self, next: NextAction) -> Step {
         if self.coverage.lags != self.lags_on_disk {
-            self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
+            self.changes.push(PollChange::PutLags(self.coverage.lags.clone()));
         }
         if self.marks_on_disk != Some(self.coverage.marks) {
-            self.ops.push(StoreOp::Advance(self.coverage.marks));
+            self.changes.push(PollChange::Advance(self.coverage.marks));
         }
-        Step { ops: self.ops, next }
+        Step { changes: self.changes, next }
     }
 
     /// Returns the time down to which the next sweep must read: anchor - lag - lookback - margin, or the watermark if
@@ -227,11 +227,13 @@ impl<'a> Draft<'a> {
                     }
                 }
                 RowStanding::Seed | RowStanding::Event => {}
-                RowStanding::BelowWatermark => self.ops.push(StoreOp::Count(Anomaly::BelowWatermark)),
-                RowStanding::Unreadable if row.spoiled.is_some() => self.ops.push(StoreOp::Count(Anomaly::SpoiledRow)),
-                RowStanding::Unreadable => self.ops.push(StoreOp::Count(Anomaly::UnreadableRow)),
+                RowStanding::BelowWatermark => self.changes.push(PollChange::Count(Anomaly::BelowWatermark)),
+                RowStanding::Unreadable if row.spoiled.is_some() => {
+                    self.changes.push(PollChange::Count(Anomaly::SpoiledRow));
+                }
+                RowStanding::Unreadable => self.changes.push(PollChange::Count(Anomaly::UnreadableRow)),
             }
-            self.ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing, held_by })));
+            self.changes.push(PollChange::Insert(Box::new(Insert { seq, row, standing, held_by })));
         }
         free
     }
@@ -246,7 +248,7 @@ impl<'a> Draft<'a> {
             if standing == RowStanding::News {
                 free.push(seq);
             }
-            self.ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing, held_by: None })));
+            self.changes.push(PollChange::Insert(Box::new(Insert { seq, row, standing, held_by: None })));
         }
         free
     }
@@ -278,20 +280,20 @@ impl<'a> Draft<'a> {
     /// Releases rows that no gap holds.
     fn release(&mut self, rows: Vec<Seq>, class: DeliveryClass) {
         if !rows.is_empty() {
-            self.ops.push(StoreOp::Release { rows, class });
+            self.changes.push(PollChange::Release { rows, class });
         }
     }
 
     /// Adds the change that stores one open walk: the walk with the index `place` in `coverage.walks`.
     fn put(&mut self, place: usize) {
         let walk = self.coverage.walks[place].clone();
-        self.ops.push(StoreOp::PutWalk(Box::new(walk)));
+        self.changes.push(PollChange::PutWalk(Box::new(walk)));
     }
 
     /// Releases all rows that a gap holds.
     fn release_held(&mut self, walk: WalkId, class: DeliveryClass) {
         self.memory.walk(walk).held = 0;
-        self.ops.push(StoreOp::ReleaseHeld { walk, class });
+        self.changes.push(PollChange::ReleaseHeld { walk, class });
     }
 
     /// Raises the frontier to the newest time of the page. A row that is dated after the present time

@@ -8,7 +8,7 @@
 //! streams from then on. Otherwise rows that were read would wait for rows that cannot be read.
 
 use super::{Draft, NextAction};
-use crate::domain::{Anomaly, StoreOp};
+use crate::domain::{Anomaly, PollChange};
 
 /// The reason why a walk made no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +67,14 @@ impl Draft<'_> {
                 (Anomaly::EmptyPage, answers.is_multiple_of(EMPTY_TRIES))
             }
         };
-        self.ops.push(StoreOp::Count(anomaly));
+        self.changes.push(PollChange::Count(anomaly));
         if goes_another_way {
             self.step_back(place);
         }
         let walk = &self.coverage.walks[place];
         let has_failed_for_long = walk.progress.since.is_some_and(|since| now.since(since) >= self.rules.patience);
         if walk.holds() && (failures >= self.rules.patience_failures || has_failed_for_long) {
-            self.ops.push(StoreOp::Count(Anomaly::Stalled));
+            self.changes.push(PollChange::Count(Anomaly::Stalled));
             self.stream(id);
         }
         self.put(place);
@@ -87,7 +87,7 @@ impl Draft<'_> {
         walk.cursor = walk.trail.pop();
         if walk.cursor.is_none() {
             walk.progress.restarts = walk.progress.restarts.saturating_add(1);
-            self.ops.push(StoreOp::Count(Anomaly::Restarted));
+            self.changes.push(PollChange::Count(Anomaly::Restarted));
         }
         self.memory.walk(walk.id).begin_pass();
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{CoverageState, FeedPage, NextAction, Now, Rules};
-use crate::domain::{Cursor, More, Row, Seq, Start, StoreOp, UnixMs, WalkKind};
+use crate::domain::{Cursor, More, PollChange, Row, Seq, Start, UnixMs, WalkKind};
 
 fn rules() -> Rules {
     let ticks = Duration::from_millis;
@@ -41,9 +41,9 @@ impl List {
         FeedPage::new(rows.collect(), known, more)
     }
 
-    fn take(&mut self, ops: &[StoreOp]) {
-        for op in ops {
-            if let StoreOp::Insert(insert) = op {
+    fn take(&mut self, changes: &[PollChange]) {
+        for change in changes {
+            if let PollChange::Insert(insert) = change {
                 self.known.insert(insert.row.id.clone(), insert.seq);
             }
         }
@@ -52,12 +52,12 @@ impl List {
     /// Makes a head poll and all requests that follow from it.
     fn poll(&mut self, state: &mut CoverageState, tick: i64) {
         let step = state.head_page(&rules(), self.page(0), now(tick));
-        self.take(&step.ops);
+        self.take(&step.changes);
         let open = |state: &CoverageState| state.walks().next().map(|walk| (walk.id, walk.cursor.clone()));
         while let Some((id, cursor)) = open(state) {
             let from = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
             let step = state.walk_page(&rules(), id, self.page(from), false, now(tick));
-            self.take(&step.ops);
+            self.take(&step.changes);
         }
     }
 }
@@ -121,7 +121,7 @@ fn a_known_row_below_the_frontier_counts_although_known_rows_dated_ahead_follow_
     let step = state.head_page(&rules(), list.page(0), now(1006));
     assert_eq!(step.next, NextAction::Idle);
     assert_eq!(state.walks().count(), 0);
-    assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
+    assert!(step.changes.iter().any(|change| matches!(change, PollChange::Release { .. })), "{:?}", step.changes);
 }
 
 #[test]
@@ -138,18 +138,20 @@ fn a_sweep_from_below_a_block_raises_the_anchor_to_the_time_when_the_block_was_f
     assert_eq!(state.head_cursor(&rules(), now(2000)), None);
     let step = state.head_page(&rules(), list.page(0), now(2000));
     assert_eq!(step.next, NextAction::Follow(Cursor("4".to_owned())));
-    list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
+    list.take(&state.head_page(&rules(), list.page(4), now(2000)).changes);
     // A row appears above the block, where these polls do not see it. At 2500 a sweep is due, and the page of this poll
     // completes it.
     list.rows.insert(0, ("unseen", 2002));
     assert_eq!(state.head_cursor(&rules(), now(2500)), Some(Cursor("4".to_owned())));
-    list.take(&state.head_page(&rules(), list.page(5), now(2500)).ops);
+    list.take(&state.head_page(&rules(), list.page(5), now(2500)).changes);
     let anchor = |state: &CoverageState| state.coverage.as_ref().unwrap().marks.anchor;
     assert_eq!(anchor(&state), UnixMs(2000), "the poll at 2500 did not see the rows above the block");
     // When the sweep interval has passed, a poll begins at the head again.
     assert_eq!(state.head_cursor(&rules(), now(3000)), None);
     let step = state.head_page(&rules(), list.page(0), now(3000));
-    assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "unseen")));
+    assert!(
+        step.changes.iter().any(|change| matches!(change, PollChange::Insert(insert) if insert.row.id == "unseen"))
+    );
 }
 
 #[test]
@@ -166,23 +168,31 @@ fn every_second_poll_looks_above_a_block_that_is_dated_at_most_a_day_ahead() {
         let below = Some(Cursor("4".to_owned()));
         assert_eq!(state.head_cursor(&rules(), now(2000)), None);
         assert_eq!(state.head_page(&rules(), list.page(0), now(2000)).next, NextAction::Follow(Cursor("4".to_owned())));
-        list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
+        list.take(&state.head_page(&rules(), list.page(4), now(2000)).changes);
         for tick in [2010, 2030] {
             assert_eq!(state.head_cursor(&rules(), now(tick)), below);
-            list.take(&state.head_page(&rules(), list.page(4), now(tick)).ops);
+            list.take(&state.head_page(&rules(), list.page(4), now(tick)).changes);
             if peeks {
                 assert_eq!(state.head_cursor(&rules(), now(tick + 10)), None);
                 let step = state.head_page(&rules(), list.page(0), now(tick + 10));
-                assert_eq!((step.next, step.ops), (NextAction::Idle, Vec::new()), "it does not read the block again");
+                assert_eq!(
+                    (step.next, step.changes),
+                    (NextAction::Idle, Vec::new()),
+                    "it does not read the block again"
+                );
             }
         }
         list.rows.insert(0, ("above", ahead + 1));
         assert_eq!(state.head_cursor(&rules(), now(2050)), below);
-        list.take(&state.head_page(&rules(), list.page(5), now(2050)).ops);
+        list.take(&state.head_page(&rules(), list.page(5), now(2050)).changes);
         assert_eq!(state.head_cursor(&rules(), now(2060)).is_none(), peeks);
         if peeks {
             let step = state.head_page(&rules(), list.page(0), now(2060));
-            assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "above")));
+            assert!(
+                step.changes
+                    .iter()
+                    .any(|change| matches!(change, PollChange::Insert(insert) if insert.row.id == "above"))
+            );
         }
     }
 }
@@ -201,7 +211,7 @@ fn rows_up_to_the_frontier_are_no_block_after_the_api_s_clock_was_set_back() {
     list.rows.insert(0, ("new", 1009));
     assert_eq!(state.head_cursor(&rules(), now(530)), None);
     let step = state.head_page(&rules(), list.page(0), now(530));
-    assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
+    assert!(step.changes.iter().any(|change| matches!(change, PollChange::Release { .. })), "{:?}", step.changes);
 }
 
 /// Makes a page of unknown rows, newest first. `rows` has the `receivedAt` and the `ingestedAt` of each row.

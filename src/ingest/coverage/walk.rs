@@ -4,7 +4,7 @@ use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use super::setbacks::Setback;
 use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
-use crate::domain::{Cursor, DeliveryClass, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
+use crate::domain::{Cursor, DeliveryClass, More, PollChange, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
     /// Handles a page of a walk. `at_once` says that the poll whose head page opened the walk has read this page too.
@@ -103,7 +103,7 @@ impl Draft<'_> {
         if walk.holds() {
             self.release_held(walk.id, class);
         }
-        self.ops.push(StoreOp::RemoveWalk(walk.id));
+        self.changes.push(PollChange::RemoveWalk(walk.id));
         self.memory.drop_walk(walk.id);
         if is_a_sweep {
             self.complete_sweep(walk.opened_at);

@@ -1,9 +1,10 @@
-//! The decision whether an unknown row of a page is new. If it is not new, its standing says why.
+//! The decision whether an unknown row of a page is new. If it is not new, its standing says why. (For `wait` and
+//! `tail`, `arrivals/baseline.rs` decides which messages are new.)
 //!
 //! A row is new if all of this is true:
 //! - its id is not stored (callers ask only about such rows),
 //! - it is readable: JSON with a string id,
-//! - its time is not below the watermark,
+//! - its time is not below the watermark (`Rules::is_settled` in `safeguards.rs`),
 //! - while the seed of a first run is open: it was ingested after that run began, or has no `ingestedAt`.
 
 use super::rules::Rules;

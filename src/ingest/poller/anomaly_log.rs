@@ -1,7 +1,7 @@
 //! Log lines about the anomalies of a page. Messages that are stored and not delivered are named one by one: messages
 //! that are not valid JSON (they are *set aside*), and messages that are dated before the watermark.
 
-use crate::domain::{Anomaly, Cursor, Insert, Invocation, RowStanding, StoreOp, shell_word};
+use crate::domain::{Anomaly, Cursor, Insert, Invocation, PollChange, RowStanding, shell_word};
 
 /// The most messages of one page that the log names, each in a line of its own.
 const NAMED: usize = 10;
@@ -9,15 +9,15 @@ const NAMED: usize = 10;
 /// Logs each kind of anomaly of a page in one line, with a count. Up to [`NAMED`] messages that are not delivered get a
 /// line of their own, with the id. `cursor` is the cursor of the page. `replayed_by` is the beginning of the command
 /// line that replays a message; `None` if messages are not kept.
-pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) {
+pub(super) fn log_anomalies(changes: &[PollChange], cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;
-    for op in ops {
-        match op {
-            StoreOp::Insert(insert) if named < NAMED => {
+    for change in changes {
+        match change {
+            PollChange::Insert(insert) if named < NAMED => {
                 named += usize::from(tell_undelivered(insert, cursor, replayed_by));
             }
-            StoreOp::Count(anomaly) => match counts.iter_mut().find(|(met, _)| met == anomaly) {
+            PollChange::Count(anomaly) => match counts.iter_mut().find(|(met, _)| met == anomaly) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((*anomaly, 1)),
             },

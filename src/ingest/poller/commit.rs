@@ -1,5 +1,6 @@
 //! Commits the changes that follow from a page, and loads the state: at the start, and again after a failed commit.
-//! [`StoreOp`](crate::domain::StoreOp) lists the kinds of changes.
+//! [`PollChange`](crate::domain::PollChange) lists the kinds of changes; which changes follow from a page is decided in
+//! `ingest/coverage/mod.rs` (`Draft`).
 
 use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;
@@ -46,7 +47,7 @@ impl<F: Feed> Poller<F> {
     /// Carries out the changes of a step, at `now` by the relay's time.
     pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<NextAction, store::Error> {
         let (news, anomalies) = (step.news(), step.anomalies());
-        let releases = self.disk.commit(step.ops, now).await?;
+        let releases = self.disk.commit(step.changes, now).await?;
         self.metrics.messages_stored(news);
         anomalies.into_iter().for_each(|anomaly| self.metrics.anomaly_met(anomaly));
         if releases {

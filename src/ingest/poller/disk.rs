@@ -13,7 +13,7 @@ use super::database_journal::Journal;
 use super::disk_space::{DiskSpace, Shortage};
 use super::erasure::Erasure;
 use super::maintenance::Maintenance;
-use crate::domain::{Coverage, StoreOp, UnixMs, WalkId};
+use crate::domain::{Coverage, PollChange, UnixMs, WalkId};
 use crate::ingest::coverage::CoverageState;
 use crate::store::{self, Spool, Store};
 use crate::time::Instant;
@@ -111,12 +111,13 @@ impl Disk {
     }
 
     /// Carries out the changes of a step, at `now` by the relay's time. Returns whether the changes release messages.
-    pub(super) async fn commit(&mut self, ops: Vec<StoreOp>, now: UnixMs) -> Result<bool, store::Error> {
-        if ops.is_empty() {
+    pub(super) async fn commit(&mut self, changes: Vec<PollChange>, now: UnixMs) -> Result<bool, store::Error> {
+        if changes.is_empty() {
             return Ok(false);
         }
-        let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
-        self.store.write(move |spool| spool.commit(&ops, now)).await?;
+        let releases =
+            changes.iter().any(|change| matches!(change, PollChange::Release { .. } | PollChange::ReleaseHeld { .. }));
+        self.store.write(move |spool| spool.commit(&changes, now)).await?;
         self.space.note_stored();
         Ok(releases)
     }

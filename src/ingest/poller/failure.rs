@@ -201,7 +201,7 @@ impl<F: Feed> Poller<F> {
     async fn set_back(&mut self, id: WalkId, setback: Setback, at: Instant) -> Result<Option<Ending>, PollError> {
         let now = self.estimated_now(at);
         let step = self.state.walk_setback(&self.rules, id, setback, now);
-        log_anomalies(&step.ops, None, None);
+        log_anomalies(&step.changes, None, None);
         match self.commit(step, now.local).await {
             Ok(NextAction::Wait(id, failures)) => {
                 self.lanes.background.hold_back(id, at + self.backoff.wait(failures));

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::domain::{Marks, RowStanding, StoreOp, UnixMs, Walk, WalkKind};
+use crate::domain::{Marks, PollChange, RowStanding, UnixMs, Walk, WalkKind};
 use crate::store::{self, Store};
 use crate::time::Instant;
 
@@ -32,13 +32,13 @@ impl NumberHistories {
     pub(super) async fn note_page(
         &mut self,
         store: &Store,
-        ops: &[StoreOp],
+        changes: &[PollChange],
         before: Option<Marks>,
         walk: Option<&Walk>,
         margin: Duration,
         at: Instant,
     ) -> Result<(), store::Error> {
-        for (number, time) in older_news(ops, before, walk, margin) {
+        for (number, time) in older_news(changes, before, walk, margin) {
             if !self.0.contains_key(&number) {
                 let id = number.clone();
                 if store.read(move |spool| spool.has_messages_of(&id)).await? {
@@ -88,15 +88,20 @@ impl NumberHistories {
 
 /// Returns the new messages that appear in a part of the feed that was read before the step: the number and the time of
 /// each. Messages in the unread part of a gap belong to no history: they are old because they were missed.
-fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margin: Duration) -> Vec<(String, UnixMs)> {
+fn older_news(
+    changes: &[PollChange],
+    before: Option<Marks>,
+    walk: Option<&Walk>,
+    margin: Duration,
+) -> Vec<(String, UnixMs)> {
     let Some(marks) = before else { return Vec::new() };
     let read_down_to = match walk {
         Some(Walk { kind: WalkKind::Seed, .. }) => UnixMs::MIN,
         Some(walk @ Walk { kind: WalkKind::Gap { .. }, .. }) => walk.floor,
         Some(Walk { kind: WalkKind::Sweep, .. }) | None => marks.frontier,
     };
-    let news = ops.iter().filter_map(|op| match op {
-        StoreOp::Insert(insert) if insert.standing == RowStanding::News => Some(&insert.row),
+    let news = changes.iter().filter_map(|change| match change {
+        PollChange::Insert(insert) if insert.standing == RowStanding::News => Some(&insert.row),
         _ => None,
     });
     let old = news.filter(|row| row.time < read_down_to.before(margin));
@@ -108,7 +113,7 @@ mod tests {
     use super::*;
     use crate::domain::{Insert, Row, Seq, WalkId, WalkProgress};
 
-    fn news(number: Option<&str>, time: i64) -> StoreOp {
+    fn news(number: Option<&str>, time: i64) -> PollChange {
         let row = Row {
             id: format!("m{time}"),
             readable: true,
@@ -118,7 +123,7 @@ mod tests {
             number: number.map(str::to_owned),
             raw: "{}".into(),
         };
-        StoreOp::Insert(Box::new(Insert { seq: Seq(1), row, standing: RowStanding::News, held_by: None }))
+        PollChange::Insert(Box::new(Insert { seq: Seq(1), row, standing: RowStanding::News, held_by: None }))
     }
 
     #[test]
@@ -142,10 +147,10 @@ mod tests {
             lowest: UnixMs(900),
             progress: WalkProgress::default(),
         };
-        let ops = [(Some("a"), 1100), (Some("a"), 950), (Some("b"), 800), (None, 10), (Some("b"), 500)];
-        let ops = ops.map(|(number, time)| news(number, time));
+        let changes = [(Some("a"), 1100), (Some("a"), 950), (Some("b"), 800), (None, 10), (Some("b"), 500)];
+        let changes = changes.map(|(number, time)| news(number, time));
         let times = |before: Option<Marks>, walk: Option<Walk>| -> Vec<i64> {
-            let found = older_news(&ops, before, walk.as_ref(), Duration::from_millis(100));
+            let found = older_news(&changes, before, walk.as_ref(), Duration::from_millis(100));
             found.into_iter().map(|(_, time)| time.0).collect()
         };
         assert_eq!(times(Some(marks), None), [800, 500], "on the newest page");

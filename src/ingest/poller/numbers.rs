@@ -4,7 +4,7 @@
 use super::{Ending, PollError, Poller};
 use crate::api::budget::{Permission, RequestPurpose};
 use crate::api::{Error, NumberPage, Response};
-use crate::domain::{DeliveryClass, Insert, Marks, Row, RowStanding, Seq, StoreOp};
+use crate::domain::{DeliveryClass, Insert, Marks, PollChange, Row, RowStanding, Seq};
 use crate::ingest::feed::Feed;
 use crate::ingest::number_list::{MOST_PAGES, NumberListStep};
 use crate::store::{self, Spool, UndecidedScope};
@@ -142,9 +142,9 @@ impl<F: Feed> Poller<F> {
             let marks = Marks { next_seq: Seq(seq.0 + 1), ..coverage.marks };
             let (id, number) = (row.id.clone(), row.number.clone());
             let ops = vec![
-                StoreOp::Insert(Box::new(Insert { seq, row, standing: RowStanding::Event, held_by: None })),
-                StoreOp::Release { rows: vec![seq], class: DeliveryClass::Live },
-                StoreOp::Advance(marks),
+                PollChange::Insert(Box::new(Insert { seq, row, standing: RowStanding::Event, held_by: None })),
+                PollChange::Release { rows: vec![seq], class: DeliveryClass::Live },
+                PollChange::Advance(marks),
             ];
             self.disk.commit(ops, self.clock.relay_time()).await?;
             coverage.marks = marks;

@@ -116,9 +116,9 @@ impl<F: Feed> Poller<F> {
             self.timing.hear_arrivals(newly_ingested, at);
         }
         let (store, margin) = (self.disk.store(), self.rules.margin);
-        self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
+        self.number_histories.note_page(store, &step.changes, marks, walk.as_ref(), margin, at).await?;
         let replayed_by = self.disk.keeps_delivered().then_some(&self.invocation);
-        log_anomalies(&step.ops, cursor.as_ref(), replayed_by);
+        log_anomalies(&step.changes, cursor.as_ref(), replayed_by);
         let (gap_pages, late) = match walk.as_ref().map(|walk| walk.kind) {
             Some(WalkKind::Gap { .. }) => (1, 0),
             Some(WalkKind::Sweep) => (0, step.news()),

@@ -12,6 +12,7 @@ use tokio::process::{ChildStderr, ChildStdin, Command};
 use tokio::time::timeout;
 
 use super::exit::RunEnd;
+use crate::files;
 
 /// How long the rest of the standard error is read after the program has ended. Another process that the program left
 /// behind may keep the standard error open.
@@ -24,7 +25,8 @@ const KILLED: Duration = Duration::from_secs(1);
 /// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must
 /// have pipes for standard input and standard error, and a process group of its own.
 pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> RunEnd {
-    let mut child = match command.spawn() {
+    // The call returns when the program was loaded. This may take long if the program is on a disk that hangs.
+    let mut child = match files::aside(|| command.spawn()) {
         Ok(child) => child,
         Err(error) => return RunEnd::NotStarted(error),
     };

@@ -1,5 +1,5 @@
-//! The keys of `[sinks.NAME]` with `type = "http"`: where messages are sent, and how. The keys of all sinks are in
-//! `delivery/settings.rs`.
+//! The keys of `[sinks.NAME]` with `type = "http"`: where messages are sent, and how. The keys that every sink has are
+//! in `delivery/settings.rs`, `formats/settings.rs` and `config/sinks.rs`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

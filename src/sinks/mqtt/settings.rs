@@ -1,4 +1,5 @@
-//! The keys of `[sinks.NAME]` with `type = "mqtt"`. The keys of all sinks are in `delivery/settings.rs`.
+//! The keys of `[sinks.NAME]` with `type = "mqtt"`. The keys that every sink has are in `delivery/settings.rs`,
+//! `formats/settings.rs` and `config/sinks.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,13 +17,13 @@ fn news_arrives_in_the_order_of_release(scratch: &dyn Scratch) {
     let held = insert(1, "held", RowStanding::News, Some(WalkId(1)));
     let seed = insert(2, "seed", RowStanding::Seed, None);
     let news = [insert(4, "b", RowStanding::News, None), insert(3, "a", RowStanding::News, None)];
-    let ops: Vec<StoreOp> = [held, seed].into_iter().chain(news).chain([release(&[4, 3])]).collect();
-    spool.commit(&ops, UnixMs(0)).unwrap();
+    let changes: Vec<PollChange> = [held, seed].into_iter().chain(news).chain([release(&[4, 3])]).collect();
+    spool.commit(&changes, UnixMs(0)).unwrap();
     assert!(reader.changed_by_others().unwrap() && !reader.changed_by_others().unwrap());
     assert_eq!(places(&*reader, 0), named(&[(1, "m3"), (2, "m4")]));
     assert_eq!(places(&*reader, 1), named(&[(2, "m4")]));
     assert_eq!(reader.arrivals(0, 1).unwrap()[0].raw.as_deref(), Some(r#"{"id":"m3","body":"a"}"#));
-    spool.commit(&[StoreOp::ReleaseHeld { walk: WalkId(1), class: DeliveryClass::Backfill }], UnixMs(0)).unwrap();
+    spool.commit(&[PollChange::ReleaseHeld { walk: WalkId(1), class: DeliveryClass::Backfill }], UnixMs(0)).unwrap();
     assert_eq!(places(&*reader, 2), named(&[(3, "m1")]));
     for (since, place) in [(0, 0), (3000, 0), (3001, 1), (5000, 3)] {
         assert_eq!(reader.place_before(UnixMs(since)).unwrap(), place, "{since}");
@@ -64,9 +64,10 @@ fn the_last_reader_erases_what_a_relay_kept_for_readers() {
     let sink = register(&mut *spool, &["crm"])[0];
     spool.erase_on_delivery();
     spool.keep_for_readers(true);
-    let ops = [insert(1, "text-one", RowStanding::News, None), insert(2, "text-two", RowStanding::News, None)];
-    let ops: Vec<StoreOp> = ops.into_iter().chain([insert(3, "text-three", RowStanding::News, None)]).collect();
-    spool.commit(&ops, UnixMs(0)).unwrap();
+    let changes = [insert(1, "text-one", RowStanding::News, None), insert(2, "text-two", RowStanding::News, None)];
+    let changes: Vec<PollChange> =
+        changes.into_iter().chain([insert(3, "text-three", RowStanding::News, None)]).collect();
+    spool.commit(&changes, UnixMs(0)).unwrap();
     spool.commit(&[release(&[1, 2, 3])], UnixMs(0)).unwrap();
     spool.settle(&[settled(sink, 2, DELIVERED)], UnixMs(100)).unwrap();
     let reader = open_reader(dir.path()).unwrap().unwrap();

@@ -8,17 +8,17 @@ const DAY: i64 = 86_400_000;
 
 /// Makes the changes that store and release a row of this standing. The row has the id `m{seq}` and the time `day` days
 /// after the epoch.
-fn stored(seq: i64, day: i64, standing: RowStanding) -> [StoreOp; 3] {
-    let StoreOp::Insert(mut made) = insert(seq, "soon", standing, None) else { unreachable!() };
+fn stored(seq: i64, day: i64, standing: RowStanding) -> [PollChange; 3] {
+    let PollChange::Insert(mut made) = insert(seq, "soon", standing, None) else { unreachable!() };
     made.row.time = UnixMs(day * DAY);
-    [StoreOp::Insert(made), release(&[seq]), StoreOp::Advance(marks(seq))]
+    [PollChange::Insert(made), release(&[seq]), PollChange::Advance(marks(seq))]
 }
 
-fn event(seq: i64, day: i64) -> [StoreOp; 3] {
+fn event(seq: i64, day: i64) -> [PollChange; 3] {
     stored(seq, day, RowStanding::Event)
 }
 
-fn message(seq: i64, day: i64) -> [StoreOp; 3] {
+fn message(seq: i64, day: i64) -> [PollChange; 3] {
     stored(seq, day, RowStanding::News)
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use super::*;
 use crate::domain::{
-    Cursor, DeadReason, DeliveryClass, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId,
+    Cursor, DeadReason, DeliveryClass, Insert, Marks, Outcome, PollChange, Row, RowStanding, Seq, UnixMs, Walk, WalkId,
     WalkKind, WalkProgress,
 };
 
@@ -194,7 +194,7 @@ pub(super) fn scratch() -> tempfile::TempDir {
 }
 
 /// Makes the operation that stores the message `m{seq}`, received at `seq` seconds.
-pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> StoreOp {
+pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> PollChange {
     let time = UnixMs(seq * 1000);
     let row = Row {
         id: format!("m{seq}"),
@@ -205,12 +205,12 @@ pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Optio
         number: Some(format!("n{}", seq % 7)),
         raw: format!("{{\"id\":\"m{seq}\",\"body\":\"{body}\"}}").into(),
     };
-    StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing, held_by }))
+    PollChange::Insert(Box::new(Insert { seq: Seq(seq), row, standing, held_by }))
 }
 
 /// Makes the operation that releases these messages.
-pub(super) fn release(seqs: &[i64]) -> StoreOp {
-    StoreOp::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: DeliveryClass::Live }
+pub(super) fn release(seqs: &[i64]) -> PollChange {
+    PollChange::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: DeliveryClass::Live }
 }
 
 pub(super) fn marks(at: i64) -> Marks {

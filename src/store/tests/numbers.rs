@@ -23,9 +23,9 @@ fn with_sinks(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
 }
 
 fn release_one(spool: &mut Spool, seq: i64, number: Option<&str>) {
-    let StoreOp::Insert(mut inserted) = insert(seq, "", RowStanding::News, None) else { unreachable!() };
+    let PollChange::Insert(mut inserted) = insert(seq, "", RowStanding::News, None) else { unreachable!() };
     inserted.row.number = number.map(str::to_owned);
-    spool.commit(&[StoreOp::Insert(inserted), release(&[seq])], UnixMs(0)).unwrap();
+    spool.commit(&[PollChange::Insert(inserted), release(&[seq])], UnixMs(0)).unwrap();
 }
 
 fn decide_all(spool: &mut Spool, which: UndecidedScope) -> usize {

@@ -5,9 +5,9 @@ use super::*;
 fn a_sink_is_dropped_only_with_permission_and_each_step_checks_this(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let [crm, ops] = register(&mut *spool, &["crm", "ops"])[..] else { panic!("two") };
-    let mut rows: Vec<StoreOp> = (1..=3).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
+    let mut rows: Vec<PollChange> = (1..=3).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
     rows.push(release(&[1, 2, 3]));
-    rows.push(StoreOp::Advance(marks(3)));
+    rows.push(PollChange::Advance(marks(3)));
     spool.commit(&rows, UnixMs(0)).unwrap();
     let begin = Seq::default();
     let may = |configured, messages| DropPermission { configured, messages };
@@ -48,7 +48,7 @@ fn the_id_of_a_dropped_sink_is_never_given_to_another_sink(scratch: &dyn Scratch
 fn the_view_of_a_sink_names_the_next_waiting_messages(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let [crm, _] = register(&mut *spool, &["crm", "ops"])[..] else { panic!("two") };
-    let mut rows: Vec<StoreOp> = (1..=6).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
+    let mut rows: Vec<PollChange> = (1..=6).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
     rows.push(release(&[1, 2, 3, 4, 5, 6]));
     spool.commit(&rows, UnixMs(0)).unwrap();
     let named = |spool: &Spool| spool.sinks().unwrap().into_iter().map(|sink| sink.waiting_ids).collect::<Vec<_>>();

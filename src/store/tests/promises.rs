@@ -4,15 +4,15 @@
 use super::*;
 use crate::domain::{Coverage, Lags};
 
-fn page() -> Vec<StoreOp> {
+fn page() -> Vec<PollChange> {
     vec![
-        StoreOp::Begin { start: "now".to_owned() },
+        PollChange::Begin { start: "now".to_owned() },
         insert(1, "hello", RowStanding::News, None),
         insert(2, "held", RowStanding::News, Some(WalkId(7))),
         release(&[1]),
-        StoreOp::PutWalk(Box::new(gap(7))),
-        StoreOp::PutLags(Lags::new(vec![5, -3], 11)),
-        StoreOp::Advance(marks(2)),
+        PollChange::PutWalk(Box::new(gap(7))),
+        PollChange::PutLags(Lags::new(vec![5, -3], 11)),
+        PollChange::Advance(marks(2)),
     ]
 }
 
@@ -50,10 +50,10 @@ fn another_connection_sees_at_once_what_was_written(scratch: &dyn Scratch) {
 fn a_transaction_that_fails_changes_nothing(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     register(&mut *spool, &["crm"]);
-    let mut ops = page();
+    let mut changes = page();
     // The sequence number 1 is taken already, so the commit fails.
-    ops.push(insert(1, "again", RowStanding::News, None));
-    assert!(spool.commit(&ops, UnixMs(9)).is_err());
+    changes.push(insert(1, "again", RowStanding::News, None));
+    assert!(spool.commit(&changes, UnixMs(9)).is_err());
     assert_eq!(spool.load_coverage().unwrap(), None);
     assert_eq!(spool.known(&["m1", "m2"]).unwrap(), [None, None]);
     assert_eq!((spool.last_released().unwrap(), spool.account().unwrap().start), (0, None));
@@ -110,8 +110,8 @@ fn the_text_goes_when_the_last_sink_has_the_message(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     spool.erase_on_delivery();
     let sinks = register(&mut *spool, &["a", "b"]);
-    let ops = (1..=3).map(|seq| insert(seq, "x", RowStanding::News, None));
-    spool.commit(&ops.chain([release(&[1, 2, 3])]).collect::<Vec<_>>(), UnixMs(1)).unwrap();
+    let changes = (1..=3).map(|seq| insert(seq, "x", RowStanding::News, None));
+    spool.commit(&changes.chain([release(&[1, 2, 3])]).collect::<Vec<_>>(), UnixMs(1)).unwrap();
     let left = |spool: &Spool| (texts(spool, 1..=3), (1..=3).map(|seq| deliveries(spool, seq).len()).sum::<usize>());
     spool.settle(&[settled(sinks[0], 1, DELIVERED), settled(sinks[0], 2, dead())], UnixMs(2)).unwrap();
     assert_eq!(left(&*spool), (vec![1, 2, 3], 6), "sink b still waits");

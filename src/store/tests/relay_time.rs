@@ -106,13 +106,13 @@ fn the_first_failure_of_a_walk_moves_too(scratch: &dyn Scratch) {
     let was = NOW + DAY;
     let ahead = correction(was, NOW, was - 10);
     let cases = [(was - 5, NOW - 5), (was + 7, NOW), (NOW - 60_000, NOW - 60_000)];
-    let mut ops = vec![StoreOp::Advance(marks(1))];
+    let mut changes = vec![PollChange::Advance(marks(1))];
     for (id, (since, moved)) in (1..).zip(cases) {
         let progress = WalkProgress { since: Some(UnixMs(since)), ..WalkProgress::default() };
-        ops.push(StoreOp::PutWalk(Box::new(Walk { progress, ..gap(id) })));
+        changes.push(PollChange::PutWalk(Box::new(Walk { progress, ..gap(id) })));
         assert_eq!(ahead.moved(UnixMs(since), UnixMs(NOW)), UnixMs(moved), "in memory");
     }
-    spool.commit(&ops, UnixMs(NOW)).unwrap();
+    spool.commit(&changes, UnixMs(NOW)).unwrap();
     assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());
     spool.apply_correction(ahead, UnixMs(NOW), Seq(i64::MIN)).unwrap();
     let walks = spool.load_coverage().unwrap().unwrap().walks;

@@ -4,16 +4,16 @@ use super::*;
 
 const GAP: WalkId = WalkId(1);
 
-fn news(seq: i64, held_by: Option<WalkId>) -> StoreOp {
+fn news(seq: i64, held_by: Option<WalkId>) -> PollChange {
     insert(seq, "hello", RowStanding::News, held_by)
 }
 
 /// Makes a message with the time of the message `other`. If its number `seq` is greater than `other`, it is further
 /// down the page.
-fn at_the_time_of(other: i64, seq: i64) -> StoreOp {
-    let StoreOp::Insert(mut inserted) = news(seq, None) else { unreachable!() };
+fn at_the_time_of(other: i64, seq: i64) -> PollChange {
+    let PollChange::Insert(mut inserted) = news(seq, None) else { unreachable!() };
     inserted.row.time = UnixMs(other * 1000);
-    StoreOp::Insert(inserted)
+    PollChange::Insert(inserted)
 }
 
 /// Returns the messages in the order of release.
@@ -27,7 +27,7 @@ fn opened(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
     (spool, sink)
 }
 
-fn rows() -> [StoreOp; 4] {
+fn rows() -> [PollChange; 4] {
     [news(3, None), news(2, None), at_the_time_of(2, 4), news(1, None)]
 }
 
@@ -47,7 +47,7 @@ fn the_order_is_the_same_if_messages_are_released_later(scratch: &dyn Scratch) {
 fn the_rows_that_a_gap_held_come_before_the_rows_of_a_later_release(scratch: &dyn Scratch) {
     let (mut spool, sink) = opened(scratch);
     spool.commit(&[news(5, Some(GAP)), news(4, Some(GAP))], UnixMs(0)).unwrap();
-    let held = StoreOp::ReleaseHeld { walk: GAP, class: DeliveryClass::Live };
+    let held = PollChange::ReleaseHeld { walk: GAP, class: DeliveryClass::Live };
     spool.commit(&[news(1, None), held, release(&[1])], UnixMs(0)).unwrap();
     assert_eq!(order(&*spool, sink), [4, 5, 1]);
 }
@@ -55,21 +55,21 @@ fn the_rows_that_a_gap_held_come_before_the_rows_of_a_later_release(scratch: &dy
 fn the_releases_of_a_commit_follow_each_other_in_their_order(scratch: &dyn Scratch) {
     let (mut spool, sink) = opened(scratch);
     spool.commit(&[news(9, None)], UnixMs(0)).unwrap();
-    let ops = [news(2, None), news(1, None), release(&[2]), release(&[9, 1]), news(3, None), release(&[3])];
-    spool.commit(&ops, UnixMs(0)).unwrap();
+    let changes = [news(2, None), news(1, None), release(&[2]), release(&[9, 1]), news(3, None), release(&[3])];
+    spool.commit(&changes, UnixMs(0)).unwrap();
     assert_eq!(order(&*spool, sink), [2, 1, 9, 3]);
 }
 
 fn a_message_that_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let sinks = register(&mut *spool, &["crm", "ops"]);
-    let ops = [
+    let changes = [
         insert(1, "news", RowStanding::News, None),
         insert(2, "late", RowStanding::BelowWatermark, None),
         insert(3, "seed", RowStanding::Seed, None),
         release(&[1]),
     ];
-    spool.commit(&ops, UnixMs(10)).unwrap();
+    spool.commit(&changes, UnixMs(10)).unwrap();
     let named = ReplaySelection {
         sinks,
         new: false,
@@ -96,8 +96,8 @@ fn a_message_that_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn
     assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "asking twice sends once");
 
     // The text of a message that came too late is kept as long as that of a delivered message.
-    let ops = [insert(4, "late", RowStanding::BelowWatermark, None)];
-    spool.commit(&ops, UnixMs(20)).unwrap();
+    let changes = [insert(4, "late", RowStanding::BelowWatermark, None)];
+    spool.commit(&changes, UnixMs(20)).unwrap();
     let cutoffs = |at| RetentionCutoffs { delivered: Some(UnixMs(at)), dead: None };
     assert_eq!(spool.remove_settled(cutoffs(20), Seq(0)).unwrap().messages, 0);
     assert_eq!(spool.remove_settled(cutoffs(21), Seq(0)).unwrap().messages, 1);

@@ -12,10 +12,10 @@ fn fresh(scratch: &dyn Scratch) -> (Box<Spool>, [SinkId; 2]) {
 /// Stores and releases the messages `from` to `to`.
 fn release_all(spool: &mut Spool, from: i64, to: i64) {
     for seqs in (from..=to).collect::<Vec<_>>().chunks(200) {
-        let mut ops: Vec<StoreOp> =
+        let mut changes: Vec<PollChange> =
             seqs.iter().map(|seq| insert(*seq, &"x".repeat(300), RowStanding::News, None)).collect();
-        ops.push(release(seqs));
-        spool.commit(&ops, UnixMs(seqs[0])).unwrap();
+        changes.push(release(seqs));
+        spool.commit(&changes, UnixMs(seqs[0])).unwrap();
     }
 }
 

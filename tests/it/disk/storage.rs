@@ -142,6 +142,22 @@ fn a_status_file_on_a_disk_that_hangs_holds_up_neither_deliveries_nor_the_end() 
 }
 
 #[test]
+fn a_budget_file_on_a_disk_that_hangs_holds_up_no_deliveries() {
+    let scene = Scene::new();
+    let (receiver, mut relay) = at_rest(&scene, scene.setup_from_beginning());
+    receiver.answer_with(503);
+    scene.add();
+    relay.wait_for_log(SINK_FAILS);
+    // The relay tries again after five seconds. By then the poller hangs.
+    let Some(faults) = Faults::hang(&relay, "pwrite64", &[file(&scene, "budget.ring")]) else { return };
+    receiver.answer_with(200);
+    all_arrive_once(&scene, &receiver, &relay);
+    relay.signal("TERM");
+    faults.end();
+    relay.wait();
+}
+
+#[test]
 fn a_file_that_cannot_be_opened_ends_the_start_with_its_name() {
     let cases: [(&str, (&str, &str, &str)); 7] = [
         ("the role", ("relay.lock", "EIO", "cannot open STATE/relay.lock: Input/output error (os error 5)")),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::choices::Choices;
 use super::feed::{Answer, Asker, Feed};
 use super::list::{Entry, List};
-use crate::domain::{Coverage, Cursor, More, Row, Seq, StoreOp, UnixMs, WalkId, WalkKind};
+use crate::domain::{Coverage, Cursor, More, PollChange, Row, Seq, UnixMs, WalkId, WalkKind};
 use crate::ingest::coverage::{CoverageState, FeedPage, NextAction, Now, Rules, Setback, Step};
 
 /// The part of the relay that outlives the process.
@@ -15,7 +15,7 @@ pub trait Store {
 
     /// Carries out one transaction. Returns the ids of the messages that the transaction releases: a list for each
     /// queue, in order.
-    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>>;
+    fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Vec<Vec<String>>;
 
     /// The stored coverage.
     fn coverage(&mut self) -> Option<Coverage>;
@@ -241,8 +241,8 @@ impl<S: Store> Relay<S> {
     }
 
     fn carry_out<F: Feed>(&mut self, feed: &F, step: Step, by: Option<WalkId>) -> NextAction {
-        if !step.ops.is_empty() {
-            let queues = self.store.commit(&step.ops, feed.now().local);
+        if !step.changes.is_empty() {
+            let queues = self.store.commit(&step.changes, feed.now().local);
             let before = std::mem::replace(&mut self.stored, self.store.coverage());
             if let (true, Some(coverage)) = (self.is_sound, &self.stored) {
                 assert_invariants(before.as_ref(), coverage, feed.frontier_limit());

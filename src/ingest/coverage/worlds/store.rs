@@ -1,7 +1,7 @@
 //! The store of a world: the real store on a real SQLite file or PostgreSQL database ([`TestState`]), with one sink
 //! that takes every message at once.
 
-use crate::domain::{Coverage, DeliveryClass, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
+use crate::domain::{Coverage, DeliveryClass, Outcome, PollChange, Row, Seq, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
 use crate::store::tests::TestState;
 use crate::store::{ClaimLimits, ForgottenUpTo, RetentionCutoffs, Settlement, SinkId, SinkSetup, Spool};
@@ -54,8 +54,8 @@ impl Store for StateStore {
         self.spool().known(&rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>()).unwrap()
     }
 
-    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>> {
-        self.spool().commit(ops, now).unwrap();
+    fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Vec<Vec<String>> {
+        self.spool().commit(changes, now).unwrap();
         assert_eq!(self.spool().release_orphaned_rows().unwrap(), 0, "a row is held by a gap that is not open");
         [DeliveryClass::Live, DeliveryClass::Backfill].map(|class| self.deliver(class, now)).into()
     }

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::domain::{DeliveryClass, Insert, Outcome, RowStanding, Seq, StoreOp};
+use crate::domain::{DeliveryClass, Insert, Outcome, PollChange, RowStanding, Seq};
 use crate::store::Settlement;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -13,8 +13,10 @@ impl World {
     /// Stores a message that was delivered at `BEGAN`.
     async fn deliver_one(&self) {
         let insert = Insert { seq: Seq(1), row: row(1), standing: RowStanding::News, held_by: None };
-        let ops =
-            [StoreOp::Insert(Box::new(insert)), StoreOp::Release { rows: vec![Seq(1)], class: DeliveryClass::Live }];
+        let changes = [
+            PollChange::Insert(Box::new(insert)),
+            PollChange::Release { rows: vec![Seq(1)], class: DeliveryClass::Live },
+        ];
         let settlement = Settlement {
             sink: SinkId(1),
             seq: Seq(1),
@@ -24,7 +26,7 @@ impl World {
             health: None,
         };
         let stored = self.store.write(move |spool| {
-            spool.commit(&ops, BEGAN)?;
+            spool.commit(&changes, BEGAN)?;
             spool.settle(&[settlement], BEGAN)
         });
         stored.await.unwrap();

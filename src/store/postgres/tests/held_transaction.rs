@@ -22,7 +22,7 @@ fn the_search_for_live_messages_does_not_grow_while_a_transaction_is_open() {
     let _held = hold(&database);
     let few = ClaimLimits { rows: 8, ..ALL };
     for seq in 1..=MESSAGES {
-        let page = [insert(seq, "hello", RowStanding::News, None), release(&[seq]), StoreOp::Advance(marks(seq))];
+        let page = [insert(seq, "hello", RowStanding::News, None), release(&[seq]), PollChange::Advance(marks(seq))];
         spool.commit(&page, UnixMs(seq)).unwrap();
         for &sink in &sinks {
             let claims = spool.claim_fresh(sink, DeliveryClass::Live, few, &|_| false).unwrap();
@@ -48,8 +48,8 @@ fn a_delivery_that_may_wait_again_is_found_again() {
     let mut spool = PostgresBackend::open(&database).unwrap();
     let sink = register(&mut spool, &["crm"])[0];
     let all: Vec<i64> = (1..=4).collect();
-    let mut page: Vec<StoreOp> = all.iter().map(|&seq| insert(seq, "hello", RowStanding::News, None)).collect();
-    page.extend([release(&all), StoreOp::Advance(marks(4))]);
+    let mut page: Vec<PollChange> = all.iter().map(|&seq| insert(seq, "hello", RowStanding::News, None)).collect();
+    page.extend([release(&all), PollChange::Advance(marks(4))]);
     spool.commit(&page, UnixMs(4)).unwrap();
     let live = |spool: &PostgresBackend| {
         let claims = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();

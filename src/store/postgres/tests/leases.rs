@@ -29,7 +29,7 @@ fn opened(database: &Database, epoch: i64) -> PostgresBackend {
     PostgresBackend::open(database).unwrap().under_lease(epoch)
 }
 
-fn page(seq: i64) -> [StoreOp; 2] {
+fn page(seq: i64) -> [PollChange; 2] {
     [insert(seq, "hello", RowStanding::News, None), release(&[seq])]
 }
 

@@ -19,7 +19,7 @@ use server::PostgresServer;
 use super::connection::{PostgresBackend, Statements};
 use super::database::Database;
 use super::statement::{Failure, Param, get, params};
-use crate::domain::{Cursor, DeliveryClass, RowStanding, Seq, StoreOp, UnixMs, Walk};
+use crate::domain::{Cursor, DeliveryClass, PollChange, RowStanding, Seq, UnixMs, Walk};
 use crate::secret::Secret;
 use crate::store::tests::{ALL, DELIVERED, gap, insert, marks, register, release, retry, settled};
 use crate::store::{

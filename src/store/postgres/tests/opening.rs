@@ -51,14 +51,14 @@ fn every_text_of_the_api_comes_back_as_it_was() {
     let Some(database) = scratch_database("every_text_of_the_api") else { return };
     let mut spool = PostgresBackend::open(&database).unwrap();
     let sink = register(&mut spool, &["crm"])[0];
-    let StoreOp::Insert(mut odd) = insert(1, "", RowStanding::News, None) else { unreachable!() };
+    let PollChange::Insert(mut odd) = insert(1, "", RowStanding::News, None) else { unreachable!() };
     odd.row.id = "nul \0 'quote' \\x00 ünïcode 🦀".to_owned();
     odd.row.number = Some("\0".to_owned());
     odd.row.raw = "{\"body\":\"\0 \\u0000 🦀\"}".into();
     let (id, raw) = (odd.row.id.clone(), odd.row.raw.clone());
     let walk = Walk { cursor: Some(Cursor("\0".to_owned())), trail: vec![Cursor("a\0".to_owned())], ..gap(1) };
-    let walk_op = StoreOp::PutWalk(Box::new(walk.clone()));
-    spool.commit(&[StoreOp::Insert(odd), release(&[1]), walk_op, StoreOp::Advance(marks(1))], UnixMs(0)).unwrap();
+    let walk_op = PollChange::PutWalk(Box::new(walk.clone()));
+    spool.commit(&[PollChange::Insert(odd), release(&[1]), walk_op, PollChange::Advance(marks(1))], UnixMs(0)).unwrap();
     let claims = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();
     assert_eq!((claims[0].id.as_str(), &claims[0].raw), (id.as_str(), &raw));
     assert_eq!(spool.known(&[&id]).unwrap(), [Some(Seq(1))]);

@@ -171,7 +171,7 @@ fn the_work_of_a_relay_reads_no_large_table_as_a_whole() {
     let next = messages() + 1;
     let now = UnixMs(next * 1000);
     assert_eq!(spool.known(&["m1", "m2"]).unwrap(), [None, None]);
-    let page = [insert(next, "hello", RowStanding::News, None), release(&[next]), StoreOp::Advance(marks(next))];
+    let page = [insert(next, "hello", RowStanding::News, None), release(&[next]), PollChange::Advance(marks(next))];
     spool.commit(&page, now).unwrap();
     for sink in sinks {
         let few = ClaimLimits { rows: 10, ..ALL };
@@ -219,9 +219,9 @@ fn a_page_with_its_deliveries_takes_three_round_trips() {
     let Some(database) = scratch_database("round trips") else { return };
     let mut spool = PostgresBackend::open(&database).unwrap();
     register(&mut spool, &["crm", "ops"]);
-    let mut page: Vec<StoreOp> = (1..=10).map(|seq| insert(seq, "hello", RowStanding::News, None)).collect();
-    page.extend([release(&(1..=10).collect::<Vec<_>>()), StoreOp::Advance(marks(10))]);
-    page.push(StoreOp::PutWalk(Box::new(gap(1))));
+    let mut page: Vec<PollChange> = (1..=10).map(|seq| insert(seq, "hello", RowStanding::News, None)).collect();
+    page.extend([release(&(1..=10).collect::<Vec<_>>()), PollChange::Advance(marks(10))]);
+    page.push(PollChange::PutWalk(Box::new(gap(1))));
     let before = spool.round_trips.get();
     spool.commit(&page, UnixMs(1)).unwrap();
     assert_eq!(spool.round_trips.get() - before, 3);

@@ -9,7 +9,7 @@ use super::account::{PUT, read_meta};
 use super::release::{Releasing, release_rows};
 use super::values::{from_json, to_json};
 use crate::domain::{
-    Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, PollChange, RowStanding, Seq, UnixMs, Walk, WalkId, WalkKind,
     WalkProgress,
 };
 use crate::store::coverage::CoverageTransactions;
@@ -32,20 +32,20 @@ impl CoverageTransactions for PostgresBackend {
         Ok(ids.iter().map(|id| known.get(id.as_bytes()).copied().map(Seq)).collect())
     }
 
-    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error> {
-        if ops.is_empty() {
+    fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Result<(), Error> {
+        if changes.is_empty() {
             return Ok(());
         }
         let (recipients, erase) = (Arc::clone(&self.recipients), self.erases_at_once());
         let keep_late = !self.erase_on_delivery;
         self.transaction(|statements| {
             let releasing = Releasing { statements, recipients: &recipients, erase_unwanted: erase };
-            let places = places_of_first_release(ops);
-            let mut rest = ops;
-            while let Some(op) = rest.first() {
+            let places = places_of_first_release(changes);
+            let mut rest = changes;
+            while let Some(change) = rest.first() {
                 let inserts: Vec<&Insert> = rest.iter().map_while(insert_of).collect();
                 if inserts.is_empty() {
-                    apply(releasing, &places, op)?;
+                    apply(releasing, &places, change)?;
                 }
                 rest = rest.get(inserts.len().max(1)..).unwrap_or_default();
                 store_rows(statements, &inserts, &places, keep_late, now);
@@ -77,9 +77,9 @@ impl CoverageTransactions for PostgresBackend {
     }
 }
 
-fn insert_of(op: &StoreOp) -> Option<&Insert> {
-    match op {
-        StoreOp::Insert(insert) => Some(insert),
+fn insert_of(change: &PollChange) -> Option<&Insert> {
+    match change {
+        PollChange::Insert(insert) => Some(insert),
         _ => None,
     }
 }
@@ -106,17 +106,17 @@ fn load_coverage(statements: &Statements<'_>) -> Result<Option<Coverage>, Failur
     Ok(Some(Coverage { marks, walks, lags: lags.map(read_lags).unwrap_or_default() }))
 }
 
-fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, op: &StoreOp) -> Result<(), Failure> {
+fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, change: &PollChange) -> Result<(), Failure> {
     let statements = releasing.statements;
-    match op {
-        StoreOp::Begin { start } => statements.later(PUT, params!["start", start]),
+    match change {
+        PollChange::Begin { start } => statements.later(PUT, params!["start", start]),
         // `store_rows` stores all rows together.
-        StoreOp::Insert(_) => {}
-        StoreOp::Release { rows, class } => release_rows(releasing, rows, places, *class)?,
-        StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class)?,
-        StoreOp::PutWalk(walk) => put_walk(statements, walk)?,
-        StoreOp::RemoveWalk(walk) => statements.later("DELETE FROM walk WHERE id = $1", params![walk.0]),
-        StoreOp::Advance(marks) => statements.later(
+        PollChange::Insert(_) => {}
+        PollChange::Release { rows, class } => release_rows(releasing, rows, places, *class)?,
+        PollChange::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class)?,
+        PollChange::PutWalk(walk) => put_walk(statements, walk)?,
+        PollChange::RemoveWalk(walk) => statements.later("DELETE FROM walk WHERE id = $1", params![walk.0]),
+        PollChange::Advance(marks) => statements.later(
             "INSERT INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk)
              VALUES (1, $1, $2, $3, $4, $5, $6)
              ON CONFLICT (one) DO UPDATE SET frontier = excluded.frontier, watermark = excluded.watermark,
@@ -131,10 +131,10 @@ fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, op: &StoreOp) -> 
                 marks.next_walk.0
             ],
         ),
-        StoreOp::PutLags(lags) => {
+        PollChange::PutLags(lags) => {
             statements.later(PUT, params!["lags", &to_json(&[&[lags.anchor()], lags.seen()].concat())?]);
         }
-        StoreOp::Count(anomaly) => statements.later(
+        PollChange::Count(anomaly) => statements.later(
             "INSERT INTO counter (name, value) VALUES ('anomaly.' || $1, 1)
              ON CONFLICT (name) DO UPDATE SET value = counter.value + 1",
             params![anomaly.as_str()],

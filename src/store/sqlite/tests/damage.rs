@@ -68,15 +68,15 @@ pub(in crate::store::sqlite) fn make(random: &mut Random, dir: &Path, killed: &P
         let body = "x".repeat(if random.below(8) == 0 { random.below(20_000) } else { random.below(300) });
         let walk = WalkId(i64::try_from(step).unwrap());
         let held = random.below(4) == 0;
-        let mut ops: Vec<StoreOp> =
+        let mut changes: Vec<PollChange> =
             rows.clone().map(|seq| insert(seq, &body, RowStanding::News, held.then_some(walk))).collect();
         if held {
-            ops.push(StoreOp::PutWalk(Box::new(gap(walk.0))));
+            changes.push(PollChange::PutWalk(Box::new(gap(walk.0))));
         } else {
-            ops.push(release(&rows.clone().collect::<Vec<_>>()));
+            changes.push(release(&rows.clone().collect::<Vec<_>>()));
         }
-        ops.push(StoreOp::Advance(marks(seq)));
-        spool.commit(&ops, UnixMs(seq)).unwrap();
+        changes.push(PollChange::Advance(marks(seq)));
+        spool.commit(&changes, UnixMs(seq)).unwrap();
         if !held {
             let outcomes =
                 [DELIVERED, dead(), Outcome::Retry { due: UnixMs(seq), status: None, answer: "later".into() }];
@@ -265,8 +265,8 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let sink = register(&mut spool, &["crm"])[0];
     for seq in 1..=20 {
         let body = format!("{seq:02}").repeat(500_000);
-        let ops = [insert(seq, &body, RowStanding::News, None), release(&[seq])];
-        spool.commit(&ops, UnixMs(seq)).unwrap();
+        let changes = [insert(seq, &body, RowStanding::News, None), release(&[seq])];
+        spool.commit(&changes, UnixMs(seq)).unwrap();
     }
     drop(spool);
     let file = dir.path().join("state.db");
@@ -289,8 +289,8 @@ fn a_message_that_is_removed_while_its_sink_is_shown_is_no_failure() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     register(&mut spool, &["crm"]);
-    let ops = [insert(1, "text", RowStanding::News, None), release(&[1])];
-    spool.commit(&ops, UnixMs(7)).unwrap();
+    let changes = [insert(1, "text", RowStanding::News, None), release(&[1])];
+    spool.commit(&changes, UnixMs(7)).unwrap();
     assert_eq!(spool.sinks().unwrap()[0].oldest, Some(UnixMs(7)));
     spool.connection.execute("DELETE FROM message", []).unwrap();
     let view = &spool.sinks().unwrap()[0];

@@ -49,28 +49,28 @@ impl World {
     fn add(&mut self) {
         let holds = self.random.below(4) == 0;
         let gap = WalkId(1);
-        let mut ops = vec![StoreOp::PutWalk(Box::new(super::gap(1)))];
+        let mut changes = vec![PollChange::PutWalk(Box::new(super::gap(1)))];
         let mut rows = Vec::new();
         for _ in 0..=self.random.below(10) {
             self.seq += 1;
             let most = if self.random.below(6) == 0 { 700 } else { 30 };
             let length = 1 + self.random.below(most);
             self.lengths.insert(self.seq, length);
-            ops.push(insert(self.seq, &mark(self.seq).repeat(length), RowStanding::News, holds.then_some(gap)));
+            changes.push(insert(self.seq, &mark(self.seq).repeat(length), RowStanding::News, holds.then_some(gap)));
             rows.push(self.seq);
         }
         if holds {
             self.held.extend(&rows);
         } else {
             self.waiting.extend(rows.iter().flat_map(|seq| self.sinks.iter().map(|sink| (*sink, *seq))));
-            ops.push(release(&rows));
+            changes.push(release(&rows));
         }
-        self.spool.commit(&ops, UnixMs(self.seq)).unwrap();
+        self.spool.commit(&changes, UnixMs(self.seq)).unwrap();
     }
 
     fn release_held(&mut self) {
-        let ops = [StoreOp::ReleaseHeld { walk: WalkId(1), class: DeliveryClass::Backfill }];
-        self.spool.commit(&ops, UnixMs(self.seq)).unwrap();
+        let changes = [PollChange::ReleaseHeld { walk: WalkId(1), class: DeliveryClass::Backfill }];
+        self.spool.commit(&changes, UnixMs(self.seq)).unwrap();
         let held = std::mem::take(&mut self.held);
         self.waiting.extend(held.iter().flat_map(|seq| self.sinks.iter().map(|sink| (*sink, *seq))));
     }

@@ -15,7 +15,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::connection::SqliteBackend;
-use crate::domain::{DeliveryClass, Outcome, RowStanding, Seq, StoreOp, UnixMs, WalkId};
+use crate::domain::{DeliveryClass, Outcome, PollChange, RowStanding, Seq, UnixMs, WalkId};
 use crate::store::tests::{ALL, DELIVERED, dead, gap, insert, marks, register, release, scratch, settled};
 use crate::store::{
     ClaimLimits, CoverageTransactions as _, DeadLetterAction, DeadLetterSelection, DeliveryState,

@@ -13,10 +13,10 @@ fn fresh() -> (tempfile::TempDir, SqliteBackend, [SinkId; 2]) {
 /// Stores and releases the messages 1 to `to`.
 fn release_all(spool: &mut SqliteBackend, to: i64) {
     for seqs in (1..=to).collect::<Vec<_>>().chunks(200) {
-        let mut ops: Vec<StoreOp> =
+        let mut changes: Vec<PollChange> =
             seqs.iter().map(|seq| insert(*seq, &"x".repeat(300), RowStanding::News, None)).collect();
-        ops.push(release(seqs));
-        spool.commit(&ops, UnixMs(seqs[0])).unwrap();
+        changes.push(release(seqs));
+        spool.commit(&changes, UnixMs(seqs[0])).unwrap();
     }
 }
 
@@ -69,12 +69,12 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
     let (mut dropped_to, mut forgotten_to, mut sizes) = (Seq(0), ForgottenUpTo::START, Vec::new());
     for number in 1..=days * 1440 {
         let now = UnixMs(number * MINUTE);
-        let StoreOp::Insert(mut message) = insert(number, &"x".repeat(340), RowStanding::News, None) else {
+        let PollChange::Insert(mut message) = insert(number, &"x".repeat(340), RowStanding::News, None) else {
             unreachable!()
         };
         (message.row.id, message.row.time) = (format!("{number:036}"), now);
-        let ops = [StoreOp::Insert(message), release(&[number]), StoreOp::Advance(marks(number))];
-        spool.commit(&ops, now).unwrap();
+        let changes = [PollChange::Insert(message), release(&[number]), PollChange::Advance(marks(number))];
+        spool.commit(&changes, now).unwrap();
         spool.settle(&[settled(a, number, DELIVERED), settled(b, number, DELIVERED)], now).unwrap();
         if number % 60 == 0 {
             (dropped_to, forgotten_to) = (Seq(0), ForgottenUpTo::START);

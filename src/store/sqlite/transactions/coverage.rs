@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, Transaction, p
 use super::release::{ReleasePlaces, Releaser};
 use super::values::{from_json, instant, to_json};
 use crate::domain::{
-    Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, PollChange, RowStanding, Seq, UnixMs, Walk, WalkId, WalkKind,
     WalkProgress,
 };
 use crate::store::coverage::CoverageTransactions;
@@ -32,20 +32,21 @@ impl CoverageTransactions for SqliteBackend {
         })
     }
 
-    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error> {
-        if ops.is_empty() {
+    fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Result<(), Error> {
+        if changes.is_empty() {
             return Ok(());
         }
         let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erases_at_once());
         let on_own_pages = self.erase_on_delivery;
         self.transaction(|transaction| {
             let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted, on_own_pages };
-            let places = releasing.places(ops)?;
-            ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
+            let places = releasing.places(changes)?;
+            changes.iter().try_for_each(|change| apply(releasing, &places, change, now))
         })?;
         // When a gap releases its messages, the texts that no sink wants are removed. These texts are on disk already,
         // so their traces have to be overwritten.
-        self.may_hold_traces |= erase_unwanted && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
+        self.may_hold_traces |=
+            erase_unwanted && changes.iter().any(|change| matches!(change, PollChange::ReleaseHeld { .. }));
         Ok(())
     }
 
@@ -104,21 +105,21 @@ fn load_coverage(connection: &Connection) -> rusqlite::Result<Option<Coverage>> 
     Ok(Some(Coverage { marks, walks, lags: lags.map(read_lags).unwrap_or_default() }))
 }
 
-fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
+fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, change: &PollChange, now: UnixMs) -> rusqlite::Result<()> {
     let transaction = releasing.transaction;
-    match op {
-        StoreOp::Begin { start } => transaction
+    match change {
+        PollChange::Begin { start } => transaction
             .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('start', ?1)")?
             .execute([start])
             .map(drop),
-        StoreOp::Insert(insert) => store_row(releasing, insert, places.of(insert.seq), now),
-        StoreOp::Release { rows, class } => releasing.rows(rows, places, *class),
-        StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class),
-        StoreOp::PutWalk(walk) => put_walk(transaction, walk),
-        StoreOp::RemoveWalk(walk) => {
+        PollChange::Insert(insert) => store_row(releasing, insert, places.of(insert.seq), now),
+        PollChange::Release { rows, class } => releasing.rows(rows, places, *class),
+        PollChange::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class),
+        PollChange::PutWalk(walk) => put_walk(transaction, walk),
+        PollChange::RemoveWalk(walk) => {
             transaction.prepare_cached("DELETE FROM walk WHERE id = ?1")?.execute([walk.0]).map(drop)
         }
-        StoreOp::Advance(marks) => transaction
+        PollChange::Advance(marks) => transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk,
                                                   sum)
@@ -134,11 +135,11 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
                 Checksum::of_marks(marks)
             ])
             .map(drop),
-        StoreOp::PutLags(lags) => transaction
+        PollChange::PutLags(lags) => transaction
             .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('lags', ?1)")?
             .execute([to_json(&[&[lags.anchor()], lags.seen()].concat())?])
             .map(drop),
-        StoreOp::Count(anomaly) => transaction
+        PollChange::Count(anomaly) => transaction
             .prepare_cached(
                 "INSERT INTO counter (name, value) VALUES ('anomaly.' || ?1, 1)
                  ON CONFLICT (name) DO UPDATE SET value = value + 1",

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::values::class_number;
 use crate::domain::filter::{Facts, FilterVerdict};
-use crate::domain::{DeliveryClass, Seq, StoreOp, UnixMs, WalkId};
+use crate::domain::{DeliveryClass, PollChange, Seq, UnixMs, WalkId};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::message_selection::details;
 use crate::store::recipient::Recipient;
@@ -55,8 +55,8 @@ impl Releaser<'_> {
     /// Finds the places for the messages of the first release of a commit. They are known only if the same commit
     /// stores all these messages; if not, the result is empty. All other messages get their places when they are
     /// released.
-    pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<ReleasePlaces> {
-        let places = places_of_first_release(ops);
+    pub(super) fn places(self, changes: &[PollChange]) -> rusqlite::Result<ReleasePlaces> {
+        let places = places_of_first_release(changes);
         if places.is_empty() {
             return Ok(ReleasePlaces::default());
         }

@@ -1,6 +1,6 @@
-//! The changes that follow from one page. The rules of coverage make them (`ingest/coverage`), the poller commits them
-//! (`ingest/poller/commit.rs`), and the store carries them out in one transaction
-//! (`store/sqlite/transactions/coverage.rs` and its counterpart for PostgreSQL).
+//! The kinds of changes that a poll makes to the state. The rules of coverage decide which changes follow from a page
+//! (`Draft` in `ingest/coverage/mod.rs`), the poller commits them (`ingest/poller/commit.rs`), and the store carries
+//! them out in one transaction (`store/sqlite/transactions/coverage.rs` and its counterpart for PostgreSQL).
 
 use super::{Anomaly, DeliveryClass, Lags, Marks, Row, RowStanding, Seq, Walk, WalkId};
 
@@ -19,7 +19,7 @@ pub struct Insert {
 
 /// One change to the store. The changes of one page are carried out in order, in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreOp {
+pub enum PollChange {
     /// The first page was read: coverage begins.
     Begin {
         /// The value of `poll.start` at this moment, for people.
