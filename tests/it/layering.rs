@@ -30,11 +30,11 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 
 /// Words that may stand in some places only: the word, the places, the reason.
 const PLACES: [(&str, &[&str], &str); 17] = [
-    ("SystemTime::now", &["time/clock.rs"], "one file reads clocks"),
-    ("Instant::now", &["time/clock.rs"], "one file reads clocks"),
-    ("Timestamp::now", &["time/clock.rs"], "one file reads clocks"),
-    ("Zoned::now", &["time/clock.rs"], "one file reads clocks"),
-    (".elapsed()", &["time/clock.rs"], "it reads a clock"),
+    ("SystemTime::now", &["time/clock/mod.rs"], "one file reads clocks"),
+    ("Instant::now", &["time/clock/mod.rs"], "one file reads clocks"),
+    ("Timestamp::now", &["time/clock/mod.rs"], "one file reads clocks"),
+    ("Zoned::now", &["time/clock/mod.rs"], "one file reads clocks"),
+    (".elapsed()", &["time/clock/"], "it reads a clock"),
     ("rusqlite", &["store/sqlite/"], "one folder knows SQLite"),
     ("sqlite::", &["store/mod.rs", "store/open.rs", "store/sqlite/"], "one file knows which backend keeps a state"),
     (
