@@ -138,7 +138,7 @@ pub trait ReplayTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn last_released(&self) -> Result<i64, Error>;
 
-    /// Finds the deliveries of a selection among the next [`REPLAY_BATCH`] messages: those whose place in the order of
+    /// Finds the deliveries of a selection among the next `REPLAY_BATCH` messages: those whose place in the order of
     /// release is greater than `after` and at most `last`. The first call has 0 as `after`. If the selection names ids,
     /// there is only one portion: all messages with these ids, whatever their places.
     ///
