@@ -15,6 +15,7 @@
 //! | `session` | the cookie that a login sets. Pure |
 //! | `parameters` | the parameters of a request; `message_list` reads the messages that they select |
 //! | `state_access` | reads and changes the state on disk |
+//! | `sinks_in_effect` | the sinks of the configuration in effect; `test_message` sends a test message to one of them |
 //! | `watcher`, `history` | watch the relay for the streams of events, and keep the last hour, minute by minute |
 //! | `page/` | the status page: its values, templates, styles and script |
 //! | `router` | the list of all paths, and the checks that every request passes |
@@ -46,6 +47,7 @@ mod routes;
 mod server;
 mod session;
 mod settings;
+mod sinks_in_effect;
 mod state;
 mod state_access;
 mod test_message;
@@ -54,6 +56,6 @@ mod write_limit;
 
 pub use server::{AdminServer, CannotListen};
 pub use settings::{Options, Settings};
+pub use sinks_in_effect::{SinkInEffect, SinksInEffect};
 pub use state::{AdminState, ArrivalSource};
 pub use state_access::StateAccess;
-pub use test_message::{TestTarget, TestTargets};

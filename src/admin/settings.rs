@@ -17,8 +17,9 @@ settings! {
         /// Port 0 takes a free port, which the log names. A change takes effect at the next start.
         listen: Option<WrittenText> = settings::text("address and port", "an address and a port in quotes", Some("^[0-9.]+:[0-9]+$|^\\[[0-9A-Fa-f:.%]+\\]:[0-9]+$"))
             .lines(&["listen = \"127.0.0.1:9465\""]),
-        /// The token that requests to all other paths must show, as `Authorization: Bearer TOKEN`. Without a token
-        /// these paths do not exist. At least 16 characters are recommended, for example from `openssl rand -hex 32`.
+        /// The token that requests to all other paths must show, as `Authorization: Bearer TOKEN`. The login and the
+        /// files of the status page (styles, script, icon) need no token. Without a token all these paths do not exist.
+        /// At least 16 characters are recommended, for example from `openssl rand -hex 32`.
         token: Option<WrittenText> = settings::secret("JOLTSMS_ADMIN_TOKEN").lines(&["token = { file = \"admin-token\" }"]),
         /// Further names under which the endpoint is reached, such as ["relay.example.com"]. localhost and the address at
         /// which the endpoint listens are always allowed. A request under another name is refused with 421, so that no web page can read the

@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, watch};
 use super::history::{History, HistoryMinute};
 use super::notices::Notices;
 use super::settings::Options;
+use super::sinks_in_effect::SinksInEffect;
 use super::state_access::StateAccess;
-use super::test_message::TestTargets;
 use crate::codes::CodeFinder;
 use crate::metrics::Metrics;
 use crate::status::{LoopProgress, StatusSource};
@@ -27,8 +27,8 @@ pub struct AdminState {
     pub metrics: Metrics,
     /// The access to the state on disk.
     pub access: StateAccess,
-    /// The sinks to which an operator can send a test message.
-    pub targets: TestTargets,
+    /// The sinks of the configuration in effect.
+    pub sinks: SinksInEffect,
     /// The parts of the relay that are used by requests that wait for a message.
     pub arrivals: ArrivalSource,
 }

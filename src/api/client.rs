@@ -150,13 +150,7 @@ impl Client {
         let answering_proxy = proxy.that_answers_for(list);
         async move {
             match request.send().await {
-                Ok(response) => {
-                    let mut response = read(response, &client_options, parse, with_cursor, now).await;
-                    if let Some(proxy) = answering_proxy {
-                        response.page = response.page.map_err(|error| by_proxy(error, proxy));
-                    }
-                    response
-                }
+                Ok(response) => read(response, &client_options, parse, with_cursor, answering_proxy, now).await,
                 Err(error) => Response {
                     date: None,
                     rate: RateHeaders::default(),
@@ -178,6 +172,7 @@ async fn read<P>(
     client_options: &ClientOptions,
     parse: impl FnOnce(&[u8], UnixMs) -> Result<P, Error>,
     with_cursor: bool,
+    answering_proxy: Option<String>,
     now: UnixMs,
 ) -> Response<P> {
     let headers = response.headers();
@@ -196,7 +191,10 @@ async fn read<P>(
             Err(Error::Transport(failure::describe(&error, client_options)))
         }
         // The status alone is enough if the body cannot be read.
-        body => Err(refusal(status, json, &body.unwrap_or_default(), location.as_deref(), with_cursor)),
+        body => {
+            let code = json.then(|| error_code(&body.unwrap_or_default())).flatten();
+            Err(refusal(status, code, location.as_deref(), with_cursor, answering_proxy))
+        }
     };
     Response { date, rate, page }
 }
@@ -206,10 +204,27 @@ struct ErrorBody {
     error: String,
 }
 
-fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, with_cursor: bool) -> Error {
-    let code = json.then(|| serde_json::from_slice::<ErrorBody>(body).ok()).flatten().map(|body| word(&body.error));
+/// Returns the error code in the JSON body of an answer. An answer with an error code is from the API.
+fn error_code(body: &[u8]) -> Option<String> {
+    serde_json::from_slice::<ErrorBody>(body).ok().map(|body| word(&body.error))
+}
+
+/// Returns the meaning of an answer without a page. `answering_proxy`: the proxy that may have answered instead of the
+/// API.
+fn refusal(
+    status: StatusCode,
+    code: Option<String>,
+    location: Option<&str>,
+    with_cursor: bool,
+    answering_proxy: Option<String>,
+) -> Error {
     let meaning = || status.canonical_reason().unwrap_or("unknown status").to_owned();
     let number = status.as_u16();
+    if let Some(proxy) = answering_proxy
+        && (number == 407 || (matches!(number, 403 | 500..) && code.is_none()))
+    {
+        return Error::Proxy { status: number, proxy };
+    }
     match (number, code) {
         (401, code) => Error::KeyRefused(KeyRefusal { status: number, code: code.unwrap_or_else(meaning) }),
         (403, Some(code)) => Error::KeyRefused(KeyRefusal { status: number, code }),
@@ -223,15 +238,6 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
             let hint = if number == 404 && !with_cursor { "; is api.url right?" } else { "" };
             Error::Refused { status: number, code: format!("{code}{hint}") }
         }
-    }
-}
-
-/// Names the proxy in an error that the proxy may have caused.
-fn by_proxy(error: Error, proxy: String) -> Error {
-    match error {
-        Error::Blocked => Error::Proxy { status: 403, proxy },
-        Error::Refused { status: status @ 407, .. } | Error::Server(status @ 500..) => Error::Proxy { status, proxy },
-        other => other,
     }
 }
 
@@ -276,9 +282,25 @@ mod tests {
         ];
         for (status, json, body, expected) in table {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(refusal(status, json, body.as_bytes(), None, true), expected, "{status} {body}");
+            let code = json.then(|| error_code(body.as_bytes())).flatten();
+            assert_eq!(refusal(status, code, None, true, None), expected, "{status} {body}");
         }
-        let moved = refusal(StatusCode::FOUND, false, b"", Some("https://user:pw@login.example/x?key=1"), false);
+        for (status, body, expected) in [
+            (403, "<html>".to_owned(), true),
+            (403, json("SESSION_REQUIRED"), false),
+            (407, "<html>".to_owned(), true),
+            (407, json("X"), true),
+            (408, "<html>".to_owned(), false),
+            (429, "<html>".to_owned(), false),
+            (502, "<html>".to_owned(), true),
+            (502, "{}".to_owned(), true),
+            (503, json("SERVICE_UNAVAILABLE"), false),
+        ] {
+            let (code, proxy) = (error_code(body.as_bytes()), Some("p:3128".to_owned()));
+            let error = refusal(StatusCode::from_u16(status).unwrap(), code, None, true, proxy);
+            assert_eq!(matches!(error, Error::Proxy { .. }), expected, "{status} {body}");
+        }
+        let moved = refusal(StatusCode::FOUND, None, Some("https://user:pw@login.example/x?key=1"), false, None);
         assert_eq!(moved.to_string(), "302 redirect to login.example, not followed; is api.url right?");
     }
 }

@@ -22,8 +22,8 @@ pub enum Error {
         /// The API's error code, or the standard words for the status.
         code: String,
     },
-    /// A failure of a proxy that can read the requests, or of the server behind the proxy: 407, 5xx, or 403 without an
-    /// error code of the API.
+    /// A failure of a proxy that can read the requests, or of the server behind the proxy: 407, or 403 or 5xx without
+    /// an error code of the API.
     #[error("{status} through the proxy {proxy}, which may have answered instead of the API")]
     Proxy {
         /// The status of the answer.

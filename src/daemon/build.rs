@@ -74,7 +74,7 @@ async fn prepare(config: &Config, purpose: &Purpose, clock: &Clock) -> Result<Pr
     let builder = SinkBuilder::new(metrics.clone());
     builder.note_config(config);
     let observers = match purpose.mode {
-        Mode::Run => Observers::prepare(config, metrics.clone(), builder.test_targets(), builder.codes()).await?,
+        Mode::Run => Observers::prepare(config, metrics.clone(), builder.sinks_in_effect(), builder.codes()).await?,
         Mode::Once => Observers::none(metrics.clone()),
     };
     let owner = match &config.state.database {

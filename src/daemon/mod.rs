@@ -8,6 +8,7 @@
 
 mod build;
 mod build_error;
+mod cut_off;
 mod drain;
 mod election;
 mod ending;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::log_sentences::ADMIN_LISTENS;
-use crate::admin::{AdminServer, AdminState, ArrivalSource, CannotListen, StateAccess, TestTargets};
+use crate::admin::{AdminServer, AdminState, ArrivalSource, CannotListen, SinksInEffect, StateAccess};
 use crate::codes::CodeFinder;
 use crate::config::Config;
 use crate::heartbeat::Pinger;
@@ -21,7 +21,7 @@ pub(super) struct Observers {
     admin: Option<AdminServer>,
     heartbeat: Option<Pinger>,
     metrics: Metrics,
-    targets: TestTargets,
+    sinks: SinksInEffect,
     /// Whether the relay erases the text of each message as soon as every sink has the message.
     erases_at_once: bool,
     codes: watch::Receiver<CodeFinder>,
@@ -39,12 +39,12 @@ pub enum ObserverError {
 }
 
 impl Observers {
-    /// Makes the observers that the configuration asks for. `targets`: the sinks to which an operator can send a test
-    /// message. `codes`: the finder of one-time codes, which a reload may replace.
+    /// Makes the observers that the configuration asks for. `sinks`: the sinks of the configuration in effect. `codes`:
+    /// the finder of one-time codes. A reload may replace both.
     pub(super) async fn prepare(
         config: &Config,
         metrics: Metrics,
-        targets: TestTargets,
+        sinks: SinksInEffect,
         codes: watch::Receiver<CodeFinder>,
     ) -> Result<Self, ObserverError> {
         let admin = match &config.admin {
@@ -56,13 +56,13 @@ impl Observers {
         }
         let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
         let erases_at_once = config.state.erase_on_delivery();
-        Ok(Self { admin, heartbeat, metrics, targets, erases_at_once, codes })
+        Ok(Self { admin, heartbeat, metrics, sinks, erases_at_once, codes })
     }
 
     /// Makes no observers, for the command `once`.
     pub(super) fn none(metrics: Metrics) -> Self {
-        let (targets, codes) = (TestTargets::default(), watch::Sender::default().subscribe());
-        Self { admin: None, heartbeat: None, metrics, targets, erases_at_once: false, codes }
+        let (sinks, codes) = (SinksInEffect::default(), watch::Sender::default().subscribe());
+        Self { admin: None, heartbeat: None, metrics, sinks, erases_at_once: false, codes }
     }
 
     /// Begins to show the relay that works on `state`. The observers end when the returned set is dropped.
@@ -73,14 +73,14 @@ impl Observers {
         live: watch::Receiver<Live>,
         progress: &LoopProgress,
     ) -> JoinSet<()> {
-        let Self { admin, heartbeat, metrics, targets, erases_at_once, codes } = self;
+        let Self { admin, heartbeat, metrics, sinks, erases_at_once, codes } = self;
         let arrivals = ArrivalSource { state: state.clone(), erases_at_once, codes };
         let access = StateAccess::new(state.clone(), clock.clone());
         let status = StatusSource::new(state, clock, live);
         let mut tasks = JoinSet::new();
         if let Some(admin) = admin {
             let (status, progress) = (status.clone(), progress.clone());
-            tasks.spawn(admin.serve(AdminState { status, progress, metrics, access, targets, arrivals }));
+            tasks.spawn(admin.serve(AdminState { status, progress, metrics, access, sinks, arrivals }));
         }
         if let Some(heartbeat) = heartbeat {
             tasks.spawn(heartbeat.run(status, progress.clone()));

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use super::cut_off::cut_off;
 use crate::store::{SinkView, Spool, Store};
 use crate::time::Clock;
 
@@ -16,15 +18,20 @@ const LEAST_WAIT: Duration = Duration::from_secs(5);
 /// The wait after a count is at least this many times as long as the count took.
 const WAIT_FACTOR: u32 = 50;
 
-/// The queues of all sinks, as they were counted last.
+/// Counts the queues of all sinks.
 #[derive(Debug)]
-pub(super) struct QueueWatch(watch::Receiver<Vec<SinkView>>);
+pub(super) struct QueueWatch {
+    /// The queues, as they were counted last.
+    queues: watch::Receiver<Vec<SinkView>>,
+    /// The task that counts; `None` if nothing is counted.
+    counting: Option<JoinHandle<()>>,
+}
 
 impl QueueWatch {
-    /// Starts to count. The counting ends when the returned value is dropped.
+    /// Starts to count. The counting ends soon after the returned value is dropped; [`Self::end`] waits for this end.
     pub(super) fn start(store: Store, clock: Clock) -> Self {
-        let (sender, receiver) = watch::channel(Vec::new());
-        tokio::spawn(async move {
+        let (sender, queues) = watch::channel(Vec::new());
+        let counting = tokio::spawn(async move {
             let reading = async {
                 loop {
                     let began = clock.monotonic();
@@ -40,16 +47,23 @@ impl QueueWatch {
                 () = sender.closed() => {}
             }
         });
-        Self(receiver)
+        Self { queues, counting: Some(counting) }
     }
 
     /// Makes a watch that never counts. It has no queues.
     pub(super) fn off() -> Self {
-        Self(watch::channel(Vec::new()).1)
+        Self { queues: watch::channel(Vec::new()).1, counting: None }
     }
 
     /// Returns the queues as they were counted last; none before the first count.
     pub(super) fn queues(&self) -> watch::Ref<'_, Vec<SinkView>> {
-        self.0.borrow()
+        self.queues.borrow()
+    }
+
+    /// Ends the counting, and waits until the task that counts does not hold the store any more.
+    pub(super) async fn end(self) {
+        if let Some(mut counting) = self.counting {
+            cut_off(&mut counting).await;
+        }
     }
 }

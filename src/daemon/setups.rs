@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::work_permit::WorkPermit;
-use crate::admin::{TestTarget, TestTargets};
+use crate::admin::{SinkInEffect, SinksInEffect};
 use crate::codes::CodeFinder;
 use crate::config::{Config, ConfiguredSink};
 use crate::delivery::Setup;
@@ -19,7 +19,7 @@ use crate::time::Clock;
 pub(super) struct SinkBuilder {
     metrics: Metrics,
     stdout: Arc<Mutex<Option<Arc<dyn Sink>>>>,
-    test_targets: TestTargets,
+    sinks_in_effect: SinksInEffect,
     codes: watch::Sender<CodeFinder>,
     permit: WorkPermit,
 }
@@ -27,8 +27,8 @@ pub(super) struct SinkBuilder {
 impl SinkBuilder {
     /// Makes a builder of sinks that count in `metrics`.
     pub(super) fn new(metrics: Metrics) -> Self {
-        let (stdout, test_targets, codes) = (Arc::default(), TestTargets::default(), watch::Sender::default());
-        Self { metrics, stdout, test_targets, codes, permit: WorkPermit::default() }
+        let (stdout, sinks_in_effect, codes) = (Arc::default(), SinksInEffect::default(), watch::Sender::default());
+        Self { metrics, stdout, sinks_in_effect, codes, permit: WorkPermit::default() }
     }
 
     /// Makes a builder of sinks that begin attempts only while `permit` allows work.
@@ -36,9 +36,9 @@ impl SinkBuilder {
         Self { permit: permit.clone(), ..self.clone() }
     }
 
-    /// Returns the sinks to which an operator can send a test message: the sinks of the configuration in effect.
-    pub(super) fn test_targets(&self) -> TestTargets {
-        self.test_targets.clone()
+    /// Returns the sinks of the configuration in effect, for the admin endpoint.
+    pub(super) fn sinks_in_effect(&self) -> SinksInEffect {
+        self.sinks_in_effect.clone()
     }
 
     /// Returns the finder of one-time codes in messages, as the configuration in effect defines it.
@@ -49,8 +49,9 @@ impl SinkBuilder {
     /// Tells the admin endpoint which configuration is in effect from now on.
     pub(super) fn note_config(&self, config: &Config) {
         self.codes.send_replace(config.codes.clone());
-        self.test_targets.replace(config.sinks.iter().map(|sink| TestTarget {
+        self.sinks_in_effect.replace(config.sinks.iter().map(|sink| SinkInEffect {
             name: sink.name.to_string(),
+            takes_events: sink.delivery.events,
             format: sink.format.clone(),
             mask: sink.mask.clone(),
             target: Arc::clone(&sink.target),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::cut_off::cut_off;
 use super::drain::{GRACE, drain};
 use super::ending::{Ended, RunError};
 use super::log_sentences::{ONCE_IS_DONE, STOPPING};
@@ -61,7 +62,7 @@ impl RelayProcess {
         });
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
-        let watching_readers = tokio::spawn(reader_watch.run());
+        let mut watching_readers = tokio::spawn(reader_watch.run());
         let queues = match self.service.is_managed() {
             true => QueueWatch::start(store.clone(), clock.clone()),
             false => QueueWatch::off(),
@@ -159,11 +160,10 @@ impl RelayProcess {
                 () = permit.ended() => result = Err(RunError::Store(store::Error::RoleLost)),
             }
         }
-        polling.abort();
-        watching_readers.abort();
-        // The task that watches for readers holds the store, too. The store is closed in good order only when no task
-        // holds it any more.
-        drop(watching_readers.await);
+        // These tasks hold the store. The store is closed in good order only when no task holds it any more.
+        cut_off(&mut polling).await;
+        cut_off(&mut watching_readers).await;
+        queues.end().await;
         result
     }
 }

@@ -14,11 +14,11 @@ settings! {
     /// `[sinks.NAME.retry]`: exponential back-off, then a dead letter.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Retry {
-        /// The wait after the first failure.
+        /// The wait after the first failure. Less than 100ms counts as 100ms.
         pub initial: Duration = settings::duration(Duration::from_secs(5), LEAST_WAIT..=DAY),
         /// Each wait is this many times the one before.
         pub factor: f64 = settings::number(3.0, 1.0..=100.0),
-        /// The longest wait, unless the receiver asks for a longer one.
+        /// The longest wait, unless the receiver asks for a longer one. Less than 100ms counts as 100ms.
         pub max: Duration = settings::duration(Duration::from_secs(12 * 3_600), LEAST_WAIT..=DAY.saturating_mul(30)),
         /// A failure this long after the first attempt, or later, makes a dead letter. "never": no failure does.
         pub give_up_after: Option<Duration> =
@@ -60,6 +60,21 @@ impl Retry {
             initial: self.initial.max(SHORTEST_WAIT),
             factor: self.factor,
             max: self.max.max(self.initial).max(SHORTEST_WAIT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_too_short_is_raised() {
+        let milliseconds = Duration::from_millis;
+        for (written, used) in [(10, 100), (99, 100), (100, 100), (101, 101)] {
+            let (initial, max) = (milliseconds(written), milliseconds(written));
+            let Schedule { initial, max, .. } = Retry { initial, factor: 3.0, max, give_up_after: None }.schedule();
+            assert_eq!((initial, max), (milliseconds(used), milliseconds(used)), "{written}");
         }
     }
 }

@@ -37,13 +37,13 @@ impl CodePattern {
         if pattern.is_match("") { Err(InvalidCodePattern::MatchesNothing) } else { Ok(Self(pattern)) }
     }
 
-    /// Returns the code in a text: the first group of the expression, or the whole match if there is no group. Returns
-    /// `None` if the expression does not match, or if the code would be empty.
+    /// Returns the first code in a text; `None` if there is no code.
     pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
-        code_of(&self.0.captures(text)?)
+        self.find_all(text).next()
     }
 
-    /// Returns the codes of all matches in a text. ([`CodePattern::find`] looks only at the first match.)
+    /// Returns all codes in a text. The code of a match is the first group of the expression, or the whole match if
+    /// there is no group. A match whose code would be empty has no code.
     pub fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
         self.0.captures_iter(text).filter_map(|found| code_of(&found))
     }
@@ -63,6 +63,8 @@ impl PartialEq for CodePattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,6 +73,7 @@ mod tests {
             (r"code (\d+)", "your code 12", Some("12")),
             (r"\d{3}-\d{3}", "it is 123-456", Some("123-456")),
             (r"code (\d*)", "your code is", None),
+            (r"code (\d*)", "your code is: code 12, code 34", Some("12")),
             (r"\d+", "none", None),
         ] {
             assert_eq!(CodePattern::new(pattern).unwrap().find(text), expected, "{pattern}");
@@ -83,5 +86,16 @@ mod tests {
             assert_eq!(CodePattern::new(pattern).unwrap_err(), InvalidCodePattern::MatchesNothing, "{pattern}");
         }
         assert!(CodePattern::new(r"code (\d*)").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn the_code_is_the_first_of_all_codes(
+            pattern in prop::sample::select(vec![r"code (\d*)", r"c(\d)?", r"\d+", r"(\d{2})|c", r"o(d*)(\d)"]),
+            text in "(code |[cod0-9 ]){0,12}",
+        ) {
+            let pattern = CodePattern::new(pattern).unwrap();
+            prop_assert_eq!(pattern.find(&text), pattern.find_all(&text).next());
+        }
     }
 }

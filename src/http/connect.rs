@@ -27,8 +27,7 @@ pub async fn check(
     clock: &Clock,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    // If there is a proxy, the name is not tried here, because most proxies resolve names themselves.
-    if transport.proxy.address.is_none() {
+    if !transport.proxy.resolves_names() {
         let subject = format!("{subject}: name");
         match resolve(url, options.connect_timeout).await {
             Ok(None) => {}
@@ -124,6 +123,7 @@ mod tests {
 
     use super::*;
     use crate::domain::CheckVerdict;
+    use crate::http::Proxy;
 
     fn options() -> ClientOptions {
         let second = Duration::from_secs(10);
@@ -131,8 +131,12 @@ mod tests {
     }
 
     async fn check(url: &str) -> Vec<Finding> {
-        let url = url.parse().unwrap();
-        super::check(("crm", "sinks.crm"), &options(), &Transport::default(), &url, &Clock::system()).await
+        check_through(Proxy::direct(), url).await
+    }
+
+    async fn check_through(proxy: Proxy, url: &str) -> Vec<Finding> {
+        let (url, transport) = (url.parse().unwrap(), Transport { proxy, ..Transport::default() });
+        super::check(("crm", "sinks.crm"), &options(), &transport, &url, &Clock::system()).await
     }
 
     #[tokio::test]
@@ -166,6 +170,19 @@ mod tests {
             if remedy.contains("/etc/resolv.conf")),
             "{findings:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_here_unless_the_proxy_resolves_names() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for (scheme, is_resolved_here) in [("socks5", true), ("socks5h", false), ("http", false), ("https", false)] {
+            let proxy = Proxy::at(format!("{scheme}://127.0.0.1:{port}").parse().unwrap());
+            let findings = check_through(proxy, "http://nowhere.invalid/").await;
+            let [Finding { verdict: CheckVerdict::Fails(remedy), .. }] = &findings[..] else {
+                panic!("{scheme}: {findings:?}")
+            };
+            assert_eq!(remedy.contains("/etc/resolv.conf"), is_resolved_here, "{scheme}: {findings:?}");
+        }
     }
 
     #[tokio::test]

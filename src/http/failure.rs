@@ -99,9 +99,7 @@ fn in_plain_words(jargon: &str) -> Option<String> {
     Some(match jargon {
         "dns error" => "cannot resolve the host name".to_owned(),
         "tunnel error: unsuccessful" => "the proxy refuses to connect".to_owned(),
-        "tunnel error: proxy authorization required" => {
-            "the proxy wants a user and a password, or others (407)".to_owned()
-        }
+        "tunnel error: proxy authorization required" => "the proxy requires a valid user and password (407)".to_owned(),
         "invalid HTTP version parsed" => unreadable("it does not begin with HTTP/1.1 or HTTP/1.0"),
         "invalid HTTP version parsed (found HTTP2 preface)" => unreadable("it is HTTP/2, which nobody asked for"),
         "invalid HTTP status-code parsed" => unreadable("its first line has no status"),

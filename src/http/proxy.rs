@@ -150,6 +150,12 @@ impl Proxy {
         self.host().filter(|_| is_http && url.scheme() == "http")
     }
 
+    /// Whether the proxy resolves the host names of requests. Otherwise this machine resolves them: if requests go
+    /// directly, or through a proxy at `socks5://`.
+    pub(super) fn resolves_names(&self) -> bool {
+        self.address.as_ref().is_some_and(|address| address.scheme() != "socks5")
+    }
+
     /// Returns the host and port of the proxy, and no other part of its address; `None` if requests go directly.
     pub fn host(&self) -> Option<String> {
         let address = self.address.as_ref()?;

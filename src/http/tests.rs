@@ -138,7 +138,7 @@ async fn a_proxy_that_says_no_is_named() {
     let transport = Transport { proxy: Proxy::at(address), ..Transport::default() };
     let url = Url::parse("https://receiver.example/").unwrap();
     let client = client::build(&OPTIONS, &transport, &url).unwrap();
-    for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
+    for said in ["the proxy requires a valid user and password (407)", "the proxy refuses to connect"] {
         let error = client.get(url.clone()).send().await.unwrap_err();
         assert_eq!(describe(&error, &OPTIONS), said);
         let (words, host) = (describe_through(&transport.proxy, &error, &OPTIONS), transport.proxy.host().unwrap());

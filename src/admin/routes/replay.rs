@@ -22,7 +22,7 @@ pub(in crate::admin) async fn answer(request: ActionRequest) -> Response {
 
 async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionResult, ActionFailure> {
     let now = endpoint.state.access.clock().likely_message_time();
-    let request = ReplayRequest {
+    let selectors = ReplayRequest {
         sinks: parameters.all("sink"),
         without_events: Vec::new(),
         ids: parameters.all("id"),
@@ -32,10 +32,13 @@ async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionRe
         from: parameters.all("from"),
         failed: parameters.flag("failed")?,
     };
-    if parameters.flag("all")? == (request != ReplayRequest::default()) {
+    if parameters.flag("all")? == (selectors != ReplayRequest::default()) {
         let detail = "say which messages: sink, id, since, until, to, from or failed, or all=true for all of them";
         return Err(ActionFailure::new(StatusCode::BAD_REQUEST, detail));
     }
+    let sinks = endpoint.state.sinks.all();
+    let without_events = sinks.iter().filter(|sink| !sink.takes_events).map(|sink| sink.name.clone()).collect();
+    let request = ReplayRequest { without_events, ..selectors };
     let change = endpoint.state.access.change(move |spool| {
         let (choice, mut tallies) = choose(spool, &request)?;
         let (mut found, mut changed) = (0_usize, 0_usize);

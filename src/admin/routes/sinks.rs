@@ -55,13 +55,13 @@ async fn resume_named(endpoint: &Endpoint, name: String) -> Result<ActionResult,
 }
 
 async fn test_named(endpoint: &Endpoint, name: String) -> Result<ActionResult, ActionFailure> {
-    let targets = endpoint.state.targets.all();
-    let Some(target) = targets.iter().find(|target| target.name == name) else {
-        let known: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    let sinks = endpoint.state.sinks.all();
+    let Some(sink) = sinks.iter().find(|sink| sink.name == name) else {
+        let known: Vec<&str> = sinks.iter().map(|sink| sink.name.as_str()).collect();
         let said = format!("no sink named {name:?} is configured; configured are {}", known.join(", "));
         return Err(OperatorRefusal::UnknownSink(said).into());
     };
-    match target.send(endpoint.state.access.clock()).await {
+    match sink.send_test_message(endpoint.state.access.clock()).await {
         Ok(message) => Ok(ActionResult { message, changed: 0 }),
         Err(why) => Err(ActionFailure::new(StatusCode::BAD_GATEWAY, why)),
     }

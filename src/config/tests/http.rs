@@ -256,6 +256,14 @@ fn mistakes_are_told_with_their_place() {
         (format!("{standard} secrets = [] }}"), "`sinks.crm.signing.secrets` is an empty array"),
         (format!("{standard} secrets = {{ env = \"T\" }} }}"), "`sinks.crm.signing.secrets`: a secret is not base64"),
         (
+            format!("{standard} secrets = [{{ env = \"COMMA\" }}, {{ env = \"A\" }}] }}"),
+            "`sinks.crm.signing.secrets` is empty",
+        ),
+        (
+            format!("{standard} secrets = [{{ env = \"A\" }}, {{ env = \"COMMA\" }}] }}"),
+            "`sinks.crm.signing.secrets` is empty",
+        ),
+        (
             format!("{standard} secrets = {{ env = \"A\" }}, prefix = \"x\" }}"),
             "`sinks.crm.signing.prefix` belongs to scheme = ",
         ),
@@ -284,6 +292,7 @@ fn mistakes_are_told_with_their_place() {
         ),
     ] {
         let machine = Machine::with_file(&format!("{HTTP}{toml}\n")).set("T", "hunter2!").set("A", SECRET);
+        let machine = machine.set("COMMA", " , ");
         machine.write("home/.config/joltsms-relay/text", "hunter2");
         let refused =
             machine.try_load().expect_err(&toml).to_string().replace(&machine.root.path().display().to_string(), "");

@@ -104,7 +104,9 @@ impl<F: Feed> Poller<F> {
                 self.decide(UndecidedScope::Known).await?;
                 return Ok(self.numbers_failed("some of its rows are no valid JSON", now));
             }
-            NumberListStep::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
+            NumberListStep::Lost => {
+                return Ok(self.numbers_failed("the API's cursors do not lead to the end of the list", now));
+            }
             NumberListStep::Endless => {
                 let why = format!("it has more than {MOST_PAGES} pages");
                 let ending = self.numbers_failed(&why, now);

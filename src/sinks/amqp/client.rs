@@ -22,7 +22,8 @@ pub(super) async fn check(target: &AmqpTarget, name: &str, clock: &Clock) -> Vec
         match client.connector.connect(|stream| find_place(stream, target, queue.as_deref(), &place)).await {
             Ok(()) if queue.is_some() => Ok(CheckedServer::has(done, format!("the {place} exists"))),
             Ok(()) => {
-                let found = format!("the {place} exists; whether a queue gets the messages shows with the first one");
+                let found =
+                    format!("the {place} exists; only the first message shows whether a queue gets the messages");
                 Ok(CheckedServer::has(done, found))
             }
             Err(Attempt::Failed { answer, .. }) if answer == channel_closed(NOT_FOUND, &place) => {

@@ -63,7 +63,7 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
     };
     match head.proxy {
         Some(proxy) if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            format!("{words}: the proxy {proxy} wants a user and a password, or others")
+            format!("{words}: the proxy {proxy} requires a valid user and password")
         }
         Some(proxy) => format!("{words}, answered through the proxy {proxy}, maybe by the proxy itself"),
         None => words,
@@ -132,7 +132,7 @@ mod tests {
         for (status, location, words) in [
             (403, None, "403 Forbidden, answered through the proxy p:3128, maybe by the proxy itself"),
             (502, None, "502 Bad Gateway, answered through the proxy p:3128, maybe by the proxy itself"),
-            (407, None, "407 Proxy Authentication Required: the proxy p:3128 wants a user and a password, or others"),
+            (407, None, "407 Proxy Authentication Required: the proxy p:3128 requires a valid user and password"),
             (
                 302,
                 Some("https://login.example/"),

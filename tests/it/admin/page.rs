@@ -1,6 +1,7 @@
 //! Tests of the status page as a browser without JavaScript uses the page.
 
-use joltsms_simulator::NewMessage;
+use jiff::SignedDuration;
+use joltsms_simulator::{NewMessage, NewNumber};
 
 use super::browser::{Browser, header};
 use super::client::{Answer, TOKEN, address, get, get_with_token, request, with_token};
@@ -272,6 +273,40 @@ fn programs_act_with_the_token_and_get_json() {
             answer.assert_problem(401);
         }
     }
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_replay_sends_events_only_to_sinks_that_ask_for_events() {
+    let scene = Scene::new();
+    let (receiver, other) = (Receiver::in_background(), Receiver::in_background());
+    let expires = scene.handle().now() + SignedDuration::from_hours(23);
+    scene.handle().add_number(NewNumber { expires_at: Some(expires), ..NewNumber::default() });
+    let config = |more: &str| {
+        format!(
+            "[sinks.crm]\ntype = \"http\"\nurl = \"{}\"\nevents = true\n[events]\nnumber_expiring = \"1d\"\n\
+             [sinks.other]\ntype = \"http\"\nurl = \"{}\"\n{more}",
+            receiver.url(),
+            other.url()
+        )
+    };
+    let file = scene.file(&config(""));
+    let relay = with_token(scene.setup().env("JOLTSMS_RELAY_CONFIG", &file)).start();
+    let (address, bearer) = (address(&relay), format!("Bearer {TOKEN}"));
+    let host = address.to_string();
+    receiver.wait(1, &relay);
+    let is_told = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == 1;
+    wait_until("the record of the delivery", is_told, || relay.log());
+    let replay = || {
+        let headers = [("Host", host.as_str()), ("Authorization", &bearer), ("Content-Length", "0")];
+        request(address, "POST", "/api/v1/replay?sink=other", &headers).json()["changed"].as_u64()
+    };
+    assert_eq!(replay(), Some(0), "the sink does not ask for events");
+    scene.file(&config("events = true\n"));
+    relay.signal("HUP");
+    wait_until("a sink that asks for events", || replay() == Some(1), || relay.log());
+    other.wait(1, &relay);
+    assert_eq!(other.received()[0].webhook_id(), receiver.received()[0].webhook_id());
     ends_with_nothing_more(relay);
 }
 

@@ -88,7 +88,7 @@ fn an_answer_that_a_proxy_may_have_made_names_the_proxy() {
             "wants a password",
             (
                 "407 Proxy Authentication Required",
-                "407 Proxy Authentication Required: the proxy {} wants a user and a password, or others",
+                "407 Proxy Authentication Required: the proxy {} requires a valid user and password",
             ),
         ),
         (

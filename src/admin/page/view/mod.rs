@@ -82,7 +82,7 @@ impl StatusView {
             back: query.own(),
             now: now.0,
             healthy: problems.is_empty(),
-            health: HealthBanner::of(status, &problems),
+            health: HealthBanner::of(&status.sinks, &problems),
             notice: input.notice.as_ref().map(|notice| NoticeView {
                 lines: notice.text.lines().map(str::to_owned).collect(),
                 is_refusal: notice.is_refusal,

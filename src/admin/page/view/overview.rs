@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::moment::Moment;
-use crate::domain::UnixMs;
+use crate::domain::{PauseReason, UnixMs};
 use crate::humanize::{bytes, grouped, harmless, span};
 use crate::status::{SinkSection, Status, readiness_problems};
 
@@ -34,18 +34,26 @@ pub(super) struct HealthBanner {
 }
 
 impl HealthBanner {
-    pub(super) fn of(status: &Status, problems: &[String]) -> Self {
+    /// Makes the banner of a relay with these sinks. `problems`: why the relay is not healthy; empty if it is healthy.
+    pub(super) fn of(sinks: &[SinkSection], problems: &[String]) -> Self {
         if !problems.is_empty() {
             return Self { tone: "bad", sentence: format!("Not healthy: {}.", problems.join("; ")) };
         }
         let names = |is_named: &dyn Fn(&SinkSection) -> bool| {
-            let sinks = status.sinks.iter().filter(|sink| is_named(sink));
-            sinks.map(|sink| sink.stored.view.name.as_str()).collect::<Vec<_>>().join(", ")
+            let named = sinks.iter().filter(|sink| is_named(sink));
+            named.map(|sink| sink.stored.view.name.as_str()).collect::<Vec<_>>().join(", ")
         };
         let failing = names(&|sink| sink.live.as_ref().is_some_and(|live| live.failing_since.is_some()));
-        let paused = names(&|sink| sink.stored.view.configured && sink.stored.view.pause.is_some());
+        // If a sink is paused for another reason than these two, the relay is not healthy.
+        let paused_for = |reason| {
+            names(&|sink| {
+                let view = &sink.stored.view;
+                view.configured && view.pause.is_some_and(|pause| pause.reason == reason)
+            })
+        };
+        let (paused, switched_off) = (paused_for(PauseReason::Operator), paused_for(PauseReason::Disabled));
         let mut sentence = "Healthy: the API is polled".to_owned();
-        if failing.is_empty() && paused.is_empty() {
+        if [&failing, &paused, &switched_off].iter().all(|names| names.is_empty()) {
             return Self { tone: "good", sentence: sentence + ", and every sink accepts messages." };
         }
         if !failing.is_empty() {
@@ -53,6 +61,9 @@ impl HealthBanner {
         }
         if !paused.is_empty() {
             sentence += &format!("; an operator has paused {paused}");
+        }
+        if !switched_off.is_empty() {
+            sentence += &format!("; the configuration has switched off {switched_off}");
         }
         Self { tone: "waiting", sentence: sentence + "." }
     }
@@ -93,4 +104,39 @@ pub(super) fn facts(status: &Status, now: UnixMs) -> Vec<Fact> {
     let note = status.relay.report.as_ref().map(|report| format!("running for {}", span(now.since(report.started_at))));
     add("State on disk", bytes(status.state.bytes), None, note.unwrap_or_default());
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::StoredSink;
+    use crate::store::{Pause, SinkView};
+
+    const NOW: UnixMs = UnixMs(1_750_000_000_000);
+
+    fn sentence(pauses: &[(&str, Option<PauseReason>)]) -> String {
+        let sink = |(name, reason): &(&str, Option<PauseReason>)| {
+            let pause = reason.map(|reason| Pause { reason, since: NOW });
+            let view = SinkView { name: (*name).to_owned(), configured: true, pause, ..SinkView::default() };
+            SinkSection { stored: StoredSink::at(NOW, view), live: None }
+        };
+        let sinks: Vec<SinkSection> = pauses.iter().map(sink).collect();
+        HealthBanner::of(&sinks, &[]).sentence
+    }
+
+    #[test]
+    fn the_sentence_tells_a_pause_by_an_operator_from_a_sink_that_is_switched_off() {
+        let (operator, disabled) = (Some(PauseReason::Operator), Some(PauseReason::Disabled));
+        for (pauses, expected) in [
+            (&[("crm", None)][..], ", and every sink accepts messages."),
+            (&[("crm", operator), ("old", None)], "; an operator has paused crm."),
+            (&[("crm", None), ("old", disabled)], "; the configuration has switched off old."),
+            (
+                &[("crm", operator), ("mail", operator), ("old", disabled)],
+                "; an operator has paused crm, mail; the configuration has switched off old.",
+            ),
+        ] {
+            assert_eq!(sentence(pauses), format!("Healthy: the API is polled{expected}"));
+        }
+    }
 }

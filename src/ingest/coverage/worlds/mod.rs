@@ -311,7 +311,7 @@ fn find_seeds() {
             for world in &worlds() {
                 let verdict = run(world, seed, Some(left_out));
                 if !verdict.is_well() {
-                    println!("(Broken::{left_out:?}, \"{}\", {seed}), // {verdict}", world.name);
+                    println!("(Safeguard::{left_out:?}, \"{}\", {seed}), // {verdict}", world.name);
                     found += 1;
                     if found == 2 {
                         break 'search;

@@ -140,7 +140,6 @@ fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut V
         return;
     }
     let Some(parts) = at.tokens("secrets", text) else { return };
-    let before = keys.len();
     for part in &parts {
         match Key::standard(part.as_str()) {
             Ok(key) if keys.contains(&key) => {
@@ -157,7 +156,7 @@ fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut V
             }
         }
     }
-    if keys.is_empty() && keys.len() == before {
+    if parts.is_empty() {
         at.error(&text.origin, format!("`{name}` is empty"), "");
     }
 }

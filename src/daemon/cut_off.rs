@@ -1,0 +1,46 @@
+//! Cuts tasks off at the end of the relay's work.
+
+use tokio::task::JoinHandle;
+
+/// Cuts a task off, and waits until the task holds nothing any more. Work that the task has begun on a blocking thread
+/// goes on.
+pub(super) async fn cut_off<T>(task: &mut JoinHandle<T>) {
+    task.abort();
+    // The output of a task that has ended may have been taken before, and must not be taken twice.
+    if !task.is_finished() {
+        drop(task.await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+
+    /// The task cannot be cut off before `release`, because until then it blocks its thread.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_task_that_was_cut_off_holds_nothing() {
+        let store = Arc::new(());
+        let held = Arc::clone(&store);
+        let (begun, begins) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let mut task = tokio::spawn(async move {
+            begun.send(()).unwrap();
+            released.recv().unwrap();
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        begins.recv().unwrap();
+        let holders = async {
+            cut_off(&mut task).await;
+            Arc::strong_count(&store)
+        };
+        let (holders, ()) = tokio::join!(holders, async { release.send(()).unwrap() });
+        assert_eq!(holders, 1);
+        cut_off(&mut task).await;
+        let mut taken = tokio::spawn(async {});
+        (&mut taken).await.unwrap();
+        cut_off(&mut taken).await;
+    }
+}
