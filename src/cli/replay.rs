@@ -191,7 +191,8 @@ impl<'s> Paced<'s> {
         Ok(pace)
     }
 
-    /// Returns the number of deliveries that are requested in one portion: about one second of the rate.
+    /// Returns the number of deliveries that are requested in one portion: as many as the rate allows in a second, but
+    /// at least one.
     fn at_once(&self) -> usize {
         usize::try_from(self.rate / 60).unwrap_or(1).max(1)
     }
@@ -227,7 +228,7 @@ impl<'s> Paced<'s> {
             Ok(Some(false)) => Err(complain(
                 Exit::Temporary,
                 &format_args!(
-                    "--rate needs a running relay, and none runs; {so_far}: start one first, or leave --rate out"
+                    "--rate needs a running relay, and none runs; {so_far}: start the relay first, or leave --rate out"
                 ),
             )),
             Ok(_) => Ok(()),

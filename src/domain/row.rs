@@ -7,21 +7,22 @@ use super::{Cursor, UnixMs};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub i64);
 
-/// A message as the API listed it. The relay reads only the fields that show the row's place in the feed; sinks get
-/// `raw`.
+/// A message as the API listed it. The relay reads only the fields below from it; sinks get `raw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The API's id. If the row has no id that is a string, or is not valid JSON: `unreadable:` and a hash.
+    /// The API's id. If the row has no id that is a string, or an empty one, or is not valid JSON:
+    /// `unreadable:` and a hash.
     pub id: String,
     /// True for a row that has an id and is valid JSON. Any other row is set aside and never delivered.
     pub readable: bool,
     /// Details of a row that is not valid JSON. Such a row is not readable.
     pub spoiled: Option<Box<SpoiledRow>>,
-    /// `receivedAt`. A row without a readable `receivedAt` gets the time of a neighbouring row of its page.
+    /// `receivedAt`. A row without a readable `receivedAt` gets the time of a neighbouring row of its page, or,
+    /// if no row of the page has a time, the present time by the API's clock.
     pub time: UnixMs,
     /// `ingestedAt`; `None` if it is not readable.
     pub ingested: Option<UnixMs>,
-    /// `numberId`; `None` if the row has no `numberId`.
+    /// `numberId`; `None` if the row has no `numberId` that is a string.
     pub number: Option<String>,
     /// The JSON text of the row, byte for byte. For a spoiled row: the bytes that came, with `\xNN` for each byte that
     /// is not UTF-8.

@@ -8,9 +8,9 @@ use crate::codes::CodeFinder;
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
 use crate::template::Template;
 
-/// The default media type of a template for an HTTP receiver.
+/// The default media type of a template whose output is a body.
 const JSON: &str = "application/json";
-/// The default media type of a template for a stream.
+/// The default media type of a template whose output is a line of a stream, or text for people.
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The word for templates in the configuration.
@@ -24,14 +24,14 @@ const FORMAT_HINTS: &[(&str, &str)] = &[
     ("json", "write \"message\", which is the API's JSON object as it came"),
     ("raw", "write \"message\", which is the API's JSON object as it came"),
     ("plain", "write \"text\""),
-    ("custom", "write \"template\", and the key template"),
+    ("custom", "write \"template\", and put the template into the key `template` or `template_file`"),
 ];
 
 settings! {
     /// The keys of a sink's format, as written.
     pub struct Settings {
-        /// message: the API's object exactly as it came. The default is message, or text for types that show text
-        /// to people, such as telegram. docs/formats.md shows the other formats.
+        /// "message" is the API's object exactly as it came. This is the default, except for types that show text to
+        /// people, such as telegram: their default is "text". docs/formats.md shows the other formats.
         format: Option<Option<&'static Known>> = settings::one_of(names(), FORMAT_HINTS).by_default("\"message\""),
         /// Only with format = "template": the template. If the template shows details of the number, such as
         /// number.serviceName, messages wait until these are known.
@@ -117,7 +117,7 @@ impl Settings {
     }
 }
 
-/// Returns the text of the template, and the key that contains the text.
+/// Returns the text of the template, and the key and the place in the configuration from which the text comes.
 fn template_text(
     at: &mut Reader<'_>,
     template: Option<WrittenText>,

@@ -35,7 +35,7 @@ impl ExpiryScan {
 pub struct ExpiryPortion {
     /// The messages that are too old.
     pub rows: Vec<Seq>,
-    /// Whether `rows` holds all messages that are too old. If not, the caller makes these dead letters, and repeats the
+    /// Whether `rows` is sure to hold all messages that are too old. If not, the caller makes these dead letters, and repeats the
     /// search.
     pub complete: bool,
     /// The highest place in the order of release when the search began. If the search is complete, this is the value of
@@ -59,8 +59,8 @@ pub(super) const NEVER_TRIED: &str = "too old before it could be sent";
 
 /// Transactions of `max_age`.
 pub trait ExpiryTransactions {
-    /// Finds about `at_most` messages that wait for a sink and are too old. A message that an operator sent again is
-    /// never too old.
+    /// Finds messages that wait for a sink and are too old, by up to three searches, each for at most `at_most` messages.
+    /// A message that an operator sent again is never too old.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

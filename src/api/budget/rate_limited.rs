@@ -30,8 +30,9 @@ pub(super) struct RateLimited {
 impl RateLimited {
     /// Records a 429, and returns the length of the silence after it. After the first 429 the silence lasts until the
     /// reset, or for `Retry-After` if there is no reset. After the nth 429 in a row it lasts as long, but at least for
-    /// `fallback(n)` (`ingest/poller/backoff.rs`). Without a reset and `Retry-After` it lasts for `fallback(n)`. The
-    /// documentation mentions no reset that is an instant, so `Retry-After` takes precedence over such a reset.
+    /// `fallback(n)` (`ingest/poller/backoff.rs`). Without a reset and `Retry-After` it lasts for `fallback(n)`. By
+    /// the documentation, a reset is a number of seconds. If the API sends an instant instead, `Retry-After` takes
+    /// precedence over it.
     ///
     /// A reset that makes no sense, and a time longer than 15 minutes, are not obeyed. If the API gives nothing else,
     /// the silences last one minute, two minutes, four minutes and so on, up to 15 minutes.

@@ -1,4 +1,5 @@
-//! The loop of one sink. The loop begins deliveries in the order of their claims, as many at once as there are workers.
+//! The loop of one sink. The loop begins the deliveries of each lane in the order of their claims, as many at once as
+//! there are workers.
 //!
 //! The loop asks its parts what is to be done and passes values between them. Each part decides one thing and keeps the
 //! values that it needs for the decision:
@@ -9,7 +10,7 @@
 //! | [`store_retry`] | how long to leave a failing store alone |
 //! | [`pauses`] | whether the sink is paused, and what people changed in the store |
 //! | [`known_time`] | what is known of the time and of the ages of messages |
-//! | [`backfill`] | which deliveries still have to be made or put into queues |
+//! | [`backfill`] | which deliveries a new sink, or a changed `order`, still needs in the store |
 //! | [`expiry`] | which messages are too old |
 //! | [`outage`] | what the log and `status` say of failures |
 //! | [`bring_forward`] | which retries become due when an outage is over |
@@ -22,9 +23,10 @@
 //!
 //! Invariants:
 //! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages
-//!   are sent twice than there are workers.
-//! - The loop turns only for a reason: a delivery that ended, a wake-up, an order, a time that has come, or the slow
-//!   poll. Nothing puts off the slow poll: it looks into the store every five seconds, however often the loop turns for
+//!   are sent twice than there are workers. (There may be more deliveries under way than workers for a moment, after a
+//!   reload has lowered `concurrency`.)
+//! - The loop turns only for a reason: a delivery that ended, a wake-up, an order, the stop signal, a time that has
+//!   come, or the slow poll. Nothing puts off the slow poll: it looks into the store every five seconds, however often the loop turns for
 //!   other reasons.
 
 mod admission;
@@ -84,7 +86,7 @@ pub(super) struct Supervisor {
     orders: mpsc::UnboundedReceiver<SinkOrder>,
     /// Whether the sink was removed from the configuration.
     is_retired: bool,
-    /// Whether deliveries are under way that began before the sink kept the order of each number.
+    /// Whether deliveries are under way that began before a reload gave the sink `order = "number"`.
     has_unordered_in_flight: bool,
     /// By how many milliseconds the relay's time was corrected before the claims in `queues` were made.
     claims_corrected_by: i64,
@@ -128,7 +130,7 @@ impl Supervisor {
         (supervisor, receiver)
     }
 
-    /// Delivers until the daemon stops.
+    /// Delivers until the daemon stops, or until the sink is removed.
     pub(super) async fn run(mut self) -> Drained {
         loop {
             self.liveness.tick();
@@ -209,8 +211,8 @@ impl Supervisor {
         }
         if requests.is_resumed {
             // Whoever resumes the sink expects the sink to work. So everything learned of the receiver is forgotten,
-            // and messages that failed are due now. Claims from before the pause are given back, because they do not
-            // include the length of the pause.
+            // and messages that failed are due now. Claims from before the end of the pause are given back: each claim
+            // says how long its sink was paused (`Claim::paused`), and in these claims this pause is missing.
             *context.health.lock() = SinkHealth::restored(HealthRecord::default(), context.now());
             self.outage.resumed();
             self.bring_forward.resumed();

@@ -14,7 +14,7 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     notice: FailureNotice,
-    /// When the first failure or refusal since the last success ended, by the relay's time.
+    /// When the first attempt ended that failed or was refused since the last success, by the relay's time.
     failing_since: Option<UnixMs>,
     /// The reason of the last failure or refusal since the last success.
     last_failure: Option<String>,
@@ -76,7 +76,7 @@ impl Outage {
         self.notice.report_at()
     }
 
-    /// Whether the last attempt failed.
+    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not count.
     pub(super) fn is_failing(&self) -> bool {
         self.notice.is_failing()
     }
@@ -156,7 +156,7 @@ mod tests {
         let mut outage = Outage::default();
         outage.attempt_failed("500", UnixMs(5), start());
         outage.resumed();
-        assert_eq!(outage.failing_since(), None);
+        assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
         assert_eq!(
             outage.attempt_failed("401", UnixMs(9), start()).as_deref(),
             Some("401"),

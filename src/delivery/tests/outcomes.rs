@@ -91,7 +91,10 @@ async fn every_status_that_matters() {
         rows += &answered(&status.to_string(), &format!("{status} SECRET"), Statuses::default()).await;
     }
     is_on_the_page("## Statuses", &rows);
-    assert!(!rows.contains("SECRET"), "what a receiver writes beside the number may repeat the message");
+    assert!(
+        !rows.contains("SECRET"),
+        "the receiver's words beside the status are not shown, since they may quote the message"
+    );
 }
 
 #[tokio::test]
@@ -173,7 +176,7 @@ async fn what_accept_status_and_reject_status_change() {
     is_on_the_page("## `accept_status` and `reject_status`", &rows);
 }
 
-/// Starts a server that reads the request and then answers as the test wants.
+/// Starts a server that does with each connection what `speak` does.
 async fn server<F: Future<Output = ()> + Send + 'static>(
     speak: impl Fn(Conversation) -> F + Send + Sync + 'static,
 ) -> RawServer {

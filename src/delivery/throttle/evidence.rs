@@ -6,7 +6,8 @@
 //! refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages afterwards.
 //!
 //! Another kind of receiver refuses certain messages for ever: it accepts most new messages, but never a message that
-//! it has refused. (A receiver that limits the pace refuses both kinds of messages equally often.) [`PaceEvidence`]
+//! it has refused. (A receiver that limits the
+//! pace refuses new messages as often as messages that it has refused before.) [`PaceEvidence`]
 //! recognises this kind when refused messages are refused again clearly more often than new messages are refused, and
 //! none of the refused messages is accepted.
 
@@ -28,8 +29,8 @@ const ENOUGH: u32 = 3;
 /// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
-/// A pace is as slow as the receiver asked for if at most this many attempts begin in the length of one silence. At
-/// half an attempt, attempts are twice the length of the silence apart.
+/// A pace is as slow as the receiver asked for if the time between two attempts is at least twice the length of a
+/// silence: then this many attempts begin in the length of a silence, or fewer.
 const AS_ASKED: f64 = 0.5;
 
 /// The number of silences that are remembered, to find out how long a silence must be.
@@ -56,8 +57,8 @@ pub(super) struct PaceEvidence {
     /// The lengths of the last silences, each up to the moment when the receiver accepted a message again.
     silences: VecDeque<Duration>,
     refused_though_slow: u32,
-    /// The number of repeated refusals that first refusals have not cancelled, since the receiver last accepted a
-    /// refused message (a CUSUM test).
+    /// Rises by one when a message is refused again, and falls by [`FIRST_MAKES_UP_FOR`] when a message is refused for
+    /// the first time (a CUSUM test). Begins at zero again when the receiver accepts a message that it has refused.
     refused_again: u32,
     enough: u32,
 }
@@ -121,7 +122,7 @@ impl PaceEvidence {
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
         // The refusal counts if the attempts were at least twice as far apart as the longest silence that the receiver
-        // has ever asked for. The longest one is taken because a receiver that states exactly when it accepts the next
+        // has asked for. The longest one is taken because a receiver that states exactly when it accepts the next
         // message sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
         // A measured silence includes the time until the answer. So it takes the place of the silence that the receiver

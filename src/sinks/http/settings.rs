@@ -22,7 +22,7 @@ const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
 const REJECTABLE: RangeInclusive<u16> = 300..=599;
 
 settings! {
-    /// The keys that only an http sink has, as written.
+    /// The keys that an http sink has besides those of every sink, as written.
     pub struct Settings {
         /// The URL to which messages are posted; required. A URL with a token or a password in it is a secret:
         /// url = { env = "CRM_URL" }.
@@ -49,7 +49,8 @@ settings! {
         proxy: Option<WrittenText> = http::proxy(),
         /// Files in PEM form: authorities to trust instead of the system's, and a client certificate with its key.
         tls: TlsSettings = http::tls(),
-        /// How requests are signed. With several secrets, each of them signs; an HMAC has one secret.
+        /// How requests are signed. The scheme standard-webhooks may have several secrets, each of which makes a
+        /// signature; hmac-sha256 has one secret.
         signing: SigningSettings = settings::table().lines(&[
             r#"signing = { scheme = "standard-webhooks", secrets = [{ env = "NEW" }, { env = "OLD" }] }"#,
             r#"signing = { scheme = "hmac-sha256", secrets = { env = "S" }, header = "x-signature", encoding = "hex", prefix = "", signed = "body" }"#,

@@ -38,10 +38,11 @@ settings! {
         /// A template of the subject, such as "sms.{{ message.to }}"; required.
         subject: Option<WrittenText> =
             settings::text("subject", "a subject in quotes", None).such_as("\"sms.{{ message.to }}\""),
-        /// The content of a file of credentials (.creds), or the seed of an NKey. It must not be written out in the file.
+        /// The content of a file of credentials (.creds), or the seed of an NKey. It must not be written out in
+        /// the configuration file.
         credentials: Option<WrittenText> = settings::secret("NATS_CREDENTIALS")
             .lines(&["credentials = { file = \"relay.creds\" }"]),
-        /// Allows connections to other machines that are not encrypted.
+        /// Allows unencrypted connections to other machines.
         allow_plaintext: bool = settings::boolean(false),
         /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),

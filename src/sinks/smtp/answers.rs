@@ -1,7 +1,8 @@
 //! Decides what the answers of a mail server mean. Pure.
 //!
 //! After an answer 4xx the e-mail is tried again. After an answer 5xx to an e-mail, the e-mail is rejected. An answer
-//! 5xx to the connection or to the login pauses the sink, because the server would not accept another e-mail, either.
+//! 5xx to the connection or to the login, and one that asks for a login, pauses the sink, because the server would not
+//! accept another e-mail, either.
 
 use std::error::Error as _;
 
@@ -26,13 +27,20 @@ pub(super) fn during_mail(error: &Error) -> Attempt {
     }
 }
 
-/// Decides what an error means if it happened before the first e-mail of a connection.
+/// Decides what an error means if it happened while the connection was made.
+pub(super) fn during_connection(error: &Error) -> Attempt {
+    before_mail(error, "the connection")
+}
+
+/// Decides what an error means if it happened during the login, or if the server asks for a login.
 pub(super) fn during_login(error: &Error) -> Attempt {
+    before_mail(error, "the login")
+}
+
+fn before_mail(error: &Error, asked: &str) -> Attempt {
     match code(error) {
-        Some(answer) if error.is_permanent() => {
-            Attempt::Gone { status: None, answer: format!("{answer} to the login") }
-        }
-        Some(answer) => failed(format!("{answer} to the login")),
+        Some(answer) if error.is_permanent() => Attempt::Gone { status: None, answer: format!("{answer} to {asked}") },
+        Some(answer) => failed(format!("{answer} to {asked}")),
         None => without_code(error),
     }
 }

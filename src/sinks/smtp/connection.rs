@@ -13,7 +13,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::answers::{during_login, during_mail};
+use super::answers::{during_connection, during_login, during_mail};
 use super::settings::Security;
 use super::starttls;
 use crate::http::tls_client::TlsSetupError;
@@ -93,7 +93,7 @@ impl MailConnections {
             };
             let hello = ClientId::default();
             let connected = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await;
-            let mut connection = connected.map_err(|error| during_login(&error))?;
+            let mut connection = connected.map_err(|error| during_connection(&error))?;
             if let Some(ServerLogin { user, password }) = &self.login {
                 let credentials = Credentials::new(user.clone(), password.expose().to_owned());
                 connection.auth(&MECHANISMS, &credentials).await.map_err(|error| during_login(&error))?;

@@ -10,8 +10,8 @@
 //! the API's answers ([`Clock::message_time`]).
 //!
 //! Invariants: changes of the machine's clock do not change the relay's time, and the sleep of a suspended machine
-//! counts in it. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Until
-//! [`Clock::confirm`] was called, no code may end a delivery or remove anything because time has passed.
+//! counts in it. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Unless
+//! [`Clock::is_confirmed`], no code may end a delivery or remove anything because time has passed.
 
 mod correction;
 mod memory;
@@ -159,8 +159,8 @@ impl Clock {
         UnixMs(self.lock().base.saturating_add(elapsed))
     }
 
-    /// Returns whether the relay's time is known to be right. Only then may deliveries end, and may data be removed,
-    /// because time has passed.
+    /// Returns whether the relay's time is known to be right. As long as it is not, no delivery may end and nothing may
+    /// be removed because time has passed.
     pub fn is_confirmed(&self) -> bool {
         self.lock().state == Trust::Confirmed
     }
@@ -183,8 +183,9 @@ impl Clock {
     }
 
     /// Returns the time by the clock of the messages; `None` if it is not known yet. While the API states a time that
-    /// is not believed, this is the stated time or the expected time, whichever is earlier. So a message is too old
-    /// only if it is too old by both times.
+    /// is not believed, this is the earlier one of two times: the stated time and the expected time. So a message is
+    /// too old only if it is too old by both. If no time of the API was ever believed, a doubted time counts only if it
+    /// is the earlier one; otherwise the result is `None`.
     pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
@@ -199,15 +200,16 @@ impl Clock {
     }
 
     /// Returns the time that the API is expected to state for the clock of the messages. The expectation follows from
-    /// the API's earlier times that were believed.
+    /// the API's earlier times that were believed, or from the memory of an earlier process.
     pub fn expected_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
         UnixMs(relay.known_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// Returns the latest time that the clock of the messages may show now. If a message is not too old by this time,
-    /// it is certainly not too old.
+    /// Returns [`Self::message_time`] or, while that time is not known, the latest time that the clock of the messages
+    /// may show now: the likely time or the doubted time. If a message is not too old by this time, it is certainly not
+    /// too old.
     pub fn latest_message_time(&self) -> UnixMs {
         let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
         let relay = self.lock();
@@ -231,7 +233,7 @@ impl Clock {
 
     /// Records that the API was read and stated no time, and that the clock of the messages shows `least` or later.
     /// `least` plus the time that passes stays a lower bound. This lower bound counts as the time of that clock until
-    /// the API states a time. It is not passed on to other processes.
+    /// a time of the API is believed. It is not passed on to other processes.
     pub fn hear_messages_since(&self, least: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();

@@ -74,8 +74,8 @@ fn a_limit_that_changes_is_learned() {
                 "{name}: {} of the relay's own requests were taken for another program's",
                 run.foreign
             );
-            // Two windows of the old limit and two of the new one after the change, the relay behaves as if there had
-            // never been another limit.
+            // Once two windows of the old limit and two of the new limit have passed since the change, the relay behaves
+            // as if there had never been another limit.
             let silence = run.longest_silence(403 + 2 * (before.1 + after.1));
             let most = longest_silence(after.0, after.1, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(silence <= most, "{name}: silent for {silence:?}");
@@ -160,7 +160,7 @@ fn the_length_of_short_windows_is_found_without_a_right_reset() {
     }
 }
 
-/// A reset that is rounded down ends a second too early. The relay learns this from the first 429.
+/// By a reset that is rounded down, a window ends up to a second too early. The relay learns this from the first 429.
 #[test]
 fn a_reset_that_is_rounded_down_is_learned() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -173,7 +173,8 @@ fn a_reset_that_is_rounded_down_is_learned() {
     }
 }
 
-/// A power cut removes the record of the last requests. They count as the relay's requests nevertheless.
+/// A relay is killed again and again, with and without a power cut, which removes the record of the last requests. These
+/// requests count as the relay's own nevertheless.
 #[test]
 fn forgotten_requests_are_not_taken_for_another_program_s() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -186,8 +187,8 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
     }
 }
 
-/// A relay is killed twice, so quickly that a request of the first process is still under way at the second kill. The
-/// third process counts this request, too.
+/// Twice, a relay is killed two times so quickly that a request of the first process is still under way at the second
+/// kill. The third process counts this request, too.
 #[test]
 fn two_kills_in_quick_succession_forget_no_request() {
     for seed in 0..200 {
@@ -199,9 +200,9 @@ fn two_kills_in_quick_succession_forget_no_request() {
     }
 }
 
-/// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API goes on counting in that window,
-/// and the first reset does not show how long the window has been open. The requests in the window count as the relay's
-/// nevertheless.
+/// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API keeps the window
+/// and its count, and makes the window longer. The first answer with the new limit says when the window ends, but not
+/// that it began before the change. The requests that the window has counted are the relay's own nevertheless.
 #[test]
 fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
     let start = origin();

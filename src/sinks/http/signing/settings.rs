@@ -16,7 +16,7 @@ settings! {
         /// standard-webhooks, or hmac-sha256: one HMAC in a header of your choice; required.
         scheme: Option<Scheme> = settings::one_choice(),
         /// The secrets. They must not be written out in the file. Several secrets sign together, so that the receiver
-        /// may know any one of them; an HMAC has one secret.
+        /// may know any one of them; hmac-sha256 has one secret.
         secrets: Option<Texts> = settings::secrets("NAME"),
         /// For hmac-sha256: the header that holds the signature.
         header: Option<WrittenText> = settings::text("header", "the name of a header in quotes", None)

@@ -106,8 +106,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
             sizes.push(used);
         }
     }
-    // The sizes are compared only after the first third of the time, when the state has its full size: by then old ids
-    // are removed.
+    // The first sizes are left out, because the state has its full size only when old ids begin to be removed.
     let settled = &sizes[sizes.len() / 3 + 1..];
     let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
     assert!(most - least <= most / 20, "it grows: {sizes:?}");

@@ -50,8 +50,8 @@ impl ViewTransactions for SqliteBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap may go on below its floor, as a sweep. Of the rows that a gap has still to read, only those below its
-        // floor can be known already.
+        // When a gap has arrived at its floor, it may go on as a sweep, down to `sweep_floor`. Of the rows that a gap has
+        // still to read, only those below its floor can be known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|connection| {
             let (sample_rows, sample_ms) = connection
@@ -200,8 +200,8 @@ struct Queue {
     next_retry: Option<UnixMs>,
 }
 
-/// Counts the deliveries that wait for a sink, and its dead letters. Each state of a delivery has an index of its own,
-/// so the cost does not grow with the number of finished deliveries.
+/// Counts the deliveries that wait for a sink, and its dead letters. Each state that is counted here has an index of
+/// its own, so the cost does not grow with the number of finished deliveries.
 fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     let count = |state: DeliveryState| {
         connection
