@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::relay::complain;
-use super::state::relay_clock;
+use super::state_access::relay_clock;
 use crate::api::budget::CommandBudget;
 use crate::api::{self, Client, Response};
 use crate::config::Config;

@@ -16,7 +16,7 @@ use super::global_flags::Flags;
 use super::output::answer;
 use super::relay::{complain, store_exit};
 use super::screen::{Screen, Tone};
-use super::state::explained;
+use super::state_access::explained;
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Response};
 use crate::config::Config;

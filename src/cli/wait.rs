@@ -10,7 +10,7 @@ use super::following::{fails, follow, json_line_of, reader_config, write_line};
 use super::global_flags::Flags;
 use super::output::unwritten;
 use super::relay::complain;
-use super::state::filter;
+use super::state_access::filter;
 use crate::arrivals::{ArrivalError, ArrivalReader};
 use crate::codes::CodeFinder;
 use crate::domain::UnixMs;
@@ -60,7 +60,7 @@ pub(super) fn wait(flags: &Flags, how: &WaitFlags) -> Exit {
 
 fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
     let config = reader_config(flags)?;
-    let filter = filter(&how.to, &how.from).map_err(super::state::CommandRefusal::say)?;
+    let filter = filter(&how.to, &how.from).map_err(super::state_access::CommandRefusal::say)?;
     let code = match &how.code_regex {
         Some(pattern) => Some(
             CodeFinder::only(pattern).map_err(|error| complain(Exit::Usage, &format_args!("--code-regex {error}")))?,
