@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::relay::complain;
-use super::state::relay_clock;
+use super::state_access::relay_clock;
 use crate::api::budget::CommandBudget;
 use crate::api::{self, Client, Response};
 use crate::config::Config;
@@ -78,9 +78,13 @@ impl ApiAccess {
         let mut said = false;
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
-            // Beside a running relay, a command leaves some slots free. It does so, too, if this user may not find out
-            // whether a relay runs.
-            let beside_relay = store::is_running(&self.state)?.unwrap_or(true);
+            // Beside a running relay, a command leaves some slots free. It does so, too, if it is unknown whether a relay
+            // runs: if this user may not find out, or if the database of the state cannot be asked.
+            let running = match store::is_running(&self.state) {
+                Err(Error::Unreachable(_) | Error::Database(_)) => None,
+                known => known?,
+            };
+            let beside_relay = running.unwrap_or(true);
             let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
             match reserved.map_err(|source| failed(self.state.dir(), source))? {
                 Ok(ticket) => break Some(ticket),

@@ -8,7 +8,7 @@ use super::global_flags::Flags;
 use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
 use super::screen::Screen;
-use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
+use super::state_access::{CommandRefusal, fails, location, look, open, relay_clock};
 use crate::domain::{Sanitized, UnixMs};
 use crate::humanize::{count, harmless, span, table};
 use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};

@@ -16,12 +16,14 @@ use super::commands::When;
 use super::exit::Exit;
 use super::global_flags::Flags;
 use super::relay::{BOOT_VARIABLE, WORKERS, complain, store_exit};
-use crate::arrivals::{ArrivalError, ArrivalReader, ReaderOptions, Since};
+use super::state_access::{Absent, explained};
+use crate::arrivals::{ArrivalError, ArrivalReader, ReaderOptions, Since, Unopened};
 use crate::config::{self, ReaderConfig, Sources};
 use crate::formats::one_line;
 use crate::humanize::harmless;
 use crate::ingest::PollError;
 use crate::sinks::stdout::stands_in_for_a_closed_one;
+use crate::store::StateLocation;
 
 /// How long a command may take at its end to erase the messages of its scratch state.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -105,6 +107,14 @@ fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Exit>> {
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(receive)?;
     Ok(receiver)
+}
+
+/// Says why the reader still waits for the relay's state; `None` if the reader does not wait for it.
+pub(super) fn unopened(reader: &ArrivalReader, state: &StateLocation) -> Option<String> {
+    Some(match reader.unopened()? {
+        Unopened::Absent => Absent(state).to_string(),
+        Unopened::Failed(error) => explained(error),
+    })
 }
 
 /// Prints why the reader cannot go on. Returns the exit code.

@@ -5,25 +5,25 @@ mod api_access;
 mod check;
 mod commands;
 mod completions;
-mod copy;
 mod dead_letters;
 mod exit;
-mod export;
 mod following;
 mod global_flags;
-mod guard;
 mod init;
 mod man;
 mod message_file;
 mod online;
 mod output;
 mod preview;
+mod process_protection;
 mod relay;
 mod replay;
 mod screen;
 mod sink_table;
 mod sinks;
-mod state;
+mod state_access;
+mod state_copy;
+mod state_export;
 mod status;
 mod tail;
 mod trace;
@@ -41,7 +41,7 @@ use global_flags::Flags;
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    guard::set_up();
+    process_protection::set_up();
     let parsed = global_flags::command_line().try_get_matches_from(arguments);
     let flags = match parsed.and_then(|matches| Flags::from_arg_matches(&matches)).and_then(check_flags) {
         Ok(flags) => flags,
@@ -60,9 +60,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Schema) => init::schema(),
         Some(Command::Completions { shell }) => completions::completions(*shell),
         Some(Command::Man) => man::man(),
-        Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),
+        Some(Command::State { command: StateCommand::Export { output } }) => state_export::state_export(&flags, output),
         Some(Command::State { command: StateCommand::Copy { to, namespace } }) => {
-            copy::copy(&flags, to, namespace.as_deref())
+            state_copy::state_copy(&flags, to, namespace.as_deref())
         }
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),

@@ -16,7 +16,7 @@ use super::global_flags::Flags;
 use super::output::answer;
 use super::relay::{complain, store_exit};
 use super::screen::{Screen, Tone};
-use super::state::explained;
+use super::state_access::explained;
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Response};
 use crate::config::Config;
@@ -89,8 +89,11 @@ async fn look(config: &Config) -> Findings {
     findings
 }
 
-/// Looks at the state directory and its disk.
+/// Looks at the state, its directory and the directory's disk.
 fn state(config: &Config, findings: &mut Findings) {
+    if config.state.database.is_some() {
+        opens(config, findings);
+    }
     let dir = &config.state.dir;
     let shown = dir.display();
     let there = dir.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or_else(|| Path::new("."));
@@ -111,7 +114,7 @@ fn state(config: &Config, findings: &mut Findings) {
     } else if let Some(mode) = fs::metadata(dir).ok().and_then(|found| writable_by_others(&found)) {
         let detail = format!("other users may write to {shown} (mode {mode:04o}), and replace what is in it");
         findings.add(Finding::doubtful("state", detail, format!("chmod 700 {shown}")));
-    } else {
+    } else if config.state.database.is_none() {
         opens(config, findings);
     }
     match statvfs(there) {
@@ -136,6 +139,9 @@ fn opens(config: &Config, findings: &mut Findings) {
     let at = config.state.location();
     let shown = &at;
     match store::open_snapshot(&at) {
+        Ok(None) if at.is_shared() => {
+            findings.add(Finding::works("state", format!("{shown} is not there yet; the first start makes it")));
+        }
         Ok(None) => {
             findings.add(Finding::works("state", format!("{shown}: this user may write; no relay has run on it")));
         }
@@ -144,9 +150,12 @@ fn opens(config: &Config, findings: &mut Findings) {
             findings.add(Finding::works("state", format!("{shown}: this user may read and write it; {relay}")));
         }
         Err(error) => {
-            let remedy = match store_exit(&error) {
-                Exit::Damaged => "docs/events.md tells what to do about the state; `state export` saves its messages",
-                Exit::Temporary => "run the check again in a moment",
+            let remedy = match (&error, store_exit(&error)) {
+                (store::Error::Unreachable(_), _) => "start the database server, or correct state.url",
+                (_, Exit::Damaged) => {
+                    "docs/events.md tells what to do about the state; `state export` saves its messages"
+                }
+                (_, Exit::Temporary) => "run the check again in a moment",
                 _ => "see the reason",
             };
             findings.exits.push(store_exit(&error));

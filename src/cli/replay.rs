@@ -8,7 +8,7 @@ use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::screen::Screen;
-use super::state::{CommandRefusal, fails, look, open, relay_clock, state_config};
+use super::state_access::{CommandRefusal, fails, look, open, relay_clock, state_config};
 use crate::config::StateConfig;
 use crate::domain::UnixMs;
 use crate::humanize::{grouped, span, table};

@@ -9,7 +9,7 @@ use super::output::{answer, json};
 use super::relay::complain;
 use super::screen::Screen;
 use super::sink_table::sinks_table;
-use super::state::{CommandRefusal, fails, location, look, open, relay_clock};
+use super::state_access::{CommandRefusal, fails, location, look, open, relay_clock};
 use crate::config::{self, Sources};
 use crate::delivery::SinkStatus;
 use crate::domain::{Invocation, Seq, SinkName, UnixMs};

@@ -11,7 +11,7 @@ use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
 use super::screen::{Screen, Tone};
 use super::sink_table::sinks_table;
-use super::state::{Absent, explained, location};
+use super::state_access::{Absent, explained, location};
 use crate::domain::UnixMs;
 use crate::humanize::{bytes, count, grouped, harmless, span};
 use crate::ingest::PollReport;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::commands::TailFlags;
 use super::exit::Exit;
-use super::following::{fails, follow, is_stdout_closed, json_line_of, reader_config, write_line};
+use super::following::{fails, follow, is_stdout_closed, json_line_of, reader_config, unopened, write_line};
 use super::global_flags::Flags;
 use super::output::unwritten;
+use super::relay::complain;
 use crate::arrivals::ArrivalReader;
 use crate::codes::CodeFinder;
 use crate::domain::filter::{Details, Facts};
@@ -29,7 +30,9 @@ pub(super) fn tail(flags: &Flags, how: &TailFlags) -> Exit {
         Err(exit) => return exit,
     };
     let color = flags.color() && stdout().is_terminal();
+    let state = config.state.location();
     let work = async |reader: &mut ArrivalReader| {
+        let mut said = flags.quiet;
         loop {
             let arrivals = tokio::select! {
                 biased;
@@ -48,6 +51,10 @@ pub(super) fn tail(flags: &Flags, how: &TailFlags) -> Exit {
                 if let Err(error) = write_line(&line) {
                     return unwritten(&error);
                 }
+            }
+            if !said && let Some(why) = unopened(reader, &state) {
+                said = true;
+                complain(Exit::Done, &format_args!("waiting for the state: {why}"));
             }
             if is_stdout_closed() {
                 return Exit::Done;

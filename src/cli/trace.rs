@@ -6,7 +6,7 @@ use super::global_flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
 use super::screen::Screen;
-use super::state::{location, look, relay_clock};
+use super::state_access::{location, look, relay_clock};
 use crate::api::set_aside_id;
 use crate::domain::{Invocation, RowStanding, UnixMs, shell_word};
 use crate::humanize::{bytes, count, grouped, harmless, span};

@@ -14,7 +14,7 @@ use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::screen::Screen;
-use super::state::{CommandRefusal, look, relay_clock};
+use super::state_access::{CommandRefusal, look, relay_clock};
 use crate::api::{self, PAGE_ROWS, Page};
 use crate::config::{self, Sources};
 use crate::domain::{Cursor, Invocation, More, RowStanding, UnixMs, shell_word};
@@ -136,7 +136,7 @@ impl Incomplete {
                             --online`";
                 complain(Exit::Temporary, &format_args!("the API could not be read completely: {why}; {hint}"))
             }
-            Self::Access(NoAccess::Store(error)) => super::state::fails(&error),
+            Self::Access(NoAccess::Store(error)) => super::state_access::fails(&error),
             Self::Access(error) => complain(Exit::Failure, &error),
         }
     }

@@ -6,11 +6,11 @@ use tokio::time::timeout_at;
 
 use super::commands::WaitFlags;
 use super::exit::Exit;
-use super::following::{fails, follow, json_line_of, reader_config, write_line};
+use super::following::{fails, follow, json_line_of, reader_config, unopened, write_line};
 use super::global_flags::Flags;
 use super::output::unwritten;
 use super::relay::complain;
-use super::state::filter;
+use super::state_access::filter;
 use crate::arrivals::{ArrivalError, ArrivalReader};
 use crate::codes::CodeFinder;
 use crate::domain::UnixMs;
@@ -60,7 +60,7 @@ pub(super) fn wait(flags: &Flags, how: &WaitFlags) -> Exit {
 
 fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
     let config = reader_config(flags)?;
-    let filter = filter(&how.to, &how.from).map_err(super::state::CommandRefusal::say)?;
+    let filter = filter(&how.to, &how.from).map_err(super::state_access::CommandRefusal::say)?;
     let code = match &how.code_regex {
         Some(pattern) => Some(
             CodeFinder::only(pattern).map_err(|error| complain(Exit::Usage, &format_args!("--code-regex {error}")))?,
@@ -70,7 +70,8 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
     let wanted = MessageChoice { filter, code };
     let clock = Clock::system();
     let deadline = clock.monotonic() + how.timeout;
-    let dir = how.claim.then_some(config.state.dir.as_path());
+    let state = config.state.location();
+    let dir = how.claim.then_some(state.dir());
     let claims = |id: &str| match dir {
         None => Ok(true),
         Some(dir) => claim_for_waiter(dir, id).map_err(|error| {
@@ -83,7 +84,7 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
         match found {
             Ok(Ok(line)) => write_line(&line).map_or_else(|error| unwritten(&error), |()| Exit::Done),
             Ok(Err(exit)) => exit,
-            Err(_) => time_out(how.timeout, &seen, reader.trouble()),
+            Err(_) => time_out(how.timeout, &seen, unopened(reader, &state), reader.trouble()),
         }
     };
     Ok(follow(flags, &config, how.since, how.timeout, work))
@@ -141,11 +142,13 @@ impl Other {
     }
 }
 
-/// Reports the timeout, and lists the messages that arrived and did not match, without their texts.
-fn time_out(timeout: Duration, seen: &SeenMeanwhile, trouble: Option<String>) -> Exit {
+/// Reports the timeout, and lists the messages that arrived and did not match, without their texts. `unopened`: why the
+/// relay's state could not be read; `trouble`: why the API could not be polled.
+fn time_out(timeout: Duration, seen: &SeenMeanwhile, unopened: Option<String>, trouble: Option<String>) -> Exit {
     let SeenMeanwhile { is_watching, others } = seen;
     let mut said = format!("no matching message within {}", span(timeout));
     match (others.len(), trouble) {
+        (0, None) if unopened.is_some() => said += &format!(": {}", unopened.unwrap_or_default()),
         (0, None) if !is_watching => {
             said += ": the first look at the API did not end in that time; `check --online` tries the way to the API";
         }

@@ -8,7 +8,7 @@ use super::purpose::Purpose;
 use super::relay_process::RelayProcess;
 use super::run::{Daemon, StateOwner};
 use super::service::Service;
-use super::setups::SinkBuilder;
+use super::sink_builder::SinkBuilder;
 use super::status_writer::{End, StatusWriter};
 use super::volume;
 use crate::config::Config;

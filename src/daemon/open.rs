@@ -10,7 +10,7 @@ use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::purpose::Purpose;
 use super::reader_watch::ReaderWatch;
 use super::relay_feed::RelayFeed;
-use super::setups::SinkBuilder;
+use super::sink_builder::SinkBuilder;
 use super::work_permit::WorkPermit;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};

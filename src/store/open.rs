@@ -87,8 +87,8 @@ pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, E
     Ok(Some(Snapshot { spool, running, replicas: Some(replicas), _role: None }))
 }
 
-/// Returns whether a relay works on the state; `None` if this user has no permission to find out. If the state is in
-/// PostgreSQL, its schema must exist.
+/// Returns whether a relay works on the state; `None` if this user has no permission to find out. No relay works on a
+/// state that does not exist.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked; for a state in PostgreSQL, the errors of
@@ -96,7 +96,7 @@ pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, E
 pub fn is_running(at: impl Into<StateLocation>) -> Result<Option<bool>, Error> {
     let at = at.into();
     match at.database() {
-        Some(database) => Ok(Some(postgres::replicas(database)?.lease.holder.is_some())),
+        Some(database) => Ok(Some(postgres::replicas(database)?.is_some_and(|group| group.lease.holder.is_some()))),
         None => role::is_locked(at.dir()),
     }
 }

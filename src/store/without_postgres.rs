@@ -52,7 +52,7 @@ pub(super) fn open_or_make(database: &Database) -> Result<Box<Spool>, Error> {
     match database.0 {}
 }
 
-pub(super) fn replicas(database: &Database) -> Result<ReplicaGroup, Error> {
+pub(super) fn replicas(database: &Database) -> Result<Option<ReplicaGroup>, Error> {
     match database.0 {}
 }
 

@@ -46,6 +46,16 @@ pub struct ReaderOptions {
     pub boot_id: Option<String>,
 }
 
+/// Why the relay's state is not open yet, although a relay runs on it or will run on it. The reader tries again and
+/// again.
+#[derive(Debug)]
+pub enum Unopened {
+    /// No relay has made the state yet.
+    Absent,
+    /// The state cannot be opened at the moment.
+    Failed(store::Error),
+}
+
 /// Which state is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StateKind {
@@ -83,6 +93,8 @@ pub struct ArrivalReader {
     began: Instant,
     registration: Option<ReaderRegistration>,
     state: Option<OpenState>,
+    /// Why the relay's state could not be opened when this was last tried; `None` if it could.
+    unopened: Option<Unopened>,
     poller: Option<ScratchPoller>,
     readers: watch::Sender<WaitingReaders>,
     /// The border between old and new messages in the first state. The borders in later states follow from it.
@@ -119,6 +131,7 @@ impl ArrivalReader {
             began,
             registration,
             state: None,
+            unopened: None,
             poller: None,
             readers,
             baseline: None,
@@ -173,6 +186,11 @@ impl ArrivalReader {
     /// Returns why the API gives no pages, if this reader polls it.
     pub fn trouble(&self) -> Option<String> {
         self.poller.as_ref().and_then(ScratchPoller::trouble)
+    }
+
+    /// Returns why nothing is read yet, if the reader waits for the relay's state.
+    pub fn unopened(&self) -> Option<&Unopened> {
+        self.unopened.as_ref().filter(|_| self.state.is_none() && self.poller.is_none())
     }
 
     /// Ends reading. If no other command uses the scratch state, its texts are erased. The same happens to the texts

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::baseline::Baseline;
 use super::super::error::ArrivalError;
-use super::{ArrivalReader, LOOK, ReadingProgress, StateKind, passing};
+use super::{ArrivalReader, LOOK, ReadingProgress, StateKind, Unopened, passing};
 use crate::domain::UnixMs;
 use crate::status::Live;
 use crate::store::{self, Spool, open_reader};
@@ -16,7 +16,19 @@ const NOTICE: Duration = Duration::from_secs(2);
 
 impl ArrivalReader {
     pub(super) async fn open_relay_state(&mut self) -> Result<(), ArrivalError> {
-        let Some(spool) = passing(open_reader(&self.options.state))?.flatten() else { return Ok(()) };
+        let spool = match open_reader(&self.options.state) {
+            Ok(Some(spool)) => spool,
+            Ok(None) => {
+                self.unopened = Some(Unopened::Absent);
+                return Ok(());
+            }
+            Err(error) if error.is_passing() => {
+                self.unopened = Some(Unopened::Failed(error));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.unopened = None;
         let progress = match (self.in_relay.take(), &self.baseline) {
             (Some(progress), _) => progress,
             (None, Some(baseline)) => {

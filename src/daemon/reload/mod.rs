@@ -28,7 +28,7 @@ use super::log_sentences::{
 };
 use super::logging::LogLevel;
 use super::relay_feed::RelayFeed;
-use super::setups::SinkBuilder;
+use super::sink_builder::SinkBuilder;
 use crate::api::budget::{BudgetLimits, WINDOW};
 use crate::config::{Config, Errors};
 use crate::delivery::Delivery;

@@ -15,7 +15,7 @@ use super::{ReadAgain, ReadConfig};
 use crate::api::Client;
 use crate::config::{Config, Errors};
 use crate::daemon::build_error::BuildError;
-use crate::daemon::setups::SinkBuilder;
+use crate::daemon::sink_builder::SinkBuilder;
 use crate::delivery::{NewSinks, Registrar};
 use crate::store::Spool;
 use crate::time::Clock;

@@ -71,9 +71,10 @@ pub(super) fn open_or_make(database: &Database) -> Result<Box<Spool>, Error> {
     Ok(Box::new(PostgresBackend::open(database)?))
 }
 
-/// Reads which relays share the state. The state must exist.
-pub(super) fn replicas(database: &Database) -> Result<ReplicaGroup, Error> {
-    replica::group(&PostgresBackend::on(database))
+/// Reads which relays share the state, whatever the format of the state is; `None` if there is no state.
+pub(super) fn replicas(database: &Database) -> Result<Option<ReplicaGroup>, Error> {
+    let state = PostgresBackend::on(database);
+    if state.exists()? { replica::group(&state).map(Some) } else { Ok(None) }
 }
 
 /// Does the work of [`super::join_replicas`].

@@ -240,6 +240,12 @@ impl PostgresBackend {
         let backend = Self::on(database);
         Ok(is_current(&backend)?.then_some(backend))
     }
+
+    /// Returns whether the schema holds a state, of whatever format.
+    pub(super) fn exists(&self) -> Result<bool, Error> {
+        let found = self.read(|statements| read_format(statements, self.namespace()))?;
+        Ok(matches!(found, SchemaContent::Version(_)))
+    }
 }
 
 /// Makes the schema if it is missing, and brings it to the present format.

@@ -162,15 +162,57 @@ fn a_message_that_arrives_is_shown_by_wait_on_another_machine() {
     assert!(waiting.wait().success());
 }
 
+/// Commands that need an existing state.
+const NEED_A_STATE: [&[&str]; 9] = [
+    &["status"],
+    &["sinks", "list"],
+    &["sinks", "pause", "crm"],
+    &["dead-letters", "list"],
+    &["dead-letters", "retry", "--all"],
+    &["replay", "--failed"],
+    &["trace", "msg_1"],
+    &["verify", "--since", "1h"],
+    &["state", "copy", "--to", "elsewhere"],
+];
+
+#[test]
+fn commands_before_the_first_start_say_that_there_is_no_state() {
+    let Some(group) = Group::new() else { return };
+    let absent = "there is no state in the schema joltsms_relay of the database: no relay has run on it yet";
+    for arguments in NEED_A_STATE {
+        let (exit, _, log) = command(&group, 7, arguments);
+        assert!(exit == 1 && log.contains(absent), "{arguments:?} {exit} {log}");
+    }
+    // The state directory of this machine is missing at first, and the command `wait` makes it.
+    for _ in 0..2 {
+        let (exit, said, log) = command(&group, 7, &["check", "--online"]);
+        assert_eq!(exit, 0, "{said}{log}");
+        assert!(said.contains("the schema joltsms_relay of the database is not there yet"), "{said}");
+        assert!(said.contains("the API accepts the key"), "{said}");
+        let (exit, _, log) = command(&group, 7, &["wait", "--timeout", "1s"]);
+        assert!(exit == 124 && log.contains(absent), "{exit} {log}");
+    }
+    let waiting = group.setup(7).args(&["tail"]).start();
+    waiting.wait_for_log(&format!("waiting for the state: {absent}"));
+    let schemas = group.server.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'joltsms_relay'");
+    assert_eq!(schemas, ["0"], "no command makes the schema");
+}
+
 #[test]
 fn a_database_that_is_away_is_said_and_waited_for() {
     let Some(mut group) = Group::new() else { return };
     group.server.crash();
-    let (exit, _, log) = command(&group, 7, &["status"]);
-    assert_eq!(exit, 75, "{log}");
-    assert!(log.contains("the database of the state cannot be reached: "), "{log}");
-    let (exit, _, log) = command(&group, 7, &["once"]);
-    assert_eq!(exit, 75, "{log}");
+    let away = "the database of the state cannot be reached: ";
+    for arguments in NEED_A_STATE.into_iter().chain([&["once"][..]]) {
+        let (exit, _, log) = command(&group, 7, arguments);
+        assert!(exit == 75 && log.contains(away), "{arguments:?} {exit} {log}");
+    }
+    let (exit, _, log) = command(&group, 7, &["wait", "--timeout", "1s"]);
+    assert!(exit == 124 && log.contains(away), "{exit} {log}");
+    let (exit, said, log) = command(&group, 7, &["check", "--online"]);
+    assert_eq!(exit, 1, "{said}{log}");
+    assert!(said.contains("start the database server, or correct state.url"), "{said}");
+    assert!(said.contains("the API accepts the key"), "{said}");
     let number = group.start();
     group.relay(number).wait_for_log("cannot join the others that share its state");
     group.server.start_again();

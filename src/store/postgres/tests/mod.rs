@@ -12,6 +12,7 @@ mod opening;
 mod plans;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use server::PostgresServer;
@@ -24,7 +25,7 @@ use crate::secret::Secret;
 use crate::store::tests::{ALL, DELIVERED, gap, insert, marks, register, release, retry, settled};
 use crate::store::{
     CoverageTransactions as _, DeliveryTransactions as _, DiskMaintenance as _, Error, OperatorTransactions as _,
-    RegistrationTransactions as _, SinkId, SinkSetup, Spool, ViewTransactions as _,
+    RegistrationTransactions as _, SinkId, SinkSetup, Spool, StateLocation, ViewTransactions as _, is_running,
 };
 
 /// Returns a schema that no other test uses, on the server that all tests of this process share. If no server is

@@ -28,8 +28,11 @@ fn the_schema_of_another_program_is_refused_and_left_alone() {
 fn a_command_makes_no_schema() {
     let Some(database) = scratch_database("a_command_makes_no_schema") else { return };
     assert!(PostgresBackend::open_existing(&database).unwrap().is_none());
+    let location = StateLocation::new(Path::new(""), Some(database.clone()));
+    assert_eq!(is_running(&location).unwrap(), Some(false), "no relay runs without a schema");
     PostgresBackend::open(&database).unwrap();
     assert!(PostgresBackend::open_existing(&database).unwrap().is_some());
+    assert_eq!(is_running(&location).unwrap(), Some(false));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use super::exit::Exit;
 use super::global_flags::Flags;
 use super::relay::complain;
-use super::state::{Absent, location};
+use super::state_access::{Absent, location};
 use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::humanize::{count, harmless};
@@ -24,7 +24,7 @@ use crate::store::{SalvageReport, SalvagedDelivery, SalvagedMessage, save};
 
 /// Writes the messages as one JSON object a line to `output` (`-`: stdout). An existing file is never changed. A new
 /// file gets its name only when it is complete.
-pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
+pub(super) fn state_export(flags: &Flags, output: &Path) -> Exit {
     let state = match location(flags) {
         Ok(state) => state,
         Err(exit) => return exit,

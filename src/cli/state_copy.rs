@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::output::answer;
 use super::relay::complain;
-use super::state::{Absent, fails, location};
+use super::state_access::{Absent, fails, location};
 use crate::config::{self, Sources};
 use crate::humanize::count;
 use crate::secret::Secret;
@@ -19,7 +19,7 @@ const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 /// not shown in the list of processes.
 const PASSWORD: &str = "PGPASSWORD";
 
-pub(super) fn copy(flags: &Flags, to: &str, namespace: Option<&str>) -> Exit {
+pub(super) fn state_copy(flags: &Flags, to: &str, namespace: Option<&str>) -> Exit {
     try_copy(flags, to, namespace).unwrap_or_else(|exit| exit)
 }
 
