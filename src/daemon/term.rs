@@ -2,6 +2,7 @@
 //! relay that shares its state works only while it is the active one; this time is a *term*.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -168,17 +169,22 @@ impl RelayProcess {
     }
 }
 
+/// The longest wait for the end of polling. Only a disk that hangs takes longer.
+const END_OF_POLLING: Duration = Duration::from_secs(2);
+
 /// Waits for the end of polling, which comes soon: the poller finishes a commit under way, but does not wait for a
-/// request. A signal that ends the relay at once cuts polling off.
+/// request. After [`END_OF_POLLING`], and after a signal that ends the relay at once, polling is cut off.
 async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<Stop>) {
     if polling.is_finished() {
         return;
     }
     let at_once = stop.wait_for(|stop| matches!(stop, Stop::AtOnce(_)));
     tokio::select! {
-        _ = &mut *polling => {}
-        _ = at_once => polling.abort(),
+        _ = &mut *polling => return,
+        _ = at_once => {}
+        () = tokio::time::sleep(END_OF_POLLING) => {}
     }
+    polling.abort();
 }
 
 /// Logs how many messages came, how many deliveries were made, and how many wait.

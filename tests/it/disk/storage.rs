@@ -142,7 +142,7 @@ fn a_status_file_on_a_disk_that_hangs_holds_up_neither_deliveries_nor_the_end() 
 }
 
 #[test]
-fn a_budget_file_on_a_disk_that_hangs_holds_up_no_deliveries() {
+fn a_budget_file_on_a_disk_that_hangs_holds_up_neither_deliveries_nor_the_end() {
     let scene = Scene::new();
     let (receiver, mut relay) = at_rest(&scene, scene.setup_from_beginning());
     receiver.answer_with(503);
@@ -153,6 +153,8 @@ fn a_budget_file_on_a_disk_that_hangs_holds_up_no_deliveries() {
     receiver.answer_with(200);
     all_arrive_once(&scene, &receiver, &relay);
     relay.signal("TERM");
+    relay.wait_for_log(STOPPED);
+    // A thread that strace holds would keep the ended process from disappearing.
     faults.end();
     relay.wait();
 }
