@@ -65,7 +65,6 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
         Section { name: "heartbeat", keys: heartbeat::Settings::keys() },
     ],
     sink: Section { name: "sinks", keys: sinks::keys() },
-    later: &[],
 });
 
 /// A valid configuration.

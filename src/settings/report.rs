@@ -22,11 +22,11 @@ const MOST_SHOWN: usize = 100;
 pub struct Errors(Vec<Problem>);
 
 /// A setting that works but is perhaps a mistake. Displays on one line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning(Problem);
 
 /// One error or warning: its text, its place, and a remedy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     place: ProblemPlace,
     message: String,
@@ -34,7 +34,7 @@ pub struct Problem {
 }
 
 /// The place of a problem. Problems are listed in the order of these values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum ProblemPlace {
     Line(PathBuf, Excerpt),
     File(PathBuf),
@@ -196,7 +196,7 @@ impl fmt::Display for ProblemPlace {
     }
 }
 
-/// Gathers problems while a configuration is read.
+/// Gathers problems while a configuration is read. A problem that is found twice is kept once.
 pub struct Complaints {
     declared: &'static Declarations,
     file: Option<SourceFile>,
@@ -209,7 +209,7 @@ pub struct Complaints {
     /// True if the file is not TOML.
     broken: bool,
     /// Variables that are set and empty.
-    empty: BTreeSet<String>,
+    empty: Vec<Origin>,
     /// The sources from which values were read.
     pub(super) read: SourcesRead,
     /// The files that the configuration file names.
@@ -227,7 +227,7 @@ impl Complaints {
             doubtful: BTreeSet::new(),
             incomplete: false,
             broken: false,
-            empty: BTreeSet::new(),
+            empty: Vec::new(),
             read: SourcesRead::default(),
             named_files: Vec::new(),
         }
@@ -281,22 +281,13 @@ impl Complaints {
 
     /// Notes that a variable is set and empty. Errors about the variable then get a hint, because the mistake may be
     /// made where the variable is set.
-    pub(super) fn is_empty(&mut self, variable: &str) {
-        self.empty.insert(variable.to_owned());
+    pub(super) fn is_empty(&mut self, variable: &Origin) {
+        self.empty.push(variable.clone());
     }
 
     /// Reports an error of a key without showing a value. `help` says what to do, or is "".
     pub fn error(&mut self, origin: &Origin, message: String, help: &str) {
         self.push(origin, false, message, help);
-    }
-
-    /// Reports an error that concerns several keys; only the first report counts.
-    pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
-        let is_told =
-            |problem: &Problem| problem.message == message && problem.place.rank() == self.place(origin, false).rank();
-        if !self.problems.iter().any(is_told) {
-            self.error(origin, message, help);
-        }
     }
 
     /// Reports an error of a value that may be shown.
@@ -306,15 +297,8 @@ impl Complaints {
 
     /// Reports a warning.
     pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
-        let place = self.place(origin, false);
-        self.warnings.push(Warning(Problem::new(place, message, help)));
-    }
-
-    /// Reports a warning, unless the same warning was reported before.
-    pub fn warn_once(&mut self, origin: &Origin, message: String, help: &str) {
         let warning = Warning(Problem::new(self.place(origin, false), message, help));
-        let is_told = |known: &Warning| known.to_string() == warning.to_string();
-        if !self.warnings.iter().any(is_told) {
+        if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
@@ -355,12 +339,14 @@ impl Complaints {
     fn push(&mut self, origin: &Origin, reveal: bool, message: String, help: &str) {
         let place = self.place(origin, reveal);
         let mut help = help.to_owned();
-        if matches!(origin, Origin::Variable(name) if self.empty.contains(name)) {
+        if self.empty.contains(origin) {
             help += if help.is_empty() { "" } else { "; " };
             help += "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set";
         }
-        if !matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
-            self.problems.push(Problem::new(place, message, &help));
+        let is_doubtful = matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line));
+        let problem = Problem::new(place, message, &help);
+        if !is_doubtful && !self.problems.contains(&problem) {
+            self.problems.push(problem);
         }
     }
 
