@@ -121,7 +121,7 @@ pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBu
 
 /// If `file` is the configuration file of a service, returns the name that the directories of this service have, such
 /// as `joltsms-relay-shop`. `None` if the file is not below `etc`: then it is not the file of a service.
-pub(super) fn service_name(etc: &Path, file: &Path) -> Option<OsString> {
+pub fn service_name(etc: &Path, file: &Path) -> Option<OsString> {
     // A relative path is completed, because the command may run in the file's own directory.
     let file = std::path::absolute(file).ok().filter(|file| file.starts_with(etc))?;
     let is_instance = file.parent() == Some(&etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));

@@ -10,13 +10,11 @@ mod documentation;
 mod loading;
 mod locate;
 mod log;
-mod service_access;
 mod sinks;
 mod sources;
-mod systemd_journal;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,18 +28,17 @@ use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
 use crate::ingest::NumberUses;
 use crate::secret::Secret;
-use crate::settings::{Complaints, Declarations, NamedFile, Section, Settings as _};
+use crate::settings::{Complaints, Declarations, Section, Settings as _};
 use crate::sinks::Target;
 use crate::{admin, api, delivery, heartbeat, ingest, settings, store};
 
 use loading::Loading;
 
-pub use crate::settings::{Errors, Fingerprints, Problem, Warning, parse_duration, show_duration};
+pub use crate::settings::{Errors, FileUsage, Fingerprints, NamedFile, Problem, parse_duration, show_duration};
 pub use documentation::{example, reference};
+pub use locate::service_name;
 pub use log::{Log, LogFormat};
-pub use service_access::ServiceUser;
 pub use sources::{Overrides, Sources};
-pub use systemd_journal::{FileId, WithoutSinks, is_journal};
 
 /// The commented configuration: every key with its default. A test compares it with [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -100,7 +97,7 @@ pub struct Config {
     /// the operator gave them.
     pub invocation: Invocation,
     /// Settings that work but are perhaps mistakes.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<Problem>,
     /// What the configuration was read from, so that it can be read again.
     pub source: ConfigSource,
 }

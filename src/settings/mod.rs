@@ -55,5 +55,5 @@ pub use kinds::{
 pub use named_file::{FileUsage, NamedFile};
 pub use reader::{Reader, Texts, WrittenText};
 pub use reference::reference;
-pub use report::{Complaints, Errors, Problem, Warning};
+pub use report::{Complaints, Errors, Problem};
 pub use suggestion::{alternatives, nearest};

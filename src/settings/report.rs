@@ -21,11 +21,8 @@ const MOST_SHOWN: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub struct Errors(Vec<Problem>);
 
-/// A setting that works but is perhaps a mistake. Displays on one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning(Problem);
-
-/// One error or warning: its text, its place, and a remedy.
+/// An error, or a warning of a setting that works but is perhaps a mistake: its text, its place, and a remedy. Displays
+/// on one line; with `{:#}` as a block that shows the line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     place: ProblemPlace,
@@ -51,7 +48,7 @@ impl Errors {
 
     /// All errors in one line, each with its place and its remedy.
     pub fn in_one_line(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(|problem| Warning(problem.clone()).to_string()).collect();
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         lines.join(" | ")
     }
 
@@ -99,12 +96,6 @@ impl From<Problem> for Errors {
     }
 }
 
-impl From<Problem> for Warning {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
 impl ProblemPlace {
     fn rank(&self) -> (u8, usize, usize, &str) {
         match self {
@@ -143,7 +134,7 @@ fn without_keys(text: String) -> String {
 impl fmt::Display for Errors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in self.0.iter().take(MOST_SHOWN) {
-            writeln!(out, "{problem}\n")?;
+            writeln!(out, "{problem:#}\n")?;
         }
         let count = self.0.len();
         if count > MOST_SHOWN {
@@ -155,32 +146,18 @@ impl fmt::Display for Errors {
 
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", self.place, self.message)?;
-        let mut margin = 0;
-        if let ProblemPlace::Line(_, Excerpt { line, text, indent, width }) = &self.place {
-            let number = line.to_string();
-            margin = number.len();
-            write!(
-                out,
-                "\n{:margin$} |\n{number} | {text}\n{:margin$} | {:indent$}{}",
-                "",
-                "",
-                "",
-                "^".repeat(*width)
-            )?;
-        }
-        if let Some(help) = &self.help {
-            write!(out, "\n{:margin$} = {help}", "")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { place, message, help } = &self.0;
+        let Self { place, message, help } = self;
         write!(out, "{place}{message}")?;
-        help.iter().try_for_each(|help| write!(out, "; {help}"))
+        if !out.alternate() {
+            return help.iter().try_for_each(|help| write!(out, "; {help}"));
+        }
+        let mut margin = 0;
+        if let ProblemPlace::Line(_, Excerpt { line, text, indent, width }) = place {
+            margin = line.to_string().len();
+            write!(out, "\n{:margin$} |\n{line} | {text}\n", "")?;
+            write!(out, "{:margin$} | {:indent$}{:^<width$}", "", "", "")?;
+        }
+        help.iter().try_for_each(|help| write!(out, "\n{:margin$} = {help}", ""))
     }
 }
 
@@ -201,7 +178,7 @@ pub struct Complaints {
     declared: &'static Declarations,
     file: Option<SourceFile>,
     problems: Vec<Problem>,
-    warnings: Vec<Warning>,
+    warnings: Vec<Problem>,
     /// Lines that have a syntax error, or follow from one. Other errors on these lines are doubtful, and are not
     /// reported.
     doubtful: BTreeSet<usize>,
@@ -297,7 +274,7 @@ impl Complaints {
 
     /// Reports a warning.
     pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
-        let warning = Warning(Problem::new(self.place(origin, false), message, help));
+        let warning = Problem::new(self.place(origin, false), message, help);
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
@@ -328,7 +305,7 @@ impl Complaints {
     ///
     /// # Errors
     /// All errors, in the order of their places.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Problem>), Errors> {
         self.problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
         match value {
             Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),

@@ -83,27 +83,17 @@ where
     T: TryFrom<i128> + Copy + ToString + 'static,
 {
     Declared::with_default(KeyKind::Integer(bounds.clone()), default.to_string(), default, move |from, name| {
-        let from_value = |value: &WrittenValue| match value {
-            WrittenValue::Integer(number) => Some(*number),
-            _ => None,
-        };
         let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
-        scalar(from, name, &expected, from_value, |number| bounds.contains(number))?.try_into().ok()
+        scalar(from, name, &expected, |number| bounds.contains(number))?.try_into().ok()
     })
 }
 
 /// A number within bounds.
 pub fn number(default: f64, bounds: RangeInclusive<f64>) -> Declared<f64> {
     Declared::with_default(KeyKind::Number(bounds.clone()), format!("{default:?}"), default, move |from, name| {
-        let from_value = |value: &WrittenValue| match value {
-            #[expect(clippy::cast_precision_loss, reason = "integers that lose precision are far out of bounds")]
-            WrittenValue::Integer(number) => Some(*number as f64),
-            WrittenValue::Float(number) => Some(*number),
-            _ => None,
-        };
         let expected = format!("a number from {} to {}", bounds.start(), bounds.end());
         // NaN lies in no range.
-        scalar(from, name, &expected, from_value, |number| bounds.contains(number))
+        scalar(from, name, &expected, |number| bounds.contains(number))
     })
 }
 
@@ -212,11 +202,7 @@ fn read_word<T: Clone>(from: &mut Reader<'_>, name: &str, choices: &[(&str, T)],
 }
 
 fn read_boolean(from: &mut Reader<'_>, name: &str) -> Option<bool> {
-    let from_value = |value: &WrittenValue| match value {
-        WrittenValue::Boolean(value) => Some(*value),
-        _ => None,
-    };
-    scalar(from, name, "true or false", from_value, |_| true)
+    scalar(from, name, "true or false", |_| true)
 }
 
 fn parse_duration(
@@ -256,30 +242,32 @@ fn within<T: PartialOrd + Copy>(
     None
 }
 
-/// Reads a number or a truth value. `from_value` takes the value of the file, if the value is of the right type. The
-/// value of a variable or a flag is always a text, and so is the content of a file that a variable names.
+/// Reads a number or a truth value. The value of a variable or a flag is always a text, and so is the content of a file
+/// that a variable names.
 fn scalar<T: FromStr + fmt::Display>(
     from: &mut Reader<'_>,
     name: &str,
     expected: &str,
-    from_value: impl Fn(&WrittenValue) -> Option<T>,
     is_accepted: impl Fn(&T) -> bool,
 ) -> Option<T> {
-    let entry = from.written(name)?;
-    if let WrittenValue::Broken = entry.value {
-        return None;
-    }
-    if let Some(value) = from_value(&entry.value) {
+    let WrittenEntry { origin, value } = from.written(name)?;
+    let spelled = match value {
+        WrittenValue::Broken => return None,
+        WrittenValue::Integer(number) => Some(number.to_string()),
+        WrittenValue::Float(number) => Some(number.to_string()),
+        WrittenValue::Boolean(value) => Some(value.to_string()),
+        _ => None,
+    };
+    if let Some(value) = spelled.and_then(|spelled| spelled.parse().ok()) {
         if is_accepted(&value) {
             return Some(value);
         }
-        let shown = if from.may_show_at(&entry.origin) { format!(" = {value}") } else { String::new() };
-        let message = format!("`{}`{shown} is not {expected}", from.name(name));
-        from.error_with_value(&entry.origin, message, "");
+        let shown = if from.may_show_at(origin) { format!(" = {value}") } else { String::new() };
+        from.error_with_value(origin, format!("`{}`{shown} is not {expected}", from.name(name)), "");
         return None;
     }
-    if let Origin::File(_) = entry.origin {
-        from.wrong(name, &entry.origin, &format!("must be {expected}, without quotes"), "");
+    if let Origin::File(_) = origin {
+        from.wrong(name, origin, &format!("must be {expected}, without quotes"), "");
         return None;
     }
     let text = from.text(name, expected)?;
