@@ -10,6 +10,7 @@ mod documentation;
 mod loading;
 mod locate;
 mod log;
+mod options;
 mod sinks;
 mod sources;
 

@@ -124,15 +124,13 @@ fn set(
 /// Reports variables that have the prefix and set no key.
 fn report_unknown(unknown: &[Origin], document: &Document, report: &mut Complaints) {
     let declared = report.declared();
-    let known = if unknown.is_empty() { Vec::new() } else { known_names(declared, document) };
     let prefix = declared.prefix;
     let names = format!("the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL");
     for origin in unknown {
         let Origin::Variable(name) = origin else { continue };
         let rest = name.strip_prefix(prefix).unwrap_or_default();
-        let of_new_sink = names_of_new_sink(declared, rest);
-        let meant = nearest(rest, known.iter().chain(&of_new_sink).map(String::as_str));
-        match meant {
+        let known = known_names(declared, document, rest);
+        match nearest(rest, known.iter().map(String::as_str)) {
             Some(meant) => report.error(origin, format!("unknown variable; did you mean {prefix}{meant}?"), ""),
             None if is_of_a_section(declared, rest) || rest.contains(char::is_lowercase) => {
                 report.error(origin, format!("unknown variable; {names}"), "");
@@ -263,33 +261,26 @@ fn is_made_by_kubernetes(rest: &str) -> bool {
     !rest.contains("__") && (is_of_service || name.split("_PORT_").skip(1).any(is_address))
 }
 
-/// The names of variables for all keys of a section.
-fn variables<'s>(section: &'s Section, path: &'s str) -> impl Iterator<Item = String> + 's {
-    let keys = section.keys.iter().filter(|key| !key.is_table());
-    keys.map(move |key| format!("{path}__{}", key.variable()))
+/// Every name of a variable, without the prefix. The sinks are those of the document, and the one that the misspelt name
+/// `written` seems to mean.
+fn known_names(declared: &Declarations, document: &Document, written: &str) -> Vec<String> {
+    let sections = declared.sections.iter().map(|section| (section, section.name.to_ascii_uppercase()));
+    let sinks = document.sinks.keys().map(|sink| sink.as_str().to_ascii_uppercase().replace('-', "_"));
+    let sinks = sinks.chain(sink_of_misspelt(written).map(str::to_owned));
+    let sinks = sinks.map(|sink| (&declared.sink, format!("{SINKS_PREFIX}{sink}")));
+    let keys = sections.chain(sinks).flat_map(|(section, path)| {
+        let keys = section.keys.iter().filter(|key| !key.is_table());
+        keys.map(move |key| format!("{path}__{}", key.variable()))
+    });
+    let file = declared.file_variable.strip_prefix(declared.prefix).map(str::to_owned);
+    file.into_iter().chain(keys).collect()
 }
 
-/// The valid names of variables for the sink that the misspelt name `written` seems to mean. Like `written`, these
-/// names lack the prefix.
-fn names_of_new_sink(declared: &Declarations, written: &str) -> Vec<String> {
-    let Some(rest) = written.strip_prefix("SINK") else { return Vec::new() };
-    let rest = rest.trim_start_matches('S').trim_start_matches('_');
-    let sink = rest.split_once("__").or_else(|| rest.split_once('_')).map_or("", |(sink, _)| sink);
-    variables(&declared.sink, &format!("{SINKS_PREFIX}{sink}")).filter(|_| !sink.is_empty()).collect()
-}
-
-/// Every valid name of a variable, without the prefix.
-fn known_names(declared: &Declarations, document: &Document) -> Vec<String> {
-    let mut names: Vec<_> =
-        declared.file_variable.strip_prefix(declared.prefix).map(str::to_owned).into_iter().collect();
-    for section in &declared.sections {
-        names.extend(variables(section, &section.name.to_ascii_uppercase()));
-    }
-    for sink in document.sinks.keys() {
-        let sink = sink.as_str().to_ascii_uppercase().replace('-', "_");
-        names.extend(variables(&declared.sink, &format!("{SINKS_PREFIX}{sink}")));
-    }
-    names
+/// The name of the sink in the misspelt name of a variable, such as `CRM` in `SINK_CRM_URL`.
+fn sink_of_misspelt(written: &str) -> Option<&str> {
+    let rest = written.strip_prefix("SINK")?.trim_start_matches('S').trim_start_matches('_');
+    let (sink, _) = rest.split_once("__").or_else(|| rest.split_once('_'))?;
+    Some(sink).filter(|sink| !sink.is_empty())
 }
 
 #[cfg(test)]

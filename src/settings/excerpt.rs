@@ -151,5 +151,18 @@ fn cut(line: usize, text: &str, start: usize, end: usize) -> Excerpt {
     let text: String = text.chars().skip(first).take(WIDEST).collect();
     let start = (start - first).min(text.chars().count());
     let width = end.saturating_sub(first).min(text.chars().count()).saturating_sub(start).max(1);
-    Excerpt { line, text, indent: start, width }
+    Excerpt { line, text: without_keys(&text), indent: start, width }
+}
+
+/// Hides API keys: the text after `jolt_sk_`. The code that reads a configuration key keeps values out of error texts,
+/// except names and paths. Here an API key is recognised that somebody put where a name or a path belongs.
+pub(super) fn without_keys(text: &str) -> String {
+    let mut parts = text.split("jolt_sk_");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|next: char| next.is_alphanumeric());
+        clean += if rest.len() == part.len() { "jolt_sk_" } else { "jolt_sk_…" };
+        clean += rest;
+    }
+    clean
 }

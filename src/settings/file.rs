@@ -92,10 +92,10 @@ impl FileReader<'_> {
         for (key, item) in root {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
             if let Some(section) = declared.section(name) {
-                let Some(keys) = self.table(item, &origin, &format!("[{name}]")) else { continue };
-                let mut table = Table::new(origin);
-                self.keys(TablePlace { section, path: name, group: "" }, keys, &mut table);
-                *self.document.section(section.name) = table;
+                let place = TablePlace { section, path: name, group: "" };
+                if let Some(table) = self.whole_table(place, item, origin, &format!("[{name}]")) {
+                    *self.document.section(section.name) = table;
+                }
             } else if name == SINKS {
                 let Some(sinks) = self.table(item, &origin, "[sinks.NAME]") else { continue };
                 sinks.iter().for_each(|(key, item)| self.sink(key, item));
@@ -129,13 +129,19 @@ impl FileReader<'_> {
             self.report.error(&origin, message, "");
         }
         let path = format!("sinks.{}", self.shown(name, parsed.is_ok(), &origin));
-        let Some(keys) = self.table(item, &origin, &format!("[{path}]")) else { return };
-        let mut table = Table::new(origin);
-        let section = &self.report.declared().sink;
-        self.keys(TablePlace { section, path: &path, group: "" }, keys, &mut table);
-        if let Ok(name) = parsed {
+        let place = TablePlace { section: &self.report.declared().sink, path: &path, group: "" };
+        let table = self.whole_table(place, item, origin, &format!("[{path}]"));
+        if let (Ok(name), Some(table)) = (parsed, table) {
             self.document.sinks.insert(name, table);
         }
+    }
+
+    /// Reads a table that begins at `origin`.
+    fn whole_table(&mut self, place: TablePlace<'_>, item: &TomlItem<'_>, origin: Origin, what: &str) -> Option<Table> {
+        let keys = self.table(item, &origin, what)?;
+        let mut table = Table::new(origin);
+        self.keys(place, keys, &mut table);
+        Some(table)
     }
 
     /// Reads the keys of a table.
@@ -158,7 +164,14 @@ impl FileReader<'_> {
                         into.set(&declared.name, origin, WrittenValue::Map(members));
                     }
                 }
-                KeyKind::Table { repeatable: true } if item.get_ref().is_array() => self.elements(inside, item, into),
+                KeyKind::Table { repeatable: true } if item.get_ref().is_array() => {
+                    let what = format!("an element of `{full}`");
+                    let elements = item.get_ref().as_array().into_iter().flatten();
+                    let elements = elements
+                        .filter_map(|item| self.whole_table(inside, item, Origin::File(item.span()), &what))
+                        .collect();
+                    into.elements.insert(declared.name.clone(), elements);
+                }
                 KeyKind::Table { .. } => {
                     if let Some(keys) = self.table(item, &origin, &format!("[{full}]")) {
                         self.keys(inside, keys, into);
@@ -214,20 +227,6 @@ impl FileReader<'_> {
             Member { name: name.to_owned(), origin, entry }
         };
         names.iter().map(member).collect()
-    }
-
-    /// Reads an array of tables.
-    fn elements(&mut self, place: TablePlace<'_>, item: &TomlItem<'_>, into: &mut Table) {
-        let TablePlace { path, group, .. } = place;
-        let mut elements = Vec::new();
-        for item in item.get_ref().as_array().into_iter().flatten() {
-            let origin = Origin::File(item.span());
-            let Some(keys) = self.table(item, &origin, &format!("an element of `{path}.{group}`")) else { continue };
-            let mut element = Table::new(origin);
-            self.keys(place, keys, &mut element);
-            elements.push(element);
-        }
-        into.elements.insert(group.to_owned(), elements);
     }
 
     /// The name as an error text may show it. A name may be a piece of a secret if it needs quotes, or if the file is

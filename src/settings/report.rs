@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::declarations::Declarations;
 use super::document::{Document, Origin};
-use super::excerpt::{Excerpt, SourceFile};
+use super::excerpt::{Excerpt, SourceFile, without_keys};
 use super::fingerprints::{Fingerprints, SourcesRead};
 use super::named_file::NamedFile;
 use crate::domain::Sanitized;
@@ -61,10 +61,8 @@ impl Errors {
 impl Problem {
     fn new(place: ProblemPlace, message: String, help: &str) -> Self {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
-        // The code that reads a key keeps values out of error texts, except names and paths. An API key that somebody
-        // put where a name or a path belongs is recognised here, by its beginning `jolt_sk_`.
-        let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
-        Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
+        let shown = |text: String| Sanitized::line(&without_keys(&text)).to_string();
+        Self { place, message: shown(message), help: help.map(shown) }
     }
 
     /// A problem of the file as a whole.
@@ -106,29 +104,6 @@ impl ProblemPlace {
             Self::Nowhere => (4, 0, 0, ""),
         }
     }
-
-    fn without_keys(self) -> Self {
-        match self {
-            Self::Line(path, excerpt) => Self::Line(path, Excerpt { text: without_keys(excerpt.text), ..excerpt }),
-            Self::Variable(name) => Self::Variable(without_keys(name)),
-            Self::File(_) | Self::Flag(_) | Self::Nowhere => self,
-        }
-    }
-}
-
-/// Hides what follows `jolt_sk_`.
-fn without_keys(text: String) -> String {
-    if !text.contains("jolt_sk_") {
-        return text;
-    }
-    let mut parts = text.split("jolt_sk_");
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|next: char| next.is_alphanumeric());
-        clean += if rest.len() == part.len() { "jolt_sk_" } else { "jolt_sk_…" };
-        clean += rest;
-    }
-    clean
 }
 
 impl fmt::Display for Errors {
@@ -337,7 +312,7 @@ impl Complaints {
                 };
                 ProblemPlace::Line(file.path().to_owned(), excerpt)
             }
-            (Origin::Variable(name), _) => ProblemPlace::Variable(name.clone()),
+            (Origin::Variable(name), _) => ProblemPlace::Variable(without_keys(name)),
             (Origin::Flag(name), _) => ProblemPlace::Flag(name),
             (Origin::File(_), None) | (Origin::Default, _) => ProblemPlace::Nowhere,
         }

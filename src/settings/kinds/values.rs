@@ -144,21 +144,19 @@ fn statuses(what: &'static str, default: &'static [u16], bounds: RangeInclusive<
         let entry = from.written(name)?;
         let (least, most) = (bounds.start(), bounds.end());
         let expected = format!("an array of {what} from {least} to {most}, such as [{}]", EXAMPLE_STATUS.min(*most));
+        let parse = |text: &str| text.parse().ok().filter(|status| bounds.contains(status));
         let mut statuses: Vec<u16> = match (&entry.value, &entry.origin) {
             (WrittenValue::List(entries), _) => {
-                let mut status = |entry: &WrittenEntry| {
-                    let status = match entry.value {
-                        WrittenValue::Integer(number) => u16::try_from(number).ok(),
-                        _ => None,
-                    };
-                    let status = status.filter(|status| bounds.contains(status));
+                let mut statuses = Vec::new();
+                for WrittenEntry { origin, value } in entries {
+                    let status =
+                        if let WrittenValue::Integer(number) = value { parse(&number.to_string()) } else { None };
                     if status.is_none() {
-                        let message = format!("`{}` must be {expected}", from.name(name));
-                        from.error_with_value(&entry.origin, message, "");
+                        from.error_with_value(origin, format!("`{}` must be {expected}", from.name(name)), "");
                     }
-                    status
-                };
-                entries.iter().filter_map(&mut status).collect()
+                    statuses.extend(status);
+                }
+                statuses
             }
             (WrittenValue::Text(_), Origin::File(_)) => {
                 from.wrong(name, &entry.origin, &format!("must be {expected}, without quotes"), "");
@@ -166,8 +164,7 @@ fn statuses(what: &'static str, default: &'static [u16], bounds: RangeInclusive<
             }
             _ => {
                 let text = from.text(name, &expected)?;
-                let status = |part: WrittenText| part.as_str().parse().ok().filter(|status| bounds.contains(status));
-                let Some(statuses) = text.split(',').map(status).collect() else {
+                let Some(statuses) = text.split(',').map(|part| parse(part.as_str())).collect() else {
                     let wrong = format!("is not a list of {what} from {least} to {most}");
                     from.refuse(name, &text, &wrong, "write them with commas between, such as \"409,425\"");
                     return None;
