@@ -8,7 +8,9 @@ use super::output::answer;
 use super::preview::preview;
 use super::relay::{PROGRAM_PREFIX, complain};
 use super::screen::Screen;
-use crate::config::{self, Config, ConfiguredSink, ServiceUser, Sources, Warning, WithoutSinks, show_duration};
+use super::service_access::{ServiceUser, closed_files, service_user};
+use super::systemd_journal::{WithoutSinks, without_sinks};
+use crate::config::{self, Config, ConfiguredSink, Problem, Sources, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
@@ -26,11 +28,11 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
     let screen = Screen::stdout(flags);
-    let warn = |warning: &Warning| complain(Exit::Done, &folded_warning(warning, &screen));
+    let warn = |warning: &Problem| complain(Exit::Done, &folded_warning(warning, &screen));
     for warning in &config.warnings {
         warn(warning);
     }
-    match config.without_sinks(&sources.etc, sd_notify::booted().unwrap_or(false)) {
+    match without_sinks(&config, &sources.etc, sd_notify::booted().unwrap_or(false)) {
         WithoutSinks::Meant => {}
         WithoutSinks::Odd(warning) => {
             warn(&warning);
@@ -40,14 +42,14 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
     // Root may use every file, so a check by root would miss files that the user of the service may not use. Their
     // modes are looked at for that user.
     let is_root = rustix::process::geteuid().is_root() && sd_notify::booted().unwrap_or(false);
-    let service_user = config.service_user(&sources.etc).filter(|_| is_root);
-    for warning in service_user.iter().flat_map(|user| config.warn_of_closed_files(&sources.etc, *user)) {
+    let user = service_user(&config, &sources.etc).filter(|_| is_root);
+    for warning in user.iter().flat_map(|user| closed_files(&config, &sources.etc, *user)) {
         warn(&warning);
     }
     match &how.message {
         Some(file) => preview(&config, file, how.number.as_deref()),
         None => {
-            let summary = fitted(&summary(&config, service_user), &screen);
+            let summary = fitted(&summary(&config, user), &screen);
             if how.online { online::check(flags, &config, &summary) } else { answer(&summary) }
         }
     }

@@ -1,8 +1,6 @@
 //! The commands that relay messages: `run` and `once`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +14,8 @@ use tokio::time::timeout;
 
 use super::exit::Exit;
 use super::global_flags::Flags;
-use crate::config::{self, Config, Errors, FileId, LogFormat, Sources};
+use super::systemd_journal::{file_id, journal_stream, refuse_journal, stderr_is_journal};
+use crate::config::{self, Config, Errors, LogFormat, Sources};
 use crate::daemon::logging::{self, LogGuard, LogLevel};
 use crate::daemon::{
     self, Bar, BuildError, Ended, Purpose, ReadAgain, ReadConfig, Reloading, RunError, Stop, StopSignal, Surroundings,
@@ -55,7 +54,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
         Err((format, errors)) => return refuse(format, &errors),
     };
     let journal = journal_stream();
-    if let Err(errors) = config.refuse_journal(journal.as_deref(), file_id(&std::io::stdout())) {
+    if let Err(errors) = refuse_journal(&config, journal.as_deref(), file_id(&std::io::stdout())) {
         return refuse(config.log.format, &errors);
     }
     // A relay that shares its state may stand by for long, so it has no bar. Its log tells the progress.
@@ -77,7 +76,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     };
     let read: ReadConfig = Arc::new(move |config, what| {
         let again = read_again(&sources, config, what)?;
-        again.refuse_journal(journal.as_deref(), file_id(&std::io::stdout()))?;
+        refuse_journal(&again, journal.as_deref(), file_id(&std::io::stdout()))?;
         Ok(again)
     });
     let reloading = Reloading { read, level, signals: signals.reloads };
@@ -270,20 +269,6 @@ fn say_configuration(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-}
-
-fn file_id(stream: &impl AsFd) -> Option<FileId> {
-    let found = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
-    Some(FileId { device: found.dev(), inode: found.ino() })
-}
-
-/// Returns `$JOURNAL_STREAM`, by which systemd says which stream of this process goes to its journal.
-fn journal_stream() -> Option<String> {
-    std::env::var("JOURNAL_STREAM").ok()
-}
-
-fn stderr_is_journal() -> bool {
-    config::is_journal(journal_stream().as_deref(), file_id(&std::io::stderr()))
 }
 
 /// Reports an invalid configuration on stderr, in the format that the log would have.

@@ -32,13 +32,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// The configuration file and its text. If a flag or a variable names a file, this file is read. Otherwise the user's
 /// file is read if it exists, and if not, the system's file.
 pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
-    let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
-    let named = match (&sources.flags.config, variable) {
-        (Some(path), _) => Some((path.clone(), Origin::Flag("--config"))),
-        (None, Some(path)) => Some((PathBuf::from(path), Origin::Variable(FILE_VARIABLE.to_owned()))),
-        (None, None) => None,
-    };
-    if let Some((path, origin)) = named {
+    if let Some((path, origin)) = named(sources) {
         if path.as_os_str().is_empty() {
             report.error(&origin, "is empty".to_owned(), "name a file, or leave it out");
             return None;
@@ -47,9 +41,9 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
             Ok(text) => Some((path, text)),
             Err(reason) => {
                 report.set_incomplete();
-                let help = match &reason {
-                    UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS.to_owned(),
-                    UnusableFile::Io(error) if error.kind() == ErrorKind::NotFound => {
+                let help = match reason.kind() {
+                    Some(ErrorKind::PermissionDenied) => FOR_OTHERS.to_owned(),
+                    Some(ErrorKind::NotFound) => {
                         format!("`joltsms-relay init {}` writes one with comments", shell_word(&path.to_string_lossy()))
                     }
                     _ => String::new(),
@@ -60,23 +54,31 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
         };
     }
     for path in usual_places(sources) {
-        match read(&path) {
+        let reason = match read(&path) {
             Ok(text) => return Some((path, text)),
-            Err(UnusableFile::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(reason) => reason,
+        };
+        match reason.kind() {
+            Some(ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             // A home directory that is closed to this process (systemd's ProtectHome) holds no file for this process.
-            Err(UnusableFile::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
+            Some(_) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
             // The file exists, but this process cannot read it. Without the file, messages could go to the wrong place.
-            Err(reason) => {
-                let help = match &reason {
-                    UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS,
-                    _ => "make it readable, or name another file",
-                };
+            kind => {
+                let is_forbidden = kind == Some(ErrorKind::PermissionDenied);
+                let help = if is_forbidden { FOR_OTHERS } else { "make it readable, or name another file" };
                 report.file_error(path, reason.to_string(), help);
                 return None;
             }
         }
     }
     None
+}
+
+/// The configuration file that a flag or a variable names.
+fn named(sources: &Sources) -> Option<(PathBuf, Origin)> {
+    let by_flag = sources.flags.config.clone().map(|path| (path, Origin::Flag("--config")));
+    let by_variable = sources.env.get(OsStr::new(FILE_VARIABLE)).map(PathBuf::from);
+    by_flag.or_else(|| Some((by_variable?, Origin::Variable(FILE_VARIABLE.to_owned()))))
 }
 
 /// The file that `init` makes: the named file, or the file at the first of the usual places if none is named.
@@ -89,9 +91,8 @@ pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
 /// Returns the system's configuration file if it exists and is not read, because the user's file was found first.
 /// `file` is the file that is read. `None` also if a flag or a variable named that file.
 pub(super) fn passed_over(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
-    let is_named = sources.flags.config.is_some() || sources.env.contains_key(OsStr::new(FILE_VARIABLE));
     let system = sources.etc.join(OWN).join(FILE);
-    let is_other = !is_named && file.is_some_and(|file| file != system);
+    let is_other = named(sources).is_none() && file.is_some_and(|file| file != system);
     (is_other && system.exists()).then_some(system)
 }
 
@@ -120,7 +121,7 @@ pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBu
 
 /// If `file` is the configuration file of a service, returns the name that the directories of this service have, such
 /// as `joltsms-relay-shop`. `None` if the file is not below `etc`: then it is not the file of a service.
-pub(super) fn service_name(etc: &Path, file: &Path) -> Option<OsString> {
+pub fn service_name(etc: &Path, file: &Path) -> Option<OsString> {
     // A relative path is completed, because the command may run in the file's own directory.
     let file = std::path::absolute(file).ok().filter(|file| file.starts_with(etc))?;
     let is_instance = file.parent() == Some(&etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));
@@ -146,6 +147,16 @@ enum UnusableFile {
     TooLong,
     #[error("line {0} is not UTF-8")]
     NotText(usize),
+}
+
+impl UnusableFile {
+    /// The error of the system, if that is the reason.
+    fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Io(error) => Some(error.kind()),
+            Self::TooLong | Self::NotText(_) => None,
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<String, UnusableFile> {

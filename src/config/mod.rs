@@ -7,15 +7,15 @@
 //! each with its place; an unknown key is an error; no error text, `Debug` or `Display` shows a secret.
 
 mod documentation;
+mod loading;
 mod locate;
 mod log;
-mod service_access;
+mod options;
 mod sinks;
 mod sources;
-mod systemd_journal;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,18 +29,17 @@ use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
 use crate::ingest::NumberUses;
 use crate::secret::Secret;
-use crate::settings::{
-    Complaints, Declarations, Document, FileUsage, NamedFile, Origin, Reader, Section, Settings as _,
-};
+use crate::settings::{Complaints, Declarations, Section, Settings as _};
 use crate::sinks::Target;
 use crate::{admin, api, delivery, heartbeat, ingest, settings, store};
 
-pub use crate::settings::{Errors, Fingerprints, Problem, Warning, parse_duration, show_duration};
+use loading::Loading;
+
+pub use crate::settings::{Errors, FileUsage, Fingerprints, NamedFile, Problem, parse_duration, show_duration};
 pub use documentation::{example, reference};
+pub use locate::service_name;
 pub use log::{Log, LogFormat};
-pub use service_access::ServiceUser;
 pub use sources::{Overrides, Sources};
-pub use systemd_journal::{FileId, WithoutSinks, is_journal};
 
 /// The commented configuration: every key with its default. A test compares it with [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -65,7 +64,6 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
         Section { name: "heartbeat", keys: heartbeat::Settings::keys() },
     ],
     sink: Section { name: "sinks", keys: sinks::keys() },
-    later: &[],
 });
 
 /// A valid configuration.
@@ -100,7 +98,7 @@ pub struct Config {
     /// the operator gave them.
     pub invocation: Invocation,
     /// Settings that work but are perhaps mistakes.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<Problem>,
     /// What the configuration was read from, so that it can be read again.
     pub source: ConfigSource,
 }
@@ -192,9 +190,7 @@ pub fn load(sources: &Sources) -> Result<Config, Errors> {
 /// # Errors
 /// The format of the log (text if that cannot be read), and all errors.
 pub fn load_for_log(sources: &Sources) -> Result<Config, (LogFormat, Errors)> {
-    let mut report = Complaints::new(declarations());
-    let file = locate::config_file(sources, &mut report);
-    load_from(sources, file, report)
+    Loading::start(sources).config()
 }
 
 /// Reads the secrets of a configuration again. The text of the configuration file stays as it was when `config` was
@@ -205,25 +201,7 @@ pub fn load_for_log(sources: &Sources) -> Result<Config, (LogFormat, Errors)> {
 pub fn load_secrets_again(sources: &Sources, config: &Config) -> Result<Config, Errors> {
     let text = config.source.file_text.as_ref().map(|text| text.expose().to_owned());
     let file = config.file.clone().zip(text);
-    load_from(sources, file, Complaints::new(declarations())).map_err(|(_, errors)| errors)
-}
-
-fn load_from(
-    sources: &Sources,
-    file: Option<(PathBuf, String)>,
-    mut report: Complaints,
-) -> Result<Config, (LogFormat, Errors)> {
-    let file_text = file.as_ref().map(|(_, text)| Secret::from(text.as_str()));
-    let mut document = read(sources, file, &mut report);
-    let log = log(sources, &mut document, &mut report);
-    let format = log.format;
-    let config = resolve(sources, log, &mut document, &mut report);
-    let fingerprints = report.fingerprints(&document);
-    let (secret_files, named_files) = (report.secret_files().clone(), report.named_files().to_vec());
-    let (config, warnings) = report.finish(config).map_err(|errors| (format, errors))?;
-    let passed_over = locate::passed_over(sources, config.file.as_deref());
-    let source = ConfigSource { file_text, fingerprints, secret_files, passed_over, named_files };
-    Ok(Config { warnings, source, ..config })
+    Loading::merge(sources, file, Complaints::new(declarations())).config().map_err(|(_, errors)| errors)
 }
 
 /// Reads the part of the configuration that says where the state is. The names of all keys are checked, but only the
@@ -232,13 +210,11 @@ fn load_from(
 /// # Errors
 /// All errors of that part.
 pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
-    let mut report = Complaints::new(declarations());
-    let file = locate::config_file(sources, &mut report);
-    let mut document = read(sources, file, &mut report);
-    let options = state(sources, &mut document, &mut report);
-    let file = report.path().map(ToOwned::to_owned);
-    let without_events = sinks::without_events(sources, &document);
-    let (options, _) = report.finish(options)?;
+    let mut loading = Loading::start(sources);
+    let options = loading.state();
+    let file = loading.file();
+    let without_events = sinks::without_events(&loading);
+    let (options, _) = loading.report.finish(options)?;
     Ok(StateConfig { file, options, without_events })
 }
 
@@ -247,12 +223,10 @@ pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
 /// # Errors
 /// All errors of that part.
 pub fn load_reader(sources: &Sources) -> Result<ReaderConfig, Errors> {
-    let mut report = Complaints::new(declarations());
-    let file = locate::config_file(sources, &mut report);
-    let mut document = read(sources, file, &mut report);
-    let codes = codes(sources, &mut document, &mut report);
-    let state = state(sources, &mut document, &mut report);
-    let (config, _) = report.finish(state.map(|state| ReaderConfig { state, codes }))?;
+    let mut loading = Loading::start(sources);
+    let codes = loading.codes();
+    let state = loading.state();
+    let (config, _) = loading.report.finish(state.map(|state| ReaderConfig { state, codes }))?;
     Ok(config)
 }
 
@@ -262,15 +236,12 @@ pub fn load_reader(sources: &Sources) -> Result<ReaderConfig, Errors> {
 /// # Errors
 /// All errors of that part.
 pub fn load_polling(sources: &Sources) -> Result<PollingOptions, Errors> {
-    let mut report = Complaints::new(declarations());
-    let file = locate::config_file(sources, &mut report);
-    let mut document = read(sources, file, &mut report);
-    let mut section = section_of(sources, "api", &mut document, &mut report);
-    let (api, _) = api::settings::Settings::read(&mut section).resolve(&mut section);
-    let poll = ingest::Options::read(&mut section_of(sources, "poll", &mut document, &mut report));
-    let state = state(sources, &mut document, &mut report);
+    let mut loading = Loading::start(sources);
+    let (api, _) = loading.api();
+    let poll = loading.poll();
+    let state = loading.state();
     let options = api.zip(state).map(|(api, state)| PollingOptions { api, poll, state });
-    let (options, _) = report.finish(options)?;
+    let (options, _) = loading.report.finish(options)?;
     Ok(options)
 }
 
@@ -282,129 +253,4 @@ pub fn place_of_file(sources: &Sources) -> PathBuf {
 /// The JSON Schema of the configuration file.
 pub fn schema() -> String {
     settings::json_schema(declarations(), "joltsms-relay", env!("CARGO_PKG_VERSION"))
-}
-
-/// Merges file, environment and flags.
-fn read(sources: &Sources, file: Option<(PathBuf, String)>, report: &mut Complaints) -> Document {
-    let mut document = match file {
-        Some((path, text)) => settings::read_file(path, &text, report),
-        None => Document::default(),
-    };
-    settings::apply_environment(&sources.env, &mut document, report);
-    sources::apply_flags(&sources.flags, &mut document, report);
-    document
-}
-
-/// Reads the options of all components except `log`. `None` if they could not be read; the errors are in the report.
-fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Complaints) -> Option<Config> {
-    let mut section = section_of(sources, "api", document, report);
-    let (api, account) = api::settings::Settings::read(&mut section).resolve(&mut section);
-    let poll = ingest::Options::read(&mut section_of(sources, "poll", document, report));
-    let state = state(sources, document, report);
-    let log = Log { dir: log.dir.or_else(|| locate::log_dir(sources)), ..log };
-    let mut section = section_of(sources, "admin", document, report);
-    let admin = admin::Settings::read(&mut section).resolve(&mut section);
-    let mut section = section_of(sources, "heartbeat", document, report);
-    let heartbeat = heartbeat::Settings::read(&mut section).resolve(&mut section);
-    let codes = codes(sources, document, report);
-    let mut section = section_of(sources, "events", document, report);
-    let expiry_terms = ingest::EventSettings::read(&mut section).resolve(&mut section);
-    let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
-    let sinks = sinks::resolve(sources, document, &account, &codes, report);
-    warn_of_lost_events(document, &expiry_terms, &sinks, report);
-    let file = report.path().map(ToOwned::to_owned);
-    let (api, state) = (api?, state?);
-    Some(Config {
-        file,
-        api,
-        account,
-        poll,
-        state,
-        log,
-        codes,
-        expiry_terms,
-        admin,
-        heartbeat,
-        sinks,
-        sinks_implied,
-        invocation: sources.flags.invocation(),
-        warnings: Vec::new(),
-        source: ConfigSource::default(),
-    })
-}
-
-/// Warns if `[events]` asks for events that no sink takes, or if a sink takes events for which `[events]` does not ask.
-fn warn_of_lost_events(document: &mut Document, terms: &[Duration], sinks: &[ConfiguredSink], report: &mut Complaints) {
-    let key = "number_expiring";
-    let configured = document.section("events").entries.get(key).map(|entry| entry.origin.clone());
-    let mut takers = sinks.iter().filter(|sink| sink.delivery.events);
-    match (configured, takers.next()) {
-        (Some(origin), None) if !terms.is_empty() => {
-            let message = format!("`events.{key}` is set, and no sink has `events = true`, so the events go nowhere");
-            report.warn(&origin, message, "set `events = true` in the sinks that should get the events");
-        }
-        (None, Some(sink)) => {
-            let table = document.sinks.get(&sink.name);
-            let Some(entry) = table.and_then(|table| table.entries.get("events")) else { return };
-            let message =
-                format!("`sinks.{}.events` is true, and `events.{key}` is not set, so there are no events", sink.name);
-            report.warn(&entry.origin, message, "set it, for example to [\"7d\", \"1d\"]");
-        }
-        (Some(_), _) | (None, None) => {}
-    }
-}
-
-fn codes(sources: &Sources, document: &mut Document, report: &mut Complaints) -> CodeFinder {
-    let mut section = section_of(sources, "codes", document, report);
-    codes::Settings::read(&mut section).resolve(&mut section)
-}
-
-fn log(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Log {
-    let mut section = section_of(sources, "log", document, report);
-    let log = Log::read(&mut section);
-    if let (Some(dir), Some(origin)) = (&log.dir, section.origin("dir")) {
-        section.note_file("dir", origin, dir, FileUsage::Write);
-    }
-    log
-}
-
-/// Reads `[state]`. `--state-dir` takes precedence.
-fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<store::Options> {
-    let file = report.path().map(ToOwned::to_owned);
-    let mut section = section_of(sources, "state", document, report);
-    let state = store::Settings::read(&mut section);
-    let dir = match &sources.flags.state_dir {
-        Some(dir) if dir.as_os_str().is_empty() => {
-            let help = "name a directory, or leave it out";
-            section.error(&Origin::Flag("--state-dir"), "is empty".to_owned(), help);
-            None
-        }
-        Some(dir) => Some(dir.clone()),
-        None if section.written("dir").is_some() => {
-            let origin = section.origin("dir").unwrap_or(section.place());
-            section.note_file("dir", origin, state.written_dir(), FileUsage::Write);
-            Some(state.written_dir().clone())
-        }
-        None => {
-            let found: Option<PathBuf> = locate::state_dir(sources, file.as_deref());
-            if found.is_none() && section.is_complete() {
-                let message = "there is no state directory: neither $STATE_DIRECTORY nor $HOME is set";
-                let help = "set `state.dir`, JOLTSMS_RELAY_STATE__DIR or --state-dir";
-                section.error(&Origin::Default, message.to_owned(), help);
-            }
-            found
-        }
-    };
-    // People look for the directory, and not all of them do so where the relay was started.
-    let dir = dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
-    state.resolve(dir?, &mut section)
-}
-
-fn section_of<'r>(
-    sources: &'r Sources,
-    name: &'static str,
-    document: &'r mut Document,
-    report: &'r mut Complaints,
-) -> Reader<'r> {
-    Reader::new(name.to_owned(), document.section(name), &sources.env, report)
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::loading::Loading;
 use super::sources::Sources;
 use super::{ConfiguredSink, declarations};
 use crate::codes::{CodeFinder, CodeMask};
@@ -14,7 +15,8 @@ use crate::domain::SinkName;
 use crate::domain::filter::Filter;
 use crate::formats::settings::{PayloadUse, Settings as FormatSettings};
 use crate::settings::{
-    self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, alternatives, nearest, settings,
+    self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, WrittenEntry, alternatives, nearest,
+    settings,
 };
 use crate::sinks::{KNOWN_TYPES, KnownType, ReadContext, SinkType, types};
 use crate::store;
@@ -108,39 +110,31 @@ pub(super) fn keys() -> Vec<DeclaredKey> {
 /// Reads every sink, by name. `codes` finds the codes of messages for filters and templates. Sinks with errors are left
 /// out, and their errors are in the report.
 pub(super) fn resolve(
-    sources: &Sources,
-    document: &Document,
+    Loading { sources, document, report, .. }: &mut Loading<'_>,
     account: &Arc<str>,
     codes: &CodeFinder,
-    report: &mut Complaints,
 ) -> Vec<ConfiguredSink> {
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
     let mut fallbacks: BTreeMap<&SinkName, SinkName> = BTreeMap::new();
     let mut switched_off: BTreeSet<&SinkName> = BTreeSet::new();
     for (name, table) in &document.sinks {
-        let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
+        let mut whole = reader_of(name, table, sources, report);
         let common = Common::read(&mut whole);
-        if let Some((name, feature)) = common.kind.and_then(|known| Some((known.name(), known.lacking?))) {
-            let message = format!("`{}` = \"{name}\": this build of the relay lacks it", whole.name("type"));
-            let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
-            whole.error(whole.origin("type").unwrap_or(whole.place()), message, &help);
-        }
-        let kind = common.kind.map(|known| known.kind);
-        let own = kind.map(|kind| own_keys(&mut whole, table, kind));
-        let mut at = Reader::new(format!("sinks.{name}"), own.as_ref().unwrap_or(table), &sources.env, report);
-        match kind {
+        let own = common.kind.map(|known| own_keys(&mut whole, table, known));
+        let mut at = reader_of(name, own.as_ref().unwrap_or(table), sources, report);
+        match common.kind.map(|known| known.kind) {
             None => missing_type(&mut at, name, document),
-            Some(kind) => {
-                if let Some(first) = single.get(kind.name()) {
+            Some(kind) if kind.is_single() => {
+                let first = *single.entry(kind.name()).or_insert(name);
+                if first != name {
                     let kind = kind.name();
                     let message =
                         format!("`sinks.{name}` is a second {kind} sink, beside `sinks.{first}`; there can be one");
                     at.error(at.origin("type").unwrap_or(at.place()), message, "");
-                } else if kind.is_single() {
-                    single.insert(kind.name(), name);
                 }
             }
+            Some(_) => {}
         }
         let delivery = delivery::Options::read(&mut at);
         delivery.retry.check(&mut at.inside("retry"));
@@ -148,79 +142,71 @@ pub(super) fn resolve(
             switched_off.insert(name);
         }
         fallbacks.extend(delivery.fallback.clone().map(|fallback| (name, fallback)));
-        resolved.extend(sink(&mut at, name, kind, delivery, common.filter, account, codes));
+        resolved.extend(sink(&mut at, name, common, delivery, account, codes));
     }
-    check_fallbacks(sources, document, &fallbacks, report);
-    warn_of_fallbacks_that_are_off(document, &fallbacks, &switched_off, report);
+    check_fallbacks(document, &fallbacks, &switched_off, report);
     resolved
 }
 
 /// Returns the sinks that take no events. Errors of the sinks are left to [`resolve`].
-pub(super) fn without_events(sources: &Sources, document: &Document) -> Vec<SinkName> {
+pub(super) fn without_events(loading: &Loading<'_>) -> Vec<SinkName> {
     let mut unread = Complaints::new(declarations());
     let takes_none = |(name, table): (&SinkName, &Table)| {
-        let mut at = Reader::new(format!("sinks.{name}"), table, &sources.env, &mut unread);
+        let mut at = reader_of(name, table, loading.sources, &mut unread);
         (!delivery::Options::read(&mut at).events).then(|| name.clone())
     };
-    document.sinks.iter().filter_map(takes_none).collect()
+    loading.document.sinks.iter().filter_map(takes_none).collect()
 }
 
-/// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning.
-/// `next` is the fallback of each sink that has one, also of sinks with errors.
+fn reader_of<'r>(name: &SinkName, table: &'r Table, sources: &'r Sources, report: &'r mut Complaints) -> Reader<'r> {
+    Reader::new(format!("sinks.{name}"), table, &sources.env, report)
+}
+
+/// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning. Warns
+/// of each `fallback` that names a sink with `enabled = false`: such a sink keeps the dead letters that are handed over
+/// to it, and sends none. `next` is the fallback of each sink that has one, also of sinks with errors.
 fn check_fallbacks(
-    sources: &Sources,
-    document: &Document,
-    next: &BTreeMap<&SinkName, SinkName>,
-    report: &mut Complaints,
-) {
-    for (&name, fallback) in next {
-        let Some(table) = document.sinks.get(name) else { continue };
-        let mut at = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
-        let key = at.name("fallback");
-        let (message, help) = if fallback == name {
-            (format!("`{key}` names the sink itself"), "name another sink, or leave it out".to_owned())
-        } else if !document.sinks.contains_key(fallback) {
-            // The sink may stand in the part of the file that could not be read.
-            if !at.is_complete() {
-                continue;
-            }
-            let others = document.sinks.keys().filter(|other| *other != name).map(AsRef::as_ref);
-            let help = nearest(fallback.as_str(), others).map(|meant| format!("did you mean `{meant}`?"));
-            (format!("`{key}` = \"{fallback}\": there is no such sink"), help.unwrap_or_default())
-        } else {
-            // The length of the chain is limited, because it may run into a circle that does not contain this sink.
-            let chain: Vec<&SinkName> =
-                std::iter::successors(Some(name), |sink| next.get(sink)).take(next.len() + 1).collect();
-            let Some(back) = chain.iter().skip(1).position(|sink| *sink == name) else { continue };
-            let round = &chain[..back + 2];
-            // Each circle is reported once, at the sink whose name comes first.
-            if round.iter().any(|sink| *sink < name) {
-                continue;
-            }
-            let round = round.iter().map(|sink| sink.as_str()).collect::<Vec<_>>().join(" -> ");
-            (format!("`{key}`: dead letters would go round: {round}"), "leave one of these fallbacks out".to_owned())
-        };
-        at.error_with_value(at.origin("fallback").unwrap_or(at.place()), message, &help);
-    }
-}
-
-/// Warns of each `fallback` that names a sink with `enabled = false`. Such a sink keeps the dead letters that are
-/// handed over to it, and sends none.
-fn warn_of_fallbacks_that_are_off(
     document: &Document,
     next: &BTreeMap<&SinkName, SinkName>,
     switched_off: &BTreeSet<&SinkName>,
     report: &mut Complaints,
 ) {
-    for (name, fallback) in next.iter().filter(|(_, fallback)| switched_off.contains(fallback)) {
-        let entry = document.sinks.get(*name).and_then(|table| table.entries.get("fallback"));
-        let Some(entry) = entry else { continue };
-        let message = format!(
-            "`sinks.{name}.fallback` = \"{fallback}\": that sink is switched off (enabled = false), so it keeps the dead \
-             letters that it gets, and sends none"
-        );
-        report.warn(&entry.origin, message, "switch it on, or name another sink");
+    for (&name, fallback) in next {
+        let entry = document.sinks.get(name).and_then(|table| table.entries.get("fallback"));
+        let Some(WrittenEntry { origin, .. }) = entry else { continue };
+        let key = format!("sinks.{name}.fallback");
+        if switched_off.contains(fallback) {
+            let message = format!(
+                "`{key}` = \"{fallback}\": that sink is switched off (enabled = false), so it keeps the dead letters \
+                 that it gets, and sends none"
+            );
+            report.warn(origin, message, "switch it on, or name another sink");
+        }
+        if fallback == name {
+            let message = format!("`{key}` names the sink itself");
+            report.error_with_value(origin, message, "name another sink, or leave it out");
+        } else if let Some(circle) = circle(name, next) {
+            let round = circle.iter().map(|sink| sink.as_str()).collect::<Vec<_>>().join(" -> ");
+            let message = format!("`{key}`: dead letters would go round: {round}");
+            report.error_with_value(origin, message, "leave one of these fallbacks out");
+        } else if !document.sinks.contains_key(fallback) && report.is_complete() {
+            // If a part of the file could not be read, the sink may stand there.
+            let others = document.sinks.keys().filter(|other| *other != name).map(AsRef::as_ref);
+            let help = nearest(fallback.as_str(), others).map(|meant| format!("did you mean `{meant}`?"));
+            let message = format!("`{key}` = \"{fallback}\": there is no such sink");
+            report.error_with_value(origin, message, &help.unwrap_or_default());
+        }
     }
+}
+
+/// Returns the sinks of the chain of fallbacks that leads from `name` back to `name`. `None` if there is no such chain,
+/// or if the chain contains a sink whose name comes before `name`: each circle is reported once.
+fn circle<'n>(name: &'n SinkName, next: &'n BTreeMap<&SinkName, SinkName>) -> Option<Vec<&'n SinkName>> {
+    // The length of the chain is limited, because it may run into a circle that does not contain this sink.
+    let chain: Vec<_> = std::iter::successors(Some(name), |sink| next.get(sink)).take(next.len() + 1).collect();
+    let back = chain.iter().skip(1).position(|sink| *sink == name)?;
+    let circle = chain[..back + 2].to_vec();
+    (!circle.iter().any(|sink| *sink < name)).then_some(circle)
 }
 
 fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
@@ -237,14 +223,21 @@ fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
     at.missing(&["type"], at.place(), message, &help);
 }
 
-/// The part of the table that a sink of this type can have. A key of other types is an error, whatever its value is.
-fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
+/// The part of the table that a sink of this type can have. Keys of other types are errors, whatever their values are.
+/// So is a type that this build lacks.
+fn own_keys(at: &mut Reader<'_>, table: &Table, known: KnownType) -> Table {
+    let name = known.name();
+    if let Some(feature) = known.lacking {
+        let message = format!("`{}` = \"{name}\": this build of the relay lacks it", at.name("type"));
+        let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
+        at.error(at.origin("type").unwrap_or(at.place()), message, &help);
+    }
     let mut own = table.clone();
     for (key, entry) in &table.entries {
         let declared = declarations().sink.key(key).filter(|key| !key.types.is_empty());
-        let Some(declared) = declared.filter(|key| !key.types.contains(&kind.name())) else { continue };
+        let Some(declared) = declared.filter(|key| !key.types.contains(&name)) else { continue };
         own.entries.remove(key);
-        let (types, name) = (alternatives(declared.types.iter().copied()), kind.name());
+        let types = alternatives(declared.types.iter().copied());
         let message = format!("`{}` belongs to sinks of type {types}; this one is of type \"{name}\"", at.name(key));
         if declared.kind.may_be_shown() {
             at.error_with_value(&entry.origin, message, "");
@@ -267,14 +260,13 @@ fn meant_type(at: &Reader<'_>) -> Option<&'static dyn SinkType> {
 fn sink(
     at: &mut Reader<'_>,
     name: &SinkName,
-    kind: Option<&'static dyn SinkType>,
+    Common { kind, filter }: Common,
     delivery: delivery::Options,
-    filter: Option<Filter>,
     account: &Arc<str>,
     codes: &CodeFinder,
 ) -> Option<ConfiguredSink> {
     let target = match kind {
-        Some(kind) => kind.read(at, ReadContext { is_meant: true, codes }),
+        Some(known) => known.kind.read(at, ReadContext { is_meant: true, codes }),
         None => {
             drop(meant_type(at).map(|kind| kind.read(at, ReadContext { is_meant: false, codes })));
             None

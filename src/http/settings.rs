@@ -191,19 +191,19 @@ fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
     let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());
     for (name, useless) in Proxy::useless_exceptions(value) {
         let origin = Origin::Variable(name.to_owned());
-        at.warn_once(&origin, useless.to_string(), useless.remedy());
+        at.warn(&origin, useless.to_string(), useless.remedy());
     }
     match url.map(|url| Proxy::from_variables(value, url)) {
         None => Proxy::default(),
         Some(Ok(proxy)) => proxy,
         Some(Err(UnusableVariable { name, wrong })) => {
             let message = format!("cannot be used to choose a proxy: it {wrong}");
-            // The error is reported once, and concerns the API and every http sink.
+            // The API and every http sink find this error, and the report keeps it once.
             let help = format!(
                 "{}; without a proxy, unset it, or set `proxy` = \"off\" in [api] and in each [sinks.NAME]",
                 wrong.hint()
             );
-            at.error_once(&Origin::Variable(name.to_owned()), message, &help);
+            at.error(&Origin::Variable(name.to_owned()), message, &help);
             Proxy::default()
         }
     }

@@ -21,9 +21,6 @@ pub struct Declarations {
     pub sections: Vec<Section>,
     /// The keys of each table `[sinks.NAME]`.
     pub sink: Section,
-    /// Sections of later versions. They are refused with their own error text, because a section that is accepted and
-    /// does nothing is worse than an error.
-    pub later: &'static [&'static str],
 }
 
 /// A table of the configuration.
@@ -33,15 +30,6 @@ pub struct Section {
     pub name: &'static str,
     /// The section's keys and tables, each table before its own keys.
     pub keys: Vec<DeclaredKey>,
-}
-
-/// The result of looking a name up in a section.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum FoundKey<'d> {
-    /// A key, or a table of keys.
-    Key(&'d DeclaredKey),
-    /// The name is no key. Holds the key that may have been meant, as it would be written at this place.
-    Unknown(Option<&'d str>),
 }
 
 impl Declarations {
@@ -55,10 +43,9 @@ impl Declarations {
     pub(crate) fn is_known(&self, dotted: &str) -> bool {
         let sections = self.sections.iter().chain([&self.sink]);
         let known = |part: &str| {
-            self.later.contains(&part)
-                || sections.clone().any(|section| {
-                    section.name == part || section.keys.iter().any(|key| key.name.split('.').any(|own| own == part))
-                })
+            sections.clone().any(|section| {
+                section.name == part || section.keys.iter().any(|key| key.name.split('.').any(|own| own == part))
+            })
         };
         dotted.split('.').all(|part| known(part.trim()))
     }
@@ -68,9 +55,8 @@ impl Declarations {
         let Some(inside) = line.trim().strip_prefix('[') else { return false };
         let mut parts = inside.trim_matches(['[', ']']).split('.');
         let first = parts.next().unwrap_or_default().trim();
-        let is_section = self.section(first).is_some() || self.later.contains(&first);
         let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte));
-        if first == SINKS { parts.all(plain) } else { is_section && parts.next().is_none() }
+        if first == SINKS { parts.all(plain) } else { self.section(first).is_some() && parts.next().is_none() }
     }
 
     /// Names the sections and tables that have a key of this name, for the error about a key that stands in the wrong
@@ -104,12 +90,13 @@ impl Section {
         self.keys.iter().filter(move |key| key.group() == group)
     }
 
-    /// Looks up `name` in the table `group`.
-    pub(crate) fn find(&self, group: &str, name: &str) -> FoundKey<'_> {
-        match self.children(group).find(|key| key.last() == name) {
-            Some(key) => FoundKey::Key(key),
-            None => FoundKey::Unknown(nearest(name, self.children(group).map(DeclaredKey::last))),
-        }
+    /// The key or table with this name in the table `group`.
+    ///
+    /// # Errors
+    /// The name of the key that was probably meant, if there is no key with this name.
+    pub(crate) fn find(&self, group: &str, name: &str) -> Result<&DeclaredKey, Option<&str>> {
+        let found = self.children(group).find(|key| key.last() == name);
+        found.ok_or_else(|| nearest(name, self.children(group).map(DeclaredKey::last)))
     }
 
     /// The key in the table `group` whose name begins or ends with the words of `name`, if there is exactly one.

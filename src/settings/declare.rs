@@ -1,19 +1,8 @@
-//! The functions and the macro with which a component declares its keys.
+//! What a component needs to declare its keys: the macro `settings!`, and what a declaration consists of. `kinds` has
+//! the functions for the kinds of keys.
 
-#![expect(
-    clippy::redundant_closure_for_method_calls,
-    reason = "a method of a type with a lifetime is not general enough"
-)]
-
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use super::document::Member;
 use super::key::{DeclaredKey, KeyKind};
-use super::reader::{Reader, Texts, WrittenText};
-use super::{duration as spans, size as sizes};
-use crate::domain::{InvalidSinkName, SinkName, Start};
+use super::reader::{Reader, WrittenText};
 
 /// A struct whose fields are the keys of one table. `settings!` implements this.
 pub trait Settings: Sized {
@@ -41,7 +30,12 @@ pub struct Declared<T> {
 type Read<T> = Box<dyn FnOnce(&mut Reader<'_>, &str) -> T>;
 
 impl<T> Declared<T> {
-    fn new(kind: KeyKind, default: Option<String>, read: impl FnOnce(&mut Reader<'_>, &str) -> T + 'static) -> Self {
+    /// A key of this kind. `default`: the default, as TOML.
+    pub(super) fn new(
+        kind: KeyKind,
+        default: Option<String>,
+        read: impl FnOnce(&mut Reader<'_>, &str) -> T + 'static,
+    ) -> Self {
         let key = DeclaredKey {
             name: String::new(),
             kind,
@@ -52,6 +46,19 @@ impl<T> Declared<T> {
             types: Vec::new(),
         };
         Self { key, inside: Vec::new(), read: Box::new(read) }
+    }
+
+    /// A key with a default, which `shown` shows as TOML. `read` returns `None` if the key is missing or wrong.
+    pub(super) fn with_default(
+        kind: KeyKind,
+        shown: String,
+        default: T,
+        read: impl FnOnce(&mut Reader<'_>, &str) -> Option<T> + 'static,
+    ) -> Self
+    where
+        T: 'static,
+    {
+        Self::new(kind, Some(shown), move |from, name| read(from, name).unwrap_or(default))
     }
 
     /// Sets the value that the example shows for a key without a default, as TOML.
@@ -146,155 +153,7 @@ pub fn tables<T: Settings, A: 'static>(read: fn(&mut Reader<'_>, &str) -> A) -> 
     Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: true }, None, read) }
 }
 
-/// Any text. `what` names the kind of text in error texts, as in "URL".
-pub fn text(
-    what: &'static str,
-    expected: &'static str,
-    pattern: Option<&'static str>,
-) -> Declared<Option<WrittenText>> {
-    Declared::new(KeyKind::Text { what, pattern }, None, move |from, name| from.text(name, expected))
-}
-
-/// One text or several texts.
-pub fn texts(split: bool) -> Declared<Option<Texts>> {
-    Declared::new(KeyKind::Texts { split }, None, move |from, name| {
-        from.texts(name, "a text in quotes, or a list of them", split)
-    })
-}
-
-/// A reference to a secret. Error texts propose `variable` as the variable that holds it.
-pub fn secret(variable: &'static str) -> Declared<Option<WrittenText>> {
-    Declared::new(KeyKind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
-}
-
-/// One reference to a secret, or several.
-pub fn secrets(variable: &'static str) -> Declared<Option<Texts>> {
-    Declared::new(KeyKind::Secret { several: true, variable }, None, |from, name| {
-        from.texts(name, "a text in quotes", false)
-    })
-}
-
-/// A table with names that the user chooses. In the file, the values of the names in `secret` must be references.
-pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
-    Declared::new(KeyKind::Map { secret }, Some("{}".to_owned()), |from, name| from.map(name))
-}
-
-/// A duration within bounds.
-pub fn duration(default: Duration, bounds: RangeInclusive<Duration>) -> Declared<Duration> {
-    let kind = KeyKind::Duration { bounds: bounds.clone(), word: None };
-    Declared::new(kind, Some(quoted(&spans::show(default))), move |from, name| from.duration(name, default, bounds))
-}
-
-/// A duration within bounds, or `word` for no duration.
-pub fn duration_or<T: From<Option<Duration>>>(
-    word: &'static str,
-    default: Option<Duration>,
-    bounds: RangeInclusive<Duration>,
-) -> Declared<T> {
-    let kind = KeyKind::Duration { bounds: bounds.clone(), word: Some(word) };
-    let shown = default.map_or(word.to_owned(), spans::show);
-    Declared::new(kind, Some(quoted(&shown)), move |from, name| from.duration_or(name, word, default, bounds).into())
-}
-
-/// A size in bytes within bounds.
-pub fn size(default: u64, bounds: RangeInclusive<u64>) -> Declared<u64> {
-    let shown = quoted(&sizes::write(default));
-    Declared::new(KeyKind::Size(bounds.clone()), Some(shown), move |from, name| from.size(name, default, bounds))
-}
-
-/// Where a first run begins.
-pub fn start(default: Start) -> Declared<Start> {
-    let shown = quoted(&default.to_string());
-    Declared::new(KeyKind::Start, Some(shown), move |from, name| from.start(name, default))
-}
-
-/// A whole number within bounds.
-pub fn integer<T>(default: T, bounds: RangeInclusive<i128>) -> Declared<T>
-where
-    T: TryFrom<i128> + Copy + ToString + 'static,
-{
-    let shown = Some(default.to_string());
-    Declared::new(KeyKind::Integer(bounds.clone()), shown, move |from, name| from.integer(name, default, bounds))
-}
-
-/// A number within bounds.
-pub fn number(default: f64, bounds: RangeInclusive<f64>) -> Declared<f64> {
-    let shown = Some(format!("{default:?}"));
-    Declared::new(KeyKind::Number(bounds.clone()), shown, move |from, name| from.float(name, default, bounds))
-}
-
-/// true or false.
-pub fn boolean(default: bool) -> Declared<bool> {
-    Declared::new(KeyKind::Boolean, Some(default.to_string()), move |from, name| from.boolean(name, default))
-}
-
-/// true, false or nothing.
-pub fn optional_boolean() -> Declared<Option<bool>> {
-    Declared::new(KeyKind::Boolean, None, |from, name| from.written(name).is_some().then(|| from.boolean(name, true)))
-}
-
-/// One of a few words.
-pub fn choice<T: WordChoice>(default: T) -> Declared<T> {
-    let shown = T::WORDS.iter().find(|(_, value)| *value == default).map(|(word, _)| quoted(word));
-    let words = KeyKind::Words(T::WORDS.iter().map(|(word, _)| *word).collect());
-    Declared::new(words, shown, move |from, name| from.choice(name, T::WORDS, &[]).unwrap_or(default))
-}
-
-/// One of a few words, or nothing.
-pub fn one_choice<T: WordChoice>() -> Declared<Option<T>> {
-    one_of(T::WORDS.to_vec(), &[])
-}
-
-/// One of these words, each with its value; or nothing. `hints` has advice for wrong words that people write often.
-pub fn one_of<T: Clone + 'static>(
-    words: Vec<(&'static str, T)>,
-    hints: &'static [(&'static str, &'static str)],
-) -> Declared<Option<T>> {
-    let kind = KeyKind::Words(words.iter().map(|(word, _)| *word).collect());
-    Declared::new(kind, None, move |from, name| from.choice(name, &words, hints))
-}
-
-/// The name of a sink, or nothing.
-pub fn sink_name() -> Declared<Option<SinkName>> {
-    let kind = KeyKind::Text { what: "name of a sink", pattern: Some("^[a-z0-9_-]{1,64}$") };
-    Declared::new(kind, None, |from, name| {
-        let text = from.text(name, "the name of a sink in quotes")?;
-        let parsed = text.bare().parse();
-        if parsed.is_err() {
-            from.refuse(name, &text, "is not the name of a sink", &InvalidSinkName.to_string());
-        }
-        parsed.ok()
-    })
-}
-
-/// A path, or nothing.
-pub fn path() -> Declared<Option<PathBuf>> {
-    Declared::new(KeyKind::Path, None, |from, name| from.path(name))
-}
-
-/// A path. If the key is missing, the path is empty, and the caller uses the usual place.
-pub fn required_path() -> Declared<PathBuf> {
-    Declared::new(KeyKind::Path, None, |from, name| from.path(name).unwrap_or_default())
-}
-
-/// HTTP statuses within bounds.
-pub fn http_statuses(bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
-    statuses("HTTP statuses", &[], bounds)
-}
-
-/// Exit statuses of a program within bounds.
-pub fn exit_statuses(default: &'static [u16], bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
-    statuses("exit statuses", default, bounds)
-}
-
-fn statuses(what: &'static str, default: &'static [u16], bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
-    let kind = KeyKind::Statuses { what, bounds: bounds.clone() };
-    Declared::new(kind, Some(format!("{default:?}")), move |from, name| match from.written(name) {
-        Some(_) => from.statuses(name, what, &bounds),
-        None => default.to_vec(),
-    })
-}
-
-fn quoted(text: &str) -> String {
+/// The text as TOML.
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }

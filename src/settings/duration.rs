@@ -6,6 +6,9 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 6] =
     [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
+/// The longest duration if no other bound applies: a hundred years.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Examples of durations, for error texts.
 pub(super) const EXAMPLES: &str = "a duration is written like \"500ms\", \"15m\", \"1h30m\" or \"7d\"";
 

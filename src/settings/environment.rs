@@ -19,7 +19,6 @@ use std::path::PathBuf;
 
 use super::declarations::{Declarations, Section};
 use super::document::{Document, Origin, Table, WrittenEntry, WrittenValue};
-use super::file::not_yet;
 use super::key::{DeclaredKey, KeyKind};
 use super::report::Complaints;
 use super::suggestion::nearest;
@@ -29,16 +28,20 @@ use crate::secret::{Environment, Secret, Source};
 const FILE_SUFFIX: &str = "__FILE";
 const SINKS_PREFIX: &str = "SINKS__";
 
-/// The meaning of a variable's name. `file`: the value is the path of a file that holds the value.
-enum VariableMeaning<'v> {
-    /// A key of a section, or of a sink. The sink's name is spelled as in the variable.
-    Key { section: &'static str, sink: Option<&'v str>, key: &'static str, file: bool },
-    /// One name in a map of a sink, spelled as in the variable.
-    Member { sink: &'v str, map: &'static str, name: &'v str, file: bool },
-    /// A section of a later version, described for people.
-    Later(String),
-    /// This program knows no such name.
-    Unknown,
+/// What a variable sets.
+struct VariableTarget<'v> {
+    table: TargetTable<'v>,
+    key: &'static str,
+    /// The name in the map, spelled as in the variable, if the key is a map.
+    member: Option<&'v str>,
+    /// Whether the variable holds the path of a file with the value.
+    is_file: bool,
+}
+
+enum TargetTable<'v> {
+    Section(&'static str),
+    /// The name of the sink, spelled as in the variable.
+    Sink(&'v str),
 }
 
 /// Merges the environment into the document.
@@ -47,89 +50,92 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
     let mut unknown = Vec::new();
     // If a value of the file refers to a short variable (`{ env = "NAME" }`), also as one element of an array, this
     // variable does not override the value.
+    let mut is_named_by_file = |name: &str, section, key: &str| {
+        document.section(section).entries.get(key).is_some_and(|entry| names(entry, name))
+    };
     let named_by_file: Vec<&str> = declared
         .short
         .iter()
-        .filter(|(name, section, key, _)| {
-            document.section(section).entries.get(*key).is_some_and(|entry| names(entry, name))
-        })
-        .map(|(name, ..)| *name)
+        .filter(|(name, section, key, _)| is_named_by_file(name, section, key))
+        .map(|short| short.0)
         .collect();
     for (name, value) in environment {
         let name = name.to_string_lossy();
         let origin = Origin::Variable(name.to_string());
         let short = declared.short.iter().find(|(short, ..)| *short == name);
-        let meaning = match (short, name.strip_prefix(declared.prefix)) {
+        let found = match (short, name.strip_prefix(declared.prefix)) {
             (Some((short, ..)), _) if named_by_file.contains(short) => continue,
-            (Some((_, section, key, file)), _) => VariableMeaning::Key { section, sink: None, key, file: *file },
-            (None, Some(rest)) if name != declared.file_variable && !is_made_by_kubernetes(rest) => {
-                meaning(declared, rest)
+            (Some((_, section, key, is_file)), _) => {
+                Some(VariableTarget { table: TargetTable::Section(section), key, member: None, is_file: *is_file })
             }
+            (None, Some(rest)) if name == declared.file_variable || is_made_by_kubernetes(rest) => continue,
+            (None, Some(rest)) => target(declared, rest),
             (None, None) => {
                 warn_of_small_letters(declared, &name, &origin, report);
                 continue;
             }
-            _ => continue,
         };
-        let (sink, file) = match meaning {
-            VariableMeaning::Key { sink, file, .. } => (sink, file),
-            VariableMeaning::Member { sink, file, .. } => (Some(sink), file),
-            VariableMeaning::Later(section) => {
-                report.error(&origin, not_yet(&section), "");
-                continue;
-            }
-            VariableMeaning::Unknown => {
-                unknown.push(name);
-                continue;
-            }
-        };
-        let Some(value) = text(value, &origin, report) else { continue };
-        if value.is_empty() && matches!(meaning, VariableMeaning::Key { .. }) {
-            report.is_empty(&name);
-        }
-        let table = match (sink, &meaning) {
-            (Some(sink), _) => table_of_sink(sink, &origin, document, report),
-            (None, VariableMeaning::Key { section, .. }) => Some(document.section(section)),
-            (None, _) => None,
-        };
-        let Some(table) = table else { continue };
-        match meaning {
-            VariableMeaning::Member { map, name, .. } => {
-                let name = name.to_ascii_lowercase().replace('_', "-");
-                let value = value_of(value, file, &origin, report);
-                table.set_member(map, name, &origin, value);
-            }
-            VariableMeaning::Key { key, .. } => {
-                if let Some(Origin::Variable(other)) = table.entries.get(key).map(|entry| &entry.origin) {
-                    let message = format!("`{other}` sets the same key");
-                    report.error(&origin, message, "unset one of the two");
-                    continue;
-                }
-                let is_in_file = table.entries.get(key).is_some_and(|entry| matches!(entry.origin, Origin::File(_)));
-                if let (Some((_, section, ..)), true) = (short, is_in_file) {
-                    let message = format!("overrides `{section}.{key}` of the configuration file");
-                    report.warn(&origin, message, "unset the variable, or take the key out of the file");
-                }
-                let value = value_of(value, file, &origin, report);
-                table.set(key, origin, value);
-            }
-            VariableMeaning::Later(_) | VariableMeaning::Unknown => {}
+        match found {
+            Some(target) => set(&target, short.is_some(), value, origin, document, report),
+            None => unknown.push(origin),
         }
     }
-    let known = if unknown.is_empty() { Vec::new() } else { known_names(declared, document) };
+    report_unknown(&unknown, document, report);
+}
+
+/// Sets the key that is the target of a variable.
+fn set(
+    target: &VariableTarget<'_>,
+    is_short: bool,
+    value: &OsStr,
+    origin: Origin,
+    document: &mut Document,
+    report: &mut Complaints,
+) {
+    let Some(value) = value.to_str() else {
+        return report.error(&origin, "the value is not UTF-8".to_owned(), "");
+    };
+    if value.is_empty() && target.member.is_none() {
+        report.is_empty(&origin);
+    }
+    let table = match target.table {
+        TargetTable::Section(section) => Some(document.section(section)),
+        TargetTable::Sink(sink) => table_of_sink(sink, &origin, document, report),
+    };
+    let Some(table) = table else { return };
+    if let Some(member) = target.member {
+        let value = value_of(value, target.is_file, &origin, report);
+        return table.set_member(target.key, member.to_ascii_lowercase().replace('_', "-"), &origin, value);
+    }
+    match (table.entries.get(target.key).map(|entry| &entry.origin), &target.table) {
+        (Some(Origin::Variable(other)), _) => {
+            return report.error(&origin, format!("`{other}` sets the same key"), "unset one of the two");
+        }
+        (Some(Origin::File(_)), TargetTable::Section(section)) if is_short => {
+            let message = format!("overrides `{section}.{}` of the configuration file", target.key);
+            report.warn(&origin, message, "unset the variable, or take the key out of the file");
+        }
+        _ => {}
+    }
+    let value = value_of(value, target.is_file, &origin, report);
+    table.set(target.key, origin, value);
+}
+
+/// Reports variables that have the prefix and set no key.
+fn report_unknown(unknown: &[Origin], document: &Document, report: &mut Complaints) {
+    let declared = report.declared();
     let prefix = declared.prefix;
-    for name in unknown {
+    let names = format!("the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL");
+    for origin in unknown {
+        let Origin::Variable(name) = origin else { continue };
         let rest = name.strip_prefix(prefix).unwrap_or_default();
-        let of_new_sink = names_of_new_sink(declared, rest);
-        let meant = nearest(rest, known.iter().chain(&of_new_sink).map(String::as_str));
-        let names = format!("the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL");
-        let origin = Origin::Variable(name.to_string());
-        match meant {
-            Some(meant) => report.error(&origin, format!("unknown variable; did you mean {prefix}{meant}?"), ""),
+        let known = known_names(declared, document, rest);
+        match nearest(rest, known.iter().map(String::as_str)) {
+            Some(meant) => report.error(origin, format!("unknown variable; did you mean {prefix}{meant}?"), ""),
             None if is_of_a_section(declared, rest) || rest.contains(char::is_lowercase) => {
-                report.error(&origin, format!("unknown variable; {names}"), "");
+                report.error(origin, format!("unknown variable; {names}"), "");
             }
-            None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), ""),
+            None => report.warn(origin, format!("no key of the configuration, so it is passed over; {names}"), ""),
         }
     }
 }
@@ -142,14 +148,6 @@ fn warn_of_small_letters(declared: &Declarations, name: &str, origin: &Origin, r
     if capitals != name && (is_short || capitals == declared.file_variable || capitals.starts_with(declared.prefix)) {
         report.warn(origin, format!("is not read, since it is not in capitals; did you mean {capitals}?"), "");
     }
-}
-
-fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Complaints) -> Option<&'v str> {
-    let text = value.to_str();
-    if text.is_none() {
-        report.error(origin, "the value is not UTF-8".to_owned(), "");
-    }
-    text
 }
 
 fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Complaints) -> WrittenValue {
@@ -172,48 +170,41 @@ fn names(entry: &WrittenEntry, variable: &str) -> bool {
     }
 }
 
-fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> VariableMeaning<'v> {
+/// The key that a variable sets. `rest`: the name of the variable without the prefix.
+fn target<'v>(declared: &'static Declarations, rest: &'v str) -> Option<VariableTarget<'v>> {
     if let Some(rest) = rest.strip_prefix(SINKS_PREFIX) {
-        return meaning_for_sink(&declared.sink, rest);
+        return target_in_sink(&declared.sink, rest);
     }
-    let Some((section_name, key_name)) = rest.split_once("__") else { return VariableMeaning::Unknown };
-    for section in &declared.sections {
-        if section_name == section.name.to_ascii_uppercase() {
-            return match find(section, key_name) {
-                Some((key, file)) => VariableMeaning::Key { section: section.name, sink: None, key: &key.name, file },
-                None => VariableMeaning::Unknown,
-            };
-        }
-    }
-    let later = declared.later.iter().find(|name| section_name == name.to_ascii_uppercase());
-    later.map_or(VariableMeaning::Unknown, |name| VariableMeaning::Later(format!("[{name}]")))
+    let (section, key) = rest.split_once("__")?;
+    let section = declared.sections.iter().find(|known| known.name.to_ascii_uppercase() == section)?;
+    let (key, is_file) = find(section, key)?;
+    Some(VariableTarget { table: TargetTable::Section(section.name), key: &key.name, member: None, is_file })
 }
 
 /// The name of a sink may itself contain `__`, so a key is looked for after each `__`. The longest key counts:
 /// `CRM__FILTER__TAGS` is `filter.tags` of `crm`, although sinks of some types have a key `tags`.
-fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMeaning<'v> {
+fn target_in_sink<'v>(section: &'static Section, rest: &'v str) -> Option<VariableTarget<'v>> {
     // Maps are tried first, because a name in a map, such as the name of a header, may equal the name of a key.
     for map in section.keys.iter().filter(|key| matches!(key.kind, KeyKind::Map { .. })) {
         let parts = rest.split_once(&format!("__{}__", map.variable()));
         if let Some((sink, name)) = parts.filter(|(sink, name)| !sink.is_empty() && !name.is_empty()) {
-            let (name, file) = name.strip_suffix(FILE_SUFFIX).map_or((name, false), |name| (name, true));
-            return VariableMeaning::Member { sink, map: &map.name, name, file };
+            let (name, is_file) = name.strip_suffix(FILE_SUFFIX).map_or((name, false), |name| (name, true));
+            let table = TargetTable::Sink(sink);
+            return Some(VariableTarget { table, key: &map.name, member: Some(name), is_file });
         }
     }
-    for (at, _) in rest.match_indices("__").filter(|(at, _)| *at > 0) {
-        if let Some((key, file)) = find(section, &rest[at + 2..]) {
-            return VariableMeaning::Key { section: section.name, sink: Some(&rest[..at]), key: &key.name, file };
-        }
-    }
-    VariableMeaning::Unknown
+    let mut parts = rest.match_indices("__").map(|(at, _)| (&rest[..at], &rest[at + 2..]));
+    parts.find_map(|(sink, key)| {
+        let (key, is_file) = find(section, key).filter(|_| !sink.is_empty())?;
+        Some(VariableTarget { table: TargetTable::Sink(sink), key: &key.name, member: None, is_file })
+    })
 }
 
 /// Whether the name of a variable begins with the name of a section. Then a key was probably meant. Other variables may
 /// have another purpose, such as `JOLTSMS_RELAY_VERSION` in an image.
 fn is_of_a_section(declared: &Declarations, rest: &str) -> bool {
     let first = rest.split('_').next().unwrap_or_default();
-    let sections = declared.section_names().chain(declared.later.iter().copied()).chain(["sink"]);
-    sections.into_iter().any(|name| name.eq_ignore_ascii_case(first))
+    declared.section_names().chain(["sink"]).any(|name| name.eq_ignore_ascii_case(first))
 }
 
 /// The key that a variable sets, and whether the variable holds the path of a file.
@@ -244,72 +235,52 @@ fn table_of_sink<'w>(
         }
     };
     if document.sinks.contains_key(&name) {
-        return document.sinks.get_mut(&name);
+        return Some(document.sink(name, origin));
     }
     let alike = |known: &&SinkName| known.as_str().replace('-', "_") == lower;
     let alike: Vec<_> = document.sinks.keys().filter(alike).cloned().collect();
-    match alike.as_slice() {
-        [] => Some(document.sink(name, origin)),
-        [one] => document.sinks.get_mut(one),
-        [one, other, ..] => {
-            let message = format!("may mean the sink `{one}` or `{other}`; set this key in the file");
-            report.error(origin, message, "");
-            None
-        }
+    if let [one, other, ..] = alike.as_slice() {
+        let message = format!("may mean the sink `{one}` or `{other}`; set this key in the file");
+        report.error(origin, message, "");
+        return None;
     }
+    Some(document.sink(alike.into_iter().next().unwrap_or(name), origin))
 }
 
 /// Whether Kubernetes sets a variable like this. It gives each container, for every service of the namespace,
 /// `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT` (also with `_<PORTNAME>`), `<SERVICE>_PORT` and
 /// `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>` (also with `_PROTO` and so on).
 fn is_made_by_kubernetes(rest: &str) -> bool {
-    if rest.contains("__") {
-        return false;
-    }
-    let with_prefix = format!("_{rest}");
-    let port = with_prefix.rsplit_once("_PORT").map(|(_, after)| after);
-    let numbered = |after: &str| {
-        let mut parts = after.split('_').skip(1);
-        let number =
-            parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-        number && parts.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+    let name = format!("_{rest}");
+    let is_address = |after: &str| {
+        let mut parts = after.split('_');
+        let port = parts.next().filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        port.is_some() && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
     };
-    with_prefix.ends_with("_SERVICE_HOST")
-        || with_prefix.contains("_SERVICE_PORT")
-        || port.is_some_and(|after| after.is_empty() || numbered(after))
-        || with_prefix
-            .strip_suffix("_PORT")
-            .and_then(|rest| rest.rsplit_once("_PORT"))
-            .is_some_and(|(_, a)| numbered(a))
+    let is_of_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT");
+    !rest.contains("__") && (is_of_service || name.split("_PORT_").skip(1).any(is_address))
 }
 
-/// The names of variables for all keys of a section.
-fn variables<'s>(section: &'s Section, path: &'s str) -> impl Iterator<Item = String> + 's {
-    let keys = section.keys.iter().filter(|key| !key.is_table());
-    keys.map(move |key| format!("{path}__{}", key.variable()))
+/// Every name of a variable, without the prefix. The sinks are those of the document, and the one that the misspelt name
+/// `written` seems to mean.
+fn known_names(declared: &Declarations, document: &Document, written: &str) -> Vec<String> {
+    let sections = declared.sections.iter().map(|section| (section, section.name.to_ascii_uppercase()));
+    let sinks = document.sinks.keys().map(|sink| sink.as_str().to_ascii_uppercase().replace('-', "_"));
+    let sinks = sinks.chain(sink_of_misspelt(written).map(str::to_owned));
+    let sinks = sinks.map(|sink| (&declared.sink, format!("{SINKS_PREFIX}{sink}")));
+    let keys = sections.chain(sinks).flat_map(|(section, path)| {
+        let keys = section.keys.iter().filter(|key| !key.is_table());
+        keys.map(move |key| format!("{path}__{}", key.variable()))
+    });
+    let file = declared.file_variable.strip_prefix(declared.prefix).map(str::to_owned);
+    file.into_iter().chain(keys).collect()
 }
 
-/// The valid names of variables for the sink that the misspelt name `written` seems to mean. Like `written`, these
-/// names lack the prefix.
-fn names_of_new_sink(declared: &Declarations, written: &str) -> Vec<String> {
-    let Some(rest) = written.strip_prefix("SINK") else { return Vec::new() };
-    let rest = rest.trim_start_matches('S').trim_start_matches('_');
-    let sink = rest.split_once("__").or_else(|| rest.split_once('_')).map_or("", |(sink, _)| sink);
-    variables(&declared.sink, &format!("{SINKS_PREFIX}{sink}")).filter(|_| !sink.is_empty()).collect()
-}
-
-/// Every valid name of a variable, without the prefix.
-fn known_names(declared: &Declarations, document: &Document) -> Vec<String> {
-    let mut names: Vec<_> =
-        declared.file_variable.strip_prefix(declared.prefix).map(str::to_owned).into_iter().collect();
-    for section in &declared.sections {
-        names.extend(variables(section, &section.name.to_ascii_uppercase()));
-    }
-    for sink in document.sinks.keys() {
-        let sink = sink.as_str().to_ascii_uppercase().replace('-', "_");
-        names.extend(variables(&declared.sink, &format!("{SINKS_PREFIX}{sink}")));
-    }
-    names
+/// The name of the sink in the misspelt name of a variable, such as `CRM` in `SINK_CRM_URL`.
+fn sink_of_misspelt(written: &str) -> Option<&str> {
+    let rest = written.strip_prefix("SINK")?.trim_start_matches('S').trim_start_matches('_');
+    let (sink, _) = rest.split_once("__").or_else(|| rest.split_once('_'))?;
+    Some(sink).filter(|sink| !sink.is_empty())
 }
 
 #[cfg(test)]

@@ -19,33 +19,24 @@ pub fn example(section: &Section, header: &str, kind: Option<&str>) -> String {
             tables.push('\n');
             comment(&key.doc, &mut tables);
             tables += &format!("#[{path}.{}]\n", key.name);
-            section.children(&key.name).for_each(|key| setting(key, &mut tables));
-        } else if kind.is_none_or(|kind| key.types.is_empty() || key.types.contains(&kind)) {
-            setting(key, &mut own);
+            section.children(&key.name).for_each(|key| setting(key, true, &mut tables));
         } else {
-            setting_of_others(key, &mut own);
+            let is_shown = kind.is_none_or(|kind| key.types.is_empty() || key.types.contains(&kind));
+            setting(key, is_shown, &mut own);
         }
     }
     text += &own;
     text + &tables
 }
 
-fn setting(key: &DeclaredKey, text: &mut String) {
-    comment(&key.explained(), text);
+/// Writes a key. `is_setting`: the type of sink that is shown has the key; otherwise all lines are explanations.
+fn setting(key: &DeclaredKey, is_setting: bool, text: &mut String) {
+    let types = if is_setting { String::new() } else { key.types_that_have_it() + " " };
+    comment(&format!("{types}{}", key.explained()), text);
     if let Some(value) = key.default.as_deref().or(key.example) {
-        *text += &format!("#{} = {value}\n", key.last());
+        *text += &format!("{}{} = {value}\n", if is_setting { "#" } else { "# " }, key.last());
     }
     for line in key.lines {
-        *text += &format!("# {line}\n");
-    }
-}
-
-/// Writes a key that the shown type of sink does not have.
-fn setting_of_others(key: &DeclaredKey, text: &mut String) {
-    comment(&format!("{} {}", key.types_that_have_it(), key.explained()), text);
-    let value = key.default.as_deref().or(key.example);
-    let line = value.map(|value| format!("{} = {value}", key.last()));
-    for line in line.iter().map(String::as_str).chain(key.lines.iter().copied()) {
         *text += &format!("# {line}\n");
     }
 }

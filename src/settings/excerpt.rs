@@ -39,13 +39,6 @@ pub(super) struct Excerpt {
     pub(super) width: usize,
 }
 
-/// A part of a line: its bytes in the file, and the text that is shown for it.
-struct LinePiece {
-    bytes: Range<usize>,
-    shown: String,
-    verbatim: bool,
-}
-
 impl SourceFile {
     /// Makes the value from the text of the file and the places of its values.
     pub(super) fn new(path: PathBuf, text: String, mut values: Vec<Range<usize>>) -> Self {
@@ -70,37 +63,30 @@ impl SourceFile {
     pub(super) fn excerpt(&self, span: &Range<usize>, reveal: bool) -> Excerpt {
         let line = self.line_of(span.start);
         let bytes = self.bytes_of_line(line);
-        let mut pieces = Vec::new();
+        // Each shown character, with the byte of the file that it stands for.
+        let mut shown: Vec<(usize, char)> = Vec::new();
         let mut at = bytes.start;
         let first = self.values.partition_point(|value| value.end <= bytes.start);
         for value in self.values.iter().skip(first).take_while(|value| value.start < bytes.end) {
-            let revealed = reveal && value.start >= span.start && value.end <= span.end;
+            let is_revealed = reveal && value.start >= span.start && value.end <= span.end;
             let hidden = value.start.max(at)..value.end.min(bytes.end);
-            if revealed || hidden.is_empty() {
+            if is_revealed || hidden.is_empty() {
                 continue;
             }
-            pieces.push(self.verbatim(at..hidden.start));
-            let quoted = self.text.get(value.clone()).is_some_and(|text| text.starts_with(['"', '\'']));
-            let shown = if quoted { format!("\"{HIDDEN}\"") } else { HIDDEN.to_string() };
+            shown.extend(self.characters(at..hidden.start));
+            let is_quoted = self.text.get(value.clone()).is_some_and(|text| text.starts_with(['"', '\'']));
+            let stand_in = if is_quoted { format!("\"{HIDDEN}\"") } else { HIDDEN.to_string() };
+            shown.extend(stand_in.chars().map(|next| (hidden.start, next)));
             at = hidden.end;
-            pieces.push(LinePiece { bytes: hidden, shown, verbatim: false });
         }
-        pieces.push(self.verbatim(at..bytes.end));
+        shown.extend(self.characters(at..bytes.end));
         // A `#` in a value that is shown does not begin a comment, so the search for a comment begins after that value.
-        let shown_until = if reveal { span.end } else { bytes.start };
-        for index in 0..pieces.len() {
-            let piece = &mut pieces[index];
-            let from = shown_until.clamp(piece.bytes.start, piece.bytes.end) - piece.bytes.start;
-            let comment = piece.shown.get(from..).filter(|_| piece.verbatim).and_then(|text| text.find('#'));
-            if let Some(comment) = comment {
-                piece.shown.truncate(from + comment);
-                pieces.truncate(index + 1);
-                break;
-            }
-        }
-        let start = column(&pieces, span.start, false);
-        let end = column(&pieces, span.end.min(bytes.end), true);
-        cut(line, &pieces.iter().map(|piece| piece.shown.as_str()).collect::<String>(), start, end)
+        let searched_from = if reveal { span.end } else { bytes.start };
+        let comment = shown.iter().position(|(at, next)| *next == '#' && *at >= searched_from);
+        shown.truncate(comment.unwrap_or(shown.len()));
+        let column = |byte: usize| shown.iter().take_while(|(at, _)| *at < byte).count();
+        let text: String = shown.iter().map(|(_, next)| *next).collect();
+        cut(line, &text, column(span.start), column(span.end))
     }
 
     /// The line of this byte in a file that is not TOML: the key or the header of the line, never a value.
@@ -115,11 +101,14 @@ impl SourceFile {
             _ => 0,
         };
         let (head, rest) = text.split_at(shown);
-        let gap = if rest.starts_with(' ') { " " } else { "" };
-        let tail = if rest.trim().is_empty() { String::new() } else { format!("{gap}{HIDDEN}") };
-        let shown = format!("{}{tail}", harmless(head));
+        let mut shown: String = head.chars().map(harmless).collect();
+        let is_hidden = !rest.trim().is_empty();
+        if is_hidden {
+            shown += if rest.starts_with(' ') { " " } else { "" };
+            shown.push(HIDDEN);
+        }
         let column = text.get(..at.saturating_sub(bytes.start)).map_or(0, |before| before.chars().count());
-        let column = column.min(shown.chars().count().saturating_sub(usize::from(!tail.is_empty())));
+        let column = column.min(shown.chars().count().saturating_sub(usize::from(is_hidden)));
         cut(line, &shown, column, column + 1)
     }
 
@@ -142,31 +131,16 @@ impl SourceFile {
         start + mark..start + content.len()
     }
 
-    fn verbatim(&self, bytes: Range<usize>) -> LinePiece {
+    /// The characters of a part of the file, each with its first byte.
+    fn characters(&self, bytes: Range<usize>) -> impl Iterator<Item = (usize, char)> {
         let text = self.text.get(bytes.clone()).unwrap_or_default();
-        let shown = harmless(text);
-        LinePiece { bytes, shown, verbatim: true }
+        text.char_indices().map(move |(at, next)| (bytes.start + at, harmless(next)))
     }
 }
 
-/// The text with a space in place of each character that acts on a terminal.
-fn harmless(text: &str) -> String {
-    text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect()
-}
-
-/// How many characters are shown before this byte. For a byte in a hidden value, this is the beginning of the value, or
-/// its end if `end` is true.
-fn column(pieces: &[LinePiece], at: usize, end: bool) -> usize {
-    let mut column = 0;
-    for piece in pieces {
-        let width = piece.shown.chars().count();
-        if at >= piece.bytes.start && (at < piece.bytes.end || end && at == piece.bytes.end) {
-            let inside = piece.shown.char_indices().filter(|(index, _)| piece.bytes.start + index < at).count();
-            return column + if piece.verbatim { inside } else { width * usize::from(end && at > piece.bytes.start) };
-        }
-        column += width;
-    }
-    column
+/// A space in place of a character that acts on a terminal; any other character stays.
+fn harmless(next: char) -> char {
+    if next.is_control() { ' ' } else { next }
 }
 
 /// Cuts a line that is too long, around its caret.
@@ -177,5 +151,18 @@ fn cut(line: usize, text: &str, start: usize, end: usize) -> Excerpt {
     let text: String = text.chars().skip(first).take(WIDEST).collect();
     let start = (start - first).min(text.chars().count());
     let width = end.saturating_sub(first).min(text.chars().count()).saturating_sub(start).max(1);
-    Excerpt { line, text, indent: start, width }
+    Excerpt { line, text: without_keys(&text), indent: start, width }
+}
+
+/// Hides API keys: the text after `jolt_sk_`. The code that reads a configuration key keeps values out of error texts,
+/// except names and paths. Here an API key is recognised that somebody put where a name or a path belongs.
+pub(super) fn without_keys(text: &str) -> String {
+    let mut parts = text.split("jolt_sk_");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|next: char| next.is_alphanumeric());
+        clean += if rest.len() == part.len() { "jolt_sk_" } else { "jolt_sk_…" };
+        clean += rest;
+    }
+    clean
 }

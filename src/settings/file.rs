@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::declarations::{FoundKey, SINKS, Section};
+use super::declarations::{SINKS, Section};
 use super::document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
 use super::excerpt::SourceFile;
-use super::key::KeyKind;
+use super::key::{DeclaredKey, KeyKind};
 use super::report::Complaints;
 use super::suggestion::nearest;
 use crate::domain::{InvalidSinkName, SinkName};
@@ -24,6 +24,16 @@ const REFERENCES: [&str; 3] = ["env", "file", "credential"];
 
 type TomlKey<'i> = Spanned<DeString<'i>>;
 type TomlItem<'i> = Spanned<DeValue<'i>>;
+
+/// The table whose keys are read: a section or a sink, or a table in it.
+#[derive(Clone, Copy)]
+struct TablePlace<'p> {
+    section: &'static Section,
+    /// The section or sink, as error texts show it, such as `poll` or `sinks.crm`.
+    path: &'p str,
+    /// The table in the section, such as `retry`; "" for the section itself.
+    group: &'p str,
+}
 
 /// Reads the text of the file at `path`. Errors go to the report.
 pub fn read(path: PathBuf, text: &str, report: &mut Complaints) -> Document {
@@ -82,15 +92,13 @@ impl FileReader<'_> {
         for (key, item) in root {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
             if let Some(section) = declared.section(name) {
-                let Some(keys) = self.table(item, &origin, &format!("[{name}]")) else { continue };
-                let mut table = Table::new(origin);
-                self.keys(section, name, "", keys, &mut table);
-                *self.document.section(section.name) = table;
+                let place = TablePlace { section, path: name, group: "" };
+                if let Some(table) = self.whole_table(place, item, origin, &format!("[{name}]")) {
+                    *self.document.section(section.name) = table;
+                }
             } else if name == SINKS {
                 let Some(sinks) = self.table(item, &origin, "[sinks.NAME]") else { continue };
-                sinks.iter().for_each(|(key, item)| self.sink(&declared.sink, key, item));
-            } else if declared.later.contains(&name) {
-                self.report.error(&origin, not_yet(&format!("[{name}]")), "");
+                sinks.iter().for_each(|(key, item)| self.sink(key, item));
             } else {
                 self.unknown_section(name, &origin);
             }
@@ -112,7 +120,7 @@ impl FileReader<'_> {
         self.report.error(origin, message, "");
     }
 
-    fn sink(&mut self, section: &Section, key: &TomlKey<'_>, item: &TomlItem<'_>) {
+    fn sink(&mut self, key: &TomlKey<'_>, item: &TomlItem<'_>) {
         let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
         let parsed = name.parse::<SinkName>();
         if let Err(InvalidSinkName) = parsed {
@@ -121,26 +129,34 @@ impl FileReader<'_> {
             self.report.error(&origin, message, "");
         }
         let path = format!("sinks.{}", self.shown(name, parsed.is_ok(), &origin));
-        let Some(keys) = self.table(item, &origin, &format!("[{path}]")) else { return };
-        let mut table = Table::new(origin);
-        self.keys(section, &path, "", keys, &mut table);
-        if let Ok(name) = parsed {
+        let place = TablePlace { section: &self.report.declared().sink, path: &path, group: "" };
+        let table = self.whole_table(place, item, origin, &format!("[{path}]"));
+        if let (Ok(name), Some(table)) = (parsed, table) {
             self.document.sinks.insert(name, table);
         }
     }
 
-    /// Reads the keys of a section, or of the table `group` in it.
-    fn keys(&mut self, section: &Section, path: &str, group: &str, keys: &DeTable<'_>, into: &mut Table) {
+    /// Reads a table that begins at `origin`.
+    fn whole_table(&mut self, place: TablePlace<'_>, item: &TomlItem<'_>, origin: Origin, what: &str) -> Option<Table> {
+        let keys = self.table(item, &origin, what)?;
+        let mut table = Table::new(origin);
+        self.keys(place, keys, &mut table);
+        Some(table)
+    }
+
+    /// Reads the keys of a table.
+    fn keys(&mut self, place: TablePlace<'_>, keys: &DeTable<'_>, into: &mut Table) {
         for (key, item) in keys {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
-            let declared = match section.find(group, name) {
-                FoundKey::Key(declared) => declared,
-                FoundKey::Unknown(meant) => {
-                    self.unknown_key(section, path, group, (name, meant), &origin, into);
+            let declared = match place.section.find(place.group, name) {
+                Ok(declared) => declared,
+                Err(meant) => {
+                    self.unknown_key(place, name, meant, &origin, into);
                     continue;
                 }
             };
-            let full = format!("{path}.{}", declared.name);
+            let full = format!("{}.{}", place.path, declared.name);
+            let inside = TablePlace { group: &declared.name, ..place };
             match &declared.kind {
                 KeyKind::Map { secret } => {
                     if let Some(names) = self.table(item, &origin, &format!("`{full}`")) {
@@ -149,11 +165,16 @@ impl FileReader<'_> {
                     }
                 }
                 KeyKind::Table { repeatable: true } if item.get_ref().is_array() => {
-                    self.elements(section, path, &declared.name, item, into);
+                    let what = format!("an element of `{full}`");
+                    let elements = item.get_ref().as_array().into_iter().flatten();
+                    let elements = elements
+                        .filter_map(|item| self.whole_table(inside, item, Origin::File(item.span()), &what))
+                        .collect();
+                    into.elements.insert(declared.name.clone(), elements);
                 }
                 KeyKind::Table { .. } => {
                     if let Some(keys) = self.table(item, &origin, &format!("[{full}]")) {
-                        self.keys(section, path, &declared.name, keys, into);
+                        self.keys(inside, keys, into);
                     }
                 }
                 kind => {
@@ -167,30 +188,28 @@ impl FileReader<'_> {
         }
     }
 
+    /// Reports a name that is no key of the table. `meant`: the key of the table that was probably meant.
     fn unknown_key(
         &mut self,
-        section: &Section,
-        path: &str,
-        group: &str,
-        (name, meant): (&str, Option<&str>),
+        TablePlace { section, path, group }: TablePlace<'_>,
+        name: &str,
+        meant: Option<&str>,
         origin: &Origin,
         into: &mut Table,
     ) {
         let name_shown = self.shown(name, meant.is_some(), origin);
-        let (table, prefix) = match group {
-            "" => (path.to_owned(), String::new()),
-            group => (format!("{path}.{group}"), format!("{group}.")),
-        };
+        let table = [path, group].join(".");
+        let table = table.trim_end_matches('.');
         let shown = format!("unknown key `{table}.{name_shown}`");
         let message = if let Some(meant) = meant {
-            into.misspelt.insert(format!("{prefix}{meant}"));
+            into.misspelt.insert([group, meant].join(".").trim_start_matches('.').to_owned());
             format!("{shown}; did you mean `{meant}`?")
         } else if let Some(place) = self.report.declared().elsewhere(name) {
             format!("{shown}; `{name}` belongs in {place}")
         } else if let Some(meant) = section.with_words(group, name) {
             format!("{shown}; did you mean `{meant}`?")
         } else {
-            let names: Vec<_> = section.children(group).map(super::DeclaredKey::last).collect();
+            let names: Vec<_> = section.children(group).map(DeclaredKey::last).collect();
             format!("{shown}; the keys of [{table}] are {}", names.join(", "))
         };
         self.report.error(origin, message, "");
@@ -208,19 +227,6 @@ impl FileReader<'_> {
             Member { name: name.to_owned(), origin, entry }
         };
         names.iter().map(member).collect()
-    }
-
-    /// Reads an array of tables, each with the keys of `group`.
-    fn elements(&mut self, section: &Section, path: &str, group: &str, item: &TomlItem<'_>, into: &mut Table) {
-        let mut elements = Vec::new();
-        for item in item.get_ref().as_array().into_iter().flatten() {
-            let origin = Origin::File(item.span());
-            let Some(keys) = self.table(item, &origin, &format!("an element of `{path}.{group}`")) else { continue };
-            let mut element = Table::new(origin);
-            self.keys(section, path, group, keys, &mut element);
-            elements.push(element);
-        }
-        into.elements.insert(group.to_owned(), elements);
     }
 
     /// The name as an error text may show it. A name may be a piece of a secret if it needs quotes, or if the file is
@@ -279,17 +285,13 @@ impl FileReader<'_> {
 
     fn reference(&mut self, path: &str, table: &DeTable<'_>, origin: &Origin) -> Option<Source> {
         let help = "a value may be { env = \"X\" }, { file = \"path\" } or { credential = \"name\" }";
-        for (key, _) in table {
-            let name = key.get_ref().as_ref();
-            if !REFERENCES.contains(&name) {
-                let origin = Origin::File(key.span());
-                let meant = nearest(name, REFERENCES);
-                let name = self.shown(name, meant.is_some(), &origin);
-                let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
-                let message = format!("unknown key `{name}` in the value of `{path}`{meant}");
-                self.report.error(&origin, message, help);
-                return None;
-            }
+        if let Some(key) = table.keys().find(|key| !REFERENCES.contains(&key.get_ref().as_ref())) {
+            let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
+            let meant = nearest(name, REFERENCES);
+            let name = self.shown(name, meant.is_some(), &origin);
+            let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+            self.report.error(&origin, format!("unknown key `{name}` in the value of `{path}`{meant}"), help);
+            return None;
         }
         let mut items = table.iter();
         let (Some((key, item)), None) = (items.next(), items.next()) else {
@@ -297,11 +299,10 @@ impl FileReader<'_> {
             self.report.error(origin, message, help);
             return None;
         };
-        let kind = key.get_ref().as_ref();
+        let (kind, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
         let DeValue::String(text) = item.get_ref() else {
-            let message =
-                format!("`{kind}` of `{path}` must be a text in quotes, not {}", with_article(item.get_ref()));
-            self.report.error(&Origin::File(key.span()), message, help);
+            let found = with_article(item.get_ref());
+            self.report.error(&origin, format!("`{kind}` of `{path}` must be a text in quotes, not {found}"), help);
             return None;
         };
         match kind {
@@ -310,18 +311,13 @@ impl FileReader<'_> {
                 // The text that stands here may be the secret itself.
                 let message = format!("`env` of `{path}` is not the name of an environment variable");
                 let help = "names have letters, digits and `_`; the value itself must not stand in this file";
-                self.report.error(&Origin::File(key.span()), message, help);
+                self.report.error(&origin, message, help);
                 None
             }
             "file" => Some(Source::File(self.base.join(text.as_ref()))),
             _ => Some(Source::Credential(text.to_string())),
         }
     }
-}
-
-/// The error text for a key or section of a later version. It differs from the text for a typo.
-pub(super) fn not_yet(what: &str) -> String {
-    format!("{what} is not supported by this version of joltsms-relay ({})", env!("CARGO_PKG_VERSION"))
 }
 
 /// Whether a text could be a name.

@@ -13,8 +13,8 @@ use super::key::{DeclaredKey, KeyKind};
 /// The schema of the file for this program and version, as JSON text.
 pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> String {
     let mut properties: Map<String, Value> =
-        declared.sections.iter().map(|section| (section.name.to_owned(), object(section, "", None))).collect();
-    let mut sink = object(&declared.sink, "", None);
+        declared.sections.iter().map(|section| (section.name.to_owned(), object(section, ""))).collect();
+    let mut sink = object(&declared.sink, "");
     sink["allOf"] = of_types(&declared.sink);
     let sinks = json!({
         "type": "object",
@@ -51,19 +51,16 @@ fn of_types(sink: &Section) -> Value {
 }
 
 /// The schema of a section (`group` is "") or of a table in it.
-fn object(section: &Section, group: &str, description: Option<&str>) -> Value {
+fn object(section: &Section, group: &str) -> Value {
     let properties: Map<String, Value> =
         section.children(group).map(|key| (key.last().to_owned(), property(section, key))).collect();
-    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    if let Some(description) = description {
-        object["description"] = json!(description);
-    }
-    object
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
 fn property(section: &Section, key: &DeclaredKey) -> Value {
     if let KeyKind::Table { repeatable } = key.kind {
-        let table = object(section, &key.name, Some(&key.doc));
+        let mut table = object(section, &key.name);
+        table["description"] = json!(key.doc);
         return match repeatable {
             true => json!({ "anyOf": [table, { "type": "array", "items": table, "minItems": 1 }] }),
             false => table,

@@ -29,6 +29,7 @@ mod file;
 mod fingerprints;
 mod json_schema;
 mod key;
+mod kinds;
 mod named_file;
 mod reader;
 mod reference;
@@ -37,25 +38,22 @@ mod size;
 mod suggestion;
 
 pub use declarations::{Declarations, Section};
-pub use declare::{
-    Declared, Settings, WordChoice, boolean, choice, duration, duration_or, exit_statuses, http_statuses, integer, map,
-    number, one_choice, one_of, optional_boolean, path, required_path, secret, secrets, sink_name, size, start, table,
-    tables, text, texts,
-};
+pub(crate) use declare::settings;
+pub use declare::{Declared, Settings, WordChoice, table, tables};
 pub use document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
-pub use duration::{parse as parse_duration, show as show_duration};
+pub use duration::{LONGEST, parse as parse_duration, show as show_duration};
 pub use environment::apply as apply_environment;
 pub use example::{comment, example};
 pub use file::read as read_file;
 pub use fingerprints::Fingerprints;
 pub use json_schema::json_schema;
 pub use key::{DeclaredKey, KeyKind};
+pub use kinds::{
+    boolean, choice, duration, duration_or, exit_statuses, http_statuses, integer, map, number, one_choice, one_of,
+    optional_boolean, path, required_path, secret, secrets, sink_name, size, start, text, texts,
+};
 pub use named_file::{FileUsage, NamedFile};
-pub use reader::{LONGEST, Reader, Texts, WrittenText, alternatives};
+pub use reader::{Reader, Texts, WrittenText};
 pub use reference::reference;
-pub use report::{Complaints, Errors, Problem, Warning};
-pub use suggestion::nearest;
-
-#[cfg(test)]
-pub(crate) use declarations::FoundKey;
-pub(crate) use declare::settings;
+pub use report::{Complaints, Errors, Problem};
+pub use suggestion::{alternatives, nearest};

@@ -1,9 +1,9 @@
 //! The declarations as documentation: each key described in words, and a table for each section in Markdown.
 
 use super::declarations::{Declarations, SINKS, Section};
+use super::duration::{self, LONGEST};
 use super::key::{DeclaredKey, KeyKind};
-use super::reader::LONGEST;
-use super::{duration, size};
+use super::size;
 
 /// Every section as a table of its keys: what the key takes, default, bounds, what it does, variable.
 pub fn reference(declared: &Declarations) -> String {

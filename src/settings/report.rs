@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::declarations::Declarations;
 use super::document::{Document, Origin};
-use super::excerpt::{Excerpt, SourceFile};
+use super::excerpt::{Excerpt, SourceFile, without_keys};
 use super::fingerprints::{Fingerprints, SourcesRead};
 use super::named_file::NamedFile;
 use crate::domain::Sanitized;
@@ -21,12 +21,9 @@ const MOST_SHOWN: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub struct Errors(Vec<Problem>);
 
-/// A setting that works but is perhaps a mistake. Displays on one line.
-#[derive(Clone, Debug)]
-pub struct Warning(Problem);
-
-/// One error or warning: its text, its place, and a remedy.
-#[derive(Clone, Debug)]
+/// An error, or a warning of a setting that works but is perhaps a mistake: its text, its place, and a remedy. Displays
+/// on one line; with `{:#}` as a block that shows the line of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     place: ProblemPlace,
     message: String,
@@ -34,7 +31,7 @@ pub struct Problem {
 }
 
 /// The place of a problem. Problems are listed in the order of these values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum ProblemPlace {
     Line(PathBuf, Excerpt),
     File(PathBuf),
@@ -51,7 +48,7 @@ impl Errors {
 
     /// All errors in one line, each with its place and its remedy.
     pub fn in_one_line(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(|problem| Warning(problem.clone()).to_string()).collect();
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         lines.join(" | ")
     }
 
@@ -64,10 +61,8 @@ impl Errors {
 impl Problem {
     fn new(place: ProblemPlace, message: String, help: &str) -> Self {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
-        // The code that reads a key keeps values out of error texts, except names and paths. An API key that somebody
-        // put where a name or a path belongs is recognised here, by its beginning `jolt_sk_`.
-        let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
-        Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
+        let shown = |text: String| Sanitized::line(&without_keys(&text)).to_string();
+        Self { place, message: shown(message), help: help.map(shown) }
     }
 
     /// A problem of the file as a whole.
@@ -99,12 +94,6 @@ impl From<Problem> for Errors {
     }
 }
 
-impl From<Problem> for Warning {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
 impl ProblemPlace {
     fn rank(&self) -> (u8, usize, usize, &str) {
         match self {
@@ -115,35 +104,12 @@ impl ProblemPlace {
             Self::Nowhere => (4, 0, 0, ""),
         }
     }
-
-    fn without_keys(self) -> Self {
-        match self {
-            Self::Line(path, excerpt) => Self::Line(path, Excerpt { text: without_keys(excerpt.text), ..excerpt }),
-            Self::Variable(name) => Self::Variable(without_keys(name)),
-            Self::File(_) | Self::Flag(_) | Self::Nowhere => self,
-        }
-    }
-}
-
-/// Hides what follows `jolt_sk_`.
-fn without_keys(text: String) -> String {
-    if !text.contains("jolt_sk_") {
-        return text;
-    }
-    let mut parts = text.split("jolt_sk_");
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|next: char| next.is_alphanumeric());
-        clean += if rest.len() == part.len() { "jolt_sk_" } else { "jolt_sk_…" };
-        clean += rest;
-    }
-    clean
 }
 
 impl fmt::Display for Errors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in self.0.iter().take(MOST_SHOWN) {
-            writeln!(out, "{problem}\n")?;
+            writeln!(out, "{problem:#}\n")?;
         }
         let count = self.0.len();
         if count > MOST_SHOWN {
@@ -155,32 +121,18 @@ impl fmt::Display for Errors {
 
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", self.place, self.message)?;
-        let mut margin = 0;
-        if let ProblemPlace::Line(_, Excerpt { line, text, indent, width }) = &self.place {
-            let number = line.to_string();
-            margin = number.len();
-            write!(
-                out,
-                "\n{:margin$} |\n{number} | {text}\n{:margin$} | {:indent$}{}",
-                "",
-                "",
-                "",
-                "^".repeat(*width)
-            )?;
-        }
-        if let Some(help) = &self.help {
-            write!(out, "\n{:margin$} = {help}", "")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { place, message, help } = &self.0;
+        let Self { place, message, help } = self;
         write!(out, "{place}{message}")?;
-        help.iter().try_for_each(|help| write!(out, "; {help}"))
+        if !out.alternate() {
+            return help.iter().try_for_each(|help| write!(out, "; {help}"));
+        }
+        let mut margin = 0;
+        if let ProblemPlace::Line(_, Excerpt { line, text, indent, width }) = place {
+            margin = line.to_string().len();
+            write!(out, "\n{:margin$} |\n{line} | {text}\n", "")?;
+            write!(out, "{:margin$} | {:indent$}{:^<width$}", "", "", "")?;
+        }
+        help.iter().try_for_each(|help| write!(out, "\n{:margin$} = {help}", ""))
     }
 }
 
@@ -196,12 +148,12 @@ impl fmt::Display for ProblemPlace {
     }
 }
 
-/// Gathers problems while a configuration is read.
+/// Gathers problems while a configuration is read. A problem that is found twice is kept once.
 pub struct Complaints {
     declared: &'static Declarations,
     file: Option<SourceFile>,
     problems: Vec<Problem>,
-    warnings: Vec<Warning>,
+    warnings: Vec<Problem>,
     /// Lines that have a syntax error, or follow from one. Other errors on these lines are doubtful, and are not
     /// reported.
     doubtful: BTreeSet<usize>,
@@ -209,7 +161,7 @@ pub struct Complaints {
     /// True if the file is not TOML.
     broken: bool,
     /// Variables that are set and empty.
-    empty: BTreeSet<String>,
+    empty: Vec<Origin>,
     /// The sources from which values were read.
     pub(super) read: SourcesRead,
     /// The files that the configuration file names.
@@ -227,7 +179,7 @@ impl Complaints {
             doubtful: BTreeSet::new(),
             incomplete: false,
             broken: false,
-            empty: BTreeSet::new(),
+            empty: Vec::new(),
             read: SourcesRead::default(),
             named_files: Vec::new(),
         }
@@ -281,22 +233,13 @@ impl Complaints {
 
     /// Notes that a variable is set and empty. Errors about the variable then get a hint, because the mistake may be
     /// made where the variable is set.
-    pub(super) fn is_empty(&mut self, variable: &str) {
-        self.empty.insert(variable.to_owned());
+    pub(super) fn is_empty(&mut self, variable: &Origin) {
+        self.empty.push(variable.clone());
     }
 
     /// Reports an error of a key without showing a value. `help` says what to do, or is "".
     pub fn error(&mut self, origin: &Origin, message: String, help: &str) {
         self.push(origin, false, message, help);
-    }
-
-    /// Reports an error that concerns several keys; only the first report counts.
-    pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
-        let is_told =
-            |problem: &Problem| problem.message == message && problem.place.rank() == self.place(origin, false).rank();
-        if !self.problems.iter().any(is_told) {
-            self.error(origin, message, help);
-        }
     }
 
     /// Reports an error of a value that may be shown.
@@ -306,15 +249,8 @@ impl Complaints {
 
     /// Reports a warning.
     pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
-        let place = self.place(origin, false);
-        self.warnings.push(Warning(Problem::new(place, message, help)));
-    }
-
-    /// Reports a warning, unless the same warning was reported before.
-    pub fn warn_once(&mut self, origin: &Origin, message: String, help: &str) {
-        let warning = Warning(Problem::new(self.place(origin, false), message, help));
-        let is_told = |known: &Warning| known.to_string() == warning.to_string();
-        if !self.warnings.iter().any(is_told) {
+        let warning = Problem::new(self.place(origin, false), message, help);
+        if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
@@ -344,7 +280,7 @@ impl Complaints {
     ///
     /// # Errors
     /// All errors, in the order of their places.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Problem>), Errors> {
         self.problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
         match value {
             Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),
@@ -355,12 +291,14 @@ impl Complaints {
     fn push(&mut self, origin: &Origin, reveal: bool, message: String, help: &str) {
         let place = self.place(origin, reveal);
         let mut help = help.to_owned();
-        if matches!(origin, Origin::Variable(name) if self.empty.contains(name)) {
+        if self.empty.contains(origin) {
             help += if help.is_empty() { "" } else { "; " };
             help += "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set";
         }
-        if !matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
-            self.problems.push(Problem::new(place, message, &help));
+        let is_doubtful = matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line));
+        let problem = Problem::new(place, message, &help);
+        if !is_doubtful && !self.problems.contains(&problem) {
+            self.problems.push(problem);
         }
     }
 
@@ -374,7 +312,7 @@ impl Complaints {
                 };
                 ProblemPlace::Line(file.path().to_owned(), excerpt)
             }
-            (Origin::Variable(name), _) => ProblemPlace::Variable(name.clone()),
+            (Origin::Variable(name), _) => ProblemPlace::Variable(without_keys(name)),
             (Origin::Flag(name), _) => ProblemPlace::Flag(name),
             (Origin::File(_), None) | (Origin::Default, _) => ProblemPlace::Nowhere,
         }

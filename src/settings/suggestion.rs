@@ -1,4 +1,4 @@
-//! Suggestions ("did you mean"): the nearest valid spelling of a name.
+//! Words that error texts propose: the nearest valid spelling of a name ("did you mean"), and all valid words.
 
 /// The candidate that was probably meant by `written`, if one is near enough.
 ///
@@ -9,6 +9,13 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
     let slips = (written.chars().count() / 3).clamp(1, 3);
     let distances = candidates.into_iter().map(|candidate| (strsim::osa_distance(written, candidate), candidate));
     distances.filter(|(distance, _)| *distance <= slips).min_by_key(|(distance, _)| *distance).map(|(_, found)| found)
+}
+
+/// Lists words in quotes: `"a"`, `"a" or "b"`, `"a", "b" or "c"`.
+pub fn alternatives<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let mut quoted: Vec<String> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
+    let last = quoted.pop().unwrap_or_default();
+    if quoted.is_empty() { last } else { format!("{} or {last}", quoted.join(", ")) }
 }
 
 #[cfg(test)]

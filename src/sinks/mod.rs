@@ -124,6 +124,14 @@ pub trait SinkType: Debug + Sync {
     fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>>;
 }
 
+/// Reports each of these keys that is missing. `kind`: the type of the sink with its article, such as `an amqp`.
+fn require(at: &mut Reader<'_>, kind: &str, keys: &[&str]) {
+    for key in keys {
+        let message = format!("`{}` is missing: {kind} sink needs it", at.name(key));
+        at.missing(&[key], at.place(), message, "");
+    }
+}
+
 /// The place to which the messages of one sink go, as configured.
 pub trait Target: Any + Debug + Send + Sync {
     /// Whether a payload must be one line.

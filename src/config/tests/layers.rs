@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{KEY, Machine, http_options, is_built, keys, needed_by, sections, type_with};
-use crate::config::{Config, FileId, LogFormat, Overrides, Sources, StateConfig, WithoutSinks, load, load_state};
+use crate::config::{Config, LogFormat, StateConfig, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::RetentionPeriod;
@@ -423,46 +423,4 @@ fn commands_on_state_need_no_secrets() {
     let events = machine.set("JOLTSMS_RELAY_SINKS__CRM__EVENTS", "true");
     assert_eq!(load_state(&events.sources()).unwrap().without_events, []);
     assert!(load_state(&Machine::with_file("state.dri = \"/s\"").sources()).is_err(), "names are checked");
-}
-
-#[test]
-fn a_service_without_a_sink_is_told_before_it_is_started() {
-    let of_file = |machine: &Machine, name: &str, text: &str| {
-        let file = machine.write(name, text);
-        let flags = Overrides { config: Some(file), ..Overrides::default() };
-        load(&Sources { flags, ..machine.sources() }).unwrap()
-    };
-    let machine = Machine::new();
-    let etc = machine.path("etc");
-    let service = of_file(&machine, "etc/joltsms-relay/shop.toml", "");
-    let WithoutSinks::Refused(errors) = service.without_sinks(&etc, true) else { panic!("it would not start") };
-    let told = errors.to_string();
-    assert!(told.contains("shop.toml: no sink is configured: started by systemd, the relay would refuse"), "{told}");
-    let WithoutSinks::Odd(warning) = service.without_sinks(&etc, false) else { panic!("it would start") };
-    assert!(warning.to_string().contains("no sink is configured, so messages go to standard output; "), "{warning}");
-    let chosen = of_file(&machine, "etc/joltsms-relay/desk.toml", "[sinks.out]\ntype = \"stdout\"\n");
-    let of_user = of_file(&machine, "home/relay.toml", "");
-    for config in [chosen, of_user, Machine::new().load()] {
-        assert!(matches!(config.without_sinks(&etc, true), WithoutSinks::Meant), "{:?}", config.file);
-    }
-}
-
-#[test]
-fn the_journal_is_refused_only_if_nobody_chose_it() {
-    let journal = FileId { device: 8, inode: 15 };
-    let implied = Machine::new().load();
-    let refused = implied.refuse_journal(Some("8:15"), Some(journal)).unwrap_err().to_string();
-    assert!(refused.contains("no sink is configured") && refused.contains("1 error"), "{refused}");
-    for (stream, stdout) in [
-        (None, Some(journal)),
-        (Some("8:15"), None),
-        (Some("8:16"), Some(journal)),
-        (Some("9:15"), Some(journal)),
-        (Some("nonsense"), Some(journal)),
-        (Some(""), None),
-    ] {
-        assert!(implied.refuse_journal(stream, stdout).is_ok(), "{stream:?} {stdout:?}");
-    }
-    let chosen = Machine::with_file("[sinks.out]\ntype = \"stdout\"\n").load();
-    assert!(chosen.refuse_journal(Some("8:15"), Some(journal)).is_ok());
 }

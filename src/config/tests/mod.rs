@@ -12,7 +12,6 @@ mod names;
 mod refusals;
 mod schema;
 mod secrets;
-mod service_access;
 
 use std::any::Any;
 use std::fs;
@@ -25,7 +24,7 @@ use crate::sinks::http::Options as HttpOptions;
 use crate::sinks::{KNOWN_TYPES, types};
 
 /// An API key in the form that the vendor documents.
-const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
+pub(crate) const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
 
 /// Every section, in the order of the documentation.
 fn sections() -> impl Iterator<Item = &'static Section> {
@@ -71,15 +70,15 @@ fn uncommented() -> String {
 }
 
 /// A simulated machine: a home directory, an `/etc` and an environment.
-struct Machine {
-    root: tempfile::TempDir,
+pub(crate) struct Machine {
+    pub(crate) root: tempfile::TempDir,
     env: Environment,
     flags: Overrides,
 }
 
 impl Machine {
     /// A machine with an API key and a home directory.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
         fs::create_dir(&home).unwrap();
@@ -90,34 +89,34 @@ impl Machine {
     }
 
     /// A machine with this text as the user's configuration file.
-    fn with_file(text: &str) -> Self {
+    pub(crate) fn with_file(text: &str) -> Self {
         let machine = Self::new();
         machine.write("home/.config/joltsms-relay/config.toml", text);
         machine
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
     }
 
-    fn set(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
         self
     }
 
-    fn unset(mut self, name: &str) -> Self {
+    pub(crate) fn unset(mut self, name: &str) -> Self {
         self.env.remove(std::ffi::OsStr::new(name));
         self
     }
 
-    fn sources(&self) -> Sources {
+    pub(crate) fn sources(&self) -> Sources {
         Sources { env: self.env.clone(), flags: self.flags.clone(), etc: self.path("etc") }
     }
 
@@ -125,7 +124,7 @@ impl Machine {
         load(&self.sources())
     }
 
-    fn load(&self) -> Config {
+    pub(crate) fn load(&self) -> Config {
         self.try_load().unwrap_or_else(|errors| panic!("{errors}"))
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Machine, keys, needed_by, sections};
 use crate::config::declarations;
-use crate::settings::{DeclaredKey, FoundKey, Section};
+use crate::settings::{DeclaredKey, Section};
 use crate::sinks::KNOWN_TYPES;
 
 fn sink() -> &'static Section {
@@ -12,9 +12,9 @@ fn sink() -> &'static Section {
 /// The result of looking a name up: a key, a table, or a suggestion.
 fn found(section: &Section, group: &str, name: &str) -> String {
     match section.find(group, name) {
-        FoundKey::Key(key) if key.is_table() => format!("table {}", key.name),
-        FoundKey::Key(key) => format!("key {}", key.name),
-        FoundKey::Unknown(meant) => format!("unknown {}", meant.unwrap_or_default()),
+        Ok(key) if key.is_table() => format!("table {}", key.name),
+        Ok(key) => format!("key {}", key.name),
+        Err(meant) => format!("unknown {}", meant.unwrap_or_default()),
     }
 }
 

@@ -2,21 +2,18 @@
 //! components use.
 //!
 //! This file has the table that is read, the places of its keys, and the errors. `texts` reads texts, references and
-//! secrets; `values` reads durations, sizes, numbers, words and statuses.
+//! secrets. `kinds` has the values of other kinds.
 //!
-//! Each function reads one key. It returns the key's value, or the default if the key is missing or wrong. Errors go to
-//! the report, so that one pass finds all of them. Invariant: an error text repeats only values that were written out
-//! in the file, a variable or a flag, and never a value that comes from a reference.
+//! Errors go to the report, so that one pass finds all of them. Invariant: an error text repeats only values that were
+//! written out in the file, a variable or a flag, and never a value that comes from a reference.
 
 mod texts;
-mod values;
 
 use super::document::{Origin, Table, WrittenEntry, WrittenValue};
 use super::report::Complaints;
 use crate::secret::Environment;
 
 pub use texts::{Texts, WrittenText};
-pub use values::{LONGEST, alternatives};
 
 /// One section or sink, or a table in it, ready to be read.
 pub struct Reader<'r> {
@@ -108,11 +105,6 @@ impl<'r> Reader<'r> {
         self.report.warn(origin, message, help);
     }
 
-    /// Reports a warning that concerns several sections, unless it was reported before.
-    pub fn warn_once(&mut self, origin: &Origin, message: String, help: &str) {
-        self.report.warn_once(origin, message, help);
-    }
-
     /// Reports that one of these keys is missing. Does nothing if one of them was written or misspelt, or if a part of
     /// the file could not be read, because a key may stand there.
     pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: &str) {
@@ -141,11 +133,6 @@ impl<'r> Reader<'r> {
     pub fn variable(&self, key: &str) -> String {
         let name = self.name(key).to_ascii_uppercase().replace('.', "__").replace('-', "_");
         format!("{}{name}", self.report.declared().prefix)
-    }
-
-    /// Reports an error that concerns several keys; only the first report counts.
-    pub fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
-        self.report.error_once(origin, message, help);
     }
 
     fn key(&self, key: &str) -> String {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{AmqpTarget, LONGEST_NAME};
 use crate::http::settings::{self as http, ServerKind, TlsSettings};
 use crate::settings::{self, Reader, WrittenText, settings};
-use crate::sinks::ReadContext;
-use crate::sinks::server::settings::{Protocol, WrittenServer, require, template};
+use crate::sinks::server::settings::{Protocol, WrittenServer, template};
+use crate::sinks::{ReadContext, require};
 use crate::template::Escaping;
 
 const AMQP: Protocol = Protocol {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{ExecTarget, MESSAGE_VARIABLES, program};
 use crate::http::settings as http;
 use crate::settings::{self, FileUsage, Member, Reader, Texts, settings};
-use crate::sinks::ReadContext;
+use crate::sinks::{ReadContext, require};
 
 /// The exit statuses that `reject_exit` may contain: all except 0, which means success.
 const REJECTABLE: RangeInclusive<u16> = 1..=255;
@@ -39,8 +39,7 @@ impl Settings {
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<ExecTarget> {
         let own = variables(at, self.env);
         if context.is_meant {
-            let message = format!("`{}` is missing: an exec sink needs it", at.name("command"));
-            at.missing(&["command"], at.place(), message, "");
+            require(at, "an exec", &["command"]);
         }
         let (program, arguments) = command(at, self.command?)?;
         let inherited = INHERITED.iter().map(OsStr::new).filter_map(|name| at.environment().get_key_value(name));

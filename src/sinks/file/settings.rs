@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::FileTarget;
 use super::name::NamePattern;
 use crate::settings::{self, FileUsage, Reader, WrittenText, settings};
+use crate::sinks::require;
 
 settings! {
     /// The keys that only a file sink has, as written.
@@ -26,8 +27,7 @@ impl Settings {
     pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<FileTarget> {
         let mode = self.mode.and_then(|text| permissions(at, &text));
         if is_meant {
-            let message = format!("`{}` is missing: a file sink needs it", at.name("path"));
-            at.missing(&["path"], at.place(), message, "");
+            require(at, "a file", &["path"]);
         }
         let written = self.path?;
         let origin = at.origin("path").unwrap_or(at.place());

@@ -13,6 +13,7 @@ use super::{Options, Statuses};
 use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, warn_of_password};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
+use crate::sinks::require;
 
 /// The statuses that `accept_status` may contain. 1xx are not final answers. Every 2xx is accepted anyway, and may be
 /// listed.
@@ -80,8 +81,7 @@ impl Settings {
         let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
         let transport = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         if is_meant {
-            let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
-            at.missing(&["url"], at.place(), message, "");
+            require(at, "an http", &["url"]);
         }
         let url = url?;
         warn_of_missing_format(at, &url);

@@ -10,8 +10,8 @@ use super::KafkaTarget;
 use crate::http::settings::{self as http, is_this_machine};
 use crate::secret::Secret;
 use crate::settings::{self, Member, Reader, Texts, WrittenText, settings};
-use crate::sinks::ReadContext;
-use crate::sinks::server::settings::{require, template};
+use crate::sinks::server::settings::template;
+use crate::sinks::{ReadContext, require};
 use crate::template::{Escaping, Template};
 
 /// The key of a message, unless another key is configured: the receiving number, so that the messages of a number stay

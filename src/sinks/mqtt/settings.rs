@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::MqttTarget;
 use crate::http::settings::{self as http, ServerKind, TlsSettings};
 use crate::settings::{self, Reader, WrittenText, settings};
-use crate::sinks::ReadContext;
-use crate::sinks::server::settings::{Protocol, WrittenServer, login, require, template};
+use crate::sinks::server::settings::{Protocol, WrittenServer, login, template};
+use crate::sinks::{ReadContext, require};
 use crate::template::Escaping;
 
 const MQTT: Protocol = Protocol {

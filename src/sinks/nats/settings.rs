@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::{Credentials, NatsTarget, check_subject};
 use crate::http::settings::{self as http, ServerKind, TlsSettings};
 use crate::settings::{self, Reader, WrittenText, settings};
-use crate::sinks::ReadContext;
 use crate::sinks::server::SinkServer;
-use crate::sinks::server::settings::{Protocol, WrittenServer, require, template};
+use crate::sinks::server::settings::{Protocol, WrittenServer, template};
+use crate::sinks::{ReadContext, require};
 use crate::template::Escaping;
 
 const NATS: Protocol = Protocol {

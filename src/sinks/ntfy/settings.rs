@@ -13,10 +13,10 @@ use crate::http::RedactedUrl;
 use crate::http::settings::{self as http, TlsSettings};
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Reader, Texts, WrittenText, settings};
-use crate::sinks::Outgoing;
 use crate::sinks::http::preset::{Preset, cut, resolve_server};
 use crate::sinks::http::webhook_id::webhook_id;
 use crate::sinks::http::{Options, Statuses, tags};
+use crate::sinks::{Outgoing, require};
 
 /// The address of the public server.
 const SERVER: &str = "https://ntfy.sh/";
@@ -60,8 +60,7 @@ impl Settings {
     pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Preset> {
         let Self { priority, timeout, connect_timeout, allow_http, .. } = self;
         if is_meant {
-            let message = format!("`{}` is missing: an ntfy sink needs it", at.name("topic"));
-            at.missing(&["topic"], at.place(), message, "");
+            require(at, "an ntfy", &["topic"]);
         }
         let (url, transport) = resolve_server(at, self.url, SERVER, allow_http, self.proxy, self.tls);
         let mut headers = HeaderMap::new();

@@ -7,8 +7,8 @@ use super::PostgresTarget;
 use super::table::TableName;
 use crate::http::settings::{self as http, ServerKind, TlsSettings, is_this_machine};
 use crate::settings::{self, Reader, WrittenText, settings};
-use crate::sinks::ReadContext;
-use crate::sinks::server::settings::{Protocol, WrittenServer, login, require};
+use crate::sinks::server::settings::{Protocol, WrittenServer, login};
+use crate::sinks::{ReadContext, require};
 
 /// The parameter of an address that says whether the connection is encrypted.
 const SSL_MODE: &str = "sslmode";

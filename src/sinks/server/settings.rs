@@ -43,14 +43,6 @@ impl WrittenServer {
     }
 }
 
-/// Reports which of these keys are missing. `kind`: the type of the sink with its article, such as `an amqp`.
-pub(in crate::sinks) fn require(at: &mut Reader<'_>, kind: &str, keys: &[&'static str]) {
-    for key in keys {
-        let message = format!("`{}` is missing: {kind} sink needs it", at.name(key));
-        at.missing(&[key], at.place(), message, "");
-    }
-}
-
 /// Returns the user and the password of the keys `user` and `password`; `None` if neither key is written. A password
 /// without a user is an error, which is added to the report.
 pub(in crate::sinks) fn login(

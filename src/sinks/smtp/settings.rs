@@ -8,8 +8,8 @@ use super::SmtpTarget;
 use super::address::MailAddress;
 use crate::http::settings::{self as http, ServerKind, TlsSettings, is_this_machine};
 use crate::settings::{self, Reader, Texts, WrittenText, settings};
-use crate::sinks::ReadContext;
-use crate::sinks::server::settings::{Protocol, WrittenServer, login, require, template};
+use crate::sinks::server::settings::{Protocol, WrittenServer, login, template};
+use crate::sinks::{ReadContext, require};
 use crate::template::Escaping;
 
 /// The subject, unless another subject is configured.

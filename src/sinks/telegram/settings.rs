@@ -14,9 +14,9 @@ use crate::http::RedactedUrl;
 use crate::http::settings::{self as http, TlsSettings};
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Reader, WrittenText, settings};
-use crate::sinks::Outgoing;
 use crate::sinks::http::preset::{Preset, cut, resolve_server};
 use crate::sinks::http::{Options, Statuses};
+use crate::sinks::{Outgoing, require};
 
 /// The address of the Bot API.
 const API: &str = "https://api.telegram.org";
@@ -57,10 +57,7 @@ impl Settings {
     pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Preset> {
         let Self { silent, timeout, connect_timeout, allow_http, .. } = self;
         if is_meant {
-            for key in ["token", "chat"] {
-                let message = format!("`{}` is missing: a telegram sink needs it", at.name(key));
-                at.missing(&[key], at.place(), message, "");
-            }
+            require(at, "a telegram", &["token", "chat"]);
         }
         let (api, transport) = resolve_server(at, self.url, API, allow_http, self.proxy, self.tls);
         let chat = self.chat.map(|text| text.bare().to_owned());

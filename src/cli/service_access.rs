@@ -9,8 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Warning, locate};
-use crate::settings::{FileUsage, NamedFile};
+use crate::config::{Config, FileUsage, NamedFile, Problem, service_name};
 
 /// The bits of a mode that let a user read, write and execute. Here they stand at the place for users who are neither
 /// the owner nor in the group of the file.
@@ -24,7 +23,7 @@ const PRIVATE: [&str; 3] = ["/var/lib/private", "/var/log/private", "/var/cache/
 
 /// The user as whom the relay of a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceUser {
+pub(super) enum ServiceUser {
     /// The owner of the state, and the group of the state: the relay has run as this user before.
     OwnerOfState(u32, u32),
     /// A user who owns no file. systemd makes such a user when it starts a unit with `DynamicUser`.
@@ -49,33 +48,28 @@ struct Obstacle {
     mode: u32,
 }
 
-impl Config {
-    /// Returns the user as whom the service of this configuration runs. `None` in two cases: the configuration file is
-    /// not below `etc`, so it belongs to no service; or the state belongs to root, so the relay runs as root.
-    pub fn service_user(&self, etc: &Path) -> Option<ServiceUser> {
-        locate::service_name(etc, self.file.as_deref()?)?;
-        match fs::metadata(&self.state.dir) {
-            Ok(state) if state.uid() == 0 => None,
-            Ok(state) => Some(ServiceUser::OwnerOfState(state.uid(), state.gid())),
-            Err(_) => Some(ServiceUser::OwnerOfNothing),
-        }
+/// Returns the user as whom the service of this configuration runs. `None` in two cases: the configuration file is not
+/// below `etc`, so it belongs to no service; or the state belongs to root, so the relay runs as root.
+pub(super) fn service_user(config: &Config, etc: &Path) -> Option<ServiceUser> {
+    service_name(etc, config.file.as_deref()?)?;
+    match fs::metadata(&config.state.dir) {
+        Ok(state) if state.uid() == 0 => None,
+        Ok(state) => Some(ServiceUser::OwnerOfState(state.uid(), state.gid())),
+        Err(_) => Some(ServiceUser::OwnerOfNothing),
     }
+}
 
-    /// Returns a warning for each file that this user may not use although the relay needs it. The directories that
-    /// systemd gives to a service are left out.
-    pub fn warn_of_closed_files(&self, etc: &Path, user: ServiceUser) -> Vec<Warning> {
-        let Some(file) = &self.file else { return Vec::new() };
-        let Some(name) = locate::service_name(etc, file) else { return Vec::new() };
-        let own = ["/var/lib", "/var/log"].map(|parent| Path::new(parent).join(&name));
-        let itself = NamedFile { key: String::new(), path: file.clone(), usage: FileUsage::Read };
-        let named = std::iter::once(&itself).chain(&self.source.named_files);
-        let is_own = |named: &NamedFile| own.iter().any(|directory| named.path.starts_with(directory));
-        let closed = named.filter(|named| !is_own(named)).filter_map(|named| {
-            let obstacle = obstacle(named, user)?;
-            Some(Warning::from(problem(file, named, &obstacle, user, &own[0])))
-        });
-        closed.collect()
-    }
+/// Returns a warning for each file that this user may not use although the relay needs it. The directories that systemd
+/// gives to a service are left out.
+pub(super) fn closed_files(config: &Config, etc: &Path, user: ServiceUser) -> Vec<Problem> {
+    let Some(file) = &config.file else { return Vec::new() };
+    let Some(name) = service_name(etc, file) else { return Vec::new() };
+    let own = ["/var/lib", "/var/log"].map(|parent| Path::new(parent).join(&name));
+    let itself = NamedFile { key: String::new(), path: file.clone(), usage: FileUsage::Read };
+    let named = std::iter::once(&itself).chain(&config.source.named_files);
+    let is_own = |named: &NamedFile| own.iter().any(|directory| named.path.starts_with(directory));
+    let closed = named.filter(|named| !is_own(named));
+    closed.filter_map(|named| Some(problem(file, named, &obstacle(named, user)?, user, &own[0]))).collect()
 }
 
 /// Describes that a user may not use a file. `own`: the directory to which the service may write.
@@ -161,25 +155,4 @@ fn allows(user: ServiceUser, owner: (u32, u32), mode: u32, needed: u32) -> bool 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mode_counts_for_the_owner_the_group_or_all_others() {
-        let (owner, other) = (ServiceUser::OwnerOfState(7, 8), ServiceUser::OwnerOfNothing);
-        for (user, of, mode, needed, expected) in [
-            (owner, (7, 0), 0o600, READ, true),
-            (owner, (7, 0), 0o066, READ, false),
-            (owner, (0, 8), 0o640, READ, true),
-            (owner, (0, 8), 0o604, READ, false),
-            (owner, (0, 0), 0o604, READ, true),
-            (owner, (0, 0), 0o640, READ, false),
-            (other, (0, 0), 0o755, EXECUTE, true),
-            (other, (0, 0), 0o770, EXECUTE, false),
-            (other, (0, 0), 0o1777, WRITE | EXECUTE, true),
-            (other, (0, 0), 0o755, WRITE | EXECUTE, false),
-        ] {
-            assert_eq!(allows(user, of, mode, needed), expected, "{user:?} {of:?} {mode:o}");
-        }
-    }
-}
+mod tests;

@@ -1,18 +1,18 @@
 //! Tests of the warnings about files that the user of a service may not use. Root checks the configuration, and may use
 //! all of these files.
 
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::Machine;
-use crate::config::ServiceUser;
+use super::*;
+use crate::config::tests::{KEY, Machine};
 
 const CRM: &str = "type = \"http\"\nurl = \"https://crm.example.com\"\n";
 
 /// Returns the warnings about files that somebody other than the owner may not use, with the paths cut down to those of
 /// the machine.
 fn warnings(machine: &Machine) -> Vec<String> {
-    let warnings = machine.load().warn_of_closed_files(&machine.path("etc"), ServiceUser::OwnerOfNothing);
+    let warnings = closed_files(&machine.load(), &machine.path("etc"), ServiceUser::OwnerOfNothing);
     let root = machine.root.path().display().to_string();
     warnings.iter().map(|warning| warning.to_string().replace(&root, "")).collect()
 }
@@ -101,7 +101,7 @@ fn programs_and_files_to_write_count_too() {
 #[test]
 fn the_environment_of_the_check_is_not_that_of_the_service() {
     let machine = service(&format!("[sinks.crm]\n{CRM}"));
-    let key = machine.write("etc/joltsms-relay/api-key", super::KEY);
+    let key = machine.write("etc/joltsms-relay/api-key", KEY);
     set_mode(&machine, "etc/joltsms-relay/api-key", 0o600);
     let machine = machine.unset("JOLTSMS_API_KEY").set("JOLTSMS_API_KEY_FILE", &key.display().to_string());
     assert_eq!(warnings(&machine), [""; 0]);
@@ -111,7 +111,7 @@ fn the_environment_of_the_check_is_not_that_of_the_service() {
 fn the_owner_of_the_state_is_the_user_of_a_service() {
     let machine = service(&format!("[sinks.crm]\n{CRM}[state]\ndir = \"state\"\n"));
     let etc = machine.path("etc");
-    let user = |machine: &Machine| machine.load().service_user(&etc);
+    let user = |machine: &Machine| service_user(&machine.load(), &etc);
     assert_eq!(user(&machine), Some(ServiceUser::OwnerOfNothing), "no relay has run yet");
     let state = machine.path("etc/joltsms-relay/state");
     fs::create_dir(&state).unwrap();
@@ -120,5 +120,24 @@ fn the_owner_of_the_state_is_the_user_of_a_service() {
     if std::os::unix::fs::chown(&state, Some(61234), Some(61235)).is_ok() {
         assert_eq!(user(&machine), Some(ServiceUser::OwnerOfState(61234, 61235)));
     }
-    assert_eq!(Machine::with_file("").load().service_user(&etc), None, "the file of a user is no service's");
+    assert_eq!(service_user(&Machine::with_file("").load(), &etc), None, "the file of a user is no service's");
+}
+
+#[test]
+fn a_mode_counts_for_the_owner_the_group_or_all_others() {
+    let (owner, other) = (ServiceUser::OwnerOfState(7, 8), ServiceUser::OwnerOfNothing);
+    for (user, of, mode, needed, expected) in [
+        (owner, (7, 0), 0o600, READ, true),
+        (owner, (7, 0), 0o066, READ, false),
+        (owner, (0, 8), 0o640, READ, true),
+        (owner, (0, 8), 0o604, READ, false),
+        (owner, (0, 0), 0o604, READ, true),
+        (owner, (0, 0), 0o640, READ, false),
+        (other, (0, 0), 0o755, EXECUTE, true),
+        (other, (0, 0), 0o770, EXECUTE, false),
+        (other, (0, 0), 0o1777, WRITE | EXECUTE, true),
+        (other, (0, 0), 0o755, WRITE | EXECUTE, false),
+    ] {
+        assert_eq!(allows(user, of, mode, needed), expected, "{user:?} {of:?} {mode:o}");
+    }
 }
