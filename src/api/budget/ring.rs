@@ -113,8 +113,8 @@ impl Ring {
         }
     }
 
-    /// Returns, for each request that still counts, how long it will go on counting. Commands use this function. A
-    /// request without an answer counts from its sending.
+    /// Returns, for each request that still counts, how long it will go on counting. A request without an answer counts
+    /// from its sending.
     ///
     /// # Errors
     /// Errors of the file system.

@@ -38,8 +38,7 @@ pub struct BudgetLimits {
     pub requests: u32,
     /// The length of the window: 60 s, except in tests.
     pub window: Duration,
-    /// The poll interval. Other work leaves enough requests for polls at this interval, but keeps at least half of the
-    /// limit.
+    /// The poll interval. Other work leaves slots for polls at this interval, but at most half of the limit.
     pub head_interval: Duration,
 }
 
@@ -99,8 +98,8 @@ impl Slot {
     }
 }
 
-/// After a window that was used up, a single request leaves first. Other requests wait for its answer at most this
-/// long.
+/// After a window of the API was used up, a single request leaves first. Other requests wait for its answer at most
+/// this long.
 const ALONE: Duration = Duration::from_secs(5);
 
 /// The most by which an age can be wrong if it was computed from two times in whole milliseconds.
@@ -138,19 +137,20 @@ impl Window {
         })
     }
 
-    /// Adds a request of an earlier process that was answered `age` ago.
+    /// Adds a request that another process made, and that was answered `age` ago.
     pub fn remember(&mut self, age: Duration, now: Instant) {
         let at = now.checked_sub(age.saturating_sub(ROUNDED)).unwrap_or(now);
         self.remember_at(at, Some(at));
     }
 
-    /// Adds a request of an earlier process that ended before the answer: the request may still be on its way.
+    /// Adds a request that another process made. It is not known whether the request was answered, so it may still be
+    /// on its way to the API.
     pub fn remember_under_way(&mut self, now: Instant) {
         self.remember_at(now, Some(now + SLACK));
     }
 
-    /// Adds an earlier request. Its purpose is not known, so it counts as a poll: it counts in the limit, but does not
-    /// delay the reading of older messages.
+    /// Adds a request of another process. Its purpose is not known, so it counts as a poll: it takes a slot of the
+    /// limit, but none of the slots that are meant for reading older messages.
     fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane: RequestPurpose::Head, sent, answered });
@@ -204,8 +204,8 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
-            // The headers delay a poll until this time at most, because only a further answer can show that the headers
-            // are wrong.
+            // The headers delay a poll until 15 minutes after the last poll at most, because only a further answer can
+            // show that the headers are wrong.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -225,8 +225,8 @@ impl Window {
         Share::whole(self.limits.requests, self.limits.window)
     }
 
-    /// The part of the limit that other programs on the same key leave to the relay. If no answer states the limit: the
-    /// pace that 429s have taught.
+    /// The part of the limit that other programs on the same key leave to the relay, or, if no answer states the limit,
+    /// the pace that 429s have taught.
     fn share(&self) -> Share {
         self.unstated.share().unwrap_or_else(|| self.server.share(self.limits.requests, self.limits.window))
     }
@@ -295,8 +295,8 @@ impl Window {
         }
     }
 
-    /// Returns the time between two polls with which the free slots last until further slots become free. The last poll
-    /// began at `began`. The slots that sweeps may need do not count as free.
+    /// Returns the shortest time between polls that does not use up the free slots before further slots become free.
+    /// The last poll began at `began`. The slots that sweeps may need do not count as free.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);
@@ -310,8 +310,8 @@ impl Window {
         self.limits.head_interval
     }
 
-    /// Returns the instant before which no further request of a sweep may leave, if slots are scarce. So a poll finds a
-    /// slot whenever it is due.
+    /// If slots are scarce, the requests of sweeps leave at an even pace, so that a poll finds a slot whenever it is
+    /// due. Returns the instant at which the next of these requests may leave.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
         let in_use = self.slots.iter().filter(|slot| slot.counts_in(share, now));

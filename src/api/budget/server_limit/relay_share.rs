@@ -57,9 +57,9 @@ impl ServerLimit {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
 
-    /// Records a 429. From then on the relay leaves more requests to other programs, if other programs use the key. If
-    /// the 429 comes just after the stated end of a window, resets are rounded down: from then on windows end a second
-    /// later than their resets say.
+    /// Records a 429. If other programs use the key, the relay leaves more requests to them from then on. If the 429
+    /// comes just after the stated end of a window, the API rounds resets down. From then on the relay takes windows to
+    /// end a second later than their resets say.
     pub(in crate::api::budget) fn refused(&mut self, headers: &RateHeaders, now: Instant) {
         if let Some(limit) = self.window.and_then(|window| window.limit).filter(|_| self.unavailable() > 0) {
             self.margin = (self.margin + MARGIN).min(limit / 20);
