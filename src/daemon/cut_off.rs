@@ -2,8 +2,8 @@
 
 use tokio::task::JoinHandle;
 
-/// Cuts a task off, and waits until the task holds nothing any more. Work that the task has begun on a blocking thread
-/// goes on.
+/// Cuts a task off, and waits until all values of the task are dropped. Work that the task has begun on a blocking
+/// thread goes on.
 pub(super) async fn cut_off<T>(task: &mut JoinHandle<T>) {
     task.abort();
     // The output of a task that has ended may have been taken before, and must not be taken twice.

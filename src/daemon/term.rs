@@ -121,7 +121,7 @@ impl RelayProcess {
         }
         let mut result = match over {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
-            // Also if polling has failed, the messages that were read before are delivered.
+            // Even if polling has given up, the messages that it read before are delivered.
             Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &permit, stop).await {
                 Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
                     Ending::GaveUp(why) => Ended::GaveUp(why),
@@ -181,7 +181,7 @@ async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<
     }
 }
 
-/// Logs how many messages came, how many deliveries were made, and how many wait.
+/// Logs how many messages came, how many deliveries succeeded, and how many still wait.
 async fn tell_counts(store: &Store, released_before: i64, delivery: &Delivery) -> Result<(), store::Error> {
     let released = store.read(Spool::last_released).await?;
     let deliveries: u64 = delivery.status().iter().map(|sink| sink.delivered.count).sum();
