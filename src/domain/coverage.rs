@@ -149,9 +149,9 @@ pub struct Walk {
     /// The time at which the walk was opened, or a little earlier, by the API's clock. When the walk is complete, it
     /// has covered all rows that were in the list at this time.
     pub opened_at: UnixMs,
-    /// The oldest time that was read so far. The part from `floor` to this time is unread.
+    /// The oldest time to which the walk has read so far. The part of the feed from `floor` to this time is unread.
     pub lowest: UnixMs,
-    /// The failures since the walk last read an older row.
+    /// The failures since the walk last got further down.
     pub progress: WalkProgress,
 }
 
@@ -195,14 +195,15 @@ pub enum WalkKind {
     Seed,
 }
 
-/// The failures of a walk. If all fields are zero, there was no failure.
+/// The failures of a walk since it last got further down than ever before. If all fields are zero, there was no failure
+/// since then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkProgress {
-    /// How many requests in a row brought the walk no further.
+    /// How many setbacks the walk had (`ingest::coverage::Setback`).
     pub failures: u32,
-    /// Empty answers to a cursor since the walk last read an older row.
+    /// How many empty answers the walk got.
     pub empty_answers: u32,
-    /// How often the walk began again at the head since it last read an older row.
+    /// How often the walk began again at the head.
     pub restarts: u32,
     /// When the first of these `failures` happened, by the relay's time.
     pub since: Option<UnixMs>,
@@ -253,8 +254,8 @@ pub enum Anomaly {
     RefusedCursor,
     /// A cursor led to an empty page.
     EmptyPage,
-    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them; or many
-    /// pages in a row brought the walk no further.
+    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them. Or many
+    /// successive pages brought the walk no further.
     NoProgress,
     /// A page of a walk could not be read, although the API answered other requests.
     UnreadablePage,

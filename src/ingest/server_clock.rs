@@ -48,7 +48,7 @@ pub(super) struct LocalClocks {
     pub(super) at: Instant,
 }
 
-/// Rounding down takes less than this away from a `Date`.
+/// A `Date` is rounded down to whole seconds. So it is behind the API's clock by less than this.
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {

@@ -127,9 +127,8 @@ fn with_stand_ins(text: &str) -> Option<String> {
     }
 }
 
-/// Returns the character that replaces a letter with its marks. If the folded letter is one character, this is it.
-/// Otherwise it is one of 65,534 characters of private use. A hash chooses it, so two different letters rarely get the
-/// same one.
+/// Returns the character that replaces a letter and its marks. If they fold to one character, it is this character.
+/// Otherwise a hash chooses one of 65,534 characters of private use, so two different letters rarely get the same one.
 fn stand_in(letter: &str) -> char {
     const FIRST: u32 = 0xf_0000;
     const COUNT: u32 = 0xfffe;
@@ -209,7 +208,8 @@ impl Expression {
     /// Translates a class of characters. `rest` begins after the opening bracket. Returns the rest of the glob.
     fn class<'a>(&mut self, mut rest: Chars<'a>) -> Chars<'a> {
         let mut class = String::new();
-        // Characters and the ends of ranges, to find the characters that fold to several characters.
+        // The first and the last character of each range; a single character is a range of one. They show whether the
+        // class has characters that fold to several characters.
         let mut ranges: Vec<(char, char)> = Vec::new();
         let mut is_range = false;
         let is_negated = rest.as_str().starts_with(['!', '^']);
@@ -443,8 +443,8 @@ mod tests {
     }
 
     proptest! {
-        /// An ASCII pattern matches the same ASCII texts as in the crate `globset`, if `globset` accepts empty
-        /// alternatives, as shells do.
+        /// An ASCII pattern matches the same ASCII texts as in the crate `globset`. (Here `globset` accepts empty
+        /// alternatives such as `{,a}`, because shells accept them.)
         #[test]
         fn ascii_is_as_in_globset(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
             prop_assume!(!pattern.contains("**"));

@@ -221,7 +221,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_poll_reads_two_pages_of_its_gap_and_the_next_poll_begins_an_interval_after_it_began() {
+    async fn a_poll_reads_two_pages_of_its_gap_and_polls_begin_an_interval_apart() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let mut head = HeadLane::new(began);
         head.begin_poll(began);

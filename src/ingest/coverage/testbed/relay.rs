@@ -23,7 +23,7 @@ pub trait Store {
     /// How many rows a gap holds.
     fn held(&mut self, walk: WalkId) -> u64;
 
-    /// Makes the store as the next process finds it after this process has died.
+    /// Lets the process die. Afterwards the store is as the next process finds it.
     fn restart<C: Choices>(&mut self, choices: &mut C);
 
     /// Removes the texts of messages that were delivered before `delivered_before`. Then forgets the ids below the
@@ -31,7 +31,7 @@ pub trait Store {
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
 }
 
-/// The first page, and the list when this page came.
+/// Facts about the first page, and about the list at the moment when this page came.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
     /// The watermark that the first page set.
@@ -41,7 +41,7 @@ pub struct Beginning {
     pub start_instant: UnixMs,
     /// The tick of the first page.
     pub tick: i64,
-    /// How many messages the list had had when the first page came.
+    /// How many messages had appeared in the list when the first page came.
     pub messages: usize,
     /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. A message that came
     /// after this time was not in the list before the relay began.
@@ -184,7 +184,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// Makes one background request. Returns `false` if no walk was ready. If `crashes` is true, the process dies
-    /// instead of making it.
+    /// instead of making the request.
     pub fn background<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) -> bool {
         self.background_requests += 1;
         let tick = feed.now().local.0;

@@ -16,7 +16,7 @@ async fn a_walk_that_goes_in_circles_causes_few_requests_and_does_not_hold_up_li
     .await;
     let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
     let polls = 3600;
-    // All other requests belong to the gap, or to sweeps, which reach the same page.
+    // All other requests belong to the gap, or to sweeps, which go in the same circle.
     assert!(asked < polls + 400, "{} requests beside the polls in an hour", asked - polls);
     let released = world.released().await;
     assert!(released.contains(&"m36".to_owned()), "a live message waits for the walk that goes in circles");
