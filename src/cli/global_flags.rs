@@ -110,7 +110,7 @@ fn shown_flags(command: &str) -> &'static [&'static str] {
 /// command.
 pub(super) fn command_line() -> clap::Command {
     let mut program = Flags::command();
-    // `build` copies the flags that every command accepts to the subcommands, where they can be hidden.
+    // `build` copies the global flags to the subcommands, where they can be hidden.
     program.build();
     program.mut_subcommands(|command| {
         let shown = shown_flags(command.get_name());

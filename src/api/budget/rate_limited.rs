@@ -3,8 +3,8 @@
 //! The poller logs the 429 (`ingest/poller/failure.rs`).
 //!
 //! Invariants:
-//! - With each further 429 in a row the shortest silence that is possible grows, up to a maximum, even if the API asks
-//!   for less.
+//! - With each further 429 in a row the least length of the silence grows, up to a maximum, even if the API asks for a
+//!   shorter silence.
 //! - If the API asks for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the
 //!   latest, to ask whether the silence is over.
 

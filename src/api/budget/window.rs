@@ -295,8 +295,8 @@ impl Window {
         }
     }
 
-    /// Returns the shortest time between polls that does not use up the free slots before further slots become free.
-    /// The last poll began at `began`. The slots that sweeps may need do not count as free.
+    /// Returns the least time between polls. Polls that are closer together could use up the free slots before further
+    /// slots become free. The last poll began at `began`. The slots that sweeps may need do not count as free.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);
