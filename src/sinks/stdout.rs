@@ -154,8 +154,8 @@ impl Write for StandardOutput {
 
 /// Makes a stream append to its file. Otherwise, if somebody truncates the file (as logrotate's `copytruncate` does), a
 /// stream that was opened with `>` goes on at its old position. The file then begins with a hole as long as its old
-/// content. The flag also applies to other processes that share the open file. For them nothing changes: they share the
-/// position, too, so they wrote at the end before.
+/// content. The flag also applies to other processes that share the open file. For them nothing changes: as they share
+/// the position, too, they write at the end in any case.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)
