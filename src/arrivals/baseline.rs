@@ -1,7 +1,7 @@
 //! Decides which messages are new for a command that waits for messages. Pure.
 //!
 //! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
-//! a long time and that the relay read late would be new, too. Two rules leave such messages out:
+//! a long time and that the relay read late would be new, too. Two further rules leave such messages out:
 //!
 //! - A message is old if it is read by a gap that was open when the command began. The gap records which stretch of
 //!   time it has not read yet.
@@ -101,7 +101,7 @@ impl Baseline {
         self.since.is_some_and(|since| received >= since) || (seq >= self.next_seq && self.is_later(seq, received))
     }
 
-    /// Returns `false` if one of the two rules of this module makes the message old.
+    /// Returns `false` if one of the two further rules of this module makes the message old.
     fn is_later(&self, seq: Seq, received: UnixMs) -> bool {
         let in_gap = |stretch: &UnreadStretch| {
             stretch.floor <= received

@@ -79,7 +79,8 @@ impl FailureNotice {
         matches!(std::mem::take(&mut self.state), NoticeState::Reported | NoticeState::Resumed { was_reported: true })
     }
 
-    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not count.
+    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not
+    /// count.
     pub(super) fn is_failing(&self) -> bool {
         matches!(self.state, NoticeState::Unreported(_) | NoticeState::Reported)
     }

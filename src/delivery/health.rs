@@ -50,11 +50,12 @@ pub(super) struct SinkHealth {
     recorded: store::HealthRecord,
 }
 
-/// A silence, during which nothing is sent: its end by the monotonic clock, and by the relay's time.
+/// A silence: nothing is sent before its end.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
+    /// The end by the monotonic clock.
     until: Instant,
-    /// The same moment by the relay's time.
+    /// The end by the relay's time.
     until_relay_time: UnixMs,
 }
 
@@ -110,8 +111,8 @@ impl SinkHealth {
         *self = Self { recorded: self.recorded, ..Self::restored(store::HealthRecord::default(), now) };
     }
 
-    /// Follows a correction of the relay's time. The silence still ends at the same instant; what changes is the
-    /// relay's time of that instant.
+    /// Follows a correction of the relay's time. The length of the silence stays the same; only its end by the relay's
+    /// time changes.
     pub(super) fn apply_correction(&mut self, now: ClockReading) {
         if let Some(silence) = &mut self.silence {
             silence.until_relay_time = now.relay_time.after(silence.until.saturating_duration_since(now.monotonic));
@@ -214,8 +215,7 @@ impl SinkHealth {
         }
     }
 
-    /// Why the sink sends nothing, or one message at a time, until the receiver accepts a message; `None`: the sink
-    /// sends its messages.
+    /// Why the sink sends nothing now, or only one message at a time; `None`: it sends its messages.
     pub(super) fn blocked_by(&self, now: ClockReading) -> Option<BlockedBy> {
         if let Some(until) = self.last_silence_until(now.monotonic) {
             return Some(BlockedBy::Silence { until: now.relay_time_at(until) });

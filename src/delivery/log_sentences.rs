@@ -77,7 +77,7 @@ pub const CAN_BE_RECORDED: &str = "deliveries can be recorded again";
 /// Information: `once` ends although messages wait, because somebody paused their sink.
 pub const PAUSED_SINK_HAS_MESSAGES: &str = "messages wait for a sink that is paused";
 
-/// The command that resumes a sink; the hint of each log line about a pause.
+/// The command that resumes a sink: the hint of log lines about a pause that an operator can end.
 pub(super) fn how_to_resume(invocation: &Invocation, sink: &str) -> String {
     format!("{invocation} sinks resume {sink}")
 }

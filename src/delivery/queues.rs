@@ -32,7 +32,7 @@ pub(super) struct Queues {
     claims: PerLane<VecDeque<Claim>>,
     /// Whether the store may have more messages for the lane.
     may_have_more: PerLane<bool>,
-    /// When the next retry becomes due; `None`: no retry is known that is not due yet.
+    /// When the next retry becomes due; `None`: no retry is known that becomes due later.
     next_due: Option<UnixMs>,
 }
 
@@ -80,7 +80,7 @@ impl Queues {
         }
     }
 
-    /// Returns when the next retry becomes due; `None`: no retry is known that is not due yet.
+    /// Returns when the next retry becomes due; `None`: no retry is known that becomes due later.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.next_due
     }

@@ -19,8 +19,8 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Liveness};
 
-/// The most settlements in one transaction. Each worker waits for its settlement. So more settlements than these can
-/// wait only if all sinks together have more workers than this.
+/// The most settlements in one transaction. Each worker has at most one settlement that waits. So more than 1000 can
+/// wait only if all sinks together have more than 1000 workers.
 const AT_ONCE: usize = 1000;
 
 /// Before each transaction the task waits at most this long for the settlements of attempts under way (the *batching
@@ -35,8 +35,8 @@ const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 
 /// While the stored times are being corrected, settlements wait. After each wait of this length the task looks whether
 /// the correction is complete, and it does so at most [`MOST_WAITS_FOR_CORRECTION`] times. A correction takes some
-/// milliseconds. But if the disk accepts no writes, a correction does not end. Then the settlements wait no longer:
-/// writing them fails, too, and the log tells the operator why.
+/// milliseconds. But if the disk accepts no writes, a correction does not end. So after all these waits (5 s) the task
+/// tries to write the settlements nevertheless. This fails, too, and the log tells the operator why.
 const WAIT_FOR_CORRECTION: Duration = Duration::from_millis(10);
 const MOST_WAITS_FOR_CORRECTION: u32 = 500;
 

@@ -14,10 +14,11 @@ pub struct SinkStatus {
     pub name: String,
     /// Number of deliveries that were begun and are not recorded yet.
     pub in_flight: usize,
-    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not count.
+    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not
+    /// count.
     #[serde(skip)]
     pub failing: bool,
-    /// When the first attempt ended that failed or was refused since the last success, by the relay's time. Failures before this
+    /// When the first failed or refused attempt since the last success ended, by the relay's time. Failures before this
     /// process started do not count.
     pub failing_since: Option<UnixMs>,
     /// The answer to the last attempt, in words, while attempts fail or are refused; at most 160 bytes. `None`: the

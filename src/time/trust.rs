@@ -28,8 +28,8 @@ const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 /// If two clocks have differed by the same amount for this long, both are running, and one of them is simply wrong.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// The least time between the first and the last answer of the API by which the difference of the clocks was measured.
-/// A time that the API stated only for a moment is not believed.
+/// The API is believed only if its answers have shown the same difference of the clocks for at least this long. A time
+/// that the API stated only for a moment is not believed.
 const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// Without the API, the machine's clock is believed after it has run for this long without a jump.
@@ -116,8 +116,7 @@ pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
 /// The decision whether a clock of the API is believed when it reads something far from the expected time.
 ///
 /// A wrong answer may be repeated for some seconds. So a reading that is not plausible is believed only in two cases:
-/// another clock confirms it, or the same jump was repeated for 15 minutes without an answer in between that had about
-/// the expected time.
+/// another clock confirms it, or all answers of the last 15 minutes have shown the same jump.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockDoubt(Option<DoubtedJump>);
 

@@ -19,7 +19,7 @@ const AT_ONCE: usize = 2000;
 pub(super) struct Backfill {
     /// All deliveries of messages up to this one are in the queues of their phone numbers. `None`: all deliveries are.
     numbered_to: Option<Seq>,
-    /// How many stored messages the new sink has got so far; `None`: the sink needs no more of them.
+    /// How many stored messages this process has given to the new sink so far; `None`: the sink needs no more of them.
     filled: Option<u64>,
 }
 

@@ -11,8 +11,9 @@
 //!   few refusals, and a good guess changes little. [`LearnedPace`] has the details.
 //! - The longer the silence after a refusal, the more slowly the pace grows afterwards. So refusals that cost much are
 //!   rare.
-//! - The pace is never slower than one attempt in twice the length of the last silence. After that silence the receiver
-//!   accepted a message, so a wait of this length is long enough.
+//! - The pace is never slower than one attempt in twice the length of the last silence. If that silence was 10 s long,
+//!   an attempt is made at least every 20 s: the receiver accepted a message after 10 s, so even waits of 10 s are long
+//!   enough.
 //! - If the receiver accepts a pace clearly above the ceiling, its limit counts as gone. From then on the pace doubles
 //!   every few messages, until it limits nothing.
 //! - Two kinds of receivers refuse messages but do not limit the pace. The first kind refuses a share of all messages,
@@ -73,7 +74,7 @@ pub(super) enum Gate {
     Open,
     /// No attempt may begin before this instant.
     At(Instant),
-    /// The attempt under way tests whether the silence was long enough. No other attempt may begin before its end.
+    /// The attempt under way tests whether the silence was long enough. No other attempt may begin before it has ended.
     AfterTrial,
 }
 

@@ -67,7 +67,7 @@ impl Clock {
         let heard = relay.messages.or_else(|| relay.doubted.and(relay.ageing_messages()));
         let messages_ahead = heard.map(|messages| messages.saturating_sub(relay.base));
         let confirmed = relay.state == Trust::Confirmed && relay.by_api;
-        // The next process may rely only on a difference that was measured once the time was confirmed.
+        // The next process may rely only on a difference that was measured after the time was confirmed.
         let machine_ahead = relay.machine_ahead(elapsed, machine).filter(|_| confirmed);
         ClockMemory {
             boot: self.boot.as_deref().map(str::to_owned),

@@ -31,7 +31,7 @@ fn a_told_time_takes_the_place_of_the_machines_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_of_the_machine_is_seen_by_nobody_who_counts_time() {
+async fn a_jump_of_the_machines_clock_does_not_move_the_relays_time() {
     let clock = Clock::starting_at(START);
     for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
         clock.set_machine(to);
@@ -73,7 +73,7 @@ async fn without_the_api_the_machine_is_believed_after_an_hour_without_a_jump() 
     clock.set_machine(START.after(DAY));
     assert_eq!(clock.synchronize(None), None);
     tokio::time::advance(HOUR - HOUR / 60).await;
-    assert_eq!(clock.synchronize(None), None, "it has jumped half way");
+    assert_eq!(clock.synchronize(None), None, "the last jump was less than an hour ago");
     tokio::time::advance(HOUR / 60).await;
     assert_eq!(clock.synchronize(None).unwrap().now, START.after(DAY + HOUR));
     clock.confirm();
@@ -92,7 +92,7 @@ async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
     assert_eq!(
         (correction.now, correction.from),
         (START.after(DAY + HOUR / 4), UnixMs::MIN),
-        "the day counts for nothing"
+        "the stored times move forward by the day, too"
     );
 }
 
@@ -112,12 +112,12 @@ async fn an_api_that_told_another_time_for_a_moment_and_fell_silent_is_not_belie
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_api_says_and_is_not_believed_makes_no_message_older() {
+async fn a_time_of_the_api_that_is_not_believed_makes_no_message_older() {
     let clock = Clock::starting_at(START);
     clock.doubt_messages(START.after(DAY));
     assert_eq!(clock.message_time(), Some(START));
     clock.doubt_messages(START.before(DAY));
-    assert_eq!(clock.message_time(), Some(START.before(DAY)), "what is too old is so by both");
+    assert_eq!(clock.message_time(), Some(START.before(DAY)), "the earlier one of the two times");
     assert_eq!(clock.expected_message_time(), START);
     clock.hear_messages(START);
     assert_eq!(clock.message_time(), Some(START));
@@ -127,7 +127,7 @@ async fn what_the_api_says_and_is_not_believed_makes_no_message_older() {
     assert_eq!((clock.message_time(), clock.latest_message_time()), (None, START.after(DAY)));
     clock.doubt_messages(START.before(DAY));
     assert_eq!(clock.message_time(), Some(START.before(DAY)));
-    assert_eq!(clock.memory().messages_ahead_ms, Some(-whole_ms(DAY)), "commands are told");
+    assert_eq!(clock.memory().messages_ahead_ms, Some(-whole_ms(DAY)), "the memory for commands has the doubted time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +149,7 @@ async fn each_jump_of_the_machine_is_told_once() {
     clock.set_machine(START.after(HOUR + HOUR / 12));
     assert_eq!(clock.machine_jump(), None, "5 minutes are no jump");
     clock.set_machine(START.after(HOUR + HOUR / 6));
-    assert_eq!(clock.machine_jump(), jump(600_000, Some(600_000)), "nor is it lost in two halves");
+    assert_eq!(clock.machine_jump(), jump(600_000, Some(600_000)), "two jumps of 5 minutes count as one of 10");
 }
 
 #[test]
