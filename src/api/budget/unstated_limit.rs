@@ -64,7 +64,7 @@ struct RefusedSeries {
 #[derive(Clone, Copy, Debug)]
 struct TaughtPace {
     pace: f64,
-    /// The pace that was refused last.
+    /// The pace that was refused last. After each `stay` this value grows, because the API's limit may have changed.
     refused: f64,
     /// When the series ended.
     since: Instant,

@@ -14,9 +14,9 @@ use crate::time::Instant;
 pub enum RequestPurpose {
     /// Polling the newest page.
     Head,
-    /// Reading a gap or a seed, or the list of numbers if this is urgent.
+    /// Reading a gap or a seed, or the list of numbers if that list is urgent.
     Walk,
-    /// Reading a sweep, or the list of numbers if this is not urgent.
+    /// Reading a sweep, or the list of numbers if that list is not urgent.
     Sweep,
 }
 
@@ -25,9 +25,9 @@ pub enum RequestPurpose {
 pub enum Demand {
     /// Nothing.
     Nothing,
-    /// A sweep, or the list of numbers if this is not urgent.
+    /// A sweep, or the list of numbers if that list is not urgent.
     Sweeps,
-    /// Gaps or seeds, or the list of numbers if this is urgent.
+    /// Gaps or seeds, or the list of numbers if that list is urgent.
     Walks,
 }
 
@@ -240,8 +240,8 @@ impl Window {
     }
 
     /// The limit for polls. If the API states that its window has requests left, and no other program uses the key,
-    /// this is the configured limit, because the relay obeys the stated number anyway. Otherwise this is the relay's
-    /// share.
+    /// this is the configured limit, because the relay sends no more requests than are left anyway. Otherwise this is
+    /// the relay's share.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),
@@ -362,8 +362,8 @@ impl Window {
         self.server.heard(HeardAnswer { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// Records a 429, and returns the length of the silence that follows. If the API asks for no silence, `fallback`
-    /// returns the silence for the number of 429s in a row.
+    /// Records a 429, and returns the length of the silence that follows. If this is the nth 429 in a row, and the API
+    /// asks for no silence, the silence lasts `fallback(n)`.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.server.refused(headers, now);
         if !headers.state_limit() {
@@ -388,7 +388,8 @@ impl Window {
     }
 
     /// The number of requests in the API's current or last window that are not available to the relay: the requests of
-    /// other programs, and at the start also requests that an earlier process may have sent without a record.
+    /// other programs, and at the start also requests that an earlier process may have sent although their record is
+    /// lost.
     pub fn foreign(&self) -> u32 {
         self.server.unavailable()
     }
