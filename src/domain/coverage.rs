@@ -41,7 +41,7 @@ pub struct Marks {
     pub watermark: UnixMs,
     /// `A`, the anchor: the API's time when the last completed sweep was opened.
     pub anchor: UnixMs,
-    /// `S0`: rows ingested at this time or earlier were in the list before the first run.
+    /// `S0`: rows ingested at this time or earlier were in the feed before the first run.
     pub start_instant: UnixMs,
     /// The sequence number of the next row to be stored.
     pub next_seq: Seq,
@@ -143,8 +143,8 @@ pub struct Walk {
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
-    /// Rows with a lower sequence number were stored before the walk was opened. They help to prove that the walk has
-    /// arrived.
+    /// Rows with a lower sequence number were stored before the walk was opened. If a page ends with such a row, and
+    /// the row lies below the floor, the walk has arrived.
     pub opened_seq: Seq,
     /// The time at which the walk was opened, or a little earlier, by the API's clock. When the walk is complete, it
     /// has covered all rows that were in the list at this time.
@@ -239,8 +239,7 @@ impl RowStanding {
     }
 }
 
-/// Behaviour of the API that its documentation does not mention. Each case is counted, and logged once where it
-/// happens.
+/// Behaviour of the API that its documentation does not mention. The relay counts and logs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Anomaly {

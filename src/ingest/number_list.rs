@@ -71,7 +71,7 @@ struct Listing {
     pages: u32,
     /// The ids of the numbers on the pages that were read.
     ids: HashSet<String>,
-    /// How many of the last pages, without a page between them, had only numbers that were listed before.
+    /// How many successive pages, up to the last one, had only numbers that were listed before.
     repeated: u32,
     /// Whether rows of the list could not be read. If so, no number is known to be absent: it may have been in such a
     /// row.

@@ -6,8 +6,8 @@
 //! because the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character,
 //! whether it came as one character or as a letter and an accent (NFC).
 //!
-//! A character that folds to several characters, such as `ß`, still counts as one: `?` and `[ß]` match it. So each
-//! pattern is compared with the text as it came, and with the folded text.
+//! A character that folds to several characters, as `ß` folds to `ss`, still counts as one: `?` and `[ß]` match it. So
+//! each pattern is compared with the text as it came, and with the folded text.
 //!
 //! Some letters cannot be joined with their accents into one character, for example a letter with two accents. Such a
 //! letter counts as one character, too. So each pattern is also compared with a text in which the letter and its
@@ -38,7 +38,7 @@ pub struct InvalidPattern(String);
 #[derive(Clone)]
 pub struct Globs {
     expressions: RegexSet,
-    /// For each expression: whether it is compared with folded texts, too.
+    /// For each expression: whether it is compared with folded texts, too (`Expression::excludes_several`).
     takes_folded: Vec<bool>,
 }
 
@@ -439,7 +439,7 @@ mod tests {
         assert!(matches("(?i)é+$", "CAFE\u{301}"));
         assert!(matches("^caf.$", "cafe\u{301}"));
         assert!(matches("cafe\u{301}", "café"));
-        assert!(!matches("é", "É"), "bodies keep their case");
+        assert!(!matches("é", "É"), "case matters in bodies");
     }
 
     proptest! {

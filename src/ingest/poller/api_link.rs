@@ -93,8 +93,8 @@ impl<F: Feed> ApiLink<F> {
         self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
-    /// Handles a 429 answer. Returns the length of the silence. If the API does not say how long to wait, `fallback`
-    /// decides: it gets the number of successive 429s, and returns the length.
+    /// Handles a 429 answer. Returns the length of the silence. `fallback` gets the number of successive 429s. It
+    /// returns the length for an answer that states none. From the second 429 on, no silence is shorter than that.
     pub(super) fn rate_limited(
         &mut self,
         headers: &RateHeaders,

@@ -19,8 +19,8 @@ impl<F: Feed> Poller<F> {
         match self.follow_clock().await {
             Ok(()) => Ok(()),
             Err(error) if error.is_passing() => {
-                // The next work that needs the disk will report the failure. Until the stored times are corrected,
-                // nothing is too old: no delivery is given up and nothing is removed because of its age.
+                // The next work that needs the disk will report the failure. Until the stored times are corrected, no
+                // delivery is given up because of its age, and nothing is removed because of its age.
                 tracing::debug!(%error, "the stored times cannot be corrected yet");
                 Ok(())
             }

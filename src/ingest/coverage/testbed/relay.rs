@@ -163,7 +163,7 @@ impl<S: Store> Relay<S> {
             // A page of known rows may open a gap only if the floor of gaps rises past one of these rows. Otherwise
             // every poll of a list without new rows would open another gap.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
-            assert!(times.iter().any(passed), "a gap for a page of known rows, and the floor passed none");
+            assert!(times.iter().any(passed), "a page of known rows opened a gap, and the floor passed no row");
         }
         step
     }
@@ -218,7 +218,7 @@ impl<S: Store> Relay<S> {
         };
         let next = self.carry_out(feed, step, Some(walk));
         if let NextAction::Wait(walk, failures) = next {
-            assert!(failures > 0, "a wait for nothing");
+            assert!(failures > 0, "a wait without a failure");
             self.waits.insert(walk, now.local.0 + i64::from(failures.min(8)));
         }
         next
@@ -266,7 +266,7 @@ fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_li
         assert!(marks.watermark >= before.watermark, "the watermark went back");
         assert!(marks.anchor >= before.anchor, "the anchor went back");
         assert_eq!(marks.start_instant, before.start_instant, "the start moved");
-        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number came back");
+        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number went back");
     }
     for walk in &coverage.walks {
         assert!(walk.id < marks.next_walk, "the next walk is open already");

@@ -146,7 +146,7 @@ async fn a_page_that_is_too_large_is_read_row_by_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_comes_before_an_empty_list_is_believed_is_released() {
+async fn a_message_is_released_although_it_came_before_the_relay_believed_an_empty_list() {
     let world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: Some(0) })).await;
     let clock = world.clock.clone();
     let mut came = None;
