@@ -1,5 +1,6 @@
-//! Decides when the log says that a sink fails, and when the log says that the sink works again: once for each outage,
-//! and not again and again if the receiver accepts some messages and fails on others. Pure: the time is passed in.
+//! Decides when the log reports that a sink fails, and that it works again: once for each outage. If the receiver
+//! accepts some messages and fails on others, the log reports a failure at most once a minute. Pure: the time is passed
+//! in.
 //!
 //! Invariant: a sink that goes on failing is reported at once, or one minute after the last report at the latest.
 

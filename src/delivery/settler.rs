@@ -81,8 +81,8 @@ impl Settler {
         liveness: Liveness,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        // The channel needs no bound: each worker waits for its settlement, so it never contains more jobs than there
-        // are workers.
+        // The channel needs no bound: each worker waits for its settlement, so the channel never contains more jobs
+        // than there are workers.
         let (jobs, inbox) = mpsc::unbounded_channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {
@@ -104,8 +104,8 @@ impl Settler {
         ExpectedSettlement(Arc::clone(&self.expected))
     }
 
-    /// Takes the settlement at once: settlements are written in the order of these calls. The returned future waits
-    /// until the settlement is on the disk, however long that takes. `corrected_by`: by how many milliseconds the
+    /// Takes the settlement during the call, so settlements are written in the order of the calls. The returned future
+    /// waits until the settlement is on the disk, however long that takes. `corrected_by`: by how many milliseconds the
     /// relay's time was corrected before the settlement was made.
     pub(super) fn settle(
         &self,

@@ -21,8 +21,8 @@ pub struct SinkStatus {
     /// When the first failed or refused attempt since the last success ended, by the relay's time. Failures before this
     /// process started do not count.
     pub failing_since: Option<UnixMs>,
-    /// The answer to the last attempt, in words, while attempts fail or are refused; at most 160 bytes. `None`: the
-    /// last attempt succeeded.
+    /// The answer to the last attempt, in words, while attempts fail or are refused; otherwise `None`. At most 160
+    /// bytes.
     pub last_failure: Option<String>,
     /// How many messages were delivered since this process started, and when the last delivery was recorded.
     #[serde(flatten)]

@@ -28,8 +28,8 @@ const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 /// If two clocks have differed by the same amount for this long, both are running, and one of them is simply wrong.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// The API is believed only if its answers have shown the same difference of the clocks for at least this long. A time
-/// that the API stated only for a moment is not believed.
+/// Unless an earlier process stored the same difference of the clocks, the API is believed only if its answers have
+/// shown this difference for at least this long. A time that the API stated only for a moment is not believed.
 const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// Without the API, the machine's clock is believed after it has run for this long without a jump.

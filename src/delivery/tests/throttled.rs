@@ -286,7 +286,7 @@ async fn a_number_whose_messages_are_all_refused_slows_no_other_down() {
 
 /// One in four messages is refused whatever the pace is: the other messages are not slowed down.
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
+async fn messages_are_not_slowed_down_if_the_receiver_refuses_at_any_pace() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1_000, DeliveryClass::Live).await;
