@@ -32,7 +32,7 @@ use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
-    /// Whether an answer had a `Date`.
+    /// Whether any answer has had a `Date`.
     dated: bool,
     doubt: ClockDoubt,
 }

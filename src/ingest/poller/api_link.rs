@@ -301,7 +301,7 @@ mod tests {
         let beside = link.fetch(RequestPurpose::Walk, None, 10, now, UnixMs(0));
         assert!(link.was_sent_with_key_in_use(&first) && link.has_several_keys());
         assert!(link.next_key(), "the second key is in use");
-        assert!(!link.was_sent_with_key_in_use(&beside), "it was sent with the first key, and the second key is in use");
+        assert!(!link.was_sent_with_key_in_use(&beside), "it was sent with the first key, but the second is in use");
         assert!(!link.next_key(), "the first key is in use again");
         assert!(!link.was_sent_with_key_in_use(&beside), "it was sent with the first key before that key was given up");
     }
