@@ -126,8 +126,8 @@ pub fn join_replicas(
     postgres::join(database, name, hints)
 }
 
-/// Returns the transactions on the requests to the API that the relays of a state make. The first of these transactions
-/// connects to the database.
+/// Returns the transactions that record the API requests of the relays that share a state. The first of these
+/// transactions connects to the database.
 pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
     postgres::request_records(database)
 }

@@ -240,8 +240,8 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
 
-    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but backwards from the place `before`: the
-    /// newest first, at most `at_most` messages.
+    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but those whose place in the order of release
+    /// is lower than `before`: the highest place first, at most `at_most` messages.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
