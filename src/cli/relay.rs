@@ -136,8 +136,8 @@ fn work(
         Err(error) => return failure(Exit::Failure, &error),
     };
     let exit = runtime.block_on(serve(config, purpose, stop, reloading, bar));
-    // This does not wait for blocking writes. Otherwise a write to a stdout that nobody reads would keep the process
-    // from ending.
+    // `shutdown_background` does not wait for blocking writes. Otherwise a write to a stdout that nobody reads would
+    // keep the process from ending.
     runtime.shutdown_background();
     exit
 }

@@ -6,8 +6,8 @@
 //!   many into the API's minute.
 //! - The API's headers can only tighten the budget, never widen it.
 //! - If no answer states a limit, the relay learns a pace from 429s. This pace can only tighten the budget, too.
-//! - Polls of the newest page always leave slots for the reading of older messages, and this reading always leaves
-//!   slots for polls.
+//! - While older messages wait to be read, polls of the newest page and the reading of these messages leave slots for
+//!   each other.
 //!
 //! The decisions are pure, in [`Window`]. [`Budget`] adds the files in which requests are recorded.
 
