@@ -98,7 +98,7 @@ impl Status {
     }
 
     /// Adds the report of the running relay about itself, or, if no relay runs, the report of the last one. If the
-    /// relay has ended, those values of its report are left out that hold only while a relay runs.
+    /// relay has ended, values that hold only while it runs are left out.
     pub(super) fn add(&mut self, mut live: Live) {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));

@@ -166,8 +166,8 @@ struct ClockOffsets {
     heard: i64,
 }
 
-/// The most by which a clock may be off from its expected reading without having jumped. A `Date` has whole seconds,
-/// and the answer that contains it may have been on its way for a long time.
+/// A clock counts as having jumped if it is off from its expected reading by more than this. Smaller differences have
+/// other reasons: a `Date` has whole seconds, and the answer that contains it may have been on its way for a long time.
 const JUMP: Duration = Duration::from_secs(60);
 
 impl JumpWatch {

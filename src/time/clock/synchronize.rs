@@ -118,8 +118,8 @@ impl Clock {
         relay.by_api = by_api;
         relay.corrected_by = now.0.saturating_sub(was.0);
         relay.base = relay.base.saturating_add(relay.corrected_by);
-        // The report of the correction states how far the machine's clock is off. So a jump up to now is not reported
-        // once more.
+        // The report of the correction states how far the machine's clock is off. So an earlier jump is not reported as
+        // well.
         relay.machine_seen = machine.0.saturating_sub(elapsed);
         let from = if uncounted { UnixMs::MIN } else { relay.began };
         Some(ClockCorrection { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
