@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_leaves_once() {
+    fn each_byte_is_written_once() {
         use ErrorKind::{Interrupted, StorageFull, WouldBlock, WriteZero};
         type Case = (&'static [Result<usize, ErrorKind>], usize, Option<ErrorKind>, &'static [u8]);
         let cases: [Case; 6] = [

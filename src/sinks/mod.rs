@@ -290,7 +290,7 @@ impl Attempt {
 /// An attempt under way. Dropping the future gives the attempt up; the receiver may still get the message.
 pub type Attempting = Pin<Box<dyn Future<Output = Attempt> + Send>>;
 
-/// A place to which messages are sent.
+/// An opened sink, which makes the attempts to send messages.
 pub trait Sink: Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;

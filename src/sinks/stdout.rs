@@ -165,8 +165,8 @@ pub fn append_only(stream: &File) {
     }
 }
 
-/// Whether the stream is the null device that Rust opens if a process began without a standard stream. This device is
-/// open for reading and writing, which is rare for a null device that a user chose.
+/// Whether the stream is the null device that Rust opens if a process began without a standard stream. Rust opens the
+/// device for reading and writing. If a user chose the device (`> /dev/null`), it is usually open for writing only.
 pub fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);

@@ -304,8 +304,8 @@ impl AmqpProtocol {
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
-        // If no waiting message has this id, the relay cannot tell which of the confirms that follow must not count as
-        // a delivery. So the connection ends.
+        // If no waiting message has this id, the relay does not know which message was returned, and would take the
+        // confirm of that message for a delivery. So the connection ends.
         returned.ok_or("the broker returns a message that nobody sent")?.is_returned = true;
         Ok(())
     }
