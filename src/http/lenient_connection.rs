@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - Only the heads of answers in HTTP/1 are mended. Bodies, bytes that come before a request was sent, and HTTP/2 pass
-//!   as they are.
+//! - Only the heads of answers in HTTP/1 are mended. Bodies, bytes that no request asked for, and HTTP/2 pass as they
+//!   are.
 //! - The bytes that pass do not depend on how the network cuts them into pieces.
 
 use std::io::{self, IoSlice};
