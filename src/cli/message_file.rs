@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_message_is_refused_with_its_place() {
+    fn a_value_that_is_no_message_is_refused_and_its_place_is_named() {
         let cases: [(&[u8], &str); 10] = [
             (b" \n", "x is empty: it must hold one message as the API shows it"),
             (b"{\"id\":\n  oops}", "x:2:3: this is not JSON: expected value"),

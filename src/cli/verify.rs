@@ -28,7 +28,7 @@ const TRIES: u32 = 4;
 /// The wait after the first failure. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long the command gives a running relay to read and send messages that have just come.
+/// How long the command waits for a running relay to read and send messages that have just come.
 const SETTLING: Duration = Duration::from_secs(10);
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 

@@ -168,8 +168,8 @@ impl RelayProcess {
     }
 }
 
-/// Waits for the end of polling, which comes soon: the poller finishes a commit under way, but does not wait for a
-/// request. A signal that ends the relay at once cuts polling off.
+/// Waits for the end of polling. The end comes soon, because the poller finishes a commit under way, but does not wait
+/// for a request. A signal that ends the relay at once cuts polling off.
 async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<Stop>) {
     if polling.is_finished() {
         return;

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_keeps_the_requests_at_their_tickets() {
+    fn a_resized_file_keeps_each_request_in_the_slot_of_its_ticket() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("budget.ring");
         let (mut ring, _) = open(&path, 3);
