@@ -51,7 +51,7 @@ macro_rules! optional {
 /// (CONTRIBUTING.md lists every file).
 ///
 /// Every build knows the keys of every type, so that the documents are the same for all builds. A build without the
-/// feature of a type lacks only the code that needs a client library, such as the client of Kafka.
+/// feature of a type lacks only the code that talks to the type's server, such as the client of Kafka.
 pub static KNOWN_TYPES: &[KnownType] = &[
     KnownType { kind: &http::Http, lacking: None },
     KnownType { kind: &stdout::Stdout, lacking: None },
