@@ -174,8 +174,8 @@ fn a_reset_that_is_rounded_down_is_learned() {
     }
 }
 
-/// A relay is killed again and again, with and without a power cut. A power cut removes the record of the last requests.
-/// These requests count as the relay's own nevertheless.
+/// A relay is killed again and again, with and without a power cut. A power cut removes the record of the last
+/// requests. These requests count as the relay's own nevertheless.
 #[test]
 fn forgotten_requests_are_not_taken_for_another_program_s() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -202,8 +202,8 @@ fn two_kills_in_quick_succession_forget_no_request() {
 }
 
 /// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API keeps the
-/// window and its count, and makes the window longer. The first answer with the new limit says when the window ends, but
-/// not that it began before the change. The requests that the window has counted are the relay's own nevertheless.
+/// window and its count, and makes the window longer. The first answer with the new limit says when the window ends,
+/// but not that it began before the change. The requests that the window has counted are the relay's own nevertheless.
 #[test]
 fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
     let start = origin();
