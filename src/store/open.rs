@@ -62,8 +62,9 @@ pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     }
 }
 
-/// Opens an existing state for repeated reading while a relay may write the state; `None` if there is none. Unlike a
-/// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
+/// Opens an existing state for repeated reading while a relay may write the state; `None` if there is none. Each
+/// read sees the newest changes, and no transaction stays open between two reads. This is the difference from a
+/// [`Snapshot`].
 ///
 /// # Errors
 /// Returns the errors of [`open_for_command`].

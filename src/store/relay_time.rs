@@ -2,8 +2,9 @@
 //! instants are moved when this time is corrected.
 //!
 //! Invariants: a correction moves an instant in the past by as much as it moves the relay's time, or leaves the instant
-//! as it is. After a correction the only stored instants later than now are the ends of waits, and no wait has become
-//! longer. A correction ends no delivery and removes no record.
+//! as it is. After a correction nothing is recorded as having happened later than now, and no wait has become longer. A
+//! correction ends no delivery and removes no record. It does not move `sink.created_at` and `number.fetched_at`,
+//! because nothing compares these with another time.
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
