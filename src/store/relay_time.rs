@@ -47,7 +47,7 @@ pub trait RelayTimeTransactions {
     fn is_ahead_of(&self, now: UnixMs) -> Result<bool, Error>;
 
     /// Moves stored instants after the relay's time was corrected by `correction`. `now` is the corrected time. One
-    /// call moves the instants of some thousand messages: those that follow the message `after`. The first call has
+    /// call moves the instants of up to 2,000 messages: those that follow the message `after`. The first call has
     /// `Seq(i64::MIN)`; this call moves the instants of sinks and of open walks too. Returns where the next call goes
     /// on; `None` if all instants have been moved.
     ///

@@ -153,7 +153,7 @@ impl PostgresBackend {
     }
 }
 
-/// Reads some hundred undecided deliveries of a sink. Returns for each delivery whether the sink wants it; `None` if
+/// Reads up to [`DECIDE_BATCH`] undecided deliveries of a sink. Returns for each delivery whether the sink wants it; `None` if
 /// this cannot be decided yet.
 fn undecided(
     statements: &Statements<'_>,
