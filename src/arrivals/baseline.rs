@@ -8,8 +8,8 @@
 //! - If some time had passed between the last poll and the beginning of the command, a message that was received in
 //!   this time is old.
 //!
-//! Both rules compare the times of messages, as the API states them, with each other or with the *clock of the
-//! messages*, the clock that dates them. They do not use the machine's clock.
+//! Both rules use the times of messages as the API states them, and the *clock of the messages*, by which the API dates
+//! them. They do not use the machine's clock.
 
 use std::time::Duration;
 

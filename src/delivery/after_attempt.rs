@@ -223,7 +223,7 @@ mod tests {
         assert!(gave_up(&after_pause(failed(Some(500), None), 4, ended, DAY)));
         assert!(gave_up(&after_pause(failed(Some(500), None), 4, ended, 2 * DAY)), "exactly at the deadline");
         let decision = after_pause(failed(Some(500), None), 40, ended, 2 * DAY + Duration::from_secs(60));
-        assert_eq!(wait(&decision, ended), Duration::from_secs(60), "the last attempt is at the later deadline");
+        assert_eq!(wait(&decision, ended), Duration::from_secs(60), "the pause has moved the deadline");
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!((wait(&without_status, START), without_status.signal), (Duration::from_secs(1), busy(None, true)));
         let late = START.after(3 * DAY);
         let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(429), answer: "no".into() };
-        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "give_up_after counts");
+        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "refused messages are given up, too");
     }
 
     #[test]

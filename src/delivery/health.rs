@@ -82,8 +82,8 @@ pub(super) struct HealthChange {
 
 impl SinkHealth {
     /// Restores the health that an earlier process has written. If the recorded end of the silence is further away than
-    /// the longest possible silence, the relay's time was ahead when the end was recorded, so the silence counts as
-    /// over. If a silence ended less than ten minutes ago, the receiver counts as one that limits the pace.
+    /// a receiver can ask for, it was recorded while the relay's time was ahead. Then the silence counts as over. If a
+    /// silence ended less than ten minutes ago, the receiver counts as one that limits the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: ClockReading) -> Self {
         let latest = now.relay_time.after(retry_after::CAP).after(CLOCK_TOLERANCE);
         let until = recorded.busy_until.map(|until| if until > latest { now.relay_time } else { until });
@@ -341,7 +341,7 @@ mod tests {
         assert!(after.is_closed() && after.is_open_after_failure());
         assert!(
             after.apply(HealthSignal::Failure, began(false, now), now, &RETRY, &Jitter::seeded(1)).opened,
-            "the tenth"
+            "the tenth failure"
         );
         written = apply(&mut after, refused(MINUTE), now).unwrap();
 

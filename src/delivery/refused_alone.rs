@@ -196,7 +196,7 @@ mod tests {
         assert!(!known.is_alone(Seq(1), None), "nothing was accepted in between");
         known.accepted(Seq(3), None);
         assert!(known.is_alone(Seq(1), None));
-        assert!(known.is_alone(Seq(1), None), "it stays so");
+        assert!(known.is_alone(Seq(1), None), "it is still blamed");
         assert!(!known.is_alone(Seq(4), None), "other messages are not blamed");
         known.accepted(Seq(1), None);
         assert!(!known.is_alone(Seq(1), None), "it was accepted, so its count begins anew");
@@ -215,7 +215,7 @@ mod tests {
         assert!(known.is_alone(Seq(5), bad) && known.is_alone(Seq(1), bad), "and every later refusal");
         assert!(!known.is_alone(Seq(12), good) && !known.is_alone(Seq(13), None), "others are not blamed");
         known.accepted(Seq(4), bad);
-        assert!(!known.is_alone(Seq(6), bad), "accepted once, the count of the number begins anew");
+        assert!(!known.is_alone(Seq(6), bad), "one was accepted, so the count of the number begins anew");
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages afterwards.
 //!
 //! Another kind of receiver refuses certain messages for ever: it accepts most new messages, but never a message that
-//! it has refused. (A receiver that limits the pace refuses new messages as often as messages that it has refused
-//! before.) [`PaceEvidence`] recognises this kind when refused messages are refused again clearly more often than new
-//! messages are refused, and none of the refused messages is accepted.
+//! it has refused. [`PaceEvidence`] recognises this kind by two signs: messages that were refused before are refused
+//! clearly more often than new messages, and none of them is accepted. (A receiver that limits the pace refuses both
+//! equally often.)
 
 use std::collections::VecDeque;
 use std::time::Duration;

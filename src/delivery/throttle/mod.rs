@@ -3,8 +3,8 @@
 //!
 //! Until a receiver refuses a message, nothing is limited. The throttle only remembers when the last accepted attempts
 //! began. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the
-//! first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
-//! receiver may refuse the message of that attempt for ever. After the first accepted attempt, attempts are spaced out:
+//! first of these attempts is refused, the receiver may refuse its message for ever. So the next attempts prefer
+//! messages that were never attempted. After the first accepted attempt, attempts are spaced out:
 //! - Two paces are known: the pace that the receiver refused, and the rate at which it accepted messages from the end
 //!   of one silence to the end of the next. The pace that the receiver accepts lies between them. Their geometric mean
 //!   becomes the *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a
@@ -381,9 +381,9 @@ impl Accepted {
         self.since = None;
     }
 
-    /// Returns the highest rate, in messages a second, at which the receiver accepted messages in a stretch of time
-    /// that ends at `until`, the end of the last silence. Several stretches are tried, because in a long one there may
-    /// have been nothing to send for a while.
+    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. This rate
+    /// is computed for several stretches of time that end at `until`, and the highest rate is returned: in a long
+    /// stretch there may have been nothing to send for a while.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)

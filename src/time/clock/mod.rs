@@ -2,8 +2,8 @@
 //!
 //! - [`Clock::monotonic`] is for waits.
 //! - [`Clock::machine_time`] is this machine's clock as it is at this moment; it goes back when the machine's clock
-//!   goes back. It is for times that are compared with the clocks of other machines, such as the times in signatures
-//!   and the dates in answers, and for the lines of the log.
+//!   goes back. It is for the lines of the log, and for times that are compared with the clocks of other machines, such
+//!   as the times in signatures and the dates in answers.
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
 //! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from

@@ -141,7 +141,7 @@ async fn each_jump_of_the_machine_is_told_once() {
     assert_eq!(clock.machine_jump(), None);
     tokio::time::advance(HOUR).await;
     clock.synchronize(Some(START.after(HOUR)));
-    assert_eq!(clock.machine_jump(), None, "an hour has passed by both");
+    assert_eq!(clock.machine_jump(), None, "an hour has passed on both clocks");
     clock.set_machine(START.after(HOUR).before(DAY));
     assert_eq!(clock.machine_jump(), jump(-2 * day, Some(-day)));
     clock.set_machine(START.after(HOUR));
@@ -164,7 +164,7 @@ fn the_next_process_goes_on_where_this_one_was() {
     after.resume(Some(memory.clone()), UnixMs::MIN);
     let off = trust::apart(before.relay_time(), after.relay_time());
     assert!(off < HOUR / 120, "{off:?}: time goes on, whatever the machine's clock says");
-    assert!(!after.is_confirmed(), "nobody had asked the API");
+    assert!(!after.is_confirmed(), "the API has confirmed nothing");
     // After another boot of the machine, only the instant at which the memory was written is known.
     let reboot = ClockMemory { boot: Some("another".to_owned()), ..memory.clone() };
     let after = Clock::system();
@@ -182,7 +182,7 @@ fn the_next_process_goes_on_where_this_one_was() {
     after.resume(Some(ClockMemory { confirmed: true, ..guessed }), UnixMs(guess));
     assert_eq!(after.lock().proven, UnixMs(guess));
     after.resume(None, UnixMs(guess));
-    assert_eq!(after.lock().proven, UnixMs(guess), "nobody left anything");
+    assert_eq!(after.lock().proven, UnixMs(guess), "no process left a memory");
     // The boot id stayed the same by mistake: within one boot, the machine cannot have been running for less time
     // than when the memory was written.
     let kept = ClockMemory { booted_at: memory.booted_at - 86_400_000, confirmed: true, ..memory };
