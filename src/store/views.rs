@@ -192,8 +192,8 @@ pub struct Arrival {
 
 /// Transactions that show the state to operators. They change nothing.
 pub trait ViewTransactions {
-    /// Reads every sink that was not dropped, in the order of names. With SQLite the sinks are read one after the other,
-    /// not at the same moment.
+    /// Reads every sink that was not dropped, in the order of names. With SQLite the sinks are read one after the
+    /// other, not at the same moment.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
