@@ -263,7 +263,7 @@ mod tests {
         assert_eq!((wait(&without_status, START), without_status.signal), (Duration::from_secs(1), busy(None, true)));
         let late = START.after(3 * DAY);
         let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(429), answer: "no".into() };
-        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "refused messages are given up, too");
+        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "even after a refusal");
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! - If they differ, neither is believed at first, because the machine's clock may soon be set right. The API is
 //!   believed once the clocks have differed by the same amount for 15 minutes, or at once if an earlier process stored
 //!   the same difference. There is one exception: the state may hold instants of a process whose time the API had
-//!   confirmed. If the API's time is earlier than these instants, and the machine's clock is not, then the machine's
-//!   clock is believed.
+//!   confirmed. If the API's time is earlier than these instants, and the machine's clock is not earlier, then the
+//!   machine's clock is believed.
 //! - If the relay's time is set forward by a day, but only one of the two clocks shows that a day has passed, the
 //!   stored times are set forward by a day, too. So no message becomes a day older because of the correction.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
