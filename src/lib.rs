@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`domain`] | pure values and rules: messages, coverage state, outcomes |
 //! | [`time`] | the clocks, and the waits of back-offs |
-//! | [`files`] | opens files of the state directory: never through a link, and owned by the directory's owner |
+//! | [`files`] | opens the files of the state, of the log and of sinks; refuses a symbolic link in place of a file |
 //! | [`secret`] | secrets, which are never printed |
 //! | [`settings`] | how keys of the configuration are declared and read |
 //! | [`http`] | the HTTP code that the API client and the sinks share |

@@ -65,7 +65,7 @@ pub(super) struct ListedMessage {
 }
 
 impl MessageQuery {
-    /// Reads the parameters. `now`: the present time by the clock of the messages.
+    /// Reads the parameters. `now`: the present time by the clock that dates the messages.
     pub(super) fn read(parameters: &Parameters, now: UnixMs) -> Result<Self, ParameterRefusal> {
         let filter = filter_of(&parameters.all("to"), &parameters.all("from"))
             .map_err(|refusal| ParameterRefusal(refusal.to_string()))?;

@@ -26,10 +26,10 @@
 //! Invariants:
 //! - The endpoint never holds up the relay. The server has tasks of its own. It reads the state through
 //!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the same transactions as
-//!   commands do.
+//!   commands do. Each request to `/api/v1/wait` has a reader of its own, as the command `wait` has.
 //! - With `admin.read_only` nothing is changed.
-//! - A request is refused if its `Host` is a name that the relay does not know. Otherwise a web page could read the
-//!   endpoint, if its owner lets the host name of the page lead to this address (DNS rebinding).
+//! - A request is refused if its `Host` is a name that the relay does not know. Otherwise any web page could read the
+//!   endpoint: the owner of the page only has to let the page's host name lead to this address (DNS rebinding).
 //! - Every error is `application/problem+json`. The only exception is a wrong token at the login: then the login page
 //!   is shown again, with the mistake.
 

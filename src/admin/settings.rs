@@ -21,9 +21,10 @@ settings! {
         /// files of the status page (styles, script, icon) need no token. Without a token all these paths do not exist.
         /// At least 16 characters are recommended, for example from `openssl rand -hex 32`.
         token: Option<WrittenText> = settings::secret("JOLTSMS_ADMIN_TOKEN").lines(&["token = { file = \"admin-token\" }"]),
-        /// Further names under which the endpoint is reached, such as ["relay.example.com"]. localhost and the address at
-        /// which the endpoint listens are always allowed. A request under another name is refused with 421, so that no web page can read the
-        /// endpoint by way of another name. A Prometheus that scrapes `relay:9465` needs ["relay"].
+        /// Further names under which the endpoint is reached, such as ["relay.example.com"]. localhost and the address
+        /// at which the endpoint listens are always allowed. A request under another name is refused with 421, so that
+        /// no web page can read the endpoint by way of another name. A Prometheus that scrapes `relay:9465` needs
+        /// ["relay"].
         hosts: Option<Texts> = settings::texts(true).lines(&["hosts = [\"relay.example.com\"]"]),
         /// The path under which a proxy shows the endpoint, such as "/relay". The links of the status page begin with
         /// this path. The endpoint answers requests with and without the path, so the proxy may remove it or keep it.

@@ -92,7 +92,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes the totals of the metrics into the history.
+    /// Records the present totals of the metrics in the history, for the minute with this number.
     pub(super) fn observe_metrics(&self, minute: u64) {
         let totals = self.state.metrics.totals();
         self.history.lock().unwrap_or_else(PoisonError::into_inner).observe(minute, totals);

@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn if_one_row_was_asked_for_a_list_that_cannot_be_divided_is_that_row() {
+    fn a_list_that_cannot_be_divided_is_one_row_if_one_row_was_asked_for() {
         let whole = sound_row("x", "SECRET");
         let nest = ",{".repeat(300);
         let table = [
@@ -583,7 +583,7 @@ mod tests {
     proptest::proptest! {
         /// In one row, one byte is changed, is missing, or is inserted.
         #[test]
-        fn whatever_becomes_of_one_row_the_others_are_found(
+        fn if_one_row_is_spoiled_the_others_are_found(
             bodies in proptest::collection::vec(r#"[ -~é}{\]\[,"\\]{0,12}"#, 1..6),
             bad in 0_usize..6,
             place in 0_usize..1000,
@@ -615,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_page_is_said_without_quoting() {
+    fn an_answer_that_is_no_page_is_an_error_that_quotes_nothing() {
         let table = [
             ("", "it is empty"),
             ("<html>secret</html>", "it is HTML"),

@@ -14,7 +14,7 @@
 //!
 //! Invariant: no row is invented. A string cannot contain a row, because the quotes in a string are escaped. An object
 //! that is nested in a row is not taken for a row, because the page cannot be read to its end from there. If a brace
-//! ended a row too early, the rest is joined with the row (`is_tail`).
+//! that is too much seems to end a row, the rest of the row is joined with it again (`is_tail`).
 //!
 //! If one row was asked for, and everything around the list of rows is valid, the whole list is read as that row
 //! ([`only_row`]).
@@ -171,9 +171,9 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
         is_followed.then_some((row, end))
     }
 
-    /// Whether `found`, the bytes after the row `last`, are the rest of that row, because its brace came too early. A
-    /// valid row that certainly is a row (`is_row`) is complete, whatever follows. Another valid row with an id is
-    /// complete unless `row_field` follows.
+    /// Whether the bytes `found`, which follow the row `last`, belong to that row, because a brace that is too much
+    /// seemed to end it. They do not if `is_row` accepts `last`. Otherwise they do, with one exception: if `last` is
+    /// valid and has an id, they belong to it only if they contain the name `row_field`.
     fn is_tail(&self, last: Option<&FoundRow<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,

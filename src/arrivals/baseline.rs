@@ -1,15 +1,15 @@
 //! Decides which messages are new for a command that waits for messages. Pure.
 //!
 //! A message is new if the state stored it after the command began. By this rule alone, a message that the API had for
-//! a long time and that the relay read late would be new, too. Two rules leave such messages out:
+//! a long time and that the relay read late would be new, too. Two further rules leave such messages out:
 //!
 //! - A message is old if it is read by a gap that was open when the command began. The gap records which stretch of
 //!   time it has not read yet.
 //! - If some time had passed between the last poll and the beginning of the command, a message that was received in
 //!   this time is old.
 //!
-//! Both rules compare the times of messages, as the API states them, with each other or with the *clock of the
-//! messages*, the clock that dates them. They do not use the machine's clock.
+//! Both rules use the times of messages as the API states them, and the *clock of the messages*, by which the API dates
+//! them. They do not use the machine's clock.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ impl Baseline {
         self.since.is_some_and(|since| received >= since) || (seq >= self.next_seq && self.is_later(seq, received))
     }
 
-    /// Returns `false` if one of the two rules of this module makes the message old.
+    /// Returns `false` if one of the two further rules of this module makes the message old.
     fn is_later(&self, seq: Seq, received: UnixMs) -> bool {
         let in_gap = |stretch: &UnreadStretch| {
             stretch.floor <= received

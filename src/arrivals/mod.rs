@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - Whether a message is new depends on its id and its sequence number, not on a clock (`baseline`). There is one
-//!   exception: for messages that the API had, but no relay had read, when the command began, times decide.
+//!   exception: times decide about messages that were in the feed when the command began, but that no relay had read
+//!   yet.
 //! - Each message is returned once.
 //! - No transaction is open while the caller has the messages.
 

@@ -37,7 +37,7 @@ const DIRECTORY: &str = "scratch";
 /// the feed before.
 const LEAST_BACK: Duration = Duration::from_secs(5 * 60);
 
-/// The longest lookback of the sweeps. A longer lookback would be useless, because no command waits that long.
+/// The longest lookback of the sweeps while no relay runs. A message that comes later than this may be missed.
 const LONGEST_LOOKBACK: Duration = Duration::from_secs(15 * 60);
 
 /// The options with which the relay would poll.

@@ -39,8 +39,8 @@ pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
         }
         WithoutSinks::Refused(errors) => return complain(Exit::Configuration, &errors),
     }
-    // Root may use every file, so a check by root would miss files that the user of the service may not use. Their
-    // modes are looked at for that user.
+    // Root may use every file. So if root runs the check, only the modes of the files show which files the user of the
+    // service may not use.
     let is_root = rustix::process::geteuid().is_root() && sd_notify::booted().unwrap_or(false);
     let user = service_user(&config, &sources.etc).filter(|_| is_root);
     for warning in user.iter().flat_map(|user| closed_files(&config, &sources.etc, *user)) {

@@ -21,7 +21,7 @@ const TABLE: usize = 500;
 /// The indentation of the lines below an id.
 const INDENT: &str = "  ";
 
-/// How many messages' texts are read in one portion.
+/// How many texts of messages are read in one portion.
 const TEXTS: usize = 20;
 
 pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit {

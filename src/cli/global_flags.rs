@@ -85,8 +85,8 @@ impl RunFlags {
     }
 }
 
-/// Returns the global flags that the help of a command shows. The other commands do not relay, so their help shows only
-/// the flags for the places that they use.
+/// Returns the global flags that the help of a command shows. Most commands do not relay, so their help shows only the
+/// flags for the places that they use.
 fn shown_flags(command: &str) -> &'static [&'static str] {
     match command {
         "run" | "once" | "check" => &[
@@ -110,7 +110,7 @@ fn shown_flags(command: &str) -> &'static [&'static str] {
 /// command.
 pub(super) fn command_line() -> clap::Command {
     let mut program = Flags::command();
-    // `build` copies the flags that every command accepts to the subcommands, where they can be hidden.
+    // `build` copies the global flags to the subcommands, where they can be hidden.
     program.build();
     program.mut_subcommands(|command| {
         let shown = shown_flags(command.get_name());

@@ -15,8 +15,8 @@ const LARGEST: usize = PAGE_CAP;
 /// How to make a file with a message.
 const MAKES_FILE: &str = "; `joltsms-relay tail --since 24h --json | head -n 1 > FILE` makes one of a stored message";
 
-/// Why a file cannot be used: its name, the place of the error and the error, for people. The content of the file is
-/// not quoted.
+/// Why a file cannot be used, in words: the name of the file, the place of the error, and the error. The content of the
+/// file is not quoted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unreadable(String);
@@ -101,7 +101,8 @@ fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unr
     })
 }
 
-/// Describes why a value is no message or number. `without_id` is added if the value has no id.
+/// Describes why a value is no message or number. If the value is an object without an id, the text `without_id` is
+/// added.
 fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &str) -> Unreadable {
     let wrong = if value.get().starts_with('[') {
         format!("this is a list and no {what}; take one out of it, such as with jq '.[0]'")
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_message_is_refused_with_its_place() {
+    fn a_value_that_is_no_message_is_refused_and_its_place_is_named() {
         let cases: [(&[u8], &str); 10] = [
             (b" \n", "x is empty: it must hold one message as the API shows it"),
             (b"{\"id\":\n  oops}", "x:2:3: this is not JSON: expected value"),

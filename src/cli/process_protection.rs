@@ -4,7 +4,7 @@
 //!   the log and of SQLite.
 //! - There are no core files, because a core file would contain the keys. But the process stays dumpable
 //!   (`PR_SET_DUMPABLE`). Otherwise the operator could not use `/proc/PID/fd`, `strace` and `gdb` on the relay, and
-//!   nothing would be gained: a user who may use these may also read the key at its source.
+//!   nothing would be gained: a user who may use these tools may also read the key at its source.
 //! - A panic prints its place in the source. The text of a panic is printed only if it is a constant of the source,
 //!   because a formatted text may quote the value that could not be handled.
 

@@ -25,9 +25,10 @@ use crate::ingest::{Mode, PollError, PollReport};
 use crate::store;
 use crate::time::Clock;
 
-/// The number of threads on which the tasks run. One is enough, since the tasks wait nearly all of the time, and with a
-/// second one a message costs a quarter more processor time: the threads wake each other. Work that may take long has
-/// threads of its own (the state), or gives its thread up ([`files::aside`](crate::files::aside)).
+/// The number of threads on which the tasks run. One is enough, since the tasks wait nearly all of the time. With a
+/// second one, a message costs a quarter more processor time, because the threads wake each other. Work on the state
+/// has threads of its own. Other work that may take long goes through [`files::aside`](crate::files::aside): meanwhile
+/// the other tasks go on on another thread.
 pub(super) const WORKERS: usize = 1;
 
 /// The beginning of what a command prints on stderr.
@@ -134,8 +135,8 @@ fn work(
         Err(error) => return failure(Exit::Failure, &error),
     };
     let exit = runtime.block_on(serve(config, purpose, stop, reloading, bar));
-    // This does not wait for blocking writes. Otherwise a write to a stdout that nobody reads would keep the process
-    // from ending.
+    // `shutdown_background` does not wait for blocking writes. Otherwise a write to a stdout that nobody reads would
+    // keep the process from ending.
     runtime.shutdown_background();
     exit
 }

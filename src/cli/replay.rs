@@ -58,7 +58,7 @@ fn takes(all: u64, rate: u32) -> String {
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// Returns how long after the start of the command the next delivery may be requested, if `asked` deliveries were
+/// Returns the time from the start of the command until the next delivery may be requested. `asked` deliveries were
 /// requested before.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);

@@ -32,7 +32,7 @@ pub(super) enum Tone {
 }
 
 impl Screen {
-    /// Looks at stdout.
+    /// Returns the width of stdout, and whether it shows colours.
     pub(super) fn stdout(flags: &Flags) -> Self {
         let stdout = stdout();
         let is_terminal = stdout.is_terminal();
@@ -56,7 +56,7 @@ impl Screen {
         self.columns.is_none_or(|columns| text.lines().all(|line| line.chars().count() <= columns))
     }
 
-    /// Breaks the lines of a text that are wider than the terminal, as [`FURTHER_INDENT`] says.
+    /// Breaks the lines of a text that are wider than the terminal, and indents their further parts.
     pub(super) fn folded(&self, text: &str) -> String {
         let mut folded = String::new();
         for line in text.lines() {

@@ -134,7 +134,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
     // While this process has the role, no relay can start and send to the sink. The messages of the sink are counted
-    // only then, because a relay that is just ending may read further messages until it gives up the role.
+    // after this process has taken the role, because a relay that is just ending may read further messages until it
+    // gives up the role.
     let role = match CommandRole::take(&state) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. } | Error::HasActiveRelay { .. }) => None,

@@ -63,7 +63,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     answer_with(exit, &text)
 }
 
-/// Looks at stdout. A pipe or a file counts as wide as a usual terminal.
+/// Returns the screen of stdout. A pipe or a file counts as wide as a usual terminal.
 fn screen(flags: &Flags) -> Screen {
     let screen = Screen::stdout(flags);
     Screen { columns: screen.columns.or(Some(USUAL_WIDTH)), ..screen }

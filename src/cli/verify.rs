@@ -22,13 +22,13 @@ use crate::humanize::{count, harmless, span};
 use crate::store::{self, DeliveryState, Spool, StateLocation, Trace, TracedDelivery};
 use crate::time::Clock;
 
-/// How often a page is requested before the command gives up.
+/// How many times a page is requested before the command gives up.
 const TRIES: u32 = 4;
 
 /// The wait after the first failure. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long the command gives a running relay to read and send messages that have just come.
+/// How long the command waits for a running relay to read and send messages that have just come.
 const SETTLING: Duration = Duration::from_secs(10);
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 
@@ -48,7 +48,7 @@ struct Listed {
     id: String,
 }
 
-/// The judgement about a message that the API lists, from what the state has recorded of the message.
+/// What the state says about a message that the API lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MessageState {
     /// The message was released, and no delivery of it is owed.
@@ -69,8 +69,8 @@ enum MessageState {
 }
 
 impl MessageState {
-    /// Judges the message with this time. `trace`: what the state knows of the message. `watermark`: the state knows
-    /// every message from this time on.
+    /// Judges a message that was received at `time`. `trace`: what the state knows of the message. `watermark`: the
+    /// state knows every message from this time on.
     fn of(time: UnixMs, trace: Option<&Trace>, watermark: UnixMs) -> Self {
         let Some(trace) = trace else {
             return if time < watermark { Self::TooOldToTell } else { Self::Missing };

@@ -18,8 +18,8 @@ settings! {
     pub struct Settings {
         /// A regular expression that finds the code in the text of a message in which the API found none
         /// (`parsedCode`). The code is the first group of the expression, or the whole match if there is no group.
-        /// `wait --code`, `tail`, `has_code` of filters, `mask_codes`, `message.code` of templates, the formats and
-        /// sinks that show a code, the status page and its API use it. "": no pattern.
+        /// It is used by `wait --code`, `tail`, `has_code` of filters, `mask_codes`, `message.code` of templates, the
+        /// formats and sinks that show a code, the status page and its API. "": no pattern.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -93,8 +93,8 @@ impl CodeFinder {
         if let Ok(fields) = serde_json::from_str::<CodeFields<'_>>(raw) {
             return self.find_in(raw, fields.parsed_code, fields.body);
         }
-        // A repeated field, or half of a surrogate pair, makes this parsing fail. The parsing that follows accepts
-        // both; of repeated fields the last one counts.
+        // The parsing above fails if a field is repeated, or if there is half of a surrogate pair. The parsing below
+        // accepts both; of repeated fields the last one counts.
         let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&surrogates::mended(raw)).ok()?;
         let field = |name: &str| fields.get(name).map(|value| &**value);
         self.find_in(raw, field("parsedCode"), field("body"))

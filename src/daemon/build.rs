@@ -30,8 +30,8 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     if config.state.database.is_none() {
         volume::warn_without(dir);
     }
-    // Making the status writer removes the report of the previous process. It comes before the state and the sinks are
-    // opened, because `status` must not show the old report meanwhile.
+    // Making the status writer removes the report of the previous process. The writer is made before the state and the
+    // sinks are opened, so that `status` does not show the old report meanwhile.
     let mut status = StatusWriter::new(dir, config, purpose.mode, &clock);
     match prepare(config, &purpose, &clock).await {
         Ok(PreparedProcess { metrics, builder, observers, owner }) => {

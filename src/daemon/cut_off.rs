@@ -8,8 +8,8 @@ use tokio::time::timeout;
 /// The longest wait for a task that was cut off. Only a task that waits for a disk needs longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// Cuts a task off, and waits until the task holds nothing any more, for at most [`LONGEST_WAIT`]. Work that the task
-/// has begun on a blocking thread goes on.
+/// Cuts a task off, and waits until all values of the task are dropped, for at most [`LONGEST_WAIT`]. Work that the
+/// task has begun on a blocking thread goes on.
 pub(super) async fn cut_off<T>(task: &mut JoinHandle<T>) {
     task.abort();
     // The output of a task that has ended may have been taken before, and must not be taken twice.

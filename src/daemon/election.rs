@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hint_makes_a_relay_that_stands_by_ask_at_once() {
+    async fn after_a_hint_a_relay_that_stands_by_asks_at_once() {
         let hints = ChangeHints::default();
         let double = Double { offers: [held(LEASE), GRANTED].into(), ..Double::default() };
         let mut running = Running::with_hints(double, hints.watch());

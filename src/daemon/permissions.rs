@@ -28,8 +28,9 @@ const GROUP_WRITE: u32 = 0o020;
 /// The mode bit by which new files in a directory belong to the group of the directory.
 const SET_GROUP: u32 = 0o2000;
 
-/// Closes the files in `dir` whose names begin with one of `names` to other users, and logs which files were open. A
-/// file that cannot be closed belongs to another user. This is logged, and the relay runs nevertheless.
+/// Closes files to other users: the files in `dir` whose names begin with one of `names`. Logs which files were open.
+/// If a file cannot be closed, for example because it belongs to another user, the relay logs this and runs
+/// nevertheless.
 pub(super) fn close(dir: &Path, names: &[&str]) {
     let mode_of = |found: Metadata| found.permissions().mode() & 0o7777;
     // `dir` may be a symbolic link, which has no mode of its own; `metadata` follows the link.

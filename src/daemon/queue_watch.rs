@@ -1,7 +1,7 @@
 //! Counts the messages that wait for each sink, every few seconds, for the status that the service manager shows.
 //!
-//! Invariant: no other part of the relay waits for these counts. They run in a task of their own. Counting a long queue
-//! keeps other parts that read the state waiting, so it takes at most a fiftieth of the time.
+//! Invariant: no other part of the relay waits for these counts. They run in a task of their own. While a long queue is
+//! counted, other parts that want to read the state have to wait. So counting takes at most a fiftieth of the time.
 
 use std::time::Duration;
 

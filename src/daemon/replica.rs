@@ -4,8 +4,8 @@
 //! Invariants:
 //! - The relay works only under a lease. The opened state, the sinks and the poller are made anew for each term, so
 //!   none of them outlives its term.
-//! - The relay takes a new name for each election in which it takes part. Otherwise a request from an earlier election,
-//!   if the database carries it out late, could change a later lease.
+//! - The relay takes a new name for each election in which it takes part. Otherwise the database might carry out a
+//!   request from an earlier election late, and so change a later lease of the same relay.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;

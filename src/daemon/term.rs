@@ -122,7 +122,7 @@ impl RelayProcess {
         }
         let mut result = match over {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
-            // Also if polling has failed, the messages that were read before are delivered.
+            // Even if polling has given up, the messages that it read before are delivered.
             Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &permit, stop).await {
                 Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
                     Ending::GaveUp(why) => Ended::GaveUp(why),
@@ -172,8 +172,8 @@ impl RelayProcess {
 /// The longest wait for the end of polling. Only a disk that hangs takes longer.
 const END_OF_POLLING: Duration = Duration::from_secs(2);
 
-/// Waits for the end of polling, which comes soon: the poller finishes a commit under way, but does not wait for a
-/// request. After [`END_OF_POLLING`], and after a signal that ends the relay at once, polling is cut off.
+/// Waits for the end of polling. The end comes soon, because the poller finishes a commit under way, but does not wait
+/// for a request. After [`END_OF_POLLING`], and after a signal that ends the relay at once, polling is cut off.
 async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<Stop>) {
     if polling.is_finished() {
         return;
@@ -187,7 +187,7 @@ async fn end_polling<T>(polling: &mut JoinHandle<T>, stop: &mut watch::Receiver<
     polling.abort();
 }
 
-/// Logs how many messages came, how many deliveries were made, and how many wait.
+/// Logs how many messages came, how many deliveries succeeded, and how many still wait.
 async fn tell_counts(store: &Store, released_before: i64, delivery: &Delivery) -> Result<(), store::Error> {
     let released = store.read(Spool::last_released).await?;
     let deliveries: u64 = delivery.status().iter().map(|sink| sink.delivered.count).sum();

@@ -20,7 +20,7 @@ use crate::time::{Clock, Instant};
 /// The time between two looks at the loops, unless the service manager's time limit needs a shorter time.
 const PULSE: Duration = Duration::from_secs(5);
 
-/// If a look comes more than this time too late, the process was probably suspended meanwhile.
+/// If a look comes more than this time too late, the process was probably suspended in between.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The watchdog's thread, which ends when this value is dropped.

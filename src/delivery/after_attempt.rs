@@ -4,14 +4,14 @@
 //! Invariants:
 //! - The deadline of a message comes `give_up_after` after its first attempt began; the time in which the sink was
 //!   paused does not count.
-//! - A message becomes a dead letter at once if the receiver rejects it, or if no payload can be made of it. Any other
-//!   message becomes one only when an attempt ends without success, and only if its deadline has come or it is too old
-//!   by then.
+//! - If the receiver rejects a message, or if no payload can be made of it, the message becomes a dead letter at once.
+//!   After any other attempt without success it becomes a dead letter only if its deadline has come or it is too old by
+//!   then. (`supervisor/expiry.rs` gives up messages that grow too old while they wait.)
 //! - A due time is never past the deadline, so that a last attempt is made at the deadline.
 //! - After a failure, a wait that the receiver asks for lengthens the scheduled wait and never shortens it. After a
 //!   refusal the schedule does not count: the message waits for at least as long as the receiver asks.
-//! - A refusal for a reason of the receiver's own (too many requests, or a request for silence) is no failure of the
-//!   message.
+//! - A refusal (too many requests, or a request for silence) is no failure of the message, unless the receiver refuses
+//!   only this message or only messages of its number.
 
 use std::time::Duration;
 
@@ -35,7 +35,8 @@ pub(super) struct AttemptHistory {
     /// How long the sink was paused between the first attempt and `ended`. The paused time does not count towards the
     /// deadline.
     pub(super) paused: Duration,
-    /// When the message becomes too old to be sent again; `None`: never.
+    /// When the message becomes too old to be sent again; `None`: never, or the relay does not know yet what time it
+    /// is.
     pub(super) expires: Option<UnixMs>,
     /// What is known about the refusals of the message, if the attempt ended with a refusal.
     pub(super) refusals: Refusals,
@@ -222,7 +223,7 @@ mod tests {
         assert!(gave_up(&after_pause(failed(Some(500), None), 4, ended, DAY)));
         assert!(gave_up(&after_pause(failed(Some(500), None), 4, ended, 2 * DAY)), "exactly at the deadline");
         let decision = after_pause(failed(Some(500), None), 40, ended, 2 * DAY + Duration::from_secs(60));
-        assert_eq!(wait(&decision, ended), Duration::from_secs(60), "the last attempt is at the later deadline");
+        assert_eq!(wait(&decision, ended), Duration::from_secs(60), "the pause has moved the deadline");
     }
 
     #[test]
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!((wait(&without_status, START), without_status.signal), (Duration::from_secs(1), busy(None, true)));
         let late = START.after(3 * DAY);
         let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(429), answer: "no".into() };
-        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "give_up_after counts");
+        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "even after a refusal");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Decides when the log says that a sink fails, and when the log says that the sink works again: once for each outage,
-//! and not again and again if the receiver accepts some messages and fails on others. Pure: the time is passed in.
+//! Decides when the log reports that a sink fails, and that it works again: once for each outage. If the receiver
+//! accepts some messages and fails on others, the log reports a failure at most once a minute. Pure: the time is passed
+//! in.
 //!
 //! Invariant: a sink that goes on failing is reported at once, or one minute after the last report at the latest.
 
@@ -79,7 +80,8 @@ impl FailureNotice {
         matches!(std::mem::take(&mut self.state), NoticeState::Reported | NoticeState::Resumed { was_reported: true })
     }
 
-    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not count.
+    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not
+    /// count.
     pub(super) fn is_failing(&self) -> bool {
         matches!(self.state, NoticeState::Unreported(_) | NoticeState::Reported)
     }

@@ -50,11 +50,12 @@ pub(super) struct SinkHealth {
     recorded: store::HealthRecord,
 }
 
-/// A silence, during which nothing is sent: its end by the monotonic clock, and by the relay's time.
+/// A silence: nothing is sent before its end.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
+    /// The end by the monotonic clock.
     until: Instant,
-    /// The same moment by the relay's time.
+    /// The end by the relay's time.
     until_relay_time: UnixMs,
 }
 
@@ -81,8 +82,8 @@ pub(super) struct HealthChange {
 
 impl SinkHealth {
     /// Restores the health that an earlier process has written. If the recorded end of the silence is further away than
-    /// the longest possible silence, the relay's time was ahead when the end was recorded, so the silence counts as
-    /// over. If a silence ended less than ten minutes ago, the receiver counts as one that limits the pace.
+    /// a receiver can ask for, it was recorded while the relay's time was ahead. Then the silence counts as over. If a
+    /// silence ended less than ten minutes ago, the receiver counts as one that limits the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: ClockReading) -> Self {
         let latest = now.relay_time.after(retry_after::CAP).after(CLOCK_TOLERANCE);
         let until = recorded.busy_until.map(|until| if until > latest { now.relay_time } else { until });
@@ -110,8 +111,8 @@ impl SinkHealth {
         *self = Self { recorded: self.recorded, ..Self::restored(store::HealthRecord::default(), now) };
     }
 
-    /// Follows a correction of the relay's time. The silence still ends at the same instant; what changes is the
-    /// relay's time of that instant.
+    /// Follows a correction of the relay's time. The length of the silence stays the same; only its end by the relay's
+    /// time changes.
     pub(super) fn apply_correction(&mut self, now: ClockReading) {
         if let Some(silence) = &mut self.silence {
             silence.until_relay_time = now.relay_time.after(silence.until.saturating_duration_since(now.monotonic));
@@ -214,8 +215,7 @@ impl SinkHealth {
         }
     }
 
-    /// Why the sink sends nothing, or one message at a time, until the receiver accepts a message; `None`: the sink
-    /// sends its messages.
+    /// Why the sink sends nothing now, or only one message at a time; `None`: it sends its messages.
     pub(super) fn blocked_by(&self, now: ClockReading) -> Option<BlockedBy> {
         if let Some(until) = self.last_silence_until(now.monotonic) {
             return Some(BlockedBy::Silence { until: now.relay_time_at(until) });
@@ -341,7 +341,7 @@ mod tests {
         assert!(after.is_closed() && after.is_open_after_failure());
         assert!(
             after.apply(HealthSignal::Failure, began(false, now), now, &RETRY, &Jitter::seeded(1)).opened,
-            "the tenth"
+            "the tenth failure"
         );
         written = apply(&mut after, refused(MINUTE), now).unwrap();
 

@@ -264,7 +264,7 @@ mod tests {
                 }
                 prop_assert!(!under_way.is_empty(), "a message waits, and no worker works");
                 if patient == Lane::Live && workers > 1 {
-                    prop_assert!(under_way.contains(&Lane::Live), "live waits although there are two workers");
+                    prop_assert!(under_way.contains(&Lane::Live), "a live message waits beside two workers");
                 }
                 // One of the two oldest deliveries ends in each turn.
                 under_way.remove(usize::from(which) % under_way.len().min(2));

@@ -60,8 +60,8 @@ pub const NEW_SINK_IS_FILLED: &str = "the new sink has got the retained messages
 /// Error: a message is given up.
 pub const MESSAGE_IS_DEAD: &str = "the message is a dead letter now";
 
-/// Error: the store does not answer, so the sink's loop cannot go on. This is logged once, and not again before the
-/// store has answered.
+/// Error: a read or a write of the sink's loop has failed in the store. The loop waits and tries again. This is logged
+/// once, and not again before the store has answered.
 pub const STORE_CANNOT_BE_READ: &str = "waiting messages cannot be read";
 
 /// Information: the store answers again after [`STORE_CANNOT_BE_READ`].
@@ -77,7 +77,7 @@ pub const CAN_BE_RECORDED: &str = "deliveries can be recorded again";
 /// Information: `once` ends although messages wait, because somebody paused their sink.
 pub const PAUSED_SINK_HAS_MESSAGES: &str = "messages wait for a sink that is paused";
 
-/// The command that resumes a sink; the hint of each log line about a pause.
+/// The command that resumes a sink: the hint of log lines about a pause that an operator can end.
 pub(super) fn how_to_resume(invocation: &Invocation, sink: &str) -> String {
     format!("{invocation} sinks resume {sink}")
 }

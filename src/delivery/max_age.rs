@@ -49,9 +49,9 @@ impl AgeChecks {
         (self.next <= now).then_some(ExpiryScan { cutoff, ..self.scan })
     }
 
-    /// Notes that a check is complete: every message that the check could find is a dead letter now. `released` is the
-    /// greatest release number (`Claim::release_no`) when the check was made; messages that are released later have
-    /// greater numbers.
+    /// Notes that a check is complete: every message that the check could find is a dead letter now, or is being sent.
+    /// `released` is the greatest release number (`Claim::release_no`) when the check was made; messages that are
+    /// released later have greater numbers.
     pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
         self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;

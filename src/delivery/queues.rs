@@ -4,8 +4,8 @@
 //! Invariants:
 //! - Claims are read from the store and never written to it. If claims are dropped, the store is as before, and the
 //!   same messages can be claimed again.
-//! - The store is asked for more messages of a lane only in two cases: something may have put messages there (after a
-//!   wake-up, at a due time, at the slow poll), or the store's last answer for the lane was not empty.
+//! - The store is asked for more messages of a lane only in two cases: something may have put messages into the lane
+//!   (after a wake-up, at a due time, at the slow poll), or the store's last answer for the lane was not empty.
 //! - If the order of each number is kept, there is at most one claim for each number: the first message that waits.
 //!   While a message of the number is under way there is no claim for the number. The replayed messages of a number
 //!   have a queue of their own, so that live messages do not wait for them.
@@ -32,7 +32,7 @@ pub(super) struct Queues {
     claims: PerLane<VecDeque<Claim>>,
     /// Whether the store may have more messages for the lane.
     may_have_more: PerLane<bool>,
-    /// When the next retry becomes due; `None`: no retry is known that is not due yet.
+    /// When the next retry becomes due; `None`: no retry is known that becomes due later.
     next_due: Option<UnixMs>,
 }
 
@@ -80,7 +80,7 @@ impl Queues {
         }
     }
 
-    /// Returns when the next retry becomes due; `None`: no retry is known that is not due yet.
+    /// Returns when the next retry becomes due; `None`: no retry is known that becomes due later.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.next_due
     }

@@ -5,15 +5,16 @@
 //! each number, and gives such an answer to all messages of a number that is over its limit. Refusals of both kinds are
 //! failures of the message, and must not set the pace for other messages.
 //!
-//! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if it is unlikely that so many
-//! refusals are chance. The probability is computed from the attempts for other messages: the share of them that was
-//! refused. But messages that are refused for ever raise this share, because they are tried again and again. Then
-//! chance seems likely, and no message is blamed.
+//! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if so many refusals are
+//! unlikely to be chance. This is judged by the share of the attempts for other messages that was refused. If this
+//! share is 1/10, the probability that a message is refused four times by chance is 1/10,000. But messages that are
+//! refused for ever are tried again and again, and so raise this share. Then chance seems likely, and no message is
+//! blamed.
 //!
-//! So there is a second share. In it, a message that still waits counts with only one refusal, a suspected message with
-//! none, and a message that was accepted in the end with all its refusals. A message is *suspected* if, by the second
-//! share, its refusals are unlikely to be chance. It is treated like a blamed message only while the throttle has found
-//! that refusals have nothing to do with the pace.
+//! So there is a second share, which counts fewer refusals: one refusal of each message that still waits, no refusal of
+//! a suspected message, and all refusals of a message that was accepted in the end. A message is *suspected* if, by the
+//! second share, its refusals are unlikely to be chance. A suspected message is treated like a blamed one only while
+//! the throttle has found that refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, no further message or number is blamed.
@@ -195,7 +196,7 @@ mod tests {
         assert!(!known.is_alone(Seq(1), None), "nothing was accepted in between");
         known.accepted(Seq(3), None);
         assert!(known.is_alone(Seq(1), None));
-        assert!(known.is_alone(Seq(1), None), "it stays so");
+        assert!(known.is_alone(Seq(1), None), "it is still blamed");
         assert!(!known.is_alone(Seq(4), None), "other messages are not blamed");
         known.accepted(Seq(1), None);
         assert!(!known.is_alone(Seq(1), None), "it was accepted, so its count begins anew");
@@ -214,7 +215,7 @@ mod tests {
         assert!(known.is_alone(Seq(5), bad) && known.is_alone(Seq(1), bad), "and every later refusal");
         assert!(!known.is_alone(Seq(12), good) && !known.is_alone(Seq(13), None), "others are not blamed");
         known.accepted(Seq(4), bad);
-        assert!(!known.is_alone(Seq(6), bad), "accepted once, the count of the number begins anew");
+        assert!(!known.is_alone(Seq(6), bad), "one was accepted, so the count of the number begins anew");
     }
 
     #[test]

@@ -134,8 +134,8 @@ impl Delivery {
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
     }
 
-    /// Resolves when nobody reads the output of any sink any more. Without sinks the future never resolves. The future
-    /// covers only the present sinks: after a reload the caller has to make a new one.
+    /// Resolves when every sink is paused because nobody reads its output any more. Without sinks the future never
+    /// resolves. The future covers only the present sinks: after a reload the caller has to make a new one.
     pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {

@@ -19,8 +19,8 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Liveness};
 
-/// The most settlements in one transaction. Each worker waits for its settlement. So more settlements than these can
-/// wait only if all sinks together have more workers than this.
+/// The most settlements in one transaction. Each worker has at most one settlement that waits. So more than 1000 can
+/// wait only if all sinks together have more than 1000 workers.
 const AT_ONCE: usize = 1000;
 
 /// Before each transaction the task waits at most this long for the settlements of attempts under way (the *batching
@@ -35,8 +35,8 @@ const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 
 /// While the stored times are being corrected, settlements wait. After each wait of this length the task looks whether
 /// the correction is complete, and it does so at most [`MOST_WAITS_FOR_CORRECTION`] times. A correction takes some
-/// milliseconds. But if the disk accepts no writes, a correction does not end. Then the settlements wait no longer:
-/// writing them fails, too, and the log tells the operator why.
+/// milliseconds. But if the disk accepts no writes, a correction does not end. So after all these waits (5 s) the task
+/// tries to write the settlements nevertheless. This fails, too, and the log tells the operator why.
 const WAIT_FOR_CORRECTION: Duration = Duration::from_millis(10);
 const MOST_WAITS_FOR_CORRECTION: u32 = 500;
 
@@ -81,8 +81,8 @@ impl Settler {
         liveness: Liveness,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        // The channel needs no bound: each worker waits for its settlement, so it never contains more jobs than there
-        // are workers.
+        // The channel needs no bound: each worker waits for its settlement, so the channel never contains more jobs
+        // than there are workers.
         let (jobs, inbox) = mpsc::unbounded_channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {
@@ -104,8 +104,8 @@ impl Settler {
         ExpectedSettlement(Arc::clone(&self.expected))
     }
 
-    /// Takes the settlement at once: settlements are written in the order of these calls. The returned future waits
-    /// until the settlement is on the disk, however long that takes. `corrected_by`: by how many milliseconds the
+    /// Takes the settlement during the call, so settlements are written in the order of the calls. The returned future
+    /// waits until the settlement is on the disk, however long that takes. `corrected_by`: by how many milliseconds the
     /// relay's time was corrected before the settlement was made.
     pub(super) fn settle(
         &self,

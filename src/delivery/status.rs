@@ -14,14 +14,15 @@ pub struct SinkStatus {
     pub name: String,
     /// Number of deliveries that were begun and are not recorded yet.
     pub in_flight: usize,
-    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not count.
+    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not
+    /// count.
     #[serde(skip)]
     pub failing: bool,
-    /// When the first attempt ended that failed or was refused since the last success, by the relay's time. Failures before this
+    /// When the first failed or refused attempt since the last success ended, by the relay's time. Failures before this
     /// process started do not count.
     pub failing_since: Option<UnixMs>,
-    /// The answer to the last attempt, in words, while attempts fail or are refused; at most 160 bytes. `None`: the
-    /// last attempt succeeded.
+    /// The answer to the last attempt, in words, while attempts fail or are refused; otherwise `None`. At most 160
+    /// bytes.
     pub last_failure: Option<String>,
     /// How many messages were delivered since this process started, and when the last delivery was recorded.
     #[serde(flatten)]

@@ -22,8 +22,8 @@ impl Waker {
         (Self(sender), receiver)
     }
 
-    /// Wakes delivery up; to be called after messages were released. A wake-up carries no data, costs next to nothing
-    /// and is never missed.
+    /// Wakes delivery up; to be called after messages were released. A wake-up carries no data and costs next to
+    /// nothing.
     pub fn wake(&self) {
         self.0.send_modify(|counts| counts.all += 1);
     }

@@ -5,8 +5,8 @@ use regex::{Captures, Regex, RegexBuilder};
 /// The largest size of a compiled pattern in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// Why a pattern cannot be used. The text goes on after the name of the pattern: "`codes.pattern` is not a regular
-/// expression".
+/// Why a pattern cannot be used. The text completes a sentence that begins with the name of the pattern:
+/// "`codes.pattern` is not a regular expression".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCodePattern {
     /// The pattern does not compile. The text says why, in one line.

@@ -41,7 +41,7 @@ pub struct Marks {
     pub watermark: UnixMs,
     /// `A`, the anchor: the API's time when the last completed sweep was opened.
     pub anchor: UnixMs,
-    /// `S0`: rows ingested at this time or earlier were in the list before the first run.
+    /// `S0`: rows ingested at this time or earlier were in the feed before the first run.
     pub start_instant: UnixMs,
     /// The sequence number of the next row to be stored.
     pub next_seq: Seq,
@@ -143,15 +143,15 @@ pub struct Walk {
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
-    /// Rows with a lower sequence number were stored before the walk was opened. They help to prove that the walk has
-    /// arrived.
+    /// Rows with a lower sequence number were stored before the walk was opened. If a page ends with such a row, and
+    /// the row lies below the floor, the walk has arrived.
     pub opened_seq: Seq,
     /// The time at which the walk was opened, or a little earlier, by the API's clock. When the walk is complete, it
     /// has covered all rows that were in the list at this time.
     pub opened_at: UnixMs,
-    /// The oldest time that was read so far. The part from `floor` to this time is unread.
+    /// The oldest time to which the walk has read so far. The part of the feed from `floor` to this time is unread.
     pub lowest: UnixMs,
-    /// The failures since the walk last read an older row.
+    /// The failures since the walk last got further down.
     pub progress: WalkProgress,
 }
 
@@ -195,14 +195,15 @@ pub enum WalkKind {
     Seed,
 }
 
-/// The failures of a walk. If all fields are zero, there was no failure.
+/// The failures of a walk since it last got further down than ever before. If all fields are zero, there was no failure
+/// since then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkProgress {
-    /// How many requests in a row brought the walk no further.
+    /// How many setbacks the walk had (`ingest::coverage::Setback`).
     pub failures: u32,
-    /// Empty answers to a cursor since the walk last read an older row.
+    /// How many empty answers the walk got.
     pub empty_answers: u32,
-    /// How often the walk began again at the head since it last read an older row.
+    /// How often the walk began again at the head.
     pub restarts: u32,
     /// When the first of these `failures` happened, by the relay's time.
     pub since: Option<UnixMs>,
@@ -238,8 +239,7 @@ impl RowStanding {
     }
 }
 
-/// Behaviour of the API that its documentation does not mention. Each case is counted, and logged once where it
-/// happens.
+/// Behaviour of the API that its documentation does not mention. The relay counts and logs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Anomaly {
@@ -253,8 +253,8 @@ pub enum Anomaly {
     RefusedCursor,
     /// A cursor led to an empty page.
     EmptyPage,
-    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them; or many
-    /// pages in a row brought the walk no further.
+    /// A page led to a cursor that the walk had used already, or promised more rows without a cursor to them. Or many
+    /// successive pages brought the walk no further.
     NoProgress,
     /// A page of a walk could not be read, although the API answered other requests.
     UnreadablePage,

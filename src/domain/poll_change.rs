@@ -27,14 +27,14 @@ pub enum PollChange {
     },
     /// Store a row.
     Insert(Box<Insert>),
-    /// Make the deliveries of these stored rows, oldest first.
+    /// Create the delivery records of these stored rows, oldest first.
     Release {
         /// The rows; no gap holds them.
         rows: Vec<Seq>,
         /// The lane of their deliveries.
         class: DeliveryClass,
     },
-    /// Make the deliveries of all rows that a gap holds, oldest first, and hold them no longer.
+    /// Create the delivery records of all rows that a gap holds, oldest first. The gap no longer holds these rows.
     ReleaseHeld {
         /// The gap.
         walk: WalkId,

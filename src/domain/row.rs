@@ -10,8 +10,8 @@ pub struct Seq(pub i64);
 /// A message as the API listed it. The relay reads only the fields below from it; sinks get `raw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The API's id. If the row has no id that is a string, or an empty one, or is not valid JSON:
-    /// `unreadable:` and a hash.
+    /// The API's id. If the row is not valid JSON, or if its id is missing, empty or not a string, then `unreadable:`
+    /// and a hash.
     pub id: String,
     /// True for a row that has an id and is valid JSON. Any other row is set aside and never delivered.
     pub readable: bool,
@@ -40,7 +40,7 @@ pub struct SpoiledRow {
     pub wrong: String,
 }
 
-/// Where the rows that follow a page are found.
+/// How the feed goes on after a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum More {
     /// More rows follow; a request with this cursor gets them.

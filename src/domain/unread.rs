@@ -25,19 +25,19 @@ impl Unread {
     ///
     /// A sweep reads stored rows only, and they are counted. A gap also reads rows that are not stored. The estimate
     /// assumes that these rows are as dense as the rows of the sample. If messages do not come evenly, this is wrong at
-    /// first, and gets better while the gap is read. At most `total` minus `stored` rows are not stored. For a gap that
-    /// goes down to the feed's end, this number is the estimate.
+    /// first, and gets better while the gap is read. No more than `total` minus `stored` rows can be new, so the
+    /// estimate assumes no more. For a gap that goes down to the feed's end, it assumes exactly this number.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
-        let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
+        let not_stored = self.total.map(|total| total.saturating_sub(self.stored));
         // If `total` minus `stored` is 0 although a gap is open, some stored rows have left the feed. Then only `total`
         // is a bound.
-        let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
+        let at_most = not_stored.filter(|rows| *rows > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),
-            _ if walk.floor == UnixMs::MIN => of_the_rest?,
+            _ if walk.floor == UnixMs::MIN => not_stored?,
             _ => {
                 let span = walk.lowest.since(walk.floor);
-                self.by_density(span).map(|rows| rows.min(at_most)).or(of_the_rest)?
+                self.by_density(span).map(|rows| rows.min(at_most)).or(not_stored)?
             }
         };
         Some(unknown.saturating_add(self.known))

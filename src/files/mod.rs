@@ -3,7 +3,7 @@
 //!
 //! The directories belong to the user of the service, but root may run commands on them. Therefore:
 //!
-//! - A file is opened only if it is a regular file and not a symbolic link. The directory itself may be a link: systemd
+//! - A symbolic link, a pipe or a device is not opened in place of a file. The directory itself may be a link: systemd
 //!   makes one for a service with `DynamicUser`.
 //! - A file that root makes is given to the owner of the directory. Otherwise the owner could not use the file. SQLite
 //!   does the same for its journal.
@@ -33,7 +33,8 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
 /// Opens a file to read it.
 ///
 /// # Errors
-/// The errors of the file system, and an error for a link or anything else that is not a regular file.
+/// The errors of the file system, and an error for a link, a pipe or a device. A directory is opened, but reading it
+/// fails.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), path)
 }
@@ -198,8 +199,8 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     regular(file, "it is not a regular file")
 }
 
-/// Refuses anything that is neither a regular file nor a directory, with the error text `refusal`. A directory need not
-/// be refused here: reading it fails with a clear error.
+/// Refuses anything that is neither a regular file nor a directory, with the error text `refusal`. A directory is not
+/// refused here, because reading or writing it fails with a clear error.
 fn regular(file: File, refusal: &'static str) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other(refusal)) }

@@ -13,8 +13,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// non-blocking.
 ///
 /// # Errors
-/// The errors of the stream. `written` then says how many bytes were written. If the stream takes no bytes at all, the
-/// error is [`ErrorKind::WriteZero`].
+/// The errors of the stream. `written` then says how many bytes were written. If a write returns 0, the error is
+/// [`ErrorKind::WriteZero`].
 pub fn write_rest(stream: &mut impl Write, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut pause = FIRST_PAUSE;
     while *written < bytes.len() {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_leaves_once() {
+    fn each_byte_is_written_once() {
         use ErrorKind::{Interrupted, StorageFull, WouldBlock, WriteZero};
         type Case = (&'static [Result<usize, ErrorKind>], usize, Option<ErrorKind>, &'static [u8]);
         let cases: [Case; 6] = [

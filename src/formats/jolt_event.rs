@@ -12,10 +12,10 @@ pub(super) static FORMAT: Known = Known {
     write: |message| write(&message.raw, message.context),
 };
 
-/// Makes the event of a message. The event's id is `evt_sms_` and the message's id, so it is the same at every attempt
-/// and differs between messages. `createdAt` is the time at which the API took the message in, or else the time of
-/// receipt. `otp` is the code that the vendor or the operator's pattern found in the message. A field that the message
-/// does not have is null.
+/// Makes the event of a message. The event's id is `evt_sms_` followed by the message's id, so it is the same at every
+/// attempt and differs between messages. `createdAt` is the message's `ingestedAt`, or else its `receivedAt`. `otp` is
+/// the code that the vendor or the operator's pattern found in the message. A field that the message does not have is
+/// null.
 fn write(raw: &str, FormatContext { account, codes }: &FormatContext) -> String {
     let message = Fields::of(raw);
     if let Some(kind) = event_type(&message) {

@@ -70,8 +70,8 @@ mod tests {
         }
     }
 
-    /// Makes JSON text with white space wherever JSON allows it. It also has spellings, such as `1.0E5`, that are lost
-    /// if JSON is parsed and written again.
+    /// Makes JSON text with white space wherever JSON allows it. The text also has spellings, such as `1.0E5`, that are
+    /// lost if JSON is parsed and written again.
     fn json() -> impl Strategy<Value = String> {
         let space = "[ \t\r\n]{0,3}";
         let scalar = prop_oneof![

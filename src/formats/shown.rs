@@ -35,8 +35,10 @@ impl ShownMessage {
     }
 }
 
-/// Escapes a text piece by piece, as long as the pieces fit into `room`. `size` returns the size of a piece. If the
-/// text does not fit, the result ends with `…`. No piece is cut into parts.
+/// Escapes a text, as far as it fits into `room`. If it does not fit as a whole, the result ends with `…`.
+///
+/// `escape` gets the text, the place of a character in the text, and the character. It returns the escape; `None`: the
+/// character stays as it is. `size` returns the size of a character or of an escape. No escape is cut into parts.
 pub(super) fn escaped_within(
     text: &str,
     room: usize,

@@ -8,7 +8,7 @@ use super::bytes::Bytes;
 use crate::config::{Overrides, Sources, load, load_state};
 use crate::secret::Environment;
 
-/// The secret to which references lead contains this text. No output may show it.
+/// This text is a part of the secret to which references in the configuration lead. No output may show it.
 const MARKER: &str = "hunter2-7f3a";
 
 /// A directory that only this process uses, in memory if possible.
@@ -23,9 +23,9 @@ fn folder() -> &'static PathBuf {
     })
 }
 
-/// Reads a configuration. The input begins with lines, each of which ends with a zero byte: two lines with parts of the
-/// secret to which references lead, then lines with environment variables (`NAME=value`), then one line without `=`.
-/// The rest of the input is the configuration file. Neither warnings nor errors may contain control characters or the
+/// Reads a configuration. The input begins with lines, each of which ends with a zero byte. The first two lines become
+/// parts of the secret. The lines after them are environment variables (`NAME=value`), up to a line without `=`. The
+/// rest of the input is the configuration file. Neither warnings nor errors may contain control characters or the
 /// secret.
 pub fn configuration(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);

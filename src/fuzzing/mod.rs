@@ -40,7 +40,7 @@ mod tests {
         let regressions = files(&format!("regressions/{target}"));
         for path in corpus.iter().chain(&regressions) {
             let bytes = fs::read(path).unwrap();
-            // The panic prints the fault, the message here the file.
+            // The panic itself prints the fault. The message below names the input.
             let held = std::panic::catch_unwind(|| run(&bytes));
             assert!(held.is_ok(), "broken by {}", path.display());
         }

@@ -68,7 +68,7 @@ const SPOILED: [&[u8]; 8] = [
     b"undefined",
 ];
 
-/// The longest page in bytes. Longer pages would only take more time.
+/// A page of this many bytes or more gets no spoiled row: that would only take more time.
 const LONGEST: usize = 1 << 16;
 
 fn put_a_spoiled_row_into(body: &[u8], page: &Page) {

@@ -1,8 +1,8 @@
-//! The client for receivers: it accepts every answer that has a readable status, whatever else is wrong with the head
-//! of the answer.
+//! The client for receivers: it also accepts answers with certain mistakes in the head, if the status can be read.
 //!
 //! Requests go through hyper's own client over connections of the `Dialer`, because reqwest gives the bytes of an
-//! answer only to its own parser. Each connection mends the heads that the parser would refuse (`lenient_head.rs`).
+//! answer only to its own parser. Each connection mends these mistakes, for which the parser would refuse the answer
+//! (`lenient_head.rs` lists them).
 
 use std::error::Error;
 use std::pin::Pin;

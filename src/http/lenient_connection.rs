@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - Only the heads of answers in HTTP/1 are mended. A head is the head of an answer if a request was sent before it on
-//!   this connection. Bodies, bytes that no request asked for, and HTTP/2 pass as they are.
+//! - Only the heads of answers in HTTP/1 are mended. Bodies, bytes that no request asked for, and HTTP/2 pass as they
+//!   are.
 //! - The bytes that pass do not depend on how the network cuts them into pieces.
 
 use std::io::{self, IoSlice};
@@ -42,8 +42,8 @@ struct Answers {
     unfinished: Vec<u8>,
     /// Bytes for the HTTP library, which it gets before all bytes that are still to be read.
     ready: Vec<u8>,
-    /// Whether a head was mended. The body of that answer may end only with the connection, so no further answer can
-    /// follow.
+    /// Whether a head was mended. The connection then ends with that answer (`connection: close`), and no further
+    /// answer follows.
     is_last: bool,
     /// Whether the other side was told that no further request comes.
     is_half_closed: bool,
@@ -55,7 +55,7 @@ impl Answers {
         self.is_head_awaited |= self.request.sent(bytes);
     }
 
-    /// Handles bytes that came while a head was awaited. An empty slice is the end of the connection.
+    /// Handles bytes that came while a head was awaited. An empty slice means that the connection has ended.
     fn take(&mut self, bytes: &[u8]) {
         self.unfinished.extend_from_slice(bytes);
         let mut begin = 0;

@@ -1,7 +1,8 @@
 //! Mends heads of answers that the HTTP library refuses although their status can be read.
 //!
-//! A receiver whose answer has a status has decided about the message, whatever else is wrong with the answer. But the
-//! HTTP library refuses a whole answer because of one of these mistakes in its head. [`mend`] mends exactly these:
+//! A receiver whose answer has a status has decided about the message, whatever else is wrong with the answer. But one
+//! mistake in the head is enough for the HTTP library to refuse the whole answer. [`mend`] mends exactly these
+//! mistakes:
 //!
 //! | in the head | in the mended head |
 //! |---|---|
@@ -13,9 +14,10 @@
 //! | `http/1.1` in small letters | `HTTP/1.1` |
 //! | HTTP/1.0 with a Transfer-Encoding | HTTP/1.1 |
 //!
-//! Invariants: every other head stays as it is, byte for byte. A mended head has a `connection: close`, because the
-//! place where its body ends is a guess. So no byte of this answer can become part of the next answer. Lengths that
-//! contradict each other, and lengths that are no number, are not mended.
+//! Invariants: every other head stays as it is, byte for byte. Each mended head gets a `connection: close`, because it
+//! is a guess where the body of the answer ends. So no byte of this answer can become part of another answer. (Only the
+//! head of an interim answer, such as 103, gets none: that answer has no body.) Lengths that contradict each other, and
+//! lengths that are no number, are not mended.
 
 use super::client_options::LARGEST_HEAD;
 
@@ -30,7 +32,8 @@ pub(super) enum ReadHead {
         length: usize,
         /// The mended head; `None` if the head stays as it is.
         mended: Option<Vec<u8>>,
-        /// Whether another head follows, because the head only announces the answer (a status from 100 to 199).
+        /// Whether another head follows, because this head only announces the answer (a status from 100 to 199, but not
+        /// 101).
         is_interim: bool,
     },
     /// The bytes are not a head that could be mended. The HTTP library gets them as they are.

@@ -24,13 +24,14 @@ const FOR_HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy
 /// The variables that name the hosts that are reached without the proxy.
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The proxy through which requests go, if there is one. Displays as `direct`, or as `through` with the redacted
-/// address, and then the variable that decided.
+/// The proxy through which requests go, if there is one. Displays for example as `direct`, or as
+/// `through http://…@p.example:3128/ (HTTPS_PROXY)`.
 #[derive(Clone, Default)]
 pub struct Proxy {
     /// The proxy's address, which may hold a password. `None`: requests go directly.
     pub address: Option<Url>,
-    /// The variable that decided; `None`: no variable did.
+    /// The environment variable that decided: it names the proxy, or it excepts the host (`NO_PROXY`). `None`: no
+    /// variable decided.
     pub variable: Option<&'static str>,
 }
 
@@ -53,7 +54,7 @@ pub enum UnusableProxy {
     /// The text is no address.
     #[error("is not the URL of a proxy")]
     NoUrl,
-    /// The URL has further parts beside an address.
+    /// The URL has a path, a query or a fragment.
     #[error("must be the bare address of a proxy, without a path")]
     Path,
     /// The hosts are separated by `;`, as in the settings of Windows.
@@ -298,9 +299,9 @@ impl UselessException {
     }
 }
 
-/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. `*` names every host. A name, with or without `.`
-/// or `*.` before it and with or without `.` after it, names that host and all hosts below it. Addresses and networks
-/// (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
+/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. `*` names every host. `a.example` names this host
+/// and all hosts below it; a `.` or `*.` before the name, or a `.` after it, changes nothing. An entry can also be an
+/// address or a network (`10.0.0.0/8`). An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);
@@ -313,15 +314,15 @@ fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     }
     let port = url.port_or_known_default();
     let meant = entries(hosts).map(with_port).filter(|(_, only)| only.is_none() || *only == port);
-    let meant: Vec<String> = meant.map(|(host, _)| in_one_way(host)).collect();
+    let meant: Vec<String> = meant.map(|(host, _)| normalized(host)).collect();
     let Ok(target) = without_final_dot(url).as_str().parse() else { return Ok(false) };
     let matcher = Matcher::builder().all("http://proxy.invalid").no(meant.join(",")).build();
     Ok(matcher.intercept(&target).is_none())
 }
 
-/// Returns the host of an entry as the matcher compares it: without `*` before it, without the dot that may end a
-/// complete name, and with letters beyond ASCII encoded as in a URL.
-fn in_one_way(host: &str) -> String {
+/// Returns the host of an entry in the form that the matcher expects: without `*` at the beginning, without a dot at
+/// the end, and with letters beyond ASCII encoded as in a URL.
+fn normalized(host: &str) -> String {
     let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host);
     let ascii = || Url::parse(&format!("http://{}", host.trim_start_matches('.'))).ok()?.host_str().map(str::to_owned);
@@ -338,8 +339,8 @@ fn without_final_dot(url: &Url) -> Url {
     url
 }
 
-/// Splits an entry of `NO_PROXY` into the entry without its port and without brackets, and the port. An IPv6 address
-/// has several `:` and no port, unless it is in brackets.
+/// Splits an entry of `NO_PROXY` into its host, without brackets, and its port. An IPv6 address can have a port only if
+/// the address is in brackets, as in `[::1]:8080`.
 fn with_port(entry: &str) -> (&str, Option<u16>) {
     if let Some(address) = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')) {
         return (address, None);

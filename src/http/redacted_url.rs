@@ -1,10 +1,9 @@
 //! Shows URLs without their secrets.
 //!
-//! Invariant: this program displays and logs a URL only through [`RedactedUrl`], or a part of the URL that cannot hold
-//! a secret, such as its host. The URLs of receivers may have
-//! passwords in the user information, and tokens in the path and in the names and values of the query. Servers may
-//! repeat these parts in a `Location`. The scheme, the host and the port stay readable, since an operator must see
-//! which receiver is meant.
+//! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. A part that cannot hold a secret, such
+//! as the host, may be shown alone. The URLs of receivers may have passwords in the user information, and tokens in the
+//! path and in the names and values of the query. Servers may repeat these parts in a `Location`. The scheme, the host
+//! and the port stay readable, since an operator must see which receiver is meant.
 
 use std::fmt;
 

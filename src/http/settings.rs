@@ -37,9 +37,9 @@ settings! {
 pub struct ServerKind {
     /// The schemes of encrypted connections.
     pub encrypted: &'static [&'static str],
-    /// The schemes of connections that are not encrypted.
+    /// The schemes of unencrypted connections.
     pub plain: &'static [&'static str],
-    /// The key that allows connections to other machines that are not encrypted.
+    /// The key that allows unencrypted connections to other machines.
     pub allow_plain: &'static str,
     /// A whole address, as an example for operators.
     pub example: &'static str,
@@ -137,8 +137,8 @@ pub fn parse_server_url(
         let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
         let plain = if url.scheme() == "http" { "in plain http" } else { "without encryption" };
         let wrong = format!("goes to {host} {plain}, so everybody on the way could read what is sent");
-        // If the URL is in the file, the remedy is a key of the file. For a URL from a variable or a flag, only a
-        // variable works.
+        // For a URL in the file, the remedy is a key of the file. For a URL from a variable or a flag, it is a
+        // variable.
         let setting = match &text.origin {
             Origin::File(_) | Origin::Default => format!("`{}` = true", at.name(kind.allow_plain)),
             Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable(kind.allow_plain)),

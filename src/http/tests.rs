@@ -199,7 +199,7 @@ async fn a_body_that_never_ends_or_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_packed_body_counts_as_what_it_unpacks_to() {
+async fn the_limit_of_a_body_counts_unpacked_bytes() {
     // The bytes are 1 MiB of zeros, which gzip packs to about a kilobyte.
     const BOMB: &[u8] = include_bytes!("../../tests/fixtures/zeros-1MiB.gz");
     let mut answer =
@@ -233,7 +233,7 @@ async fn each_request_is_sent_once_and_no_redirect_is_followed() {
     assert_eq!((requests.len(), requests[1].header("user-agent")), (2, vec![client::USER_AGENT]));
 }
 
-/// Returns odd heads of answers that HTTP clients usually accept. Each has a name; its bytes come before the body `ok`.
+/// Returns odd heads that HTTP clients usually accept, each with a name. In the tests the body `ok` follows each head.
 fn odd_heads() -> Vec<(&'static str, Vec<u8>)> {
     let line = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 2\r\n\r\n").into_bytes();
     let many = |count: usize| (0..count).map(|number| format!("x-{number}: v")).collect::<Vec<_>>().join("\r\n");
@@ -304,8 +304,8 @@ async fn an_answer_that_other_clients_take_is_an_answer() {
     assert_eq!(response.headers()["retry-after"], "7", "a folded header is read");
 }
 
-/// Returns heads that the HTTP library refuses, although their status can be read: a name, and the bytes before the
-/// body `ok`.
+/// Returns heads that the HTTP library refuses although their status can be read, each with a name. In the tests the
+/// body `ok` follows each head.
 fn heads_to_mend() -> Vec<(&'static str, String)> {
     let ok = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 2\r\n\r\n");
     let status = |line: &str| format!("{line}\r\ncontent-length: 2\r\n\r\n");
@@ -325,10 +325,10 @@ fn heads_to_mend() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A mended answer counts. Bytes that follow it on its connection do not become another answer, whether the server
-/// keeps the connection open or not.
+/// Bytes that follow the answer on its connection do not become another answer, whether the server keeps the connection
+/// open or not.
 #[tokio::test]
-async fn an_answer_with_a_status_is_an_answer_of_a_receiver() {
+async fn an_answer_with_a_mended_head_is_accepted() {
     for (name, head) in heads_to_mend() {
         for following in ["", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"] {
             let closes = saying_once(format!("{head}ok{following}")).await;
@@ -624,7 +624,7 @@ async fn a_failure_of_http2_is_described() {
         (reset(0xabc), "the other side ended the request over HTTP/2 (RST_STREAM with code 2748)"),
         (go_away(11), "the other side ended the HTTP/2 connection (GOAWAY with ENHANCE_YOUR_CALM: it gets too much)"),
         (go_away(0), "the other side ended the HTTP/2 connection (GOAWAY with NO_ERROR: no error)"),
-        // The frame is too short.
+        // A frame of this kind (RST_STREAM) must be longer.
         (
             Some(vec![0, 0, 1, 3, 0, 0, 0, 0, 1, 0]),
             "the other side broke the rules of HTTP/2, so the connection was ended (PROTOCOL_ERROR)",

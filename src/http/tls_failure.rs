@@ -1,7 +1,7 @@
 //! Describes for operators why TLS failed: first the reason, then the remedy.
 //!
-//! Invariant: the only data from the other side that is shown is the names in its certificate. Control characters are
-//! removed from these names, and long names are cut.
+//! Invariant: of the other side's texts, only the names in its certificate are shown. Control characters are removed
+//! from these names, and long names are cut.
 
 use std::error::Error;
 use std::io;

@@ -90,7 +90,7 @@ impl ExpiryWatch {
         self.has_looked = true;
     }
 
-    /// Returns whether a one-shot command must wait for the list before it ends.
+    /// Returns whether a one-shot command must not end before an attempt to read the list has ended.
     pub(super) fn is_owed_a_look(&self) -> bool {
         !self.terms.is_empty() && !self.has_looked
     }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_a_readable_expiry_make_no_event() {
+    fn numbers_without_a_readable_expiry_make_no_event() {
         for raw in ["{}", r#"{"expiresAt":7}"#, r#"{"expiresAt":"soon"}"#, r#"{"expiresAt":null}"#] {
             let number = Number { id: "x".to_owned(), raw: raw.into() };
             assert!(events(number, &[DAY * 7], NOW).is_empty(), "{raw}");

@@ -1,7 +1,7 @@
 //! Decides when the log reports foreign requests. Pure.
 //!
 //! Foreign requests are reported once. The state remembers the report, so that several relays with one key do not
-//! report each other at each start. If two windows of the API in a row have at least twice or at most half of the
+//! report each other at each start. If two successive windows of the API have at least twice or at most half of the
 //! reported number, there is a new report.
 
 use crate::api::budget::ForeignRequests;

@@ -197,6 +197,6 @@ mod tests {
     #[tokio::test]
     async fn no_request_leaves_without_the_lease() {
         assert_eq!(request(false, true).await, (false, vec!["recorded"]));
-        assert_eq!(request(true, false).await, (false, vec!["recorded"]), "the lease ended before the slot was taken");
+        assert_eq!(request(true, false).await, (false, vec!["recorded"]), "the lease ended after it was recorded");
     }
 }

@@ -4,8 +4,8 @@
 //! Invariants:
 //! - A list counts as complete only if the API says that no page follows its last page, and if all of its rows could be
 //!   read.
-//! - If the reading fails, the list is read from its beginning again, after a wait. Each further failure in a row makes
-//!   the wait longer.
+//! - If the reading fails, the list is read from its beginning again, after a wait. Each further failure makes the wait
+//!   longer, until the list was read to its end.
 //! - No list is read for ever: the reading ends after [`MOST_PAGES`] pages, or earlier if the pages repeat themselves.
 //! - Without a sink that asks for details or events, no list is read.
 
@@ -27,7 +27,7 @@ pub(super) const MOST_PAGES: u32 = 500;
 /// budget as a gap. The pages after them get only as much as a sweep.
 const QUICK_PAGES: u32 = 50;
 
-/// If this many pages in a row have only numbers that were listed before, the list counts as a circle.
+/// If this many successive pages have only numbers that were listed before, the list counts as a circle.
 const REPEATED_PAGES: u32 = 3;
 
 /// The wait before a list without an end is read again.
@@ -47,7 +47,7 @@ pub(super) struct NumberList {
     /// The instant from which the next request may leave.
     due: Instant,
     listing: Option<Listing>,
-    /// How many failures there were in a row.
+    /// How often the reading has failed since the list was last read to its end.
     failures: u32,
     stuck: Option<StuckDeliveries>,
 }
@@ -71,7 +71,7 @@ struct Listing {
     pages: u32,
     /// The ids of the numbers on the pages that were read.
     ids: HashSet<String>,
-    /// How many pages in a row had only numbers that were listed before.
+    /// How many successive pages, up to the last one, had only numbers that were listed before.
     repeated: u32,
     /// Whether rows of the list could not be read. If so, no number is known to be absent: it may have been in such a
     /// row.
@@ -219,7 +219,7 @@ impl NumberList {
     }
 
     /// Ends the reading of the list because it failed. The next reading begins after the time that `wait` returns for
-    /// this number of failures in a row.
+    /// the number of failures.
     pub(super) fn failed(&mut self, wait: impl FnOnce(u32) -> Duration, now: Instant) {
         self.listing = None;
         self.failures = self.failures.saturating_add(1);

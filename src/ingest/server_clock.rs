@@ -32,7 +32,7 @@ use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
-    /// Whether an answer had a `Date`.
+    /// Whether any answer has had a `Date`.
     dated: bool,
     doubt: ClockDoubt,
 }
@@ -48,7 +48,7 @@ pub(super) struct LocalClocks {
     pub(super) at: Instant,
 }
 
-/// Rounding down takes less than this away from a `Date`.
+/// A `Date` is rounded down to whole seconds. So it is behind the API's clock by less than this.
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {

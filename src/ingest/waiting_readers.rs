@@ -9,7 +9,7 @@ use crate::time::Instant;
 const FASTEST: Duration = Duration::from_millis(200);
 
 /// While a reader waits, polls come every [`FASTEST`] until the free slots of the budget become scarce. They are scarce
-/// if polls at this interval (or at `poll.interval`, if that is shorter) would use them up before further slots become
+/// if one poll a second (or one each `poll.interval`, if that is shorter) would use them up before further slots become
 /// free. Then polls become slower, so that no poll has to wait for a slot.
 const SLOWEST_FOR_READERS: Duration = Duration::from_secs(1);
 

@@ -93,7 +93,7 @@ pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     if let Some(invisible) = tidied.text.chars().find(|next| is_invisible(*next)) {
         return Err(Doubtful::Invisible(invisible.into()));
     }
-    // A header with line breaks is refused later, when the header is made.
+    // A line break in a token or in the value of a header is refused later, where the value is used.
     let is_line_break = |next: char| matches!(next, '\r' | '\n');
     match kind {
         SecretKind::Token if tidied.text.contains(|next: char| next.is_whitespace() && !is_line_break(next)) => {

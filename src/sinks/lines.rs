@@ -8,9 +8,9 @@
 //!   written since the last flush. If the program at the other end reads slowly, the sink waits; it drops nothing.
 //! - If only a part of a line could be written (for example because the disk is full), the rest of the line is written
 //!   before anything else. Otherwise the next line would follow in the middle of the broken one.
-//! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
-//!   then a line of its own, which is not JSON, and the next line is separate from it. The message of the part is
-//!   written again as a whole. The rest of the file stays as it is, because the file may be shared.
+//! - If an earlier process left a part of a line at the end of a file, a line break is written before the next line. So
+//!   the part becomes a line of its own (usually no valid JSON). Its message is written again, as a whole line. The
+//!   part is not removed, because other programs may use the file at the same time.
 //!
 //! Writes happen on a thread of their own, because they block for as long as the program at the other end does not
 //! read. When Tokio's runtime shuts down, it waits for its own blocking threads, but not for this thread.
@@ -182,8 +182,8 @@ impl<W: LineStream> LineWriter<W> {
         }
         match self.stream.begin_line() {
             Ok(LineStart::AfterLast) => {}
-            // The rest of a torn line would make no sense at the new place. The attempt for that line failed, so the
-            // whole line is written later.
+            // Elsewhere the rest of a torn line would make no sense. The attempt for that line has failed, so the whole
+            // line is written again later.
             Ok(LineStart::Elsewhere { is_unfinished }) => (self.torn, self.unfinished) = (None, is_unfinished),
             Err(error) => return failed("open the file", &error),
         }

@@ -1,7 +1,7 @@
 //! Sends payloads to receivers.
 //!
-//! Invariants: a sink makes each attempt once; whether there is another attempt is decided by delivery. The result of
-//! an attempt is a value ([`Attempt`]). Its words for people contain no secret and no part of the message, even if the
+//! Invariants: a sink makes each attempt once; delivery decides whether there is another attempt. The result of an
+//! attempt is a value ([`Attempt`]). Its words for people contain no secret and no part of the message, even if the
 //! receiver's answer repeats the message.
 
 mod amqp;
@@ -50,8 +50,8 @@ macro_rules! optional {
 /// All types of sinks. A new type needs a folder beside this file, a line here, and a feature in `Cargo.toml`
 /// (CONTRIBUTING.md lists every file).
 ///
-/// Every build knows the keys of every type, so that the documents are the same for all builds. Only the code that
-/// needs the client of a server depends on the feature of the type.
+/// Every build knows the keys of every type, so that the documents are the same for all builds. A build without the
+/// feature of a type lacks only the code that talks to the type's server, such as the client of Kafka.
 pub static KNOWN_TYPES: &[KnownType] = &[
     KnownType { kind: &http::Http, lacking: None },
     KnownType { kind: &stdout::Stdout, lacking: None },
@@ -73,7 +73,7 @@ pub static KNOWN_TYPES: &[KnownType] = &[
 pub struct KnownType {
     /// The type.
     pub kind: &'static dyn SinkType,
-    /// The cargo feature that this build lacks and that sinks of the type need.
+    /// The cargo feature that sinks of the type need, if this build lacks it.
     pub lacking: Option<&'static str>,
 }
 
@@ -92,8 +92,8 @@ pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
 /// The values that a type gets in addition to its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'c> {
-    /// Whether the sink is of this type. It is `false` if the configuration misspells the type, and probably means this
-    /// type. Then a missing key is no error, and the result is not used.
+    /// Whether the sink is of this type. `false`: the configuration misspells the type, and this type is only the best
+    /// guess. Then a missing key is no error, and the result is not used.
     pub is_meant: bool,
     /// Finds the codes of messages.
     pub codes: &'c CodeFinder,
@@ -155,8 +155,8 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// Returns the bytes that would be sent for a message. Nothing is sent. The implementation here is for types whose
-    /// client this build lacks.
+    /// Returns the bytes that would be sent for a message. Nothing is sent. The default implementation is for types
+    /// whose client this build lacks.
     ///
     /// # Errors
     /// The reason why the message could not be sent, in words that follow the name of the sink.
@@ -164,20 +164,20 @@ pub trait Target: Any + Debug + Send + Sync {
         Err("cannot be shown: this build of the relay lacks its type".to_owned())
     }
 
-    /// Makes the table into which the sink writes, and returns a sentence about what was done. `None`: the sink writes
-    /// into no table.
+    /// Makes the table into which the sink writes. The future returns a sentence about what was done. `None`: the sink
+    /// writes into no table.
     fn create_table(&self) -> Option<TableCreation<'_>> {
         None
     }
 
-    /// Tries for `check --online` whether the sink `name` can be reached. No message is sent. The implementation here
-    /// tries nothing.
+    /// Tries for `check --online` whether the sink `name` can be reached. No message is sent. The default
+    /// implementation tries nothing.
     fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
         let finding = Finding::not_tried(name, format!("{}: nothing can be tried without a message", self.describe()));
         Box::pin(std::future::ready(vec![finding]))
     }
 
-    /// Opens the sink. Nothing is sent yet. The implementation here is for types whose client this build lacks.
+    /// Opens the sink. Nothing is sent yet. The default implementation is for types whose client this build lacks.
     ///
     /// # Errors
     /// [`SinkBuildError`] if the sink cannot be opened.
@@ -298,7 +298,7 @@ impl Attempt {
 /// An attempt under way. Dropping the future gives the attempt up; the receiver may still get the message.
 pub type Attempting = Pin<Box<dyn Future<Output = Attempt> + Send>>;
 
-/// A place to which messages are sent.
+/// An opened sink, which makes the attempts to send messages.
 pub trait Sink: Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;

@@ -154,8 +154,8 @@ impl Write for StandardOutput {
 
 /// Makes a stream append to its file. Otherwise, if somebody truncates the file (as logrotate's `copytruncate` does), a
 /// stream that was opened with `>` goes on at its old position. The file then begins with a hole as long as its old
-/// content. The flag also applies to other processes that share the open file. For them nothing changes: they share the
-/// position, too, so they wrote at the end before.
+/// content. The flag also applies to other processes that share the open file. For them nothing changes: as they share
+/// the position, too, they write at the end in any case.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)
@@ -165,8 +165,8 @@ pub fn append_only(stream: &File) {
     }
 }
 
-/// Whether the stream is the null device that Rust opens if a process began without a standard stream. This device is
-/// open for reading and writing, which is rare for a null device that a user chose.
+/// Whether the stream is the null device that Rust opens if a process began without a standard stream. Rust opens the
+/// device for reading and writing. If a user chose the device (`> /dev/null`), it is usually open for writing only.
 pub fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);

@@ -97,8 +97,8 @@ impl Status {
         }
     }
 
-    /// Adds the report of the running relay about itself, or, if no relay runs, the report of the last one. From the
-    /// report of a relay that has ended, values that hold only for a running relay are left out.
+    /// Adds the report of the running relay about itself, or, if no relay runs, the report of the last one. If the
+    /// relay has ended, values that hold only while it runs are left out.
     pub(super) fn add(&mut self, mut live: Live) {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));

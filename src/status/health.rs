@@ -25,7 +25,7 @@ const MAX_FAILING: Duration = Duration::from_secs(15 * 60);
 /// seconds.
 const MAX_STANDSTILL: Duration = Duration::from_secs(30);
 
-/// A condition that is unhealthy.
+/// A condition that makes a relay unhealthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HealthProblem {
     /// The kind of the problem.
@@ -117,7 +117,7 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
         return found.map_or_else(|| sink_problems(status), |problem| vec![problem]);
     }
     let (Some(relay), Some(polling)) = (&status.relay.report, &status.polling.report) else {
-        // The relay has just begun, or it is of a version that writes the file in another format.
+        // The relay has just begun, or it is of a version that writes `relay.status` in another format.
         let why = status.relay.obstacle.clone();
         let why = why.unwrap_or_else(|| "the relay has not written its status yet".to_owned());
         return vec![HealthProblem::new(ProblemKind::Starting, why)];

@@ -127,7 +127,8 @@ impl LiveFile {
 }
 
 /// Opens a new file at `path` in place of something that is no file: a link, a named pipe, a socket or an empty
-/// directory. None of these has content that would be lost. Returns `error` if there is a file at `path`, or nothing.
+/// directory. None of these has content that would be lost. Returns `error` if `path` is a file, or if nothing is
+/// there.
 fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     let Ok(found) = path.symlink_metadata() else { return Err(error) };
     if found.is_file() {
@@ -192,8 +193,8 @@ impl Live {
         Some(newest)
     }
 
-    /// Returns why the relay on the state in `dir` cannot write its report, if there is something in the place of
-    /// `relay.status` that is no file.
+    /// If `relay.status` in `dir` is something other than a file, returns a sentence which says why the relay cannot
+    /// write its report.
     pub fn obstacle(dir: &Path) -> Option<String> {
         let path = dir.join(NAME);
         let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;

@@ -27,8 +27,8 @@ impl ChangeHints {
 pub struct ChangeWatch(Option<watch::Receiver<()>>);
 
 impl ChangeWatch {
-    /// Waits for a hint that this method has not reported yet. Several such hints are reported as one. Dropping the future
-    /// loses no hint.
+    /// Waits for a hint that this method has not reported yet. Several such hints are reported as one. Dropping the
+    /// future loses no hint.
     pub async fn changed(&mut self) {
         if let Some(hints) = &mut self.0
             && hints.changed().await.is_ok()

@@ -2,7 +2,8 @@
 //!
 //! Both backends have the same tables, with the same columns and meanings. The exceptions are the checksums, the number
 //! of transactions, the lease, and the lists of replicas and of their requests. They are not copied, because they
-//! describe one database, and not the state that it keeps.
+//! describe one database, and not the state that it keeps. One more difference: a SQLite file marks an event in the
+//! column `event`; PostgreSQL and a copied record mark it in the column `standing`.
 //!
 //! Invariant: a copy is one transaction, so the new place gets either the whole state or nothing.
 
@@ -23,7 +24,7 @@ pub struct CopiedTable {
 #[derive(Debug)]
 pub(super) struct CopiedColumn {
     pub(super) name: &'static str,
-    #[cfg_attr(not(feature = "replicas"), expect(dead_code, reason = "the values of a file need no kinds"))]
+    #[cfg_attr(not(feature = "replicas"), expect(dead_code, reason = "only the backend for PostgreSQL uses the kinds"))]
     pub(super) kind: ColumnKind,
 }
 

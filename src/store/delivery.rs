@@ -123,7 +123,7 @@ pub struct WaitingCounts {
 pub trait DeliveryTransactions {
     /// Claims deliveries of one class that were never attempted, in the order of release. Leaves out messages for which
     /// `skip` returns `true`: the caller has claimed these before. Each call begins again with the first delivery that
-    /// waits, so no delivery is skipped.
+    /// waits. So it also finds deliveries that were undecided at the previous call.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -178,8 +178,8 @@ pub trait DeliveryTransactions {
     fn bring_forward(&mut self, sink: SinkId, since: UnixMs, now: UnixMs, at_most: usize) -> Result<usize, Error>;
 
     /// Records how attempts ended, and the health of their sinks, all in one transaction. With `keep_delivered = "0s"`
-    /// ([`super::DiskMaintenance::erase_on_delivery`]) the text of a message is removed in the transaction that settles
-    /// the last delivery of the message.
+    /// ([`super::DiskMaintenance::erase_on_delivery`]), this transaction also removes the text of each message that
+    /// every sink has now.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

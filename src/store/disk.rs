@@ -24,13 +24,12 @@ pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// The methods that concern the disk: its space, the journal, and the erasure of removed texts.
 pub trait DiskMaintenance {
-    /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
-    /// settles the last delivery of the message. From now on texts are stored in a way that allows them to be
-    /// overwritten completely.
+    /// Switches on `keep_delivered = "0s"`: from now on a text is removed as soon as every sink has the message, in the
+    /// same transaction. From now on texts are stored in a way that allows them to be overwritten completely.
     fn erase_on_delivery(&mut self);
 
-    /// While `keep` is true, texts are not removed when the last delivery of their message is settled, because another
-    /// process waits to read them. Retention removes these texts later. This method has an effect only after
+    /// While `keep` is true, a text stays although every sink has the message, because another process waits to read
+    /// it. Retention removes these texts later. This method has an effect only after
     /// [`DiskMaintenance::erase_on_delivery`].
     fn keep_for_readers(&mut self, keep: bool);
 

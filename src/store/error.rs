@@ -159,8 +159,8 @@ impl Error {
         matches!(self, Self::Damaged { .. } | Self::DamagedSchema { .. })
     }
 
-    /// Returns whether the error may pass by waiting or by making room. Damage and a state of another version do not
-    /// pass.
+    /// Returns whether the same call may succeed later, for example when the disk has room again. Damage and a state of
+    /// another version do not pass.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Database(_) | Self::Unreachable(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
     }

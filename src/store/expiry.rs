@@ -4,10 +4,10 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The scope of a search for messages that are too old. The last complete search ([`ExpiryPortion::complete`]) had the
-/// cutoff `since`. It covered all messages that were received at `since` or earlier and were released before it began.
-/// So this search looks only at messages that were received after `since`, and at messages that were released since the
-/// last complete search began.
+/// The scope of a search for messages that are too old. The last complete search ([`ExpiryPortion::complete`]) has
+/// found all messages that were too old then. So this search looks only at two kinds of messages: those that were
+/// received after the cutoff of that search (`since`), and those that were released after that search began
+/// (`released`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
     /// The cutoff of the last complete search. Messages that were received after this time are looked at.
@@ -35,8 +35,8 @@ impl ExpiryScan {
 pub struct ExpiryPortion {
     /// The messages that are too old.
     pub rows: Vec<Seq>,
-    /// Whether `rows` is sure to hold all messages that are too old. If not, the caller makes these dead letters, and repeats the
-    /// search.
+    /// Whether `rows` is sure to hold all messages that are too old. If not, the caller makes the messages of `rows`
+    /// dead letters and searches again.
     pub complete: bool,
     /// The highest place in the order of release when the search began. If the search is complete, this is the value of
     /// [`ExpiryScan::released`] for the next search.
@@ -59,8 +59,8 @@ pub(super) const NEVER_TRIED: &str = "too old before it could be sent";
 
 /// Transactions of `max_age`.
 pub trait ExpiryTransactions {
-    /// Finds messages that wait for a sink and are too old, by up to three searches, each for at most `at_most` messages.
-    /// A message that an operator sent again is never too old.
+    /// Finds messages that wait for a sink and are too old. Makes up to three searches, each for at most `at_most`
+    /// messages. A message that an operator sent again is never too old.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -14,8 +14,8 @@ use crate::time::Instant;
 /// How long a lease is valid after it was taken or renewed, by the clock of the database.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// How long a relay may work after it began to ask for the lease, or for its last successful renewal. The rest of
-/// [`LEASE`] is for clocks that run at different speeds, and for stopping.
+/// How long a relay may work after it began to ask for the lease, or for its last successful renewal. The remaining
+/// second of [`LEASE`] allows for clocks that run at different speeds, and for the time that the relay needs to stop.
 const WORK: Duration = Duration::from_secs(5);
 
 /// The time between the beginnings of two renewals.
@@ -25,7 +25,8 @@ const RENEWAL: Duration = Duration::from_millis(1_500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     epoch: i64,
-    /// When the relay began to ask for the lease or, if the lease was renewed since then, for the last renewal.
+    /// When the relay began to ask for the last successful renewal; before the first renewal, when it began to ask for
+    /// the lease.
     asked: Instant,
     /// The time by the database's clock when the database granted the lease; and the instant, by the relay's own clock,
     /// at which the relay began to ask for the lease.
@@ -119,8 +120,8 @@ pub struct ReplicaGroup {
 
 /// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
 pub trait LeaseTransactions: Send {
-    /// Asks for a lease that is valid for the time `valid`. The database grants it if no relay has the lease. Before
-    /// the database grants it, the last transaction of the previous holder must have ended. Also records that this
+    /// Asks for a lease that is valid for the time `valid`. The database grants it if no relay has the lease. If a
+    /// transaction of the previous holder is still open, the database waits for its end first. Also records that this
     /// relay runs.
     ///
     /// # Errors
@@ -148,7 +149,7 @@ pub trait LeaseTransactions: Send {
     fn leave(&mut self) -> Result<(), Error>;
 }
 
-/// Transactions on the requests to the API that the relays of a state make. They block like [`LeaseTransactions`].
+/// Transactions that record the API requests of the relays that share a state. They block like [`LeaseTransactions`].
 pub trait RequestTransactions: Send {
     /// Takes a slot of the request budget: records that a request to the API leaves now. The request may leave only if
     /// this method returns `Ok`.
@@ -163,8 +164,8 @@ pub trait RequestTransactions: Send {
     /// After an error the request still counts as being under way.
     fn record_answer(&mut self, request: RequestId) -> Result<(), Error>;
 
-    /// Reads, for each request that was recorded in the last minutes, how long ago it was answered; `None` for a
-    /// request that was not answered. The oldest request comes first.
+    /// Lists the requests of the last minutes, the oldest first. The value for a request is the time since its answer,
+    /// or `None` if it was not answered.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

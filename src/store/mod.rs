@@ -2,7 +2,7 @@
 //!
 //! - The files of this folder hold the values, the states of a delivery, the errors, and the contract ([`Backend`]),
 //!   which says what each transaction does and promises.
-//! - `sqlite/` and `postgres/` fulfil the contract, with SQLite and with PostgreSQL. All SQL statements of the project
+//! - `sqlite/` and `postgres/` fulfil the contract, with SQLite and with PostgreSQL. All SQL statements on the state
 //!   are in these folders.
 //! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state, which
 //!   lies at a [`StateLocation`].

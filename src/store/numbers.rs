@@ -46,7 +46,7 @@ pub struct DecidedUpTo {
 pub(super) const DECIDE_BATCH: i64 = 500;
 
 /// A number to which no message came is added to the state only while the state has fewer numbers than this. Otherwise
-/// a list of numbers that never ends, because of a fault of the API, would fill the state.
+/// a fault of the API could fill the state: a list of numbers that never ends.
 pub(super) const MAX_UNUSED_NUMBERS: i64 = 20_000;
 
 /// The answer that is recorded for a delivery that became a dead letter because the details were never known.
@@ -89,7 +89,7 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn has_undecided(&self) -> Result<bool, Error>;
 
-    /// Decides some hundred undecided deliveries of one registered sink: those that follow `after`, or the first ones
+    /// Decides up to 500 undecided deliveries of one registered sink: those that follow `after`, or the first ones
     /// if `after` is `None`. A delivery that the sink wants becomes fresh, a delivery that the sink does not want is
     /// removed, and a delivery that still cannot be decided stays. Returns how many deliveries became fresh, and where
     /// the next call goes on; `None` if there are no more.

@@ -62,8 +62,9 @@ pub(super) fn open_or_make(at: &StateLocation) -> Result<Box<Spool>, Error> {
     }
 }
 
-/// Opens an existing state for repeated reading while a relay may write the state; `None` if there is none. Unlike a
-/// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
+/// Opens an existing state for repeated reading while a relay may write the state; `None` if there is none. Each
+/// read sees the newest changes, and no transaction stays open between two reads. This is the difference from a
+/// [`Snapshot`].
 ///
 /// # Errors
 /// Returns the errors of [`open_for_command`].
@@ -126,8 +127,8 @@ pub fn join_replicas(
     postgres::join(database, name, hints)
 }
 
-/// Returns the transactions on the requests to the API that the relays of a state make. The first of these transactions
-/// connects to the database.
+/// Returns the transactions that record the API requests of the relays that share a state. The first of these
+/// transactions connects to the database.
 pub fn request_records(database: &Database) -> Box<dyn RequestTransactions> {
     postgres::request_records(database)
 }

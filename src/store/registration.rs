@@ -124,8 +124,8 @@ pub trait RegistrationTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn assign_number_queues(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error>;
 
-    /// Reads which sinks are no longer configured although messages wait for them: the name of each sink, and the
-    /// number of its messages.
+    /// Lists the sinks that are no longer configured although messages wait for them. Returns the name of each sink,
+    /// and the number of messages that wait.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

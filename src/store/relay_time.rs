@@ -2,8 +2,9 @@
 //! instants are moved when this time is corrected.
 //!
 //! Invariants: a correction moves an instant in the past by as much as it moves the relay's time, or leaves the instant
-//! as it is. After a correction the only stored instants later than now are the ends of waits, and no wait has become
-//! longer. A correction ends no delivery and removes no record.
+//! as it is. After a correction nothing is recorded as having happened later than now, and no wait has become longer. A
+//! correction ends no delivery and removes no record. It does not move `sink.created_at` and `number.fetched_at`,
+//! because nothing compares these with another time.
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
@@ -46,7 +47,7 @@ pub trait RelayTimeTransactions {
     fn is_ahead_of(&self, now: UnixMs) -> Result<bool, Error>;
 
     /// Moves stored instants after the relay's time was corrected by `correction`. `now` is the corrected time. One
-    /// call moves the instants of some thousand messages: those that follow the message `after`. The first call has
+    /// call moves the instants of up to 2,000 messages: those that follow the message `after`. The first call has
     /// `Seq(i64::MIN)`; this call moves the instants of sinks and of open walks too. Returns where the next call goes
     /// on; `None` if all instants have been moved.
     ///

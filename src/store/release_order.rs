@@ -9,8 +9,8 @@ use crate::domain::{PollChange, Seq, UnixMs};
 /// Returns the messages of the first release of a commit, each with its place among them, counted from 1. So a backend
 /// can store each message together with its place.
 ///
-/// This needs the times of all messages of that release. So the result is empty unless the commit itself stores all of
-/// these messages, and stores them before it releases them.
+/// Only the times of messages that the commit itself stores before this release are known here. If the release has any
+/// other message, the result is empty.
 pub(super) fn places_of_first_release(changes: &[PollChange]) -> HashMap<Seq, i64> {
     let is_release =
         |change: &PollChange| matches!(change, PollChange::Release { .. } | PollChange::ReleaseHeld { .. });

@@ -17,10 +17,10 @@ use crate::domain::{Seq, UnixMs};
 pub struct ReplaySelection {
     /// The sinks of the deliveries.
     pub sinks: Vec<SinkId>,
-    /// Whether messages that a sink never had are selected too, if the filter of the sink wants them. Messages that came
-    /// too late to be delivered are selected in any case.
+    /// Whether messages that a sink never had are selected too, if the filter of the sink wants them. A message that
+    /// came too late to be delivered does not need this: it is selected if `ids` names it.
     pub new: bool,
-    /// The sinks that take no events of numbers, as far as this is known. An event that such a sink never had is not
+    /// The sinks that take no events of numbers, as far as the caller knows. An event that such a sink never had is not
     /// selected for it.
     pub without_events: Vec<SinkId>,
     /// The ids of the messages; if empty, all messages.
@@ -32,8 +32,8 @@ pub struct ReplaySelection {
     /// Only messages that this filter wants. The filter needs no details of numbers.
     pub filter: Option<Filter>,
     /// Whether only failed deliveries are selected: dead letters, including those that an operator gave up, and
-    /// deliveries that wait after a failed attempt. A delivery that waits is only counted
-    /// ([`ReplayPortion::waiting`]), as always.
+    /// deliveries that wait after a failed attempt. As in every replay, a delivery that waits is only counted
+    /// ([`ReplayPortion::waiting`]).
     pub failed: bool,
 }
 
@@ -117,7 +117,7 @@ impl ReplaySelection {
     pub(super) fn select(&self, sink: SinkId, state: Option<DeliveryState>, kind: KeptKind) -> ReplayDecision {
         use DeliveryState::{Dead, Delivered, Dropped, Fresh, Retry, Undecided};
         match state {
-            // Nothing has failed if the delivery succeeded, is undecided, waits for its first attempt, or does not exist.
+            // These deliveries succeeded, were never attempted, or do not exist. So they have not failed.
             Some(Delivered | Fresh | Undecided) | None if self.failed => ReplayDecision::No,
             Some(Delivered) => ReplayDecision::Repeat(PastDelivery::Delivered),
             Some(Dead | Dropped) => ReplayDecision::Repeat(PastDelivery::Dead),

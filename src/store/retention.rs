@@ -62,7 +62,7 @@ pub(super) const REMOVAL_BATCH: i64 = 500;
 
 /// Transactions that remove what is no longer kept.
 pub trait RetentionTransactions {
-    /// Looks at some hundred messages that follow the message `after`, and removes what was settled before the cutoffs.
+    /// Looks at up to 500 messages that follow the message `after`, and removes what was settled before the cutoffs.
     /// The text of a message is removed together with the deliveries of the message once every sink is done with it.
     /// Each dead letter is removed by itself. Deliveries that wait stay.
     ///
@@ -70,7 +70,7 @@ pub trait RetentionTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn remove_settled(&mut self, cutoffs: RetentionCutoffs, after: Seq) -> Result<RemovedMessages, Error>;
 
-    /// Looks at some hundred messages that follow `after` in the order of their times, and forgets the ids of messages
+    /// Looks at up to 500 messages that follow `after` in the order of their times, and forgets the ids of messages
     /// that were received before `watermark` and whose text is removed already. The `keep_newest` newest ids of
     /// messages stay, and so do ids of events that are less than 400 days older than the watermark.
     ///

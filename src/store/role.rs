@@ -2,15 +2,16 @@
 //!
 //! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The lock on the file
 //! is needed because earlier versions use only this lock, and because some file systems, such as NFS, cannot lock a
-//! directory. The lock on the directory is needed because the file can be removed: a process that then makes the file
-//! again could take the role while another process still has it. The directory itself cannot be removed without the
-//! state. Besides, systemd-tmpfiles deletes nothing in a locked directory.
+//! directory. The lock on the directory is needed because somebody may remove the file while a relay runs. Then a
+//! second relay could make the file again and lock it. The directory itself cannot be removed without the state.
+//! Besides, systemd-tmpfiles deletes nothing in a locked directory.
 //!
 //! The operating system releases both locks when the process ends, however it ends.
 //!
-//! If no relay runs, commands use these locks among each other. A command that reads the state file as immutable holds
-//! shared locks ([`take_shared`]). A command that changes the state opens the file under a lock on the directory
-//! ([`lock_out_readers`]). So nobody changes a file that is read as immutable.
+//! While no relay runs, the locks also keep commands from disturbing each other. A command that only reads may open the
+//! state file as *immutable*: SQLite then expects that nobody changes the file. Such a command holds shared locks
+//! ([`take_shared`]). A command that changes the state first waits until no command holds a shared lock on the
+//! directory ([`lock_out_readers`]).
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -49,8 +50,8 @@ pub(super) struct SharedRoleLock {
 /// may be ending.
 const MAX_TRIES: u32 = 20;
 
-/// How often [`RoleLock::take`] tries while commands read the state. Most commands take a moment, but `state export`
-/// checks the whole state first.
+/// How often [`RoleLock::take`] tries while commands read the state. Most commands need only a moment, but
+/// `state export` checks the whole state first.
 const MAX_TRIES_BESIDE_COMMANDS: u32 = 1200;
 
 /// The wait between two tries.
@@ -68,7 +69,8 @@ impl RoleLock {
     /// Takes the role of the relay on the state directory `dir`. A missing directory is made, with mode 0700.
     ///
     /// # Errors
-    /// Returns [`Error::InUse`] while another process has the role, and [`Error::Io`] for every other failure.
+    /// Returns [`Error::InUse`] if another process has the role, or if commands read the state for a minute, and
+    /// [`Error::Io`] for every other failure.
     pub fn take(dir: &Path) -> Result<Self, Error> {
         make_state_dir(dir)?;
         let path = dir.join(LOCK_FILE);
@@ -171,7 +173,8 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
     Ok((Some(false), shared))
 }
 
-/// Waits for a command that opens the state to change it ([`lock_out_readers`]). A relay keeps the directory locked.
+/// Locks the directory. Tries several times, because a command that opens the state to change it locks the directory
+/// for a moment ([`lock_out_readers`]). If the last try fails as well, a relay has locked the directory.
 fn lock_directory_shared(directory: &File) -> Result<(), TryLockError> {
     for _ in 1..MAX_TRIES_BESIDE_WRITER {
         match directory.try_lock_shared() {
@@ -182,18 +185,18 @@ fn lock_directory_shared(directory: &File) -> Result<(), TryLockError> {
     directory.try_lock_shared()
 }
 
-/// A lock under which a command opens the state file to change it: no command reads the file as immutable meanwhile.
+/// While a command holds this lock on the directory, no other command can open the state file as immutable.
 #[derive(Debug)]
 pub(super) struct ReadersLockedOut {
     _directory: File,
 }
 
-/// Waits until no command reads the state file as immutable, and then keeps all commands from beginning to. Returns
-/// `None` if a relay runs, because then no command reads the file as immutable, and on a file system that cannot lock
-/// directories.
+/// Waits until no command reads the state file as immutable. Until the returned value is dropped, no other command can
+/// open the file as immutable. Returns `None` if a relay runs: then no command reads the file as immutable. Also
+/// returns `None` if the file system cannot lock directories.
 ///
 /// # Errors
-/// [`Error::Locked`] if a command reads the state for a minute.
+/// [`Error::Locked`] if commands read the state for a minute.
 pub(super) fn lock_out_readers(dir: &Path) -> Result<Option<ReadersLockedOut>, Error> {
     try_lock_out_readers(dir, MAX_TRIES_BESIDE_COMMANDS)
 }

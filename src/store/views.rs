@@ -192,8 +192,8 @@ pub struct Arrival {
 
 /// Transactions that show the state to operators. They change nothing.
 pub trait ViewTransactions {
-    /// Reads every sink that was not dropped, in the order of names. The sinks are read one after the other, not at the
-    /// same moment.
+    /// Reads every sink that was not dropped, in the order of names. With SQLite the sinks are read one after the
+    /// other, not at the same moment.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -240,8 +240,8 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
 
-    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but backwards from the place `before`: the
-    /// newest first, at most `at_most` messages.
+    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but those whose place in the order of release
+    /// is lower than `before`: the highest place first, at most `at_most` messages.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

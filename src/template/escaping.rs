@@ -19,10 +19,11 @@ pub enum Escaping {
     Form,
     /// The value is in a line for people. It must not contain line breaks, and must not control a terminal.
     Line,
-    /// The value is one part of an address, such as the second part of the MQTT topic `sms/16505551234`. The characters
-    /// of this text have a meaning in the address, such as the separator `/`. In the value they become `_`, and so do
-    /// white space and control characters. One exception: if `+` has a meaning, a `+` at the beginning of the value, as
-    /// in phone numbers, is left out. An empty value becomes `_`, so that no part of the address is empty.
+    /// The value is one part of an address, such as the second part of the MQTT topic `sms/16505551234`. The argument
+    /// lists the characters that have a meaning in the address, such as the separator `/`. In the value they become
+    /// `_`, and so do white space and control characters. One exception: if `+` has a meaning, a `+` at the beginning
+    /// of the value, as in phone numbers, is left out. An empty value becomes `_`, so that no part of the address is
+    /// empty.
     Part(&'static str),
     /// The value is in a text that no program parses, so nothing is escaped.
     None,

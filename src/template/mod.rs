@@ -101,8 +101,8 @@ impl Template {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        // The text "by media type" has no meaning. With any auto-escape other than `None`, minijinja marks the output
-        // of blocks and macros as already escaped.
+        // With any auto-escape other than `None`, minijinja marks the output of blocks and macros as already escaped,
+        // so the formatter below does not escape it again. The text "by media type" has no meaning.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("by media type".into()));
         environment.set_formatter(move |out, _, value| {
             if value.is_undefined() || value.is_none() {

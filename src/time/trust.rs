@@ -7,10 +7,10 @@
 //! - If they differ, neither is believed at first, because the machine's clock may soon be set right. The API is
 //!   believed once the clocks have differed by the same amount for 15 minutes, or at once if an earlier process stored
 //!   the same difference. There is one exception: the state may hold instants of a process whose time the API had
-//!   confirmed. If the API's time is earlier than these instants, and the machine's clock is not, then the machine's
-//!   clock is believed.
-//! - If the relay's time is set forward, but only one of the two clocks shows that so much time has passed, the stored
-//!   times are set forward, too, so that they do not become older.
+//!   confirmed. If the API's time is earlier than these instants, and the machine's clock is not earlier, then the
+//!   machine's clock is believed.
+//! - If the relay's time is set forward by a day, but only one of the two clocks shows that a day has passed, the
+//!   stored times are set forward by a day, too. So no message becomes a day older because of the correction.
 //! - If no answer of the API has a time, the machine's clock is believed after it has run for an hour without a jump.
 //! - A clock whose reading is suddenly far from the expected time is not believed at once ([`ClockDoubt`]).
 
@@ -28,8 +28,8 @@ const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 /// If two clocks have differed by the same amount for this long, both are running, and one of them is simply wrong.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// The least time between the first and the last answer of the API by which the difference of the clocks was measured.
-/// A time that the API stated only for a moment is not believed.
+/// Unless an earlier process stored the same difference of the clocks, the API is believed only if its answers have
+/// shown this difference for at least this long. A time that the API stated only for a moment is not believed.
 const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// Without the API, the machine's clock is believed after it has run for this long without a jump.
@@ -116,8 +116,7 @@ pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
 /// The decision whether a clock of the API is believed when it reads something far from the expected time.
 ///
 /// A wrong answer may be repeated for some seconds. So a reading that is not plausible is believed only in two cases:
-/// another clock confirms it, or the same jump was repeated for 15 minutes without an answer in between that had about
-/// the expected time.
+/// another clock confirms it, or all answers of the last 15 minutes have shown the same jump.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockDoubt(Option<DoubtedJump>);
 
@@ -167,8 +166,8 @@ struct ClockOffsets {
     heard: i64,
 }
 
-/// The most by which a clock may be off from its expected reading without having jumped. A `Date` has whole seconds,
-/// and the answer that contains it may have been on its way for a long time.
+/// A clock counts as having jumped if it is off from its expected reading by more than this. Smaller differences have
+/// other reasons: a `Date` has whole seconds, and the answer that contains it may have been on its way for a long time.
 const JUMP: Duration = Duration::from_secs(60);
 
 impl JumpWatch {
@@ -253,19 +252,19 @@ mod tests {
     fn clocks_that_differ_are_watched_and_then_the_api_is_believed() {
         for ahead in [8 * DAY, -10 * DAY] {
             let apart = ClockEvidence { machine: off(ahead), relay: off(ahead), ..witnesses() };
-            assert_eq!(judge(&apart), None, "it may be set right any moment");
+            assert_eq!(judge(&apart), None, "the machine's clock may soon be set right");
             assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME - Duration::from_secs(1), ..apart }), None);
             let moment = Duration::from_secs(5);
             assert_eq!(
                 judge(&ClockEvidence { steady: SETTLING_TIME, told: moment, ..apart }),
                 None,
-                "told for a moment"
+                "the API stated its time only for a moment"
             );
             let verdict = judge(&ClockEvidence { steady: SETTLING_TIME, ..apart }).unwrap();
             assert_eq!(verdict.now, TRUTH);
             assert_eq!(verdict.uncounted, ahead < 0, "only the API saw these ten days");
             let known = ClockEvidence { known_apart: Some(ahead + 100_000), known_confirmed: true, ..apart };
-            assert_eq!(judge(&known), taken(TRUTH), "it is as it always was");
+            assert_eq!(judge(&known), taken(TRUTH), "an earlier process stored the same difference");
         }
     }
 
@@ -307,12 +306,12 @@ mod tests {
         };
         assert_eq!(look(0, off(0), None).0, seconds(0));
         assert_eq!(look(10_000, off(10_900), None).0, seconds(10));
-        assert_eq!(look(20_000, off(20_000), Some(off(DAY))), (seconds(0), seconds(0)), "the API is heard");
+        assert_eq!(look(20_000, off(20_000), Some(off(DAY))), (seconds(0), seconds(0)), "the API's first time");
         assert_eq!(look(30_000, off(30_000), None), (seconds(10), seconds(0)), "an answer without a date");
         assert_eq!(look(40_000, off(41_000), Some(off(DAY + 21_000))), (seconds(20), seconds(20)));
         assert_eq!(look(45_000, off(46_000), None), (seconds(25), seconds(20)));
-        assert_eq!(look(50_000, off(DAY), Some(off(DAY + 30_000))).0, seconds(0), "the machine's jumped");
-        assert_eq!(look(60_000, off(DAY + 10_000), Some(off(0))), (seconds(0), seconds(0)), "the API's jumped");
+        assert_eq!(look(50_000, off(DAY), Some(off(DAY + 30_000))).0, seconds(0), "the machine's clock jumped");
+        assert_eq!(look(60_000, off(DAY + 10_000), Some(off(0))), (seconds(0), seconds(0)), "the API's clock jumped");
         assert_eq!(look(90_000, off(DAY + 40_000), Some(off(30_000))), (seconds(30), seconds(30)));
     }
 
@@ -321,7 +320,7 @@ mod tests {
         let clock = crate::time::Clock::starting_at(TRUTH);
         let mut doubt = ClockDoubt::default();
         let mut believes = |ahead: i64, vouched| doubt.believes(off(ahead), TRUTH, vouched, clock.monotonic());
-        assert!(believes(3_600_000, false), "within an hour");
+        assert!(believes(3_600_000, false), "the clock is off by no more than an hour");
         for ahead in [DAY, -DAY] {
             assert!(!believes(ahead, false));
             tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;

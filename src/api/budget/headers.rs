@@ -20,8 +20,8 @@ pub struct RateHeaders {
     /// Whether `X-RateLimit-Reset` gave an instant. The documentation mentions seconds only.
     pub reset_is_instant: bool,
     /// Whether `X-RateLimit-Reset` gave a number that makes sense neither as seconds (more than a day) nor as an
-    /// instant (too far from the answer's `Date`, or the answer has no `Date`). Then the end of the window is not known, but the relay still has to
-    /// wait for it.
+    /// instant (too far from the answer's `Date`, or the answer has no `Date`). Then the end of the window is not
+    /// known, but the relay still has to wait for it.
     pub reset_is_absurd: bool,
     /// `Retry-After`: the time that the API asks the relay to wait.
     pub retry_after: Option<Duration>,
@@ -30,7 +30,7 @@ pub struct RateHeaders {
 /// The longest plausible window, in seconds. A greater number is a mistake, or an instant.
 const LONGEST_RESET: f64 = 86_400.0;
 
-/// By how many seconds the end of a window may lie before the answer's `Date`, because both were rounded.
+/// The end of a window may seem to be up to this many seconds before the answer's `Date`, because both were rounded.
 const LATE: f64 = 2.0;
 
 impl RateHeaders {

@@ -4,11 +4,10 @@
 //! - A request is recorded in the [`ring`](Ring) before it leaves. The slot of the request is free again 60 seconds
 //!   after the *answer*. If the 60 seconds counted from the sending, jitter on the network could put one request too
 //!   many into the API's minute.
-//! - The API's headers can only tighten the budget, never widen it. The API counts requests in windows of its own, and
-//!   the relay learns how long they are.
+//! - The API's headers can only tighten the budget, never widen it.
 //! - If no answer states a limit, the relay learns a pace from 429s. This pace can only tighten the budget, too.
-//! - Polls of the newest page always leave slots for the reading of older messages, and this reading always leaves
-//!   slots for polls.
+//! - While older messages wait to be read, polls of the newest page and the reading of these messages leave slots for
+//!   each other.
 //!
 //! The decisions are pure, in [`Window`]. [`Budget`] adds the files in which requests are recorded.
 
@@ -88,7 +87,7 @@ impl Budget {
         Ok(budget)
     }
 
-    /// Makes a budget that is not recorded in a file.
+    /// Makes a budget whose requests are recorded in no file.
     pub fn in_memory(limits: BudgetLimits) -> Self {
         Self { window: Window::new(limits), ring: None, commands: None }
     }

@@ -1,10 +1,12 @@
-//! The silence after a 429 of the API, and when it ends. Pure: the time is passed in. Besides, a 429 lowers the learned
-//! pace (`unstated_limit.rs`) or leaves more requests to other programs (`server_limit/relay_share.rs`), and the poller
-//! logs it (`ingest/poller/failure.rs`).
+//! The silence after a 429 of the API, and when it ends. Pure: the time is passed in. After a 429 the relay also lowers
+//! the learned pace (`unstated_limit.rs`) or leaves more requests to other programs (`server_limit/relay_share.rs`).
+//! The poller logs the 429 (`ingest/poller/failure.rs`).
 //!
-//! Invariants: with each further 429 in a row the least silence grows, up to a maximum, even if the API asks for a
-//! shorter one. If the API asks for a silence longer than [`LONGEST_SILENCE`], a request leaves after
-//! [`LONGEST_SILENCE`] at the latest, to ask whether the silence is over.
+//! Invariants:
+//! - With each further 429 in a row the least length of the silence grows, up to a maximum, even if the API asks for a
+//!   shorter silence.
+//! - If the API asks for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the
+//!   latest, to ask whether the silence is over.
 
 use std::time::Duration;
 
@@ -28,14 +30,14 @@ pub(super) struct RateLimited {
 }
 
 impl RateLimited {
-    /// Records a 429, and returns the length of the silence after it. After the first 429 the silence lasts until the
-    /// reset, or for `Retry-After` if there is no reset. After the nth 429 in a row it lasts as long, but at least for
-    /// `fallback(n)` (`ingest/poller/backoff.rs`). Without a reset and `Retry-After` it lasts for `fallback(n)`. By
-    /// the documentation, a reset is a number of seconds. If the API sends an instant instead, `Retry-After` takes
-    /// precedence over it.
+    /// Records a 429, and returns the length of the silence after it. If this is the nth 429 in a row:
     ///
-    /// A reset that makes no sense, and a time longer than 15 minutes, are not obeyed. If the API gives nothing else,
-    /// the silences last one minute, two minutes, four minutes and so on, up to 15 minutes.
+    /// - The silence lasts until the reset, or, if there is no reset, for `Retry-After`. (By the documentation a reset
+    ///   is a number of seconds. If the API sends an instant instead, `Retry-After` takes precedence.) From the second
+    ///   429 on, the silence lasts at least `fallback(n)` (`ingest/poller/backoff.rs`).
+    /// - Without a reset and `Retry-After`, the silence lasts `fallback(n)`.
+    /// - A reset that makes no sense, and a time longer than 15 minutes, are not obeyed. If the API gives nothing else,
+    ///   the silences last one minute, two minutes, four minutes and so on, up to 15 minutes.
     pub(super) fn refused(
         &mut self,
         headers: &RateHeaders,

@@ -113,8 +113,8 @@ impl Ring {
         }
     }
 
-    /// Returns, for each request that still counts, how long it will go on counting. Commands use this function. A
-    /// request without an answer counts from its sending.
+    /// Returns, for each request that still counts, how long it will go on counting. A request without an answer counts
+    /// from its sending.
     ///
     /// # Errors
     /// Errors of the file system.
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_keeps_the_requests_at_their_tickets() {
+    fn a_resized_file_keeps_each_request_in_the_slot_of_its_ticket() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("budget.ring");
         let (mut ring, _) = open(&path, 3);

@@ -90,7 +90,7 @@ fn sweeps_hardly_slow_polls_at_the_limit_down() {
 }
 
 #[test]
-fn another_program_on_the_key_is_yielded_to() {
+fn the_relay_leaves_requests_to_another_program_on_the_key() {
     for backlog in [Demand::Nothing, Demand::Walks, Demand::Sweeps] {
         for seed in 0..10 {
             let run = run(seed, 500, backlog, 100.0, 60, 600, false);
@@ -142,7 +142,7 @@ fn only_one_request_before_the_first_answer() {
 }
 
 #[test]
-fn headers_only_tighten() {
+fn headers_only_tighten_the_budget() {
     let now = origin();
     let headers = |remaining, reset| RateHeaders {
         limit: Some(LIMIT),

@@ -3,9 +3,10 @@
 //! No answer states the length of the API's windows, so the relay learns a pace and spaces its requests evenly. Evenly
 //! spaced requests fit into windows of any length.
 //!
-//! - The first 429 begins a series of 429s, and the next accepted request ends the series. By then one of the API's
-//!   windows has passed. So the requests that were accepted before the series, divided by the time from the first of
-//!   them to the end of the series, are a pace that the API accepts. The relay begins a little below this pace.
+//! - The first 429 begins a series of 429s, and the next accepted request ends the series. When the API accepts
+//!   requests again, one of its windows is over. So the requests that were accepted before the series, divided by the
+//!   time from the first of them to the end of the series, are a pace that the API accepts. The relay begins a little
+//!   below this pace.
 //! - While no 429 comes, the pace rises step by step, up to a little below the pace that was refused last. There it
 //!   stays for an hour. Then it rises further, because the API's limit may have changed. After each such rise it stays
 //!   for twice as long as before.
@@ -44,7 +45,7 @@ pub(super) struct UnstatedLimit {
     /// The configured limit, in requests a second, and the length of its window.
     configured: f64,
     window: Duration,
-    /// The times at which the requests that were accepted in the last window were sent, oldest first.
+    /// The requests that were accepted in the last window: when each was sent, oldest first.
     accepted: VecDeque<Instant>,
     series: Option<RefusedSeries>,
     taught: Option<TaughtPace>,
@@ -63,7 +64,7 @@ struct RefusedSeries {
 #[derive(Clone, Copy, Debug)]
 struct TaughtPace {
     pace: f64,
-    /// The pace that was refused last.
+    /// The pace that was refused last. After each `stay` this value grows, because the API's limit may have changed.
     refused: f64,
     /// When the series ended.
     since: Instant,
@@ -126,7 +127,7 @@ impl UnstatedLimit {
 
     fn learn(&mut self, series: RefusedSeries, ended: Instant) {
         let lasted = ended.saturating_duration_since(series.began);
-        // If the first request of the process was refused, nothing is known of how many requests the API accepts.
+        // If no request was accepted in the window before the series, nothing shows how many requests the API accepts.
         let Some(accepted) = u32::try_from(series.accepted).ok().filter(|accepted| *accepted > 0) else { return };
         let refused = self.taught.map_or(self.configured, |taught| taught.pace);
         let accepted = f64::from(accepted) / lasted.as_secs_f64().max(0.001);

@@ -14,9 +14,9 @@ use crate::time::Instant;
 pub enum RequestPurpose {
     /// Polling the newest page.
     Head,
-    /// Reading a gap or a seed, or the list of numbers if this is urgent.
+    /// Reading a gap or a seed, or the list of numbers if that list is urgent.
     Walk,
-    /// Reading a sweep, or the list of numbers if this is not urgent.
+    /// Reading a sweep, or the list of numbers if that list is not urgent.
     Sweep,
 }
 
@@ -25,9 +25,9 @@ pub enum RequestPurpose {
 pub enum Demand {
     /// Nothing.
     Nothing,
-    /// A sweep, or the list of numbers if this is not urgent.
+    /// A sweep, or the list of numbers if that list is not urgent.
     Sweeps,
-    /// Gaps or seeds, or the list of numbers if this is urgent.
+    /// Gaps or seeds, or the list of numbers if that list is urgent.
     Walks,
 }
 
@@ -38,8 +38,7 @@ pub struct BudgetLimits {
     pub requests: u32,
     /// The length of the window: 60 s, except in tests.
     pub window: Duration,
-    /// The poll interval. Other work leaves enough requests for polls at this interval, but keeps at least half of the
-    /// limit.
+    /// The poll interval. Other work leaves slots for polls at this interval, but at most half of the limit.
     pub head_interval: Duration,
 }
 
@@ -99,8 +98,8 @@ impl Slot {
     }
 }
 
-/// After a window that was used up, a single request leaves first. Other requests wait for its answer at most this
-/// long.
+/// After a window of the API was used up, a single request leaves first. Other requests wait for its answer at most
+/// this long.
 const ALONE: Duration = Duration::from_secs(5);
 
 /// The most by which an age can be wrong if it was computed from two times in whole milliseconds.
@@ -138,19 +137,20 @@ impl Window {
         })
     }
 
-    /// Adds a request of an earlier process that was answered `age` ago.
+    /// Adds a request that another process made, and that was answered `age` ago.
     pub fn remember(&mut self, age: Duration, now: Instant) {
         let at = now.checked_sub(age.saturating_sub(ROUNDED)).unwrap_or(now);
         self.remember_at(at, Some(at));
     }
 
-    /// Adds a request of an earlier process that ended before the answer: the request may still be on its way.
+    /// Adds a request that another process made. It is not known whether the request was answered, so it may still be
+    /// on its way to the API.
     pub fn remember_under_way(&mut self, now: Instant) {
         self.remember_at(now, Some(now + SLACK));
     }
 
-    /// Adds an earlier request. Its purpose is not known, so it counts as a poll: it counts in the limit, but does not
-    /// delay the reading of older messages.
+    /// Adds a request of another process. Its purpose is not known, so it counts as a poll: it takes a slot of the
+    /// limit, but none of the slots that are meant for reading older messages.
     fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane: RequestPurpose::Head, sent, answered });
@@ -204,8 +204,8 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
-            // The headers delay a poll until this time at most, because only a further answer can show that the headers
-            // are wrong.
+            // The headers delay a poll until 15 minutes after the last poll at most, because only a further answer can
+            // show that the headers are wrong.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -225,8 +225,8 @@ impl Window {
         Share::whole(self.limits.requests, self.limits.window)
     }
 
-    /// The part of the limit that other programs on the same key leave to the relay. If no answer states the limit: the
-    /// pace that 429s have taught.
+    /// The part of the limit that other programs on the same key leave to the relay, or, if no answer states the limit,
+    /// the pace that 429s have taught.
     fn share(&self) -> Share {
         self.unstated.share().unwrap_or_else(|| self.server.share(self.limits.requests, self.limits.window))
     }
@@ -240,8 +240,8 @@ impl Window {
     }
 
     /// The limit for polls. If the API states that its window has requests left, and no other program uses the key,
-    /// this is the configured limit, because the relay obeys the stated number anyway. Otherwise this is the relay's
-    /// share.
+    /// this is the configured limit, because the relay sends no more requests than are left anyway. Otherwise this is
+    /// the relay's share.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),
@@ -295,8 +295,8 @@ impl Window {
         }
     }
 
-    /// Returns the time between two polls with which the free slots last until further slots become free. The last poll
-    /// began at `began`. The slots that sweeps may need do not count as free.
+    /// Returns the least time between polls. Polls that are closer together could use up the free slots before further
+    /// slots become free. The last poll began at `began`. The slots that sweeps may need do not count as free.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);
@@ -310,8 +310,8 @@ impl Window {
         self.limits.head_interval
     }
 
-    /// Returns the instant before which no further request of a sweep may leave, if slots are scarce. So a poll finds a
-    /// slot whenever it is due.
+    /// If slots are scarce, the requests of sweeps leave at an even pace, so that a poll finds a slot whenever it is
+    /// due. Returns the instant at which the next of these requests may leave.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
         let in_use = self.slots.iter().filter(|slot| slot.counts_in(share, now));
@@ -362,8 +362,8 @@ impl Window {
         self.server.heard(HeardAnswer { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// Records a 429, and returns the length of the silence that follows. If the API asks for no silence, `fallback`
-    /// returns the silence for the number of 429s in a row.
+    /// Records a 429, and returns the length of the silence that follows. If this is the nth 429 in a row, and the API
+    /// asks for no silence, the silence lasts `fallback(n)`.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.server.refused(headers, now);
         if !headers.state_limit() {
@@ -388,7 +388,8 @@ impl Window {
     }
 
     /// The number of requests in the API's current or last window that are not available to the relay: the requests of
-    /// other programs, and at the start also requests that an earlier process may have sent without a record.
+    /// other programs, and at the start also requests that an earlier process may have sent although their record is
+    /// lost.
     pub fn foreign(&self) -> u32 {
         self.server.unavailable()
     }

@@ -45,7 +45,7 @@ const VERIFIER: &str = "rustls_platform_verifier";
 /// The beginning of the names of log files.
 const PREFIX: &str = "joltsms-relay";
 
-/// A guard that writes the last lines of the log when it is dropped.
+/// A guard that waits until the last lines of the log are written when it is dropped.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
 pub struct LogGuard {

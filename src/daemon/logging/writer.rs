@@ -174,7 +174,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes the whole line, however long that takes. If the stream has only a part of the line before, ends that line
+    /// Writes the whole line, however long that takes. If only a part of the previous line was written, ends that line
     /// first.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {

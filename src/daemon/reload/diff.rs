@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn erasing_at_once_begins_and_ends_with_a_restart() {
+    fn switching_erasing_at_once_on_or_off_needs_a_restart() {
         let change = [("state.keep_delivered", "0s")];
         assert_eq!(list(&diff(&change, true).needs_restart), "state.keep_delivered");
         assert_eq!(list(&diff(&change, false).changed), "state.keep_delivered");

@@ -77,7 +77,7 @@ pub(super) struct Reloader {
     wanted: Wanted,
     running: Option<Running>,
     report: ReloadReport,
-    /// Why the secrets cannot be used, as the log said last; `None` while they can be used.
+    /// The last reason in the log why the secrets cannot be used; `None` while they can be used.
     told: Option<String>,
     /// The log has already said of these keys that they keep their old values until a restart.
     told_restart: BTreeSet<String>,
@@ -264,8 +264,8 @@ impl Reloader {
         changes_sinks
     }
 
-    /// Tells the poller, which may wait for new API keys, that there are none. If the configuration is to be read once
-    /// more, that reading answers the poller.
+    /// Tells the poller that the reading is over. A poller that still waits for new API keys then knows that there are
+    /// none. If the configuration is to be read once more, the end of that reading tells the poller instead.
     fn answer_poller(&self) {
         if !self.wanted.secrets && !self.wanted.everything {
             self.control.keys_are_unchanged();

@@ -48,7 +48,7 @@ impl Stop {
     }
 }
 
-/// The channels that show which stop and how many reloads signals have asked for.
+/// What the signals have asked for so far.
 #[derive(Clone, Debug)]
 pub struct SignalReceivers {
     /// The stop that was asked for.

@@ -42,8 +42,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns which attempts may begin now. `None`: no attempt may begin while the sink is retired or paused, while
-    /// its queues are not complete, or while the stored times are being corrected.
+    /// Returns which attempts may begin now. `None`: no attempt, because the sink is retired or paused, its queues are
+    /// not complete, or the stored times are being corrected.
     pub(super) fn admission(&self) -> Option<Admission> {
         // If the sink keeps the order of each number, a message must not overtake an older message that is not in the
         // queue of the number yet.
@@ -99,7 +99,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether an attempt may begin, or from when on, by the pace that the receiver sets and by `requests_per_minute`.
+    /// Returns when the next attempt may begin, by the pace that the receiver sets and by `requests_per_minute`.
     pub(super) fn gate(&self) -> Gate {
         let now = self.context.monotonic();
         match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {

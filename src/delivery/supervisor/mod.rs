@@ -26,8 +26,8 @@
 //!   are sent twice than there are workers. (There may be more deliveries under way than workers for a moment, after a
 //!   reload has lowered `concurrency`.)
 //! - The loop turns only for a reason: a delivery that ended, a wake-up, an order, the stop signal, a time that has
-//!   come, or the slow poll. Nothing puts off the slow poll: it looks into the store every five seconds, however often the loop turns for
-//!   other reasons.
+//!   come, or the slow poll. Nothing puts off the slow poll: it looks into the store every five seconds, however often
+//!   the loop turns for other reasons.
 
 mod admission;
 mod backfill;

@@ -14,7 +14,7 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     notice: FailureNotice,
-    /// When the first attempt ended that failed or was refused since the last success, by the relay's time.
+    /// When the first failed or refused attempt since the last success ended, by the relay's time.
     failing_since: Option<UnixMs>,
     /// The reason of the last failure or refusal since the last success.
     last_failure: Option<String>,
@@ -31,7 +31,7 @@ impl Outage {
         self.notice.failed(reason, now)
     }
 
-    /// Notes that the receiver, which limits the pace, refused an attempt with `reason`. Such a refusal is no failure.
+    /// Notes that the receiver refused an attempt with `reason`. A refusal is no failure, so it is not logged as one.
     pub(super) fn attempt_refused(&mut self, reason: &str, ended: UnixMs) {
         self.failing_since.get_or_insert(ended);
         self.last_failure = Some(reason.to_owned());
@@ -65,8 +65,7 @@ impl Outage {
         self.failing_since = self.failing_since.map(|since| UnixMs(since.0.saturating_add(by)));
     }
 
-    /// If the log line about a failure was put off until now, and the sink still fails, returns the reason of the
-    /// failure.
+    /// Returns the reason of the last failure if its log line was put off until now and the sink still fails.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
         self.notice.overdue(now)
     }
@@ -76,7 +75,8 @@ impl Outage {
         self.notice.report_at()
     }
 
-    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not count.
+    /// Whether an attempt has failed since the last success, and since somebody resumed the sink. Refusals do not
+    /// count.
     pub(super) fn is_failing(&self) -> bool {
         self.notice.is_failing()
     }

@@ -10,7 +10,7 @@ use crate::domain::{Outcome, PauseReason};
 use crate::metrics::SinkMetrics;
 
 impl Supervisor {
-    /// Handles the end of an attempt. Its worker is free already.
+    /// Handles the end of an attempt. The worker of the attempt is free already.
     pub(super) fn delivery_ended(&mut self, end: &DeliveryEnd) {
         if self.context.is_ordered() {
             // The next message of the same number may go now.

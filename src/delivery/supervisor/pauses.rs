@@ -1,6 +1,6 @@
 //! The pauses of a sink. Some begin because of a receiver's answer, others because an operator writes them to the
-//! store. Operators end pauses of both kinds in the store. The name of the sink, which operators may change in the
-//! store, is read together with the pauses.
+//! store. Operators end pauses of both kinds in the store. Operators may also rename the sink in the store, so its name
+//! is read together with the pauses.
 //!
 //! Invariants:
 //! - The store is asked at each slow poll, and each time that a command has woken delivery up. So a command takes

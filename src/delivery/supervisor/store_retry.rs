@@ -140,7 +140,7 @@ mod tests {
         }
         assert!(retry.worked(Access::Read));
         assert!(!retry.worked(Access::Read));
-        assert!(retry.failed(Access::Read, now, &jitter), "the next error is the first again");
+        assert!(retry.failed(Access::Read, now, &jitter), "this error begins a new series");
         assert!((retry.waits_until(now).unwrap() - now).as_secs_f64() < 1.2);
     }
 

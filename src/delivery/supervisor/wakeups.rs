@@ -86,7 +86,7 @@ mod tests {
             assert!(reason.is_some(), "each wake-up is a reason to look");
             reason == Some(StoreReadReason::Everything)
         });
-        assert_eq!(polls.count(), 12, "in a minute");
+        assert_eq!(polls.count(), 12, "one every five seconds");
     }
 
     #[tokio::test]

@@ -174,7 +174,7 @@ async fn a_settlement_during_a_correction_of_the_stored_times_is_corrected_once(
     sleep(MINUTE + Duration::from_secs(2)).await;
     world.correct_stored_times(correction, &delivery).await;
     sleep(Duration::from_secs(1)).await;
-    // Without the correction the first attempt was at START.
+    // By the uncorrected time, the first attempt was at START.
     assert_eq!(world.state.number("SELECT first_attempt FROM delivery"), START.before(HOUR / 2).0);
     let settled = UnixMs(world.state.number("SELECT settled_at FROM delivery"));
     assert!(world.clock.relay_time().since(settled) < 2 * MINUTE, "{settled:?}");

@@ -170,7 +170,7 @@ async fn a_receiver_that_sets_the_pace_is_logged_once() {
     for part in [RECEIVER_WANTS_SILENCE, "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
         assert!(warnings[0].contains(part), "{part} in {warnings:?}");
     }
-    assert_eq!(log.lines("INFO"), Vec::<String>::new(), "the sink never failed, so it does not work again");
+    assert_eq!(log.lines("INFO"), Vec::<String>::new(), "the sink never failed, so no line says that it works again");
 }
 
 /// Messages grow too old on a disk that cannot be written, while reads still work.

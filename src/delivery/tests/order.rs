@@ -10,8 +10,8 @@ fn ordered(concurrency: usize) -> Options {
     options
 }
 
-/// A receiver that checks in the store at each attempt that no other message of the same number is under way, and that
-/// no earlier message of the number waits.
+/// A receiver that checks two things at each attempt: no other message of the number is under way, and no earlier
+/// message of the number waits in the store.
 struct Strict {
     receiver: Arc<Receiver>,
     state: Arc<TestState>,
@@ -273,8 +273,8 @@ async fn an_order_that_is_switched_on_later_applies_to_waiting_messages() {
     assert_eq!(count(unnumbered), 0);
 }
 
-/// After an outage of 16 hours, the retry schedule alone would make the first message of each number wait for hours,
-/// and so all later messages of the number, too.
+/// After an outage of 16 hours, the retry schedule alone would make the first message of each number wait for hours.
+/// All later messages of the number would wait for it.
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
     for numbers in [1, 20] {

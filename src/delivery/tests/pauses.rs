@@ -169,7 +169,7 @@ async fn a_sink_that_is_switched_off_keeps_its_messages() {
         (receiver.attempts(), delivery.status()[0].blocked_by),
         (0, Some(BlockedBy::Pause(PauseReason::Disabled)))
     );
-    assert!(!delivery.until_idle().await.unwrap(), "no other run is needed");
+    assert!(!delivery.until_idle().await.unwrap(), "messages of a sink that is off do not count");
     assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 20, retry: 0, dead: 0 });
     delivery.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
@@ -217,7 +217,7 @@ async fn a_rejected_message_is_a_dead_letter_at_once_and_holds_up_no_other() {
     assert_eq!(
         (receiver.attempts(), delivery.status()[0].blocked_by),
         (50, None),
-        "it answers: the breaker stays closed"
+        "the receiver answers, so the breaker stays closed"
     );
     let told: (String, u16, String, u32) = world
         .second_connection()

@@ -102,7 +102,7 @@ async fn refusals_do_not_count_as_steps_of_the_schedule() {
         until("silent", SECOND, async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. })))
             .await;
         let status = delivery.status()[0].clone();
-        assert!(!status.failing && status.failing_since.is_some(), "nothing gets through, and nothing fails");
+        assert!(!status.failing && status.failing_since.is_some(), "refusals do not count as failures");
         if restarts {
             delivery.drain(Duration::ZERO).await;
             delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
@@ -286,7 +286,7 @@ async fn a_number_whose_messages_are_all_refused_slows_no_other_down() {
 
 /// One in four messages is refused whatever the pace is: the other messages are not slowed down.
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
+async fn messages_are_not_slowed_down_if_the_receiver_refuses_at_any_pace() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1_000, DeliveryClass::Live).await;

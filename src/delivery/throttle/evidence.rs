@@ -6,10 +6,9 @@
 //! refusals at a slow pace. [`Excess`] watches whether the receiver still accepts enough messages afterwards.
 //!
 //! Another kind of receiver refuses certain messages for ever: it accepts most new messages, but never a message that
-//! it has refused. (A receiver that limits the
-//! pace refuses new messages as often as messages that it has refused before.) [`PaceEvidence`]
-//! recognises this kind when refused messages are refused again clearly more often than new messages are refused, and
-//! none of the refused messages is accepted.
+//! it has refused. [`PaceEvidence`] recognises this kind by two signs: messages that were refused before are refused
+//! clearly more often than new messages, and none of them is accepted. (A receiver that limits the pace refuses both
+//! equally often.)
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -29,8 +28,8 @@ const ENOUGH: u32 = 3;
 /// When a message is refused for the first time, its refusal cancels this many repeated refusals of other messages.
 const FIRST_MAKES_UP_FOR: u32 = 2;
 
-/// A pace is as slow as the receiver asked for if the time between two attempts is at least twice the length of a
-/// silence: then this many attempts begin in the length of a silence, or fewer.
+/// A pace is as slow as the receiver asked for if at most this many attempts begin in the length of a silence. For
+/// example, if the receiver asks for silences of 10 s, one attempt every 20 s is slow enough.
 const AS_ASKED: f64 = 0.5;
 
 /// The number of silences that are remembered, to find out how long a silence must be.
@@ -43,7 +42,8 @@ const ACCEPTED_AT_A_PACE: u32 = 48;
 /// five messages at random is not taken for a receiver that limits the pace.
 const MADE_UP_FOR: u32 = 4;
 
-/// If this many refusals are left that accepted messages have not cancelled, the receiver refuses most messages.
+/// Once the number of refusals that accepted messages have not cancelled is this high, the receiver refuses most
+/// messages.
 const MOST_ARE_REFUSED: u32 = 32;
 
 /// Collects the evidence that the receiver does not limit the pace.
@@ -102,9 +102,10 @@ impl PaceEvidence {
         self.silences.push_back(silence);
     }
 
-    /// Returns the shortest of the last [`SILENCES`] silences, or zero while fewer silences are known. If a receiver
-    /// limits the pace but asks for less time than it needs, every one of these silences was as long as it needs. If a
-    /// receiver refuses a share of all messages, at least one of these silences was short.
+    /// Returns the shortest of the last [`SILENCES`] silences, or zero while fewer silences are known. The shortest one
+    /// tells two kinds of receivers apart. If a receiver limits the pace, each silence lasted as long as the receiver
+    /// needs, even if it asks for less. If a receiver refuses a share of all messages by chance, at least one of the
+    /// silences was short.
     fn least_silence(&self) -> Duration {
         let known = self.silences.len() == SILENCES;
         self.silences.iter().min().filter(|_| known).copied().unwrap_or_default()
@@ -121,9 +122,9 @@ impl PaceEvidence {
     /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
-        // The refusal counts if the attempts were at least twice as far apart as the longest silence that the receiver
-        // has asked for. The longest one is taken because a receiver that states exactly when it accepts the next
-        // message sometimes asks for very little.
+        // The pace was as slow as the receiver asks if the attempts were at least twice as far apart as the longest
+        // silence that it has asked for. The longest one is taken because a receiver that states exactly when it
+        // accepts the next message sometimes asks for very little.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
         // A measured silence includes the time until the answer. So it takes the place of the silence that the receiver
         // asked for only if it is more than twice as long.

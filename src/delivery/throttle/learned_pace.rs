@@ -21,21 +21,21 @@ const BELOW_REFUSED: f64 = 0.97;
 /// The first pace after a silence, as a share of the ceiling.
 const BELOW_CEILING: f64 = 0.85;
 
-/// The slowest pace: this many attempts in the length of the last silence. If it were one attempt, the pace could be
-/// exactly the limit of a receiver that states exactly how long to wait. Then attempts would be refused again and
-/// again.
+/// The slowest pace, as a number of attempts in the length of the last silence: one attempt in twice this length. One
+/// attempt in this length could be exactly the limit of a receiver that states exactly how long to wait. Then attempts
+/// would be refused again and again.
 const AT_LEAST: f64 = 0.5;
 
 /// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.
 const EXPLORING: f64 = 1.19;
 
-/// The pace is back at the ceiling after this many silences, or after this many times between two attempts if that is
-/// longer. `UNSURE` applies if the last refusal cost much time (see [`COSTS_MUCH`]), so that the ceiling is a guess.
-/// `SURE` applies if it cost little.
+/// The pace is back at the ceiling after this many times the length of the last silence, or this many times the wait
+/// between two attempts if that wait is longer. `UNSURE` applies if the last refusal cost much time (see
+/// [`COSTS_MUCH`]), so that the ceiling is a guess. `SURE` applies if it cost little.
 const UNSURE: f64 = 4.0;
 const SURE: f64 = 12.0;
 
-/// A refusal costs much if, because of it, the receiver accepted messages at a rate that is more than this share below
+/// A refusal costs much if the rate of accepted messages, with the silence counted in, was more than this share below
 /// the refused pace.
 const COSTS_MUCH: f64 = 0.3;
 

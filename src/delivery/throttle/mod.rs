@@ -3,16 +3,17 @@
 //!
 //! Until a receiver refuses a message, nothing is limited. The throttle only remembers when the last accepted attempts
 //! began. After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the
-//! first of these attempts is refused, the next attempts prefer messages that were never attempted, because the
-//! receiver may refuse the message of that attempt for ever. After the first accepted attempt, attempts are spaced out:
+//! first of these attempts is refused, the receiver may refuse its message for ever. So the next attempts prefer
+//! messages that were never attempted. After the first accepted attempt, attempts are spaced out:
 //! - Two paces are known: the pace that the receiver refused, and the rate at which it accepted messages from the end
 //!   of one silence to the end of the next. The pace that the receiver accepts lies between them. Their geometric mean
 //!   becomes the *ceiling*, the pace that the receiver is thought to accept. So a wrong first guess is corrected in a
 //!   few refusals, and a good guess changes little. [`LearnedPace`] has the details.
 //! - The longer the silence after a refusal, the more slowly the pace grows afterwards. So refusals that cost much are
 //!   rare.
-//! - The pace is never slower than one attempt in twice the length of the last silence. After that silence the receiver
-//!   accepted a message, so a wait of this length is long enough.
+//! - The pace is never slower than one attempt in twice the length of the last silence. If that silence was 10 s long,
+//!   an attempt is made at least every 20 s: the receiver accepted a message after 10 s, so even waits of 10 s are long
+//!   enough.
 //! - If the receiver accepts a pace clearly above the ceiling, its limit counts as gone. From then on the pace doubles
 //!   every few messages, until it limits nothing.
 //! - Two kinds of receivers refuse messages but do not limit the pace. The first kind refuses a share of all messages,
@@ -73,7 +74,7 @@ pub(super) enum Gate {
     Open,
     /// No attempt may begin before this instant.
     At(Instant),
-    /// The attempt under way tests whether the silence was long enough. No other attempt may begin before its end.
+    /// The attempt under way tests whether the silence was long enough. No other attempt may begin before it has ended.
     AfterTrial,
 }
 
@@ -380,9 +381,9 @@ impl Accepted {
         self.since = None;
     }
 
-    /// Returns the highest rate, in messages a second, at which the receiver accepted messages in a stretch of time
-    /// that ends at `until`, the end of the last silence. Several stretches are tried, because in a long one there may
-    /// have been nothing to send for a while.
+    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. This rate
+    /// is computed for several stretches of time that end at `until`, and the highest rate is returned: in a long
+    /// stretch there may have been nothing to send for a while.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)

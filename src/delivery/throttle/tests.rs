@@ -137,7 +137,7 @@ async fn only_a_pace_that_slows_a_sink_down_is_shown() {
 /// At first the relay keeps some silences, until it knows that the pace does not matter. From then on it slows no
 /// message down.
 #[test]
-fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
+fn messages_are_not_slowed_down_if_the_receiver_refuses_a_share_at_random() {
     for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
         // If a receiver states no time, the relay does not know which wait is long enough, so the conclusion takes
         // longer.
@@ -236,7 +236,7 @@ fn refused_messages_that_follow_each_other_slow_no_other_down() {
 /// Two messages come in a second, so the 980th message comes after 490 s. About half of all requests are refused at
 /// random.
 #[test]
-fn a_receiver_that_refuses_half_of_all_requests_is_not_slowed_down_for() {
+fn messages_are_not_slowed_down_if_the_receiver_refuses_half_of_all_requests() {
     for share in [0.4, 0.5] {
         for workers in [1, 8] {
             for seed in 0..5 {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::surrogates::mended;
 
-/// The details of a number: its row in `GET /v1/numbers`.
+/// The details of a number, as `GET /v1/numbers` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Details<'a> {
     /// The relay has not read the details of the number yet.
@@ -57,7 +57,7 @@ struct Phone<'a> {
 }
 
 #[derive(Deserialize)]
-struct FilteredRow<'a> {
+struct ListedNumber<'a> {
     #[serde(rename = "serviceName", borrow)]
     service_name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -70,7 +70,7 @@ impl<'a> Facts<'a> {
         let number = match details {
             Details::Unknown => None,
             Details::Absent => Some(NumberFields::default()),
-            Details::Known(row) => Some(NumberFields::read(row)),
+            Details::Known(json) => Some(NumberFields::read(json)),
         };
         let Ok(message) = serde_json::from_str::<MessageFields<'a>>(raw) else {
             return Self { number, ..Self::default() };
@@ -126,11 +126,11 @@ impl<'a> Facts<'a> {
 }
 
 impl<'a> NumberFields<'a> {
-    fn read(row: &'a str) -> Self {
-        let Ok(row) = serde_json::from_str::<FilteredRow<'a>>(row) else { return Self::default() };
-        let tags = row.tags.and_then(|tags| serde_json::from_str::<Vec<&RawValue>>(tags.get()).ok());
+    fn read(json: &'a str) -> Self {
+        let Ok(listed) = serde_json::from_str::<ListedNumber<'a>>(json) else { return Self::default() };
+        let tags = listed.tags.and_then(|tags| serde_json::from_str::<Vec<&RawValue>>(tags.get()).ok());
         let tags = tags.unwrap_or_default().into_iter().filter_map(|tag| text(Some(tag))).collect();
-        Self { service: text(row.service_name), tags }
+        Self { service: text(listed.service_name), tags }
     }
 }
 

@@ -93,7 +93,7 @@ impl Filter {
     pub fn lacks_plus(pattern: &str) -> bool {
         let rest = pattern.trim_start_matches(|next: char| next.is_ascii_digit());
         let digits = pattern.len() - rest.len();
-        // A pattern of only digits, fewer than seven, may be a short code, which has no `+`.
+        // A pattern of one to six digits may be a short code, which has no `+`.
         if rest.is_empty() { digits >= 7 } else { digits > 0 && rest.starts_with(['*', '?', '[']) }
     }
 

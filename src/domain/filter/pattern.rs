@@ -6,8 +6,8 @@
 //! because the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character,
 //! whether it came as one character or as a letter and an accent (NFC).
 //!
-//! A character that folds to several characters, such as `ß`, still counts as one: `?` and `[ß]` match it. So each
-//! pattern is compared with the text as it came, and with the folded text.
+//! A character that folds to several characters, as `ß` folds to `ss`, still counts as one: `?` and `[ß]` match it. So
+//! each pattern is compared with the text as it came, and with the folded text.
 //!
 //! Some letters cannot be joined with their accents into one character, for example a letter with two accents. Such a
 //! letter counts as one character, too. So each pattern is also compared with a text in which the letter and its
@@ -38,7 +38,7 @@ pub struct InvalidPattern(String);
 #[derive(Clone)]
 pub struct Globs {
     expressions: RegexSet,
-    /// For each expression: whether it is compared with folded texts, too.
+    /// For each expression: whether it is compared with folded texts, too (`Expression::excludes_several`).
     takes_folded: Vec<bool>,
 }
 
@@ -127,9 +127,8 @@ fn with_stand_ins(text: &str) -> Option<String> {
     }
 }
 
-/// Returns the character that replaces a letter with its marks. If the folded letter is one character, this is it.
-/// Otherwise it is one of 65,534 characters of private use. A hash chooses it, so two different letters rarely get the
-/// same one.
+/// Returns the character that replaces a letter and its marks. If they fold to one character, it is this character.
+/// Otherwise a hash chooses one of 65,534 characters of private use, so two different letters rarely get the same one.
 fn stand_in(letter: &str) -> char {
     const FIRST: u32 = 0xf_0000;
     const COUNT: u32 = 0xfffe;
@@ -209,7 +208,8 @@ impl Expression {
     /// Translates a class of characters. `rest` begins after the opening bracket. Returns the rest of the glob.
     fn class<'a>(&mut self, mut rest: Chars<'a>) -> Chars<'a> {
         let mut class = String::new();
-        // Characters and the ends of ranges, to find the characters that fold to several characters.
+        // The first and the last character of each range; a single character is a range of one. They show whether the
+        // class has characters that fold to several characters.
         let mut ranges: Vec<(char, char)> = Vec::new();
         let mut is_range = false;
         let is_negated = rest.as_str().starts_with(['!', '^']);
@@ -439,12 +439,12 @@ mod tests {
         assert!(matches("(?i)é+$", "CAFE\u{301}"));
         assert!(matches("^caf.$", "cafe\u{301}"));
         assert!(matches("cafe\u{301}", "café"));
-        assert!(!matches("é", "É"), "bodies keep their case");
+        assert!(!matches("é", "É"), "case matters in bodies");
     }
 
     proptest! {
-        /// An ASCII pattern matches the same ASCII texts as in the crate `globset`, if `globset` accepts empty
-        /// alternatives, as shells do.
+        /// An ASCII pattern matches the same ASCII texts as in the crate `globset`. (Here `globset` accepts empty
+        /// alternatives such as `{,a}`, because shells accept them.)
         #[test]
         fn ascii_is_as_in_globset(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
             prop_assume!(!pattern.contains("**"));

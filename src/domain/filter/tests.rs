@@ -48,7 +48,7 @@ fn each_key_alone() {
     assert!(takes(Clause { from: globs(&["+1800*"]), ..clause() }));
     assert!(!takes(Clause { from: globs(&["+1900*"]), ..clause() }));
     assert!(takes(Clause { body: regexes(&["(?i)code"]), ..clause() }));
-    assert!(!takes(Clause { body: regexes(&["code"]), ..clause() }), "bodies keep their case");
+    assert!(!takes(Clause { body: regexes(&["code"]), ..clause() }), "case matters in bodies");
     assert!(takes(Clause { body: regexes(&["x", r"\d{6}$"]), ..clause() }));
     assert!(takes(Clause { has_code: Some(true), ..clause() }));
     assert!(!takes(Clause { has_code: Some(false), ..clause() }));

@@ -18,8 +18,8 @@ pub(super) struct FaultyFeed {
     pub(super) calm: bool,
     /// Whether the feed lies: it gives any answers.
     pub(super) lies: bool,
-    /// How many empty pages in a row each asker has got. The relay believes an empty page after several in a row, so an
-    /// honest feed gives at most two.
+    /// How many empty pages each asker has got since its last page with rows. The relay believes no empty page before
+    /// the third, so an honest feed gives at most two.
     empty_in_a_row: HashMap<Asker, u8>,
 }
 

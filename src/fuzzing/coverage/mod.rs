@@ -71,7 +71,7 @@ impl Run {
         let mut feed = FaultyFeed::new(choices);
         let start = choices.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
         // A first run with `poll.start = "now"` finds out which rows are older than the run by comparing their times
-        // with the API's clock. So in this case the two clocks must agree.
+        // with the API's clock. So in this case the rows' clock must agree with the API's clock.
         feed.skew = if start == Start::Now { 0 } else { choices.pick(&[0, -3, 3, -100, 100]) };
         let hold_limit = choices.pick(&[10_000, 8, 25]);
         let relay = Relay::new(short_rules(start, hold_limit), true, MemoryStore::default());
@@ -127,8 +127,8 @@ impl Run {
         }
     }
 
-    /// Returns the most requests that it takes to end all open walks, on a list that has no trouble and does not
-    /// change.
+    /// Returns a number of requests that is always enough to end all open walks, on a list that has no trouble and does
+    /// not change.
     ///
     /// Neither the rows nor the clock change, so every cursor that is given out from now on works, and leads to older
     /// rows. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk closes at
@@ -155,9 +155,8 @@ impl Run {
         // A first run that starts at a certain time reads down to the first row that is older than this time. If the
         // list is sorted by `ingestedAt`, newer rows may lie below that row.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // Coverage measures from the rows how far the API's clock and the clock that dates the rows differ: the
-        // difference that most rows show counts. If the two clocks differ, and rows are dated ahead, coverage may
-        // measure a wrong difference.
+        // Coverage takes the median lag of the newest rows for the difference between the rows' clock and the API's
+        // clock. If the two clocks differ, and some rows are dated ahead, this median may be wrong.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());

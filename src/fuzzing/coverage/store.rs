@@ -1,4 +1,4 @@
-//! The store of the fuzz target, in memory. It panics on an operation that no step may contain.
+//! The store of the fuzz target, in memory. It panics on a change that no step of coverage may make.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -17,7 +17,7 @@ impl CoverageState {
         page.prepend(self.memory.take_future_rows());
         // If an earlier poll got an empty answer, the feed was empty then. So every message that has come since counts
         // as received after the start of the first run, although the relay believes an empty feed only after several
-        // empty answers in a row.
+        // successive empty answers.
         let first_empty_poll = self.memory.take_first_empty_poll_at().unwrap_or(UnixMs::MAX);
         let mut coverage = begin(rules, &page, now, rows_now, first_empty_poll);
         let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);

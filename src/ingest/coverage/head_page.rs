@@ -5,7 +5,7 @@ use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, NextAction, Step, gap_around, if_it_holds};
 use crate::domain::{Cursor, DeliveryClass, More, Seq, UnixMs, WalkKind};
 
-/// How many empty first pages in a row it takes until the relay believes that the feed is empty.
+/// After this many successive empty first pages the relay believes that the feed is empty.
 const EMPTY_HEADS_BELIEVED: u32 = 3;
 
 impl CoverageState {

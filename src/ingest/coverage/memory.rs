@@ -19,9 +19,10 @@ pub struct Memory {
     /// relay found the block. Such a poll ends when it meets the block, because the next poll begins below the block.
     peeks_since: Option<UnixMs>,
     /// The time, by the API's clock, of the last answer to the head poll under way. If the poll reads only the rows
-    /// above a block, or only the rows below it: the time at which the relay found the block and saw both.
+    /// above a block, or only the rows below it: the time at which the relay found the block and saw the rows above and
+    /// below it.
     this_poll_at: Option<UnixMs>,
-    /// The same time for the last answered head poll before this one.
+    /// The value of `this_poll_at` of the last head poll before this one that was answered.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over, because they were empty or all their rows are dated
     /// ahead.
@@ -29,7 +30,7 @@ pub struct Memory {
     /// On a first run: the rows of the pages that the head poll has passed over. They are stored together with the page
     /// after them.
     future_rows: Vec<(Row, Option<Seq>)>,
-    /// How many empty head pages came in a row.
+    /// How many empty head pages came since the last head page with rows.
     empty_heads: u32,
     /// The time of the first empty answer before coverage began, by the API's clock.
     first_empty_poll_at: Option<UnixMs>,
@@ -52,14 +53,15 @@ struct SkippedBlock {
     skipped_by_last_poll: bool,
 }
 
-/// The memory of one walk since it was opened or loaded. A *pass* of the walk begins at this moment, and a new pass
-/// begins whenever the walk goes back to an earlier cursor or to the head.
+/// The memory of one walk since it was opened or loaded. A *pass* is the reading of a walk without a step back: the
+/// first pass begins when the walk is opened or loaded, and a new one whenever the walk goes back to an earlier cursor
+/// or to the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
     /// The cursors to which the pages of this pass have led. If a page leads to one of them again, the walk goes round
     /// in a circle.
     pub(super) seen: HashSet<Cursor>,
-    /// How many pages in a row had no unknown row, and reached no older time than the earlier pages of this pass.
+    /// How many successive pages had no unknown row, and reached no older time than the earlier pages of this pass.
     pub(super) idle_pages: u32,
     /// The oldest time that this pass has reached.
     pub(super) lowest_of_pass: Option<UnixMs>,
@@ -78,7 +80,7 @@ impl Memory {
     /// block. `rows_now` is the API's present time, or the present time by the rows' clock if that clock is ahead.
     pub(super) fn begin_poll(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_passed_over = 0;
-        // The poll reads these rows again, if the poll before it has ended early.
+        // Rows are left over here if the previous poll ended early. This poll reads them again.
         self.future_rows.clear();
         (self.unseen_since, self.peeks_since) = (None, None);
         self.last_poll_at = self.this_poll_at.take().or(self.last_poll_at);
@@ -126,8 +128,8 @@ impl Memory {
         self.skip.is_some()
     }
 
-    /// Records that the head poll under way found a page of known rows dated ahead. `cursor` leads to the page below
-    /// it, and `until` is the time of its last row. Returns whether the poll reads on with the page below it.
+    /// Records that the head poll under way found a page of known rows dated ahead. `until` is the time of the last row
+    /// of this page, and `cursor` leads to the page below. Returns whether the poll goes on with the page below.
     pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
         if self.peeks_since.is_some() && self.skip.is_some() {
             return false;
@@ -151,7 +153,7 @@ impl Memory {
         std::mem::take(&mut self.future_rows)
     }
 
-    /// Counts empty head pages in a row. Returns how many there are by now.
+    /// Counts a head page that is empty. A head page with rows sets the count back to 0. Returns the count.
     pub(super) fn count_empty_heads(&mut self, is_empty: bool) -> u32 {
         self.empty_heads = if is_empty { self.empty_heads.saturating_add(1) } else { 0 };
         self.empty_heads

@@ -87,7 +87,7 @@ pub enum NextAction {
     FollowWalk(WalkId),
     /// The empty answer is not believed yet. The next head poll asks again.
     AskAgain,
-    /// This walk waits before its next page. The number counts the walk's failures in a row; the length of the wait
+    /// This walk waits before its next page. The number is the walk's `WalkProgress::failures`; the length of the wait
     /// depends on it.
     Wait(WalkId, u32),
 }

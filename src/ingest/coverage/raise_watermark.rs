@@ -5,8 +5,8 @@ use super::{CoverageState, Draft, NextAction, Step};
 
 impl CoverageState {
     /// Raises the watermark: `W = max(W, min(now - R, A - lag - L - m, F - L - m, the floors of all open walks))`. `A`
-    /// is the anchor, `F` the frontier, `L` the lookback, `m` the margin, and `R` the time for which ids are remembered
-    /// at least. (`Rules::sweep_depth` explains the lag.) The caller commits the step, and then lets the store forget
+    /// is the anchor, `F` the frontier, `L` the lookback, `m` the margin, and `R` the shortest time for which an id is
+    /// remembered. (`Rules::sweep_depth` explains the lag.) The caller commits the step, and then lets the store forget
     /// ids below the new watermark.
     pub fn raise_watermark(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else { return Step::NOTHING };

@@ -38,10 +38,11 @@ pub struct Rules {
     pub pages_ahead: u32,
     /// The most pages of a new gap or seed that are read directly after the head page that opened it.
     pub head_pages: u32,
-    /// A walk stands still if this many pages in a row had no unknown row, and reached no older time than the pages
+    /// A walk stands still if this many successive pages had no unknown row, and reached no older time than the pages
     /// before them.
     pub idle_pages: u32,
-    /// A gap that holds its rows releases them after this many failures in a row, and streams from then on.
+    /// A gap that holds its rows releases them after this many failures without progress (`WalkProgress::failures`),
+    /// and streams from then on.
     pub patience_failures: u32,
     /// A gap that holds its rows releases them after it has been failing for this long, and streams from then on.
     pub patience: Duration,

@@ -2,7 +2,7 @@
 //! read would be missed.
 //!
 //! The walk tries the same cursor again, then the cursors of earlier pages, then begins again at the head. It keeps its
-//! floor and the rows that it holds. Each failure in a row makes the wait longer. After
+//! floor and the rows that it holds. Each further failure makes the wait longer. After
 //! [`Rules::patience_failures`](super::Rules::patience_failures) failures, or after
 //! [`Rules::patience`](super::Rules::patience), a gap that holds its rows is *stalled*: it releases these rows, and
 //! streams from then on. Otherwise rows that were read would wait for rows that cannot be read.
@@ -22,8 +22,8 @@ pub enum Setback {
     /// The page led to a cursor to which an earlier page of the same pass had led already (`WalkMemory` says what a
     /// pass is). Or the page promised more rows without a cursor, whether or not it was empty.
     NoProgress,
-    /// Many pages in a row had no unknown row, and reached no older time than the pages before them. The walk reads on,
-    /// but first waits.
+    /// Many successive pages had no unknown row, and reached no older time than the pages before them. The walk reads
+    /// on, but first waits.
     StandingStill,
 }
 
@@ -35,8 +35,8 @@ pub(super) const EMPTY_TRIES: u32 = 3;
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {
-    /// Drops the unfinished round of empty answers, because a page with rows came. A round is [`EMPTY_TRIES`] empty
-    /// answers in a row.
+    /// Drops the unfinished round of empty answers, because a page with rows came. A round is [`EMPTY_TRIES`]
+    /// successive empty answers.
     pub(super) fn end_round_of_empty_answers(&mut self, place: usize) {
         let progress = &mut self.coverage.walks[place].progress;
         progress.empty_answers -= progress.empty_answers % EMPTY_TRIES;

@@ -7,8 +7,8 @@ use crate::domain::{Anomaly, Cursor, Insert, Invocation, PollChange, RowStanding
 const NAMED: usize = 10;
 
 /// Logs each kind of anomaly of a page in one line, with a count. Up to [`NAMED`] messages that are not delivered get a
-/// line of their own, with the id. `cursor` is the cursor of the page. `replayed_by` is the beginning of the command
-/// line that replays a message; `None` if messages are not kept.
+/// line of their own, with the id. `cursor` is the cursor with which the page was requested. `replayed_by` is the
+/// beginning of the command line that replays a message; `None` if messages are not kept.
 pub(super) fn log_anomalies(changes: &[PollChange], cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;

@@ -93,8 +93,8 @@ impl<F: Feed> ApiLink<F> {
         self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
-    /// Handles a 429 answer. Returns for how long no request leaves. If the API does not say how long to wait,
-    /// `fallback` returns the wait after this many 429s in a row.
+    /// Handles a 429 answer. Returns the length of the silence. `fallback` gets the number of successive 429s. It
+    /// returns the length for an answer that states none. From the second 429 on, no silence is shorter than that.
     pub(super) fn rate_limited(
         &mut self,
         headers: &RateHeaders,
@@ -225,8 +225,8 @@ impl<F: Feed> ApiLink<F> {
         self.foreign_notice = ForeignNotice::remembered(requests);
     }
 
-    /// Logs foreign requests if a report is due. Returns the number of foreign requests a minute that is now to be
-    /// recorded in the state as reported; `None` if the recorded number stays the same.
+    /// Logs foreign requests if a report is due. If the reported number of requests a minute changes, returns the new
+    /// number, and the caller has to record it in the state.
     pub(super) fn due_foreign_report(&mut self) -> Option<u32> {
         let found = self.budget.window().foreign_for_certain();
         let before = self.foreign_notice.requests();
@@ -301,8 +301,8 @@ mod tests {
         let beside = link.fetch(RequestPurpose::Walk, None, 10, now, UnixMs(0));
         assert!(link.was_sent_with_key_in_use(&first) && link.has_several_keys());
         assert!(link.next_key(), "the second key is in use");
-        assert!(!link.was_sent_with_key_in_use(&beside), "the first key sent it, and the second key is in use");
+        assert!(!link.was_sent_with_key_in_use(&beside), "it was sent with the first key, but the second is in use");
         assert!(!link.next_key(), "the first key is in use again");
-        assert!(!link.was_sent_with_key_in_use(&beside), "the first key sent it, but it has been given up since");
+        assert!(!link.was_sent_with_key_in_use(&beside), "it was sent with the first key before that key was given up");
     }
 }

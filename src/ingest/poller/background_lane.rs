@@ -16,7 +16,7 @@ pub(super) struct BackgroundLane {
     turn: u64,
     /// The walks that were set back, each with the instant until which it waits.
     waiting: HashMap<WalkId, Instant>,
-    /// How many failures there were in a row.
+    /// How many failures there were since the last success.
     failures: u32,
     /// The instant until which the lane waits; `None` if it does not wait.
     due: Option<Instant>,
@@ -84,7 +84,7 @@ impl BackgroundLane {
         self.small_pages = small.map(|small| SmallWalkPages { left: small.left - 1, ..small });
     }
 
-    /// Counts a failure. Returns how many failures there were in a row.
+    /// Counts a failure. Returns how many failures there were since the last success.
     pub(super) fn count_failure(&mut self) -> u32 {
         self.failures = self.failures.saturating_add(1);
         self.failures

@@ -59,9 +59,9 @@ impl BlockableWork {
             return std::mem::take(&mut self.is_told).then_some(BlockedReport::Over);
         }
         let since = *self.blocked_since.get_or_insert(now);
-        let is_news = !self.is_told && now.saturating_duration_since(since) >= patience;
-        self.is_told |= is_news;
-        is_news.then_some(BlockedReport::Blocked)
+        let is_due = !self.is_told && now.saturating_duration_since(since) >= patience;
+        self.is_told |= is_due;
+        is_due.then_some(BlockedReport::Blocked)
     }
 }
 
@@ -74,7 +74,7 @@ impl Journal {
     pub(super) async fn look(&mut self, store: &Store, space: DiskUsage, now: Instant) -> Result<(), store::Error> {
         let is_large = space.journal > USUAL_JOURNAL_BYTES;
         let was_tried = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY);
-        let news = if !is_large {
+        let report = if !is_large {
             self.emptying.note(true, now, TELL_LARGE)
         } else if was_tried {
             None
@@ -87,7 +87,7 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         };
-        match news {
+        match report {
             Some(BlockedReport::Blocked) => tracing::warn!(
                 journal = %ByteSize(space.journal),
                 hint = "end it: a sqlite3 shell in a transaction, a backup, a command of an earlier version; \

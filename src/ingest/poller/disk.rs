@@ -203,7 +203,7 @@ impl Disk {
 
     /// Removes old data: settled messages, and ids below the `watermark` except the newest `keep_newest`. Then gives
     /// back to the file system the space that the state's file no longer needs. `now` is the relay's time. `known_now`
-    /// is the same time, or `None` while it is not confirmed: then no retention counts as over.
+    /// is the same time, or `None` while it is not confirmed ([`Maintenance::cutoffs`]).
     pub(super) async fn remove_old(
         &mut self,
         now: UnixMs,
@@ -316,12 +316,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_state_that_is_too_large_is_maintained_at_once_and_the_shortage_lasts_if_nothing_can_go() {
+    async fn a_state_that_is_too_large_is_maintained_at_once_and_the_shortage_lasts_if_nothing_can_be_removed() {
         let dir = tempfile::tempdir().unwrap();
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut disk = disk(dir.path(), 1, now);
-        let news = disk.check_space(now).await.unwrap();
-        assert!(matches!(news, SpaceCheck::Short(Shortage::Size { max_size: 1, .. })), "{news:?}");
+        let check = disk.check_space(now).await.unwrap();
+        assert!(matches!(check, SpaceCheck::Short(Shortage::Size { max_size: 1, .. })), "{check:?}");
         assert!(disk.is_maintenance_due(now) && disk.has_more_maintenance());
         assert_eq!(disk.lasting_shortage(), None, "maintenance may help");
         while disk.has_more_maintenance() {

@@ -103,8 +103,10 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.wait_until(now + KEY_RETRY);
     }
 
-    /// Handles an answer without a page, to a request for `limit` rows. The lane of the request waits. If the request
-    /// belonged to a walk, and head polls succeed, the failure is recorded in the walk ([`Setback`]).
+    /// Handles an answer without a page, to a request for `limit` rows. The lane of the request waits, with two
+    /// exceptions: a page that was too large is asked for again, one row long; and if the API refuses the cursor of a
+    /// head poll, this poll ends. If the request belonged to a walk, and head polls succeed, any other failure is
+    /// recorded in the walk ([`Setback`]).
     pub(super) async fn failed(
         &mut self,
         is_head: bool,

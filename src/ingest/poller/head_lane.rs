@@ -18,7 +18,7 @@ pub(super) struct HeadLane {
     wait: HeadWait,
     in_flight: Option<PageRequest>,
     poll: HeadPoll,
-    /// How many failures there were in a row.
+    /// How many failures there were since the last success.
     failures: u32,
     small_pages: Option<SmallHeadPages>,
     /// The longest time between two polls that the budget has asked for since the last poll ended.
@@ -181,19 +181,19 @@ impl HeadLane {
         self.wait = HeadWait::Until(now);
     }
 
-    /// Counts a failure. Returns how many failures there were in a row.
+    /// Counts a failure. Returns how many failures there were since the last success.
     pub(super) fn count_failure(&mut self) -> u32 {
         self.failures = self.failures.saturating_add(1);
         self.failures
     }
 
-    /// Returns how many failures there were in a row.
+    /// Returns how many failures there were since the last success.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures in a row
-    /// came before.
+    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures came
+    /// before, since the last success.
     pub(super) fn note_success(&mut self, local: UnixMs, now: Instant) -> u32 {
         self.last_poll = Some(local);
         self.small_pages = self.small_pages.filter(|small| small.until > now);
@@ -221,7 +221,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_poll_reads_two_pages_of_its_gap_and_the_next_poll_begins_an_interval_after_it_began() {
+    async fn a_poll_reads_two_pages_of_its_gap_and_polls_begin_an_interval_apart() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let mut head = HeadLane::new(began);
         head.begin_poll(began);

@@ -25,11 +25,9 @@ const URGENT_ROUND: Duration = Duration::from_secs(2);
 /// The wait between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// An ordinary round goes on where the last round ended. Now and then a round is *whole*: it begins at the oldest
-/// message again, to find messages that were settled late.
-///
-/// The time from one whole round to the next is this multiple of the time that a whole round takes, but at least
-/// [`ROUND`] and at most [`WHOLE_ROUND`].
+/// The time from one *whole* round to the next is this multiple of the time that a whole round takes, but at least
+/// [`ROUND`] and at most [`WHOLE_ROUND`]. A whole round begins at the oldest message, to find messages that were
+/// settled late. Any other round goes on where the last round ended.
 const WHOLE_ROUND_TAKES: u32 = 60;
 
 /// The longest time from one whole round to the next.

@@ -9,8 +9,8 @@
 //! Invariants:
 //! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded from the
 //!   disk again.
-//! - After a failure, the same request is sent again only after a wait, and each further failure in a row makes the
-//!   wait longer. (A request with another key, or for a smaller page, may follow at once.)
+//! - After a failure, the same request is sent again only after a wait, and each further failure makes the wait longer,
+//!   up to a minute. (A request with another key, or for a smaller page, may follow at once.)
 //! - Only these end the loop: the stop signal; an error of the store that does not pass, for example damage; messages
 //!   of another account; and, with [`Mode::Once`], the policy in `once`.
 

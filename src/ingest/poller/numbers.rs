@@ -203,7 +203,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// Records in the list whether a delivery waits for details of a number.
+    /// Looks whether a delivery waits for details of a number, and records the answer in `NumberList`.
     pub(super) async fn check_undecided(&mut self) -> Result<(), store::Error> {
         if self.lanes.numbers.list().asked_for() {
             let is_awaited = self.disk.store().read(Spool::has_undecided).await?;

@@ -99,8 +99,8 @@ impl OncePolicy {
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
     }
 
-    /// Gives up if a walk has failed [`Rules::patience_failures`] times in a row, at least [`PATIENCE`] of them in this
-    /// process. So a walk that failed in an earlier process is tried again first.
+    /// Gives up if a walk has failed [`Rules::patience_failures`] times without progress, and at least [`PATIENCE`]
+    /// times in this process. So a walk that failed in an earlier process is tried again first.
     pub(super) fn gives_up_stalled_walk(&self, state: &CoverageState, rules: &Rules) -> Option<Ending> {
         let is_stalled = state
             .walks()

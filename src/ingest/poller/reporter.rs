@@ -69,7 +69,7 @@ mod tests {
     use crate::ingest::report::ApiBudget;
 
     #[test]
-    fn watchers_are_woken_by_news_only() {
+    fn a_new_condition_or_poll_wakes_watchers_and_a_new_budget_does_not() {
         let reporter = PollReporter::new();
         let mut watcher = reporter.subscribe();
         assert!(reporter.set_condition(Condition::Polling, UnixMs(5)));

@@ -83,7 +83,7 @@ impl<F: Feed> Poller<F> {
             PageKind::Head { cursor } => cursor.clone(),
             PageKind::Walk { id, .. } => match self.cursor_of_walk(*id) {
                 Some(cursor) => cursor,
-                // Meanwhile the walk was closed, so the next poll begins at the head.
+                // The walk is closed by now, so the next request begins a new poll.
                 None => return self.lanes.head.next_poll_from_head(),
             },
         };

@@ -33,8 +33,8 @@ impl<F: Feed> Poller<F> {
             self.link.not_rate_limited(&flight.request);
         }
         let Response { date, rate, page } = response;
-        // The `Date` is handled before the rows of this page are stored, so that the time is known when delivery
-        // attempts to send their messages.
+        // The `Date` is handled before the messages of this page are stored, so that the time is known when delivery
+        // attempts to send them.
         self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {

@@ -41,7 +41,7 @@ struct Double {
     rates: Rates,
     keys: usize,
     key: usize,
-    /// How many answers have no `Date`: the first ones.
+    /// This many answers, from the first one on, have no `Date`.
     undated: usize,
     /// How many milliseconds the `Date` of answers is ahead of the double's clock.
     date_ahead_ms: Arc<AtomicI64>,

@@ -19,11 +19,11 @@ const REMEMBER: Duration = Duration::from_secs(3600);
 /// A greater difference between clocks is logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// Lower than the sequence number of every message: the correction of stored times begins after it.
+/// The correction of stored times begins after this sequence number, which is lower than that of every message.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// If the previous poll is at most this long ago, and did not show a message that is there now, the message was
-/// ingested just now. So its `ingestedAt` is about the present time.
+/// If the previous poll was at most this long ago, a message that it did not show was ingested after it. So the
+/// `ingestedAt` of this message is about the present time.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
@@ -68,9 +68,9 @@ impl Timing {
         }
     }
 
-    /// Takes the latest `ingestedAt` of the messages that the state did not know when this poll came. If no answer had
-    /// a `Date`, and the previous poll is recent ([`RECENT`]), this time counts as the API's time. Known messages do
-    /// not show what time it is: on a quiet account the newest of them may be days old.
+    /// Takes the latest `ingestedAt` of the messages on the newest page, without those that the state knew before. If
+    /// no answer had a `Date`, and the previous poll is recent ([`RECENT`]), this time counts as the API's time. Known
+    /// messages do not show what time it is: on a quiet account the newest of them may be days old.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -111,8 +111,8 @@ impl Timing {
         }
     }
 
-    /// Corrects the relay's time once the right time is known. If it does, it returns the shift in milliseconds, and
-    /// [`follow`](Self::follow) has to correct the stored times.
+    /// Corrects the relay's time once the right time is known. If this call corrects it, it returns the shift in
+    /// milliseconds, and [`follow`](Self::follow) has to correct the stored times.
     pub(super) fn put_right(&mut self) -> Option<i64> {
         let rebase = self.clock.synchronize(self.heard.take());
         if let Some(rebase) = rebase {

@@ -20,7 +20,7 @@ impl<F: Feed> Poller<F> {
             Ok(()) => Ok(()),
             Err(error) if error.is_passing() => {
                 // The next work that needs the disk will report the failure. Until the stored times are corrected, no
-                // delivery ends and nothing is removed because of its age.
+                // delivery is given up because of its age, and nothing is removed because of its age.
                 tracing::debug!(%error, "the stored times cannot be corrected yet");
                 Ok(())
             }

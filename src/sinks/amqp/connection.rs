@@ -107,7 +107,7 @@ impl AmqpConnection {
 /// this queue exists. `place`: the words for the exchange or the queue.
 ///
 /// # Errors
-/// The result of an attempt that got the same answer.
+/// The result that the attempt to send a message would have, too.
 pub(super) async fn find_place(
     stream: ServerStream,
     target: &AmqpTarget,
@@ -280,8 +280,8 @@ struct Unconfirmed {
 }
 
 impl AmqpProtocol {
-    /// Passes the broker's answer on to the attempt of the message with this delivery tag and, if `multiple`, of all
-    /// messages before it. With `multiple`, the tag 0 means all messages.
+    /// Passes the broker's answer on to the attempt of the message with this delivery tag. If `multiple`, the answer is
+    /// also for all messages that were published before this one. The tag 0 then means all messages.
     fn answer(&mut self, tag: u64, multiple: bool, is_taken: bool) {
         let tags: Vec<u64> = match (multiple, tag) {
             (true, 0) => self.waiting.keys().copied().collect(),
@@ -304,8 +304,8 @@ impl AmqpProtocol {
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
-        // If no waiting message has this id, the relay cannot tell which of the confirms that follow must not count as
-        // a delivery. So the connection ends.
+        // If no waiting message has this id, the relay does not know which message was returned, and would take the
+        // confirm of that message for a delivery. So the connection ends.
         returned.ok_or("the broker returns a message that nobody sent")?.is_returned = true;
         Ok(())
     }

@@ -37,7 +37,7 @@ settings! {
         /// A template of the routing key, such as "{{ message.to }}"; required.
         routing_key: Option<WrittenText> =
             settings::text("routing key", "a routing key in quotes", None).such_as("\"{{ message.to }}\""),
-        /// Allows connections to other machines that are not encrypted.
+        /// Allows unencrypted connections to other machines.
         allow_plaintext: bool = settings::boolean(false),
         /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),

@@ -1,4 +1,4 @@
-//! Checks whether a file can be written at a place, without writing.
+//! Checks whether a file can be written at a path, without writing.
 
 use std::fs;
 use std::io::ErrorKind;

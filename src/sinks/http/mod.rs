@@ -137,7 +137,7 @@ impl fmt::Debug for Options {
 /// The header with the id of the message. The id is the same on every attempt, so that a receiver can drop repeats.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// How many bytes of an answer's body are read, at most. The body is read so that the connection can be used again. The
+/// The most bytes of an answer's body that are read. The body is read so that the connection can be used again. The
 /// content of the body matters only for receivers with a [`Dialect`].
 const ANSWER_CAP: usize = 64 << 10;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);

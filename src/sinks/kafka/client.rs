@@ -38,7 +38,7 @@ pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Ve
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// The result of an attempt that got the same answer, or that could not reach the brokers either.
+/// The result that the attempt to send a message would have, too.
 fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
     // This request must not make the topic.

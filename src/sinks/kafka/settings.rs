@@ -49,10 +49,10 @@ settings! {
         topic: Option<WrittenText> = settings::text("topic", "a topic in quotes", None).such_as("\"sms\""),
         /// A template of the key by which messages are put into partitions.
         key: Option<WrittenText> = settings::text("key", "a key in quotes", None).or(USUAL_KEY),
-        /// Further properties of the client librdkafka, such as { "security.protocol" = "ssl" }. In variables `_` stands
-        /// for `.`. A password must not be written out in the file.
+        /// Further properties of the client librdkafka, such as { "security.protocol" = "ssl" }. In variables `_`
+        /// stands for `.`. A password must not be written out in the file.
         properties: Vec<Member> = settings::map(SECRET_PROPERTIES),
-        /// Allows connections to other machines that are not encrypted.
+        /// Allows unencrypted connections to other machines.
         allow_plaintext: bool = settings::boolean(false),
         /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
@@ -89,9 +89,9 @@ impl Settings {
     }
 }
 
-/// Returns the brokers with commas between them; `None`: an error was reported. `may_be_plain`: whether the connections
-/// are encrypted, or need no encryption even to other machines.
-fn own_brokers(at: &mut Reader<'_>, texts: Texts, may_be_plain: bool) -> Option<String> {
+/// Returns the brokers with commas between them; `None`: an error was reported. `may_be_elsewhere`: whether brokers may
+/// be on other machines, because connections are encrypted, or because the operator allows unencrypted ones.
+fn own_brokers(at: &mut Reader<'_>, texts: Texts, may_be_elsewhere: bool) -> Option<String> {
     let Texts { origin, texts, whole, .. } = texts;
     let mut brokers = Vec::new();
     for text in &texts {
@@ -107,7 +107,7 @@ fn own_brokers(at: &mut Reader<'_>, texts: Texts, may_be_plain: bool) -> Option<
             );
             return None;
         };
-        if !may_be_plain && !is_this_machine(&url) {
+        if !may_be_elsewhere && !is_this_machine(&url) {
             let wrong = "goes to another machine without encryption, so everybody on the way could read what is sent";
             let help = "set security.protocol in properties, or allow_plaintext = true if the way there is safe";
             at.wrong("brokers", &text.origin, wrong, help);

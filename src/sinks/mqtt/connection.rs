@@ -116,7 +116,7 @@ impl BrokerConnection {
     /// # Errors
     /// The reason why there will be no answer, in words.
     pub(super) async fn publish(&self, publication: Publication, qos: u8) -> Result<BrokerAnswer, String> {
-        // The window is never closed.
+        // The semaphore is never closed, so this never fails.
         let _permit = self.window.acquire().await.map_err(|_| "connection closed")?;
         let Publication { topic, retain, id, content_type, body } = publication;
         let qos = if qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
@@ -145,7 +145,8 @@ struct MqttProtocol {
 
 struct Begun {
     reply: Reply<BrokerAnswer>,
-    /// With QoS 2: the broker's decision about the message, until the broker confirms the end of the exchange.
+    /// With QoS 2: the broker's decision about the message. The attempt gets the decision when the broker has confirmed
+    /// the end of the exchange.
     decision: Option<BrokerAnswer>,
 }
 

@@ -10,7 +10,7 @@ use crate::sinks::http::webhook_id::webhook_id;
 
 /// The sensor of a number, with the code that it shows.
 pub(super) struct Sensor {
-    /// The digits of the number, which identify the sensor.
+    /// The letters and digits of the number, which identify the sensor.
     pub(super) number: String,
     code: String,
     id: String,

@@ -47,7 +47,7 @@ settings! {
             settings::secret("SINK_PASSWORD").lines(&["password = { env = \"SINK_PASSWORD\" }"]),
         /// Whether Home Assistant finds a sensor for each number, which shows the last code (MQTT discovery).
         home_assistant: bool = settings::boolean(false),
-        /// Allows connections to other machines that are not encrypted.
+        /// Allows unencrypted connections to other machines.
         allow_plaintext: bool = settings::boolean(false),
         /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),

@@ -100,8 +100,8 @@ impl NatsTarget {
         })
     }
 
-    /// Returns a pattern (a subject with wildcards) that the subjects of the sample messages match, and so probably the
-    /// subjects of all messages.
+    /// Returns a pattern (a subject with wildcards). The subjects of the sample messages match it, so the subjects of
+    /// all messages probably do.
     #[cfg(feature = "sink-nats")]
     fn subject_pattern(&self) -> String {
         let samples = self.subject.samples();

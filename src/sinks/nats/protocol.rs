@@ -1,6 +1,6 @@
 //! The part of the NATS protocol that a client needs to publish and to wait for answers. Pure.
 //!
-//! Invariant: a packet that is not whole stays in the buffer, and no packet is longer than [`LONGEST_PACKET`].
+//! Invariant: a packet that is not whole stays in the buffer.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::Deserialize;

@@ -13,8 +13,8 @@ use crate::sinks::{ReadContext, require};
 /// The parameter of an address that says whether the connection is encrypted.
 const SSL_MODE: &str = "sslmode";
 
-/// Both schemes stand in `encrypted`, so that the scheme alone is no reason to refuse an address. It is not the scheme
-/// that says whether the connection is encrypted, but [`SSL_MODE`].
+/// The scheme of an address does not say whether the connection is encrypted; the parameter [`SSL_MODE`] does. So both
+/// schemes stand in `encrypted`, and no address is refused because of its scheme.
 const POSTGRES: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["postgresql", "postgres"],

@@ -14,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Reusable, ServerStream, words};
 
-/// How many ping intervals may pass in which the server sends nothing.
+/// How many pings in a row may get no answer. If the server has sent nothing when the next ping is due, the connection
+/// ends.
 const LONGEST_SILENCE: u32 = 2;
 
 /// The channel for the answer to a request. The caller may have stopped waiting for the answer.

@@ -16,7 +16,7 @@ pub(in crate::sinks) struct Protocol {
     pub(in crate::sinks) kind: ServerKind,
     /// The usual port of encrypted connections.
     pub(in crate::sinks) encrypted_port: u16,
-    /// The usual port of connections that are not encrypted.
+    /// The usual port of unencrypted connections.
     pub(in crate::sinks) plain_port: u16,
 }
 

@@ -1,8 +1,8 @@
 //! Decides what the answers of a mail server mean. Pure.
 //!
-//! After an answer 4xx the e-mail is tried again. After an answer 5xx to an e-mail, the e-mail is rejected. An answer
-//! 5xx to the connection or to the login, and one that asks for a login, pauses the sink, because the server would not
-//! accept another e-mail, either.
+//! After an answer 4xx the e-mail is tried again. After an answer 5xx to an e-mail, the e-mail is rejected. After an
+//! answer 5xx to the connection or to the login, the sink is paused, because the server would not accept another
+//! e-mail, either. For the same reason the sink is paused if the server answers an e-mail by asking for a login.
 
 use std::error::Error as _;
 

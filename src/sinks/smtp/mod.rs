@@ -7,7 +7,8 @@
 //!   parts of the message, it is still one line, and is encoded.
 //! - No login and no e-mail is sent to another machine without encryption, unless the operator allows that.
 //! - The words for a failure contain the codes of the server's answer, but not its text, which may repeat the e-mail.
-//! - A connection carries one e-mail at a time, so a sink has as many connections as e-mails under way.
+//! - A connection carries one e-mail at a time, so a sink that sends three e-mails at the same time uses three
+//!   connections.
 
 mod address;
 #[cfg(feature = "sink-smtp")]

@@ -163,7 +163,7 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
     assert_eq!(stream.taken(), "");
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
     assert_eq!(stream.taken(), "firs");
-    // The stream is still full. The rest of the first line is written before everything else.
+    // The stream is still full. The rest of the first line must be written before the second line.
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, full);
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
@@ -228,7 +228,7 @@ async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
     assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
 }
 
-/// A double of a file on a disk, which records writes and flushes. The test decides how each flush ends.
+/// A stand-in for a file on a disk. It records writes and flushes. The test decides how each flush ends.
 struct Disk {
     happened: Arc<Mutex<Vec<String>>>,
     flushes: std::sync::mpsc::Receiver<io::Result<()>>,

@@ -50,7 +50,7 @@ pub(in crate::store) struct PostgresBackend {
     client: RefCell<Option<Client>>,
     /// The sinks that receive the messages that are released.
     pub(super) recipients: Arc<[Recipient]>,
-    /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
+    /// Whether a text is removed as soon as every sink has the message, in the same transaction.
     pub(super) erase_on_delivery: bool,
     /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
     /// messages.
@@ -66,9 +66,9 @@ pub(in crate::store) struct PostgresBackend {
     unusable: Option<Unusable>,
     /// How often this backend has waited for an answer of the server.
     pub(super) round_trips: Cell<u64>,
-    /// For each sink, a place in the order of release. Every live delivery up to this place is over. The search for
-    /// live deliveries begins after this place. Otherwise it would pass the entries of all deliveries that are over,
-    /// because the server cannot remove these entries from the index while somebody holds a transaction open.
+    /// For each sink, a place in the order of release. Every live delivery up to this place is over, so the search for
+    /// live deliveries begins after it. This matters while somebody holds a transaction open: the server then cannot
+    /// remove finished deliveries from the index, and each search from the beginning would read all of them.
     pub(super) live_over: RefCell<HashMap<SinkId, i64>>,
 }
 
@@ -91,8 +91,8 @@ impl From<Unusable> for Error {
 }
 
 impl PostgresBackend {
-    /// Makes the backend of a relay that has the lease of this epoch. Every change fails once the relay has this lease
-    /// no longer.
+    /// Makes the backend of a relay that has the lease of this epoch. Every change fails once the relay no longer
+    /// has this lease.
     pub(in crate::store) fn under_lease(self, epoch: i64) -> Self {
         Self { epoch: Some(epoch), ..self }
     }

@@ -97,8 +97,8 @@ impl Database {
     }
 
     /// Returns the same database, but each of its connections asks the server for the notifications of the schema's
-    /// channel. Each notification becomes a hint of `hints`. A connection through a pooler in transaction mode gets no
-    /// notifications, and neither does one to a server that refuses.
+    /// channel. Each notification becomes a hint of `hints`. A connection gets no notifications if it leads through a
+    /// pooler in transaction mode, or if the server refuses what it asks for.
     pub(super) fn notifying(&self, hints: &ChangeHints) -> Self {
         Self { hints: Some(hints.clone()), ..self.clone() }
     }

@@ -8,8 +8,8 @@
 //!   only the lease and the requests to the API.
 //! - `schema` makes the tables, and brings tables of earlier versions to the present format.
 //! - `replica` implements the transactions on the lease, and on the requests to the API.
-//! - `transactions/` implements the contract, apart from the part about the disk (`disk`). A file that implements a part
-//!   of the contract has the name of the file of `store/` that declares this part.
+//! - `transactions/` and `disk` implement the contract of a backend (`store/backend.rs`). For example,
+//!   `transactions/replay.rs` implements the transactions that `store/replay.rs` declares.
 //!
 //! Invariants:
 //! - Write transactions run one after the other, because each of them first locks the only record of the table

@@ -1,9 +1,9 @@
 //! The tables of a state, and the migrations: statements that make the tables, or bring them to the next format.
 //!
 //! A migration is one transaction that holds a lock. If several relays start at the same moment, one of them migrates,
-//! and the others wait. An interrupted migration changes nothing. A migration only adds tables and columns, and the
-//! previous version of the relay still works with the result. A later version of the relay removes the tables and
-//! columns that are no longer used. A schema of a newer version is refused.
+//! and the others wait. An interrupted migration changes nothing. A relay refuses to open a schema of a newer version.
+//! But a relay of the previous version may be at work while the schema is migrated. So a migration removes no table and
+//! no column that the previous version uses.
 
 use super::connection::{PostgresBackend, Statements};
 use super::database::Database;
@@ -264,8 +264,8 @@ fn prepare(backend: &PostgresBackend) -> Result<(), Error> {
             let found = match read_format(&statements, namespace)? {
                 SchemaContent::Version(found) => found,
                 SchemaContent::Missing => {
-                    // The statement runs only if the schema is missing: a user of PostgreSQL may be allowed to use a
-                    // schema without being allowed to make one.
+                    // An empty schema is not made again: a user of PostgreSQL may be allowed to use a schema without
+                    // being allowed to make one.
                     if !statements.exists("SELECT 1 FROM pg_namespace WHERE nspname = $1", params![namespace])? {
                         statements.command(&format!("CREATE SCHEMA \"{namespace}\""))?;
                     }

@@ -19,7 +19,7 @@ pub(in crate::store) struct SqliteBackend {
     pub(super) recipients: Arc<[Recipient]>,
     /// The file in which write transactions are counted; `None` for a connection that only reads.
     pub(super) commit_counter: Option<CommitCounter>,
-    /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
+    /// Whether a text is removed as soon as every sink has the message, in the same transaction.
     pub(super) erase_on_delivery: bool,
     /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
     /// messages.

@@ -2,8 +2,8 @@
 //!
 //! - `connection` holds the opened file, and the two ways to use it: reading, and one write transaction.
 //! - `file/` deals with the file itself: opening, format, damage, erasure, and its size on the disk.
-//! - `transactions/` implements the contract of a backend (`store/backend.rs`). For each file of `store/` that declares
-//!   transactions, it has a file of the same name.
+//! - `transactions/` and `file/space.rs` implement the contract of a backend (`store/backend.rs`). For example,
+//!   `transactions/replay.rs` implements the transactions that `store/replay.rs` declares.
 //! - `salvage/` saves the messages of a state file, even if the file is damaged.
 
 mod connection;

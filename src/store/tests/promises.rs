@@ -80,7 +80,7 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     assert_eq!(spool.waiting(sink).unwrap(), WaitingCounts { fresh: 2, retry: 0, dead: 0 });
     let one = ClaimLimits { rows: 1, ..ALL };
     let claimed = spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq == Seq(1)).unwrap();
-    assert_eq!(claimed.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [Seq(2)], "m1 is in flight");
+    assert_eq!(claimed.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [Seq(2)], "m1 is claimed already");
     assert_eq!(&*claimed[0].raw, r#"{"id":"m2","body":"b"}"#);
     let health = HealthRecord { busy_until: Some(UnixMs(50)), failures: 3 };
     let failed = Settlement { health: Some(health), ..settled(sink, 1, retry(90)) };

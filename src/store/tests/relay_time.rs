@@ -64,11 +64,11 @@ fn what_a_process_wrote_while_its_clock_was_behind_moves_ahead(scratch: &dyn Scr
     );
 }
 
-fn a_correction_without_a_beginning_moves_what_earlier_processes_wrote_too(scratch: &dyn Scratch) {
+fn a_correction_of_all_instants_moves_what_earlier_processes_wrote_too(scratch: &dyn Scratch) {
     let (was, older) = (NOW - 10 * DAY, NOW - 11 * DAY);
-    let uncounted = ClockCorrection { from: UnixMs::MIN, ..correction(was, NOW, 0) };
+    let of_all = ClockCorrection { from: UnixMs::MIN, ..correction(was, NOW, 0) };
     assert_eq!(
-        corrected_instants(scratch, 1, [older, older, older, older + 5], uncounted),
+        corrected_instants(scratch, 1, [older, older, older, older + 5], of_all),
         instants([NOW - DAY, NOW - DAY, NOW - DAY, NOW - DAY + 5])
     );
 }
@@ -133,7 +133,7 @@ fn the_next_process_reads_the_clock_memory_of_the_last_one(scratch: &dyn Scratch
 on_every_backend![
     what_a_process_wrote_while_its_clock_was_ahead_moves_back,
     what_a_process_wrote_while_its_clock_was_behind_moves_ahead,
-    a_correction_without_a_beginning_moves_what_earlier_processes_wrote_too,
+    a_correction_of_all_instants_moves_what_earlier_processes_wrote_too,
     an_instant_ahead_of_now_becomes_now_and_a_wait_keeps_its_length,
     pauses_and_silences_move_too,
     the_first_failure_of_a_walk_moves_too,

@@ -93,7 +93,7 @@ fn a_message_that_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn
     assert_eq!(spool.decide(None, UndecidedScope::All).unwrap().0, 1, "one sink at a time");
     let claims = spool.claim_fresh(found[0].sink, DeliveryClass::Backfill, ALL, &|_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
-    assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "asking twice sends once");
+    assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "m2 waits already, so it is not sent twice");
 
     // The text of a message that came too late is kept as long as that of a delivered message.
     let changes = [insert(4, "late", RowStanding::BelowWatermark, None)];

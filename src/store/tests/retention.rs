@@ -48,7 +48,7 @@ fn a_text_stays_while_any_delivery_is_kept(scratch: &dyn Scratch) {
             UnixMs(100),
         )
         .unwrap();
-    // m6: both sinks have it, but since 200 only. m7 and m8 wait.
+    // m6: both sinks have it, but only since the time 200. m7 and m8 wait.
     spool.settle(&[settled(a, 6, DELIVERED), settled(b, 6, DELIVERED)], UnixMs(200)).unwrap();
     let cutoffs = |delivered, dead| RetentionCutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
 
@@ -70,7 +70,7 @@ fn a_text_stays_while_any_delivery_is_kept(scratch: &dyn Scratch) {
     );
     spool.remove_settled(cutoffs(201, 201), Seq(0)).unwrap();
     assert_eq!(texts(&*spool, 1..=8), [2, 3, 7, 8]);
-    assert_eq!((1..=8).map(|seq| deliveries(&*spool, seq).len()).sum::<usize>(), 8, "of the kept texts only");
+    assert_eq!((1..=8).map(|seq| deliveries(&*spool, seq).len()).sum::<usize>(), 8, "of m2, m3, m7 and m8");
     assert_eq!(known(&*spool, 8), 8, "ids stay");
 }
 

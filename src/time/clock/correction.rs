@@ -9,8 +9,8 @@ pub struct ClockCorrection {
     pub was: UnixMs,
     /// The right relay's time at the same moment.
     pub now: UnixMs,
-    /// Stored instants from this instant up to `was` move by the difference of `was` and `now`. Stored instants later
-    /// than `was` become the present time.
+    /// Stored instants from this instant up to `was` move by the difference of `was` and `now`. After that, no stored
+    /// time at which something happened is later than the present time.
     pub from: UnixMs,
     /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API has stated no time.
     pub machine_ahead_ms: Option<i64>,

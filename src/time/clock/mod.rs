@@ -2,16 +2,17 @@
 //!
 //! - [`Clock::monotonic`] is for waits.
 //! - [`Clock::machine_time`] is this machine's clock as it is at this moment; it goes back when the machine's clock
-//!   goes back. It is for times that are compared with the clocks of other machines, such as the times in signatures
-//!   and the dates in answers, and for the lines of the log.
+//!   goes back. It is for the lines of the log, and for times that are compared with the clocks of other machines, such
+//!   as the times in signatures and the dates in answers.
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
 //! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from
 //! the API's answers ([`Clock::message_time`]).
 //!
-//! Invariants: changes of the machine's clock do not change the relay's time, and the sleep of a suspended machine
-//! counts in it. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Unless
-//! [`Clock::is_confirmed`], no code may end a delivery or remove anything because time has passed.
+//! Invariants: changes of the machine's clock do not change the relay's time. The time for which the machine is
+//! suspended counts in the relay's time. The relay's time is corrected at most once in a process, by
+//! [`Clock::synchronize`]. Unless [`Clock::is_confirmed`], no code may end a delivery or remove anything because time
+//! has passed.
 
 mod correction;
 mod memory;
@@ -66,9 +67,9 @@ impl Clock {
         Self::new(TimeSource::System, system_wall(), Trust::Unconfirmed)
     }
 
-    /// Makes a clock that uses the clock of another machine, which now shows `now`, in the place of this machine's
-    /// clock. So relays on machines whose clocks differ have the same time. Later jumps of the two machines' clocks
-    /// have no effect. The relay's time is not confirmed.
+    /// Makes a clock that takes another machine's clock in the place of this machine's clock. The other clock shows
+    /// `now` at this moment. So relays on machines whose clocks differ have the same time. Later jumps of the two
+    /// machines' clocks have no effect. The relay's time is not confirmed.
     pub fn told(now: UnixMs) -> Self {
         Self::new(TimeSource::Told, now, Trust::Unconfirmed)
     }

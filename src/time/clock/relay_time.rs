@@ -37,7 +37,7 @@ pub(super) struct RelayTime {
     pub(super) messages_least: Option<i64>,
     /// The time that the API last stated for the clock of the messages, while this time is not believed.
     pub(super) doubted: Option<i64>,
-    /// The machine's clock when the relay last looked for jumps of this clock.
+    /// The machine's clock at the start, or when a jump of this clock or the correction was last reported.
     pub(super) machine_seen: i64,
     /// The machine's clock, if this process does not read it from the system. Only tests change it.
     pub(super) machine_off: i64,
@@ -54,8 +54,8 @@ pub(super) enum Trust {
 }
 
 impl RelayTime {
-    /// Returns the clock of the messages by the last time of the API that was believed. If there is no such time, and
-    /// the relay's time is confirmed, returns this clock as an earlier process left it.
+    /// Returns the clock of the messages by the last time of the API that was believed, or else by `messages_least`. If
+    /// neither is known, and the relay's time is confirmed, returns this clock as an earlier process left it.
     pub(super) fn known_messages(&self) -> Option<i64> {
         let heard = self.messages.or(self.messages_least);
         heard.or_else(|| (self.state == Trust::Confirmed).then(|| self.remembered_messages()))

@@ -67,7 +67,7 @@ impl Clock {
         let heard = relay.messages.or_else(|| relay.doubted.and(relay.ageing_messages()));
         let messages_ahead = heard.map(|messages| messages.saturating_sub(relay.base));
         let confirmed = relay.state == Trust::Confirmed && relay.by_api;
-        // The next process may rely only on a difference that was measured once the time was confirmed.
+        // The next process may rely only on a difference that was measured after the time was confirmed.
         let machine_ahead = relay.machine_ahead(elapsed, machine).filter(|_| confirmed);
         ClockMemory {
             boot: self.boot.as_deref().map(str::to_owned),
@@ -118,8 +118,8 @@ impl Clock {
         relay.by_api = by_api;
         relay.corrected_by = now.0.saturating_sub(was.0);
         relay.base = relay.base.saturating_add(relay.corrected_by);
-        // The report of the correction states how far the machine's clock is off. So a jump up to now is not reported
-        // once more.
+        // The report of the correction states how far the machine's clock is off. So an earlier jump is not reported as
+        // well.
         relay.machine_seen = machine.0.saturating_sub(elapsed);
         let from = if uncounted { UnixMs::MIN } else { relay.began };
         Some(ClockCorrection { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })

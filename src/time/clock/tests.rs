@@ -31,7 +31,7 @@ fn a_told_time_takes_the_place_of_the_machines_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_of_the_machine_is_seen_by_nobody_who_counts_time() {
+async fn a_jump_of_the_machines_clock_does_not_move_the_relays_time() {
     let clock = Clock::starting_at(START);
     for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
         clock.set_machine(to);
@@ -73,7 +73,7 @@ async fn without_the_api_the_machine_is_believed_after_an_hour_without_a_jump() 
     clock.set_machine(START.after(DAY));
     assert_eq!(clock.synchronize(None), None);
     tokio::time::advance(HOUR - HOUR / 60).await;
-    assert_eq!(clock.synchronize(None), None, "it has jumped half way");
+    assert_eq!(clock.synchronize(None), None, "the last jump was less than an hour ago");
     tokio::time::advance(HOUR / 60).await;
     assert_eq!(clock.synchronize(None).unwrap().now, START.after(DAY + HOUR));
     clock.confirm();
@@ -92,7 +92,7 @@ async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
     assert_eq!(
         (correction.now, correction.from),
         (START.after(DAY + HOUR / 4), UnixMs::MIN),
-        "the day counts for nothing"
+        "the stored times move forward by the day, too"
     );
 }
 
@@ -112,12 +112,12 @@ async fn an_api_that_told_another_time_for_a_moment_and_fell_silent_is_not_belie
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_api_says_and_is_not_believed_makes_no_message_older() {
+async fn a_time_of_the_api_that_is_not_believed_makes_no_message_older() {
     let clock = Clock::starting_at(START);
     clock.doubt_messages(START.after(DAY));
     assert_eq!(clock.message_time(), Some(START));
     clock.doubt_messages(START.before(DAY));
-    assert_eq!(clock.message_time(), Some(START.before(DAY)), "what is too old is so by both");
+    assert_eq!(clock.message_time(), Some(START.before(DAY)), "the earlier one of the two times");
     assert_eq!(clock.expected_message_time(), START);
     clock.hear_messages(START);
     assert_eq!(clock.message_time(), Some(START));
@@ -127,7 +127,7 @@ async fn what_the_api_says_and_is_not_believed_makes_no_message_older() {
     assert_eq!((clock.message_time(), clock.latest_message_time()), (None, START.after(DAY)));
     clock.doubt_messages(START.before(DAY));
     assert_eq!(clock.message_time(), Some(START.before(DAY)));
-    assert_eq!(clock.memory().messages_ahead_ms, Some(-whole_ms(DAY)), "commands are told");
+    assert_eq!(clock.memory().messages_ahead_ms, Some(-whole_ms(DAY)), "the memory for commands has the doubted time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn each_jump_of_the_machine_is_told_once() {
     assert_eq!(clock.machine_jump(), None);
     tokio::time::advance(HOUR).await;
     clock.synchronize(Some(START.after(HOUR)));
-    assert_eq!(clock.machine_jump(), None, "an hour has passed by both");
+    assert_eq!(clock.machine_jump(), None, "an hour has passed on both clocks");
     clock.set_machine(START.after(HOUR).before(DAY));
     assert_eq!(clock.machine_jump(), jump(-2 * day, Some(-day)));
     clock.set_machine(START.after(HOUR));
@@ -149,7 +149,7 @@ async fn each_jump_of_the_machine_is_told_once() {
     clock.set_machine(START.after(HOUR + HOUR / 12));
     assert_eq!(clock.machine_jump(), None, "5 minutes are no jump");
     clock.set_machine(START.after(HOUR + HOUR / 6));
-    assert_eq!(clock.machine_jump(), jump(600_000, Some(600_000)), "nor is it lost in two halves");
+    assert_eq!(clock.machine_jump(), jump(600_000, Some(600_000)), "two jumps of 5 minutes count as one of 10");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn the_next_process_goes_on_where_this_one_was() {
     after.resume(Some(memory.clone()), UnixMs::MIN);
     let off = trust::apart(before.relay_time(), after.relay_time());
     assert!(off < HOUR / 120, "{off:?}: time goes on, whatever the machine's clock says");
-    assert!(!after.is_confirmed(), "nobody had asked the API");
+    assert!(!after.is_confirmed(), "the API has confirmed nothing");
     // After another boot of the machine, only the instant at which the memory was written is known.
     let reboot = ClockMemory { boot: Some("another".to_owned()), ..memory.clone() };
     let after = Clock::system();
@@ -182,7 +182,7 @@ fn the_next_process_goes_on_where_this_one_was() {
     after.resume(Some(ClockMemory { confirmed: true, ..guessed }), UnixMs(guess));
     assert_eq!(after.lock().proven, UnixMs(guess));
     after.resume(None, UnixMs(guess));
-    assert_eq!(after.lock().proven, UnixMs(guess), "nobody left anything");
+    assert_eq!(after.lock().proven, UnixMs(guess), "no process left a memory");
     // The boot id stayed the same by mistake: within one boot, the machine cannot have been running for less time
     // than when the memory was written.
     let kept = ClockMemory { booted_at: memory.booted_at - 86_400_000, confirmed: true, ..memory };

@@ -49,9 +49,9 @@ impl ServerLimit {
         window.whole || self.before.is_some()
     }
 
-    /// Returns the time that a window lasts at most: the longest reset, and at least the documented minute. For shorter
-    /// windows this is too long, so earlier requests of the relay count in them, too. That is better than to take
-    /// requests of the relay for those of another program.
+    /// Returns the longest time that a window may last: the longest reset, but at least the documented minute. If the
+    /// windows are shorter, earlier requests of the relay count in them, too. That is better than to take requests of
+    /// the relay for those of another program.
     pub(super) fn counted_back(&self) -> Duration {
         self.longest.max(self.documented)
     }

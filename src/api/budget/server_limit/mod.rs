@@ -2,8 +2,8 @@
 //!
 //! A limit is a number of requests in a window. The documented window is a minute. But the relay learns the length, so
 //! that "2 in a second" and "20 in 5 minutes" work, too:
-//! - The length is the longest `X-RateLimit-Reset` (*reset*: the time that is left of a window) of the present and the
-//!   previous window.
+//! - The *reset* (`X-RateLimit-Reset`) of an answer is the time until the window ends. The length is the longest reset
+//!   of the present and the previous window.
 //! - If `Remaining` jumps up before the reset has passed, the reset is wrong. Then the length is the time from the
 //!   beginning of one window to the beginning of the next.
 //! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
@@ -169,8 +169,8 @@ impl ServerLimit {
 
 impl SeenWindow {
     /// Returns an estimate of the requests of other programs in the whole window. They were counted only from the first
-    /// answer to the last one. If this is more than half of the window, but not all of it, the count is extrapolated to
-    /// the whole window.
+    /// answer to the last one. If these two answers are at least half a window apart, but less than a whole one, the
+    /// count is extrapolated to the whole window.
     fn foreign_in_all(&self) -> u32 {
         let (seen, length) = (self.last - self.first, self.longest);
         if 2 * seen < length || seen >= length {

@@ -57,9 +57,9 @@ impl ServerLimit {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
 
-    /// Records a 429. From then on the relay leaves more requests to other programs, if other programs use the key. If
-    /// the 429 comes just after the stated end of a window, resets are rounded down: from then on windows end a second
-    /// later than their resets say.
+    /// Records a 429. If other programs use the key, the relay leaves more requests to them from then on. If the 429
+    /// comes just after the stated end of a window, the API rounds resets down. From then on the relay takes windows to
+    /// end a second later than their resets say.
     pub(in crate::api::budget) fn refused(&mut self, headers: &RateHeaders, now: Instant) {
         if let Some(limit) = self.window.and_then(|window| window.limit).filter(|_| self.unavailable() > 0) {
             self.margin = (self.margin + MARGIN).min(limit / 20);
@@ -96,10 +96,11 @@ impl ServerLimit {
         Some((from_then_on + pace).min(window.ends)).filter(|until| *until > now)
     }
 
-    /// Returns the instant until which the last request of a window is held back. This happens only if the length of
-    /// the window is doubtful, and the window's limit is lower than the `configured` one. The late request shows more
-    /// about the length: if its answer belongs to a new window, the windows are shorter than they seemed. The instant
-    /// lies half-way between the shortest and the longest length that the windows may have.
+    /// Returns the instant until which the last request of a window is kept back. The request is kept back only if the
+    /// length of the window is doubtful, and the window's limit is lower than the `configured` one. A late request
+    /// shows more about the length: if its answer belongs to a new window, the windows are shorter than they seemed. By
+    /// the returned instant, the window has lasted for the mean of the shortest and the longest length that it may
+    /// have.
     pub(in crate::api::budget) fn last_kept_until(&self, configured: u32, now: Instant) -> Option<Instant> {
         let window = self.window.filter(|window| window.left == 1 && window.whole)?;
         let length = window.ends.saturating_duration_since(window.first);

@@ -261,7 +261,7 @@ impl Setup {
                 server.api = api;
             }
             if restarts.front().is_some_and(|restart| now > *restart) {
-                // The window gets the requests that the ring remembers: answered requests with their age, and requests
+                // The next process knows these requests from the ring: answered requests with their age, and requests
                 // that were under way.
                 restarts.pop_front();
                 window = self.window();

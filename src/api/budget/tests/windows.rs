@@ -46,7 +46,7 @@ fn a_limit_in_any_window_is_kept_and_used() {
     }
 }
 
-/// The longest window of an honest API does not make the relay silent for longer than a quarter of an hour.
+/// Even if an honest API has windows of a day, the relay is silent for a quarter of an hour at most.
 #[test]
 fn no_silence_is_longer_than_a_quarter_of_an_hour() {
     for (limit, seconds) in [(20, 3600), (3, 3600), (10, 86_400)] {
@@ -160,7 +160,8 @@ fn the_length_of_short_windows_is_found_without_a_right_reset() {
     }
 }
 
-/// By a reset that is rounded down, a window ends up to a second too early. The relay learns this from the first 429.
+/// If the API rounds resets down, a window seems to end up to a second too early. The relay learns this from the first
+/// 429.
 #[test]
 fn a_reset_that_is_rounded_down_is_learned() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -173,8 +174,8 @@ fn a_reset_that_is_rounded_down_is_learned() {
     }
 }
 
-/// A relay is killed again and again, with and without a power cut, which removes the record of the last requests. These
-/// requests count as the relay's own nevertheless.
+/// A relay is killed again and again, with and without a power cut. A power cut removes the record of the last
+/// requests. These requests count as the relay's own nevertheless.
 #[test]
 fn forgotten_requests_are_not_taken_for_another_program_s() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -187,7 +188,7 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
     }
 }
 
-/// Twice, a relay is killed two times so quickly that a request of the first process is still under way at the second
+/// A relay is killed twice within so short a time that a request of the first process is still under way at the second
 /// kill. The third process counts this request, too.
 #[test]
 fn two_kills_in_quick_succession_forget_no_request() {
@@ -200,9 +201,9 @@ fn two_kills_in_quick_succession_forget_no_request() {
     }
 }
 
-/// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API keeps the window
-/// and its count, and makes the window longer. The first answer with the new limit says when the window ends, but not
-/// that it began before the change. The requests that the window has counted are the relay's own nevertheless.
+/// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API keeps the
+/// window and its count, and makes the window longer. The first answer with the new limit says when the window ends,
+/// but not that it began before the change. The requests that the window has counted are the relay's own nevertheless.
 #[test]
 fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
     let start = origin();

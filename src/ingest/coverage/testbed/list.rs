@@ -49,7 +49,7 @@ pub enum CursorKind {
 pub struct Entry {
     /// The number from which the message's id is made.
     pub number: i64,
-    /// When the message was received, by the carrier.
+    /// When the carrier received the message.
     pub time: i64,
     /// When the list got the message.
     pub ingested: i64,
@@ -166,7 +166,8 @@ impl List {
         (rows, next)
     }
 
-    /// Returns the time in a cursor: that of the last row of the page that gave the cursor.
+    /// Returns the value by which the list has sorted the last row of the page that gave the cursor. In most lists this
+    /// is the row's time.
     pub fn place_of(cursor: &Cursor) -> i64 {
         read_cursor(cursor).0.0
     }

@@ -23,7 +23,7 @@ pub trait Store {
     /// How many rows a gap holds.
     fn held(&mut self, walk: WalkId) -> u64;
 
-    /// Makes the store as the next process finds it after this process has died.
+    /// Lets the process die. Afterwards the store is as the next process finds it.
     fn restart<C: Choices>(&mut self, choices: &mut C);
 
     /// Removes the texts of messages that were delivered before `delivered_before`. Then forgets the ids below the
@@ -31,7 +31,7 @@ pub trait Store {
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
 }
 
-/// The first page, and the list when this page came.
+/// Facts about the first page, and about the list at the moment when this page came.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
     /// The watermark that the first page set.
@@ -41,7 +41,7 @@ pub struct Beginning {
     pub start_instant: UnixMs,
     /// The tick of the first page.
     pub tick: i64,
-    /// How many messages the list had had when the first page came.
+    /// How many messages had appeared in the list when the first page came.
     pub messages: usize,
     /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. A message that came
     /// after this time was not in the list before the relay began.
@@ -163,7 +163,7 @@ impl<S: Store> Relay<S> {
             // A page of known rows may open a gap only if the floor of gaps rises past one of these rows. Otherwise
             // every poll of a list without new rows would open another gap.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
-            assert!(times.iter().any(passed), "a gap for a page of known rows, and the floor passed none");
+            assert!(times.iter().any(passed), "a page of known rows opened a gap, and the floor passed no row");
         }
         step
     }
@@ -184,7 +184,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// Makes one background request. Returns `false` if no walk was ready. If `crashes` is true, the process dies
-    /// instead of making it.
+    /// instead of making the request.
     pub fn background<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) -> bool {
         self.background_requests += 1;
         let tick = feed.now().local.0;
@@ -218,7 +218,7 @@ impl<S: Store> Relay<S> {
         };
         let next = self.carry_out(feed, step, Some(walk));
         if let NextAction::Wait(walk, failures) = next {
-            assert!(failures > 0, "a wait for nothing");
+            assert!(failures > 0, "a wait without a failure");
             self.waits.insert(walk, now.local.0 + i64::from(failures.min(8)));
         }
         next
@@ -266,7 +266,7 @@ fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_li
         assert!(marks.watermark >= before.watermark, "the watermark went back");
         assert!(marks.anchor >= before.anchor, "the anchor went back");
         assert_eq!(marks.start_instant, before.start_instant, "the start moved");
-        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number came back");
+        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number went back");
     }
     for walk in &coverage.walks {
         assert!(walk.id < marks.next_walk, "the next walk is open already");

@@ -273,8 +273,8 @@ async fn a_date_that_is_far_off_for_a_minute_changes_nothing() {
             world.set_date_ahead(off);
             for _ in 0..120 {
                 tokio::time::sleep(SECOND / 2).await;
-                assert!(world.messages_ahead() < MINUTE_MS, "a Date that is {off} ms ahead: messages look old");
-                assert!(world.anchor_ahead().await < MINUTE_MS, "a Date that is {off} ms ahead: the anchor, too");
+                assert!(world.messages_ahead() < MINUTE_MS, "with a Date {off} ms ahead, messages look old");
+                assert!(world.anchor_ahead().await < MINUTE_MS, "with a Date {off} ms ahead, the anchor runs ahead");
             }
             world.set_date_ahead(0);
             tokio::time::sleep((1 + repeated) * 10 * SECOND).await;

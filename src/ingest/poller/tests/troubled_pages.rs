@@ -16,7 +16,7 @@ async fn a_walk_that_goes_in_circles_causes_few_requests_and_does_not_hold_up_li
     .await;
     let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
     let polls = 3600;
-    // All other requests belong to the gap, or to sweeps, which reach the same page.
+    // All other requests belong to the gap, or to sweeps, which go in the same circle.
     assert!(asked < polls + 400, "{} requests beside the polls in an hour", asked - polls);
     let released = world.released().await;
     assert!(released.contains(&"m36".to_owned()), "a live message waits for the walk that goes in circles");
@@ -146,7 +146,7 @@ async fn a_page_that_is_too_large_is_read_row_by_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_comes_before_an_empty_list_is_believed_is_released() {
+async fn a_message_is_released_although_it_came_before_the_relay_believed_an_empty_list() {
     let world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: Some(0) })).await;
     let clock = world.clock.clone();
     let mut came = None;

@@ -55,7 +55,7 @@ fn a_delivery_that_may_wait_again_is_found_again() {
         let claims = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();
         claims.iter().map(|claim| claim.seq.0).collect::<Vec<_>>()
     };
-    // Messages 1 and 2 are in flight, so this search leaves them out.
+    // Messages 1 and 2 are claimed already, so this search leaves them out.
     let later = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|seq| seq.0 < 3).unwrap();
     assert_eq!(later.len(), 2);
     assert_eq!(live(&spool), [1, 2, 3, 4], "without a settlement messages 1 and 2 still wait");

@@ -52,7 +52,7 @@ fn of_many_relays_one_gets_the_lease() {
 }
 
 #[test]
-fn a_relay_whose_lease_another_one_took_changes_nothing_and_makes_no_request() {
+fn a_relay_that_lost_its_lease_to_another_one_changes_nothing_and_makes_no_request() {
     let Some(database) = scratch_database("a_relay_that_another_one_followed") else { return };
     let (mut first, mut second) = (join(&database, "first"), join(&database, "second"));
     let epoch = granted(first.take(LONG).unwrap());

@@ -73,8 +73,8 @@ pub(super) const START: (i64, i64) = (i64::MIN, i64::MIN);
 ///
 /// The query reads one portion of deliveries. They are sorted by two numbers, for example by the due time and the place
 /// in the order of release. The columns of the query are the message, its size, and the two numbers. Its parameters are
-/// `params`; then the two numbers of the delivery after which the portion begins (for the first portion: `after`); then
-/// the length of a portion.
+/// `params`; then the two numbers of the last delivery of the previous portion (for the first portion: `after`); then
+/// the largest number of deliveries in a portion.
 pub(super) fn claim(
     statements: &Statements<'_>,
     sink: SinkId,

@@ -12,13 +12,13 @@ use crate::store::postgres::connection::PostgresBackend;
 use crate::store::postgres::statement::{Param, get, limit, params, small, text};
 use crate::store::sink_id::SinkId;
 
-/// Finds waiting deliveries of messages that were received after one time ($2) and up to another ($3). The statement
-/// uses the index of the messages' times.
+/// Finds waiting deliveries of messages that were received later than $2, but at $3 or earlier. Uses the index of the
+/// messages' times.
 const BECAME_TOO_OLD: &str = "SELECT d.seq FROM message AS m JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = $1 AND m.time > $2 AND m.time <= $3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT $4";
 
-/// Finds deliveries that were never attempted, whose messages are too old and have a place above $2 in the order of
-/// release. Some of these messages were too old already when they were released.
+/// Finds deliveries that were never attempted, and whose messages were received at $3 or earlier and have a place above
+/// $2 in the order of release. For example, a message that a catch-up finds may be too old already when it is released.
 const CAME_TOO_OLD: &str = "SELECT d.seq FROM delivery AS d JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = $1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > $2 AND m.time <= $3
       AND d.replays = 0 LIMIT $4";

@@ -1,10 +1,15 @@
-//! The implementation of the contract with SQL: each file implements the transactions that the file of the same name in
-//! `store/` declares.
+//! The contract of a backend, implemented with SQL. Each file implements the transactions that the file of the same
+//! name in `store/` declares.
 //!
-//! Several of these files share further parts: `claims` (reading deliveries that wait), `order` (the queues of sinks
-//! with `order = "number"`: one or two for each phone number), `release` (making the deliveries of messages that are
-//! released), `pauses` (pausing and resuming sinks), `portions` (where a portion of a table ends) and `values` (values
-//! of the domain as columns).
+//! Some further files are used by several of these:
+//!
+//! - `claims` reads deliveries that wait.
+//! - `order` reads and fills the queues of sinks with `order = "number"`: one or two queues for each phone number.
+//! - `release` makes the deliveries of messages that are released.
+//! - `fallback` hands dead letters over to other sinks.
+//! - `pauses` pauses and resumes sinks.
+//! - `portions` finds the end of a portion of a table.
+//! - `values` converts values of the domain to columns, and back.
 
 mod account;
 mod claims;

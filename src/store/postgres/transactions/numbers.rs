@@ -153,8 +153,8 @@ impl PostgresBackend {
     }
 }
 
-/// Reads some hundred undecided deliveries of a sink. Returns for each delivery whether the sink wants it; `None` if
-/// this cannot be decided yet.
+/// Reads up to [`DECIDE_BATCH`] undecided deliveries of a sink. Returns for each delivery whether the sink wants it;
+/// `None` if this cannot be decided yet.
 fn undecided(
     statements: &Statements<'_>,
     recipient: &Recipient,

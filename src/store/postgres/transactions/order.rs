@@ -1,13 +1,13 @@
-//! The queues of sinks with `order = "number"`, one or two for each phone number: finding the first waiting message of
-//! each queue, and giving deliveries a place in the queues if they have none.
+//! The queues of sinks with `order = "number"`: one or two for each phone number. This module finds the first waiting
+//! message of each queue, and puts deliveries into queues if they are in none yet.
 //!
 //! Every delivery of such a sink has a value in the column `number`, and the index `delivery_number` holds the
 //! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So
 //! the cost of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
-//! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of
-//! their number. If the key of the number is `n`, the column `number` of a delivery is `n` in the first queue and
-//! `-1-n` in the second. So a new message never waits for a message of the second queue.
+//! Messages that an operator sends again, or that another sink hands over, wait in a second queue of their number. So a
+//! new message never waits for such messages. If the key of the number is `n` (0 for messages that name no number), the
+//! column `number` of a delivery is `n` in the first queue and `-1 - n` in the second.
 
 use super::claims::{ClaimGroup, read_claims, size_column};
 use super::portions::last_of_next_deliveries;

@@ -38,8 +38,8 @@ pub(super) fn pause(
     Ok(before)
 }
 
-/// Ends the pause of a sink and returns that pause. Adds the length of the pause to the paused time of deliveries that
-/// have failed before: this time does not count for `give_up_after`.
+/// Ends the pause of a sink and returns that pause. Adds the length of the pause to `paused_ms` of the deliveries that
+/// have failed before, because this time does not count for `give_up_after`.
 pub(super) fn end_pause(statements: &Statements<'_>, sink: SinkId, now: UnixMs) -> Result<Option<Pause>, Failure> {
     let Some(pause) = pause_of(statements, sink)? else { return Ok(None) };
     statements.later(

@@ -133,7 +133,7 @@ fn register(statements: &Statements<'_>, sink: &SinkSetup, now: UnixMs) -> Resul
     Ok(registered)
 }
 
-/// Adds a new sink. Returns whether the state has messages already: the record of coverage is made with the first page.
+/// Adds a new sink. Returns whether the first page was stored already: if not, this is a first run.
 fn add(statements: &Statements<'_>, sink: &SinkSetup, now: UnixMs) -> Result<bool, Failure> {
     let has_messages = statements.exists("SELECT 1 FROM coverage", Vec::new())?;
     let last = last_release(statements)?;

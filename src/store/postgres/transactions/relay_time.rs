@@ -64,7 +64,7 @@ const SINKS: &str = concat!(
 const WALKS: &str =
     concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS DISTINCT FROM (", moved!("since"), ")");
 
-/// Asks whether a stored time at which something happened lies after $1, the present time. Only a clock that was ahead
+/// Asks whether something is recorded as having happened later than the present time ($1). Only a clock that was ahead
 /// can have written such a time.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > $1 OR first_attempt > $1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > $1)

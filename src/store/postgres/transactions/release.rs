@@ -26,8 +26,8 @@ const UNWANTED: &str = "UPDATE message SET raw = NULL
 /// The condition that holds for the messages of a [`PlaceRange`] whose text is kept.
 const IN_RANGE: &str = "release_no > $1 AND release_no <= $2 AND time >= $3 AND raw IS NOT NULL";
 
-/// The messages whose places in the order of release are `after` < place <= `to`, and that were received at `since` or
-/// later.
+/// The messages whose place in the order of release is above `after` and at most `to`, and that were received at
+/// `since` or later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlaceRange {
     pub(super) after: i64,
@@ -44,8 +44,7 @@ pub(super) struct Releasing<'t> {
     pub(super) erase_unwanted: bool,
 }
 
-/// Releases these messages, oldest first. Messages that were stored without a place in the order of release get their
-/// place now.
+/// Releases these messages, oldest first. If `places` lacks one of them, all of them get their places now.
 pub(super) fn release_rows(
     releasing: Releasing<'_>,
     rows: &[Seq],

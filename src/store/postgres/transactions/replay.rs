@@ -37,7 +37,7 @@ const PLACE_LATE: &str = "
           WHERE release_no IS NULL AND standing = 'below_watermark' AND raw IS NOT NULL) AS late
     WHERE message.seq = late.seq";
 
-/// Finds messages whose text is kept and that were received between two times.
+/// Finds messages whose text is kept and that were received at $2 or later and before $3.
 const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN $1 THEN raw END, id, standing = 'event' FROM message
     WHERE raw IS NOT NULL AND time >= $2 AND time < $3";
 

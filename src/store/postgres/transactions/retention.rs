@@ -8,8 +8,9 @@ use crate::store::retention::{
     EVENTS_KNOWN, ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
 };
 
-/// Removes texts that are no longer needed, because no delivery of the message waits or is still kept, or because the
-/// message never had a delivery. $3 is the cutoff for delivered messages, $4 the cutoff for dead letters.
+/// Removes the text of a released message once all its deliveries were settled before their cutoff: $4 for dead
+/// letters, $3 for all others. If there is no delivery, the message must have been stored before $3. A message that
+/// came too late loses its text if it was stored before $3, and an unreadable row if it was stored before $4.
 const DROP_TEXTS: &str = "UPDATE message SET raw = NULL
     WHERE seq > $1 AND seq <= $2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < $4

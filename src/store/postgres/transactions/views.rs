@@ -17,7 +17,8 @@ use crate::store::views::{
 /// The density of the feed (rows per time) is estimated from at most this many stored messages.
 const SAMPLE: i64 = 200;
 
-/// The known messages in the part of the feed that a sweep has still to read are counted only up to this number.
+/// The part of the feed that a sweep has not read yet may hold many known messages. They are counted only up to this
+/// number.
 const MOST_COUNTED: i64 = 100_000;
 
 /// Reads every sink with the counts of the deliveries that wait for it, and of its dead letters. Each state of a
@@ -62,8 +63,8 @@ impl ViewTransactions for PostgresBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap may go on below its floor, as a sweep. Of the rows that a gap has still to read, only those below its
-        // floor can be known already.
+        // A gap reads new rows down to its floor. Then it may go on as a sweep, down to `sweep_floor`. Only the sweep
+        // meets rows that are known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|statements| {
             let row = statements.row(

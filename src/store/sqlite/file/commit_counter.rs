@@ -1,8 +1,8 @@
 //! Counts the transactions of a state in a file beside the database.
 //!
 //! If the end of a journal was cut off, SQLite assumes that the missing part was never written, and reports no error.
-//! So transactions that had succeeded could be lost unnoticed. Therefore every transaction counts itself in the
-//! database, and after the transaction the count is written to `state.mark`. If the database has fewer transactions
+//! So transactions that had succeeded could be lost unnoticed. Therefore every transaction that changes something
+//! counts itself in the database, and then the count is written to `state.mark`. If the database has fewer transactions
 //! than `state.mark` says, some were lost.
 //!
 //! `state.mark` has 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file is

@@ -8,11 +8,11 @@
 //! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
 //!   and cuts the journal off.
 //! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each new text is
-//!   stored on pages of its own. Otherwise traces would be left: when SQLite moves some records from one page to
-//!   another, the first page may keep old copies of the records that stay on it, and SQLite never overwrites these
-//!   copies. Overflow pages hold the rest of a record that is too long for one page. SQLite does not rearrange their
-//!   bytes, and fills them with zeros when it removes their record. So [`pad`] puts spaces in front of each text until
-//!   the text lies on overflow pages. JSON allows the spaces, and [`text_of`] removes them.
+//!   stored on pages of its own, the *overflow pages*. SQLite makes them for the rest of a record that is too long for
+//!   one page. It does not rearrange their bytes, and fills them with zeros when it removes the record. A page with
+//!   several records may keep traces: when SQLite moves some of the records to another page, old copies of the others
+//!   may stay on the first page, and SQLite never overwrites these copies. So [`pad`] puts spaces in front of each text
+//!   until the text lies on overflow pages. JSON allows the spaces, and [`text_of`] removes them.
 
 /// If a record does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the record on a page
 /// with other records, and puts the rest on overflow pages. SQLite's description of its file format explains this under

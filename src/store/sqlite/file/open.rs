@@ -129,8 +129,8 @@ fn connect_to_write(file: &Path) -> Result<Connection, Error> {
 }
 
 /// Opens `file`. `target` turns the path of the file into the name that SQLite gets: the path itself, or a URI.
-/// Symbolic links among the directories are resolved before. If the file, the journal or the journal's index is a
-/// symbolic link, SQLite does not follow the link.
+/// Symbolic links among the directories above the file are resolved first. If the file, the journal or the journal's
+/// index is a symbolic link, SQLite does not follow the link.
 pub(super) fn connect(file: &Path, flags: OpenFlags, target: fn(&Path) -> PathBuf) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
     let real = files::without_links_above(file);

@@ -73,10 +73,10 @@ CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- A sink stays until an operator drops it, even if it is not configured any more. active: whether the sink was
 -- configured at the last start or reload. paused: the reason of the pause; NULL = not paused. busy_until and failures:
--- the health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is kept, but
--- some deliveries have no number yet; 2 = all deliveries have their number. fill_*: the stored messages that a new sink
--- still gets: those from release_no fill_next to fill_last that were received at fill_since or later. fill_next is NULL
--- if there are none (any more).
+-- the health of the sink, for the next start. ordered: 0 = the sink keeps no order; 1 = it keeps the order of each
+-- number, but some of its deliveries are not in a queue yet; 2 = all its deliveries are in their queues. fill_*: a new
+-- sink still gets the stored messages with a release_no from fill_next to fill_last that were received at fill_since or
+-- later; NULL = it gets no more of them.
 CREATE TABLE sink (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
@@ -95,9 +95,9 @@ CREATE TABLE sink (
 -- One record for each message and each sink that gets it, from the release of the message on. class: 0 = live, 1 =
 -- backfill. state: see store::DeliveryState. paused_ms: how long the sink was paused since first_attempt. replays: how
 -- often an operator asked for the message again. number: the queue of the delivery, if the sink keeps the order of each
--- number. A number has two queues. The first is the key of the message's number, or 0 if the message names no number.
--- If the first is n, the second is -1 - n: it is for deliveries that an operator asked for again, or that another sink
--- handed over. handed_by: the sink that handed the message over to this sink as its fallback.
+-- number. A phone number has two queues. n stands for the first queue: n is the key of the message's number, or 0 if
+-- the message names no number. -1 - n stands for the second queue, which is for deliveries that an operator asked for
+-- again, or that another sink handed over. handed_by: the sink that handed the message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,

@@ -1,11 +1,11 @@
 //! Opening a state for a command that only reads, whether a relay runs or not. Nothing is written.
 //!
 //! A snapshot ([`begin`], [`open_snapshot`]) shows the state as it was at one moment. If no relay runs and there is no
-//! journal, its file is opened as immutable. So no permission to write is needed, and no file is left behind. SQLite
-//! does not notice changes of an immutable file. So a shared lock on the role is held as long as the file is open: no
-//! relay starts meanwhile, and a command that changes the state waits
-//! ([`lock_out_readers`](crate::store::role::lock_out_readers)). If there is a journal, SQLite reads the file and the
-//! journal as usual.
+//! journal, SQLite opens `state.db` as immutable. So no permission to write is needed, and no file is left behind.
+//! SQLite does not notice changes of an immutable file. So a shared lock on the role is held as long as the file is
+//! open: no relay starts meanwhile, and a command that changes the state waits
+//! ([`lock_out_readers`](crate::store::role::lock_out_readers)). If a relay runs or there is a journal, SQLite reads
+//! the file and the journal as usual.
 //!
 //! A reader ([`open_reader`]) sees the newest changes at each read.
 

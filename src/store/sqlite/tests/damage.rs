@@ -1,5 +1,5 @@
-//! Tests of state files that were cut, zeroed or changed at random. Either the state opens and everything that decides
-//! what is delivered is as it was, or the state is refused and its files stay as they are.
+//! Tests of state files that were cut, zeroed or changed at random. The relay may open such a state only if everything
+//! that decides what is delivered is as it was. Otherwise it refuses the state, and its files stay as they are.
 //!
 //! The variable `JOLTSMS_RELAY_SEEDS` says how many states are made. Each state is damaged several times in every way.
 //! A failure prints the number of the state and the damage.
@@ -209,7 +209,7 @@ pub(in crate::store::sqlite) fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> 
 }
 
 #[test]
-fn the_journal_cut_at_each_of_its_last_bytes_is_noticed() {
+fn a_journal_whose_end_was_cut_off_is_noticed() {
     let (dir, killed) = (scratch(), scratch());
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     for seq in 1..=10 {

@@ -110,8 +110,8 @@ impl World {
         }
     }
 
-    /// Counts the traces on the disk: marks of texts that were removed, and for texts that are kept, the marks beyond
-    /// those that the text has.
+    /// Counts the traces on the disk. Every mark of a removed text is a trace. If a text is kept and has three marks,
+    /// but the disk has five of them, two are traces.
     fn traces(&mut self) -> (usize, usize) {
         assert!(self.spool.erase_traces().unwrap());
         let mut statement = self.spool.connection.prepare("SELECT seq FROM message WHERE raw IS NOT NULL").unwrap();

@@ -53,7 +53,8 @@ fn claimed(spool: &mut SqliteBackend, sink: SinkId) -> Vec<(i64, i64)> {
     }
 }
 
-/// The result must not depend on how the messages were replayed, nor on when the order was switched on.
+/// The result must be the same however the messages were replayed, and whether `order = "number"` was set before or
+/// after that.
 #[test]
 fn replayed_messages_wait_in_the_second_queue_of_their_number() {
     let dir = scratch();

@@ -78,7 +78,7 @@ fn record(row: &Row<'_>, table: &CopiedTable) -> rusqlite::Result<CopiedRecord> 
             sum_of(table, &record).unwrap_or(0),
             || "a message".to_owned(),
         )?;
-        // Only in a file may a text have spaces in front of it, and only this backend removes them.
+        // A copy holds the text as the API sent it, without the spaces that `erasure` puts in front of it.
         if let CopiedValue::Text(raw) = &mut record[table.place_of("raw")] {
             *raw = text_of(raw).to_owned();
         }

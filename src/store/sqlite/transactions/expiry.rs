@@ -13,13 +13,13 @@ use crate::store::expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTran
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Finds waiting deliveries of messages that were received after ?2 and not after ?3. Uses the index of the messages'
-/// times.
+/// Finds waiting deliveries of messages that were received later than ?2, but at ?3 or earlier. Uses the index of the
+/// messages' times.
 const BECAME_TOO_OLD: &str =
     "SELECT d.seq FROM message AS m INDEXED BY message_time CROSS JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = ?1 AND m.time > ?2 AND m.time <= ?3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries that were never attempted, of messages that were received at ?3 or earlier and come after the place
+/// Finds deliveries that were never attempted, and whose messages were received at ?3 or earlier and have a place above
 /// ?2 in the order of release. For example, a message that a catch-up finds may be too old already when it is released.
 const CAME_TOO_OLD: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_fresh CROSS JOIN message AS m ON m.seq = d.seq

@@ -12,7 +12,8 @@ use crate::store::message_selection::details;
 use crate::store::recipient::Recipient;
 use crate::store::release_order::{in_order, places_of_first_release};
 
-/// Messages that were released after the place `after` and not after the place `to`, and received at `since` or later.
+/// The messages whose place in the order of release is above `after` and at most `to`, and that were received at
+/// `since` or later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReleaseSpan {
     pub(super) after: i64,

@@ -50,8 +50,8 @@ impl ViewTransactions for SqliteBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // When a gap has arrived at its floor, it may go on as a sweep, down to `sweep_floor`. Of the rows that a gap has
-        // still to read, only those below its floor can be known already.
+        // A gap reads new rows down to its floor. Then it may go on as a sweep, down to `sweep_floor`. Only the sweep
+        // meets rows that are known already.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|connection| {
             let (sample_rows, sample_ms) = connection
