@@ -19,5 +19,5 @@ mod scratch;
 
 pub use baseline::{Baseline, Since};
 pub use error::ArrivalError;
-pub use reader::{ArrivalReader, ReaderOptions, Unopened};
+pub use reader::{ArrivalReader, ReaderOptions, StateTrouble};
 pub use scratch::{PollingOptions, remove_leftovers};

@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::global_flags::Flags;
 use super::relay::{BOOT_VARIABLE, WORKERS, complain, store_exit};
 use super::state_access::{Absent, explained};
-use crate::arrivals::{ArrivalError, ArrivalReader, ReaderOptions, Since, Unopened};
+use crate::arrivals::{ArrivalError, ArrivalReader, ReaderOptions, Since, StateTrouble};
 use crate::config::{self, ReaderConfig, Sources};
 use crate::formats::one_line;
 use crate::humanize::harmless;
@@ -109,11 +109,11 @@ fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Exit>> {
     Ok(receiver)
 }
 
-/// Says why the reader still waits for the relay's state; `None` if the reader does not wait for it.
-pub(super) fn unopened(reader: &ArrivalReader, state: &StateLocation) -> Option<String> {
-    Some(match reader.unopened()? {
-        Unopened::Absent => Absent(state).to_string(),
-        Unopened::Failed(error) => explained(error),
+/// Says why the relay's state cannot be read at the moment; `None` if it can, or if the reader does not read it.
+pub(super) fn state_trouble(reader: &ArrivalReader, state: &StateLocation) -> Option<String> {
+    Some(match reader.state_trouble()? {
+        StateTrouble::Absent => Absent(state).to_string(),
+        StateTrouble::Failed(error) => explained(error),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::commands::TailFlags;
 use super::exit::Exit;
-use super::following::{fails, follow, is_stdout_closed, json_line_of, reader_config, unopened, write_line};
+use super::following::{fails, follow, is_stdout_closed, json_line_of, reader_config, state_trouble, write_line};
 use super::global_flags::Flags;
 use super::output::unwritten;
 use super::relay::complain;
@@ -52,7 +52,7 @@ pub(super) fn tail(flags: &Flags, how: &TailFlags) -> Exit {
                     return unwritten(&error);
                 }
             }
-            if !said && let Some(why) = unopened(reader, &state) {
+            if !said && let Some(why) = state_trouble(reader, &state) {
                 said = true;
                 complain(Exit::Done, &format_args!("waiting for the state: {why}"));
             }

@@ -6,7 +6,7 @@ use tokio::time::timeout_at;
 
 use super::commands::WaitFlags;
 use super::exit::Exit;
-use super::following::{fails, follow, json_line_of, reader_config, unopened, write_line};
+use super::following::{fails, follow, json_line_of, reader_config, state_trouble, write_line};
 use super::global_flags::Flags;
 use super::output::unwritten;
 use super::relay::complain;
@@ -84,7 +84,7 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
         match found {
             Ok(Ok(line)) => write_line(&line).map_or_else(|error| unwritten(&error), |()| Exit::Done),
             Ok(Err(exit)) => exit,
-            Err(_) => time_out(how.timeout, &seen, unopened(reader, &state), reader.trouble()),
+            Err(_) => time_out(how.timeout, &seen, state_trouble(reader, &state), reader.api_trouble()),
         }
     };
     Ok(follow(flags, &config, how.since, how.timeout, work))
@@ -142,18 +142,18 @@ impl Other {
     }
 }
 
-/// Reports the timeout, and lists the messages that arrived and did not match, without their texts. `unopened`: why the
-/// relay's state could not be read; `trouble`: why the API could not be polled.
-fn time_out(timeout: Duration, seen: &SeenMeanwhile, unopened: Option<String>, trouble: Option<String>) -> Exit {
+/// Reports the timeout, and lists the messages that arrived and did not match, without their texts. `of_state`: why
+/// the relay's state cannot be read. `of_api`: why the API could not be polled.
+fn time_out(timeout: Duration, seen: &SeenMeanwhile, of_state: Option<String>, of_api: Option<String>) -> Exit {
     let SeenMeanwhile { is_watching, others } = seen;
     let mut said = format!("no matching message within {}", span(timeout));
-    match (others.len(), trouble) {
-        (0, None) if unopened.is_some() => said += &format!(": {}", unopened.unwrap_or_default()),
+    let of_api = of_api.map(|why| format!("the API could not be polled: {}", harmless(&why)));
+    match (others.len(), of_state.or(of_api)) {
         (0, None) if !is_watching => {
             said += ": the first look at the API did not end in that time; `check --online` tries the way to the API";
         }
         (0, None) => said += "; nothing else arrived either",
-        (0, Some(why)) => said += &format!(": the API could not be polled: {}", harmless(&why)),
+        (0, Some(trouble)) => said += &format!(": {trouble}"),
         (arrived, _) => {
             said += &format!("; {} arrived:", count(u64::try_from(arrived).unwrap_or(u64::MAX), "other message"));
             for Other { received, from, to, why } in others.iter().take(MOST_LISTED) {

@@ -46,13 +46,13 @@ pub struct ReaderOptions {
     pub boot_id: Option<String>,
 }
 
-/// Why the relay's state is not open yet, although a relay runs on it or will run on it. The reader tries again and
-/// again.
+/// Why the relay's state cannot be read at the moment, although a relay runs on it or will run on it. The reader tries
+/// again and again.
 #[derive(Debug)]
-pub enum Unopened {
+pub enum StateTrouble {
     /// No relay has made the state yet.
     Absent,
-    /// The state cannot be opened at the moment.
+    /// The state cannot be opened or read.
     Failed(store::Error),
 }
 
@@ -93,8 +93,8 @@ pub struct ArrivalReader {
     began: Instant,
     registration: Option<ReaderRegistration>,
     state: Option<OpenState>,
-    /// Why the relay's state could not be opened when this was last tried; `None` if it could.
-    unopened: Option<Unopened>,
+    /// Why the state could not be read when this was last tried; `None` if it could.
+    state_trouble: Option<StateTrouble>,
     poller: Option<ScratchPoller>,
     readers: watch::Sender<WaitingReaders>,
     /// The border between old and new messages in the first state. The borders in later states follow from it.
@@ -131,7 +131,7 @@ impl ArrivalReader {
             began,
             registration,
             state: None,
-            unopened: None,
+            state_trouble: None,
             poller: None,
             readers,
             baseline: None,
@@ -184,13 +184,13 @@ impl ArrivalReader {
     }
 
     /// Returns why the API gives no pages, if this reader polls it.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn api_trouble(&self) -> Option<String> {
         self.poller.as_ref().and_then(ScratchPoller::trouble)
     }
 
-    /// Returns why nothing is read yet, if the reader waits for the relay's state.
-    pub fn unopened(&self) -> Option<&Unopened> {
-        self.unopened.as_ref().filter(|_| self.state.is_none() && self.poller.is_none())
+    /// Returns why the relay's state cannot be read, if this reader reads it.
+    pub fn state_trouble(&self) -> Option<&StateTrouble> {
+        self.state_trouble.as_ref().filter(|_| !self.is_polling())
     }
 
     /// Ends reading. If no other command uses the scratch state, its texts are erased. The same happens to the texts
@@ -235,7 +235,15 @@ impl ArrivalReader {
     /// Reads the messages that have arrived.
     fn read(&mut self) -> Result<Vec<Arrival>, ArrivalError> {
         let Some(state) = &mut self.state else { return Ok(Vec::new()) };
-        if !state.spool.changed_by_others()? && state.is_read {
+        let is_changed = match state.spool.changed_by_others() {
+            Err(error) if error.is_passing() => {
+                self.state_trouble = Some(StateTrouble::Failed(error));
+                return Ok(Vec::new());
+            }
+            known => known?,
+        };
+        self.state_trouble = None;
+        if !is_changed && state.is_read {
             return Ok(Vec::new());
         }
         state.is_read = false;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::baseline::Baseline;
 use super::super::error::ArrivalError;
-use super::{ArrivalReader, LOOK, ReadingProgress, StateKind, Unopened, passing};
+use super::{ArrivalReader, LOOK, ReadingProgress, StateKind, StateTrouble, passing};
 use crate::domain::UnixMs;
 use crate::status::Live;
 use crate::store::{self, Spool, open_reader};
@@ -19,16 +19,16 @@ impl ArrivalReader {
         let spool = match open_reader(&self.options.state) {
             Ok(Some(spool)) => spool,
             Ok(None) => {
-                self.unopened = Some(Unopened::Absent);
+                self.state_trouble = Some(StateTrouble::Absent);
                 return Ok(());
             }
             Err(error) if error.is_passing() => {
-                self.unopened = Some(Unopened::Failed(error));
+                self.state_trouble = Some(StateTrouble::Failed(error));
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
-        self.unopened = None;
+        self.state_trouble = None;
         let progress = match (self.in_relay.take(), &self.baseline) {
             (Some(progress), _) => progress,
             (None, Some(baseline)) => {

@@ -162,6 +162,22 @@ fn a_message_that_arrives_is_shown_by_wait_on_another_machine() {
     assert!(waiting.wait().success());
 }
 
+#[test]
+fn a_command_that_waits_goes_on_after_a_crash_of_the_database() {
+    let Some(mut group) = Group::new() else { return };
+    group.start();
+    group.wait_for_active();
+    let mut waiting = group.setup(7).args(&["wait", "--timeout", "60s"]).start();
+    let showing = group.setup(8).args(&["tail"]).start();
+    waiting.wait_for_log("waiting for a message (reading the relay's state)");
+    group.server.crash();
+    showing.wait_for_log("waiting for the state: the database of the state cannot be reached: ");
+    group.server.start_again();
+    let id = group.scene.add();
+    assert_eq!(waiting.ids(1), [id]);
+    assert!(waiting.wait().success());
+}
+
 /// Commands that need an existing state.
 const NEED_A_STATE: [&[&str]; 9] = [
     &["status"],
