@@ -49,9 +49,9 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
     prefix: "JOLTSMS_RELAY_",
     file_variable: locate::FILE_VARIABLE,
     short: &[
-        (api::settings::API_KEY, "api", "key", false),
-        ("JOLTSMS_API_KEY_FILE", "api", "key", true),
-        ("JOLTSMS_API_URL", "api", "url", false),
+        (api::settings::API_KEY, "API__KEY"),
+        ("JOLTSMS_API_KEY_FILE", "API__KEY__FILE"),
+        ("JOLTSMS_API_URL", "API__URL"),
     ],
     sections: vec![
         Section { name: "api", keys: api::settings::Settings::keys() },

@@ -224,7 +224,7 @@ fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
 }
 
 /// The part of the table that a sink of this type can have. Keys of other types are errors, whatever their values are.
-/// So is a type that this build lacks.
+/// A type that this build lacks is an error, too.
 fn own_keys(at: &mut Reader<'_>, table: &Table, known: KnownType) -> Table {
     let name = known.name();
     if let Some(feature) = known.lacking {

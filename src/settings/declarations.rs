@@ -13,8 +13,8 @@ pub(super) const SINKS: &str = "sinks";
 pub struct Declarations {
     /// The beginning of every variable, as in `PREFIX_<SECTION>__<KEY>`. It ends with `_`.
     pub prefix: &'static str,
-    /// Short variables for some keys: variable, section, key, and whether the value is the path of a file.
-    pub short: &'static [(&'static str, &'static str, &'static str, bool)],
+    /// Short names of some variables: each with the name that it stands for, without the prefix.
+    pub short: &'static [(&'static str, &'static str)],
     /// The variable that names the configuration file. It stands for no key.
     pub file_variable: &'static str,
     /// The sections that are single tables, such as `[poll]`.

@@ -48,42 +48,34 @@ enum TargetTable<'v> {
 pub fn apply(environment: &Environment, document: &mut Document, report: &mut Complaints) {
     let declared = report.declared();
     let mut unknown = Vec::new();
-    // If a value of the file refers to a short variable (`{ env = "NAME" }`), also as one element of an array, this
-    // variable does not override the value.
-    let mut is_named_by_file = |name: &str, section, key: &str| {
-        document.section(section).entries.get(key).is_some_and(|entry| names(entry, name))
-    };
-    let named_by_file: Vec<&str> = declared
-        .short
-        .iter()
-        .filter(|(name, section, key, _)| is_named_by_file(name, section, key))
-        .map(|short| short.0)
-        .collect();
     for (name, value) in environment {
         let name = name.to_string_lossy();
         let origin = Origin::Variable(name.to_string());
-        let short = declared.short.iter().find(|(short, ..)| *short == name);
-        let found = match (short, name.strip_prefix(declared.prefix)) {
-            (Some((short, ..)), _) if named_by_file.contains(short) => continue,
-            (Some((_, section, key, is_file)), _) => {
-                Some(VariableTarget { table: TargetTable::Section(section), key, member: None, is_file: *is_file })
-            }
-            (None, Some(rest)) if name == declared.file_variable || is_made_by_kubernetes(rest) => continue,
-            (None, Some(rest)) => target(declared, rest),
-            (None, None) => {
-                warn_of_small_letters(declared, &name, &origin, report);
-                continue;
-            }
+        let long = declared.short.iter().find(|(short, _)| *short == name).map(|(_, long)| *long);
+        let Some(rest) = long.or(name.strip_prefix(declared.prefix)) else {
+            warn_of_small_letters(declared, &name, &origin, report);
+            continue;
         };
-        match found {
-            Some(target) => set(&target, short.is_some(), value, origin, document, report),
+        if name == declared.file_variable || is_made_by_kubernetes(rest) {
+            continue;
+        }
+        match target(declared, rest) {
+            Some(target) if long.is_some() && is_named_by_file(&name, &target, document) => {}
+            Some(target) => set(&target, long.is_some(), value, origin, document, report),
             None => unknown.push(origin),
         }
     }
     report_unknown(&unknown, document, report);
 }
 
-/// Sets the key that is the target of a variable.
+/// Whether the value of the file for the target of a variable refers to this variable (`{ env = "NAME" }`), also as one
+/// element of an array. A short variable does not override such a value.
+fn is_named_by_file(name: &str, target: &VariableTarget<'_>, document: &mut Document) -> bool {
+    let TargetTable::Section(section) = target.table else { return false };
+    document.section(section).entries.get(target.key).is_some_and(|entry| names(entry, name))
+}
+
+/// Sets the key that is the target of a variable. `is_short`: the variable is the short name of another one.
 fn set(
     target: &VariableTarget<'_>,
     is_short: bool,
@@ -96,7 +88,7 @@ fn set(
         return report.error(&origin, "the value is not UTF-8".to_owned(), "");
     };
     if value.is_empty() && target.member.is_none() {
-        report.is_empty(&origin);
+        report.note_empty(&origin);
     }
     let table = match target.table {
         TargetTable::Section(section) => Some(document.section(section)),
@@ -144,7 +136,7 @@ fn report_unknown(unknown: &[Origin], document: &Document, report: &mut Complain
 /// belong to another program.
 fn warn_of_small_letters(declared: &Declarations, name: &str, origin: &Origin, report: &mut Complaints) {
     let capitals = name.to_ascii_uppercase();
-    let is_short = declared.short.iter().any(|(short, ..)| *short == capitals);
+    let is_short = declared.short.iter().any(|(short, _)| *short == capitals);
     if capitals != name && (is_short || capitals == declared.file_variable || capitals.starts_with(declared.prefix)) {
         report.warn(origin, format!("is not read, since it is not in capitals; did you mean {capitals}?"), "");
     }

@@ -27,7 +27,7 @@ pub(super) struct SourceFile {
 }
 
 /// One line of the file, as it may be shown, and the columns that are marked below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Excerpt {
     /// Counted from 1.
     pub(super) line: usize,
@@ -112,8 +112,8 @@ impl SourceFile {
         cut(line, &shown, column, column + 1)
     }
 
-    /// The lines that cannot be checked because this line is not TOML: this line itself. If this line looks like the
-    /// header of a table, also the lines from there down to the next header.
+    /// The lines that cannot be checked because this line is not TOML. These are the line itself and, if it looks like
+    /// the header of a table, all lines down to the next header.
     pub(super) fn doubtful_lines(&self, line: usize) -> Range<usize> {
         let is_header = |line: &usize| {
             self.text.get(self.bytes_of_line(*line)).is_some_and(|text| text.trim_start().starts_with('['))

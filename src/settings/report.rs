@@ -1,6 +1,6 @@
 //! The errors and warnings of a configuration: all of them at once, each with its place and a remedy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub struct Errors(Vec<Problem>);
 
 /// An error, or a warning of a setting that works but is perhaps a mistake: its text, its place, and a remedy. Displays
 /// on one line; with `{:#}` as a block that shows the line of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     place: ProblemPlace,
     message: String,
@@ -31,7 +31,7 @@ pub struct Problem {
 }
 
 /// The place of a problem. Problems are listed in the order of these values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ProblemPlace {
     Line(PathBuf, Excerpt),
     File(PathBuf),
@@ -233,7 +233,7 @@ impl Complaints {
 
     /// Notes that a variable is set and empty. Errors about the variable then get a hint, because the mistake may be
     /// made where the variable is set.
-    pub(super) fn is_empty(&mut self, variable: &Origin) {
+    pub(super) fn note_empty(&mut self, variable: &Origin) {
         self.empty.push(variable.clone());
     }
 
@@ -249,10 +249,7 @@ impl Complaints {
 
     /// Reports a warning.
     pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
-        let warning = Problem::new(self.place(origin, false), message, help);
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
+        self.warnings.push(Problem::new(self.place(origin, false), message, help));
     }
 
     /// Reports that the file as a whole cannot be used.
@@ -280,11 +277,12 @@ impl Complaints {
     ///
     /// # Errors
     /// All errors, in the order of their places.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Problem>), Errors> {
-        self.problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
+    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Problem>), Errors> {
+        let mut problems = distinct(self.problems);
+        problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
         match value {
-            Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),
-            _ => Err(Errors(self.problems)),
+            Some(value) if problems.is_empty() => Ok((value, distinct(self.warnings))),
+            _ => Err(Errors(problems)),
         }
     }
 
@@ -295,10 +293,8 @@ impl Complaints {
             help += if help.is_empty() { "" } else { "; " };
             help += "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set";
         }
-        let is_doubtful = matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line));
-        let problem = Problem::new(place, message, &help);
-        if !is_doubtful && !self.problems.contains(&problem) {
-            self.problems.push(problem);
+        if !matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
+            self.problems.push(Problem::new(place, message, &help));
         }
     }
 
@@ -317,4 +313,12 @@ impl Complaints {
             (Origin::File(_), None) | (Origin::Default, _) => ProblemPlace::Nowhere,
         }
     }
+}
+
+/// Removes each problem that was found before. For example, each sink that needs the proxy finds the same error in the
+/// variable that names the proxy.
+fn distinct(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let mut found = HashSet::new();
+    problems.retain(|problem| found.insert(problem.clone()));
+    problems
 }

@@ -43,7 +43,7 @@ impl<'r> Reader<'r> {
         self.table.elements.get(&self.key(group)).map_or(&[], Vec::as_slice)
     }
 
-    /// A reader of an element of an array of tables. Its path is the path of this table.
+    /// A reader of `table`, an element of an array of tables. Error texts name its keys as if they stood in this table.
     pub fn of<'s>(&'s mut self, table: &'s Table) -> Reader<'s> {
         Reader { path: self.path.clone(), group: self.group.clone(), table, env: self.env, report: self.report }
     }
@@ -58,7 +58,7 @@ impl<'r> Reader<'r> {
         self.table.entries.get(&self.key(key))
     }
 
-    /// The text that was written out for a key that another component reads.
+    /// The text of a key that another component reads; `None` if no text was written out.
     pub fn written_out(&self, key: &str) -> Option<&'r str> {
         match &self.written(key)?.value {
             WrittenValue::Text(text) => Some(text.expose()),
