@@ -24,7 +24,10 @@ pub struct CopiedTable {
 #[derive(Debug)]
 pub(super) struct CopiedColumn {
     pub(super) name: &'static str,
-    #[cfg_attr(not(feature = "replicas"), expect(dead_code, reason = "only the backend for PostgreSQL uses the kinds"))]
+    #[cfg_attr(
+        not(feature = "replicas"),
+        expect(dead_code, reason = "only the backend for PostgreSQL uses the kinds")
+    )]
     pub(super) kind: ColumnKind,
 }
 
