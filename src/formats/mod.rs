@@ -32,7 +32,7 @@ pub use one_line::one_line;
 
 use crate::codes::CodeFinder;
 use crate::domain::NumberUse;
-use crate::template::{Mistake, Template};
+use crate::template::{Mistake, Template, text_on_one_line};
 
 /// The built-in formats. A new format needs a file in this folder, an entry in this list, and its name in the help of
 /// `--format` (`cli/global_flags.rs`).
@@ -165,10 +165,15 @@ impl Format {
     /// The errors of [`Format::payload`].
     pub fn line(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
         let mut payload = self.payload(raw, number)?;
-        if !matches!(self, Self::Template(template) if !template.makes_json())
-            && let Ok(text) = str::from_utf8(&payload.body)
-        {
-            payload.body = one_line(text).into_bytes();
+        if let Ok(text) = str::from_utf8(&payload.body) {
+            match self {
+                Self::Known(known, _) if known.content_type.starts_with("text/") => {
+                    payload.body = text_on_one_line(text).into_bytes();
+                }
+                // The values in such a template are on one line already.
+                Self::Template(template) if !template.makes_json() => {}
+                Self::Known(..) | Self::Template(_) => payload.body = one_line(text).into_bytes(),
+            }
         }
         while payload.body.last() == Some(&b'\n') {
             payload.body.pop();

@@ -387,6 +387,21 @@ fn on_a_stream_values_stay_on_their_line() {
 }
 
 #[test]
+fn on_a_stream_a_text_for_people_is_one_line_and_keeps_its_spaces() {
+    let line = |raw: &str| String::from_utf8(known("text", account()).line(raw.into(), None).unwrap().body).unwrap();
+    for (body, shown) in [
+        ("a code", "a code"),
+        (r#"your \"new code\"  is 1"#, "your \"new code\"  is 1"),
+        (r"one\r\ntwo\nthree\tfour", "one two three four"),
+        (r"a\u001b[2J\u202eb", "a\u{fffd}[2J\u{fffd}b"),
+        (r"the end\n\n", "the end"),
+    ] {
+        let raw = format!(r#"{{ "id":"m", "from":"+1", "to":"+2", "body":"{body}" }}"#);
+        assert_eq!(line(&raw), format!("SMS to +2 from +1 {shown}"));
+    }
+}
+
+#[test]
 fn templates_are_equal_only_if_text_account_and_use_are_equal() {
     let template =
         |source: &str, account: &str, as_line| Template::new(source, "text/plain", account.into(), as_line).unwrap();

@@ -94,6 +94,12 @@ fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
+/// Writes a text for people on one line: each line break becomes a space, and line breaks at the end are left out.
+/// Characters that would control a terminal, or would reverse the direction of writing, become U+FFFD.
+pub fn text_on_one_line(text: &str) -> String {
+    text.trim_end().replace("\r\n", "\n").chars().map(on_one_line).collect()
+}
+
 /// Turns line breaks into spaces, so that a text stays on one line. Characters that would control a terminal, or would
 /// reverse the direction of writing, become U+FFFD.
 fn on_one_line(next: char) -> char {

@@ -18,7 +18,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use serde::de::IgnoredAny;
 
-pub use self::escaping::Escaping;
+pub use self::escaping::{Escaping, text_on_one_line};
 use crate::codes::CodeFinder;
 
 /// The approximate limit on the steps of one rendering. Ordinary templates take a few hundred steps. The memory of a
