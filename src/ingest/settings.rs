@@ -22,7 +22,7 @@ settings! {
         /// The time from one poll for new messages to the next.
         pub interval: Duration = settings::duration(INTERVAL, TENTH..=DAY),
         /// Where a first run begins: "now", "beginning", a time ("2026-01-31T08:00:00Z") or a duration back ("24h").
-        /// Counts on a first run only; a later change is ignored, and the log says so.
+        /// Used on a first run only; a later change is ignored, and the log says so.
         pub start: Start = settings::start(Start::Now),
         /// How late a message may show up behind newer ones and still be found.
         pub lookback: Duration = settings::duration(Duration::from_secs(3_600), LOOKBACKS),

@@ -20,8 +20,8 @@ pub enum RequestPurpose {
     Sweep,
 }
 
-/// The work that waits beside the polls of the newest page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The work that waits beside the polls of the newest page, from nothing to the most urgent work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Demand {
     /// Nothing.
     Nothing,

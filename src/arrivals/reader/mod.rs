@@ -106,6 +106,8 @@ pub struct ArrivalReader {
     /// The watermark of the last scratch state: in that state no earlier message was new.
     scratch_floor: UnixMs,
     check_at: Instant,
+    /// Until when the reader waits for the relay to notice it; `None` before this wait.
+    notice_until: Option<Instant>,
     /// When the reader first noticed that no relay runs; `None` while one runs.
     away_since: Option<Instant>,
 }
@@ -139,6 +141,7 @@ impl ArrivalReader {
             known: HashSet::new(),
             scratch_floor: UnixMs::MIN,
             check_at: began,
+            notice_until: None,
             away_since: None,
         }
     }

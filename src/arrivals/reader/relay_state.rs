@@ -50,10 +50,10 @@ impl ArrivalReader {
     }
 
     /// Waits until the relay keeps texts for this reader, but no longer than [`NOTICE`], because the relay may not
-    /// react.
-    async fn wait_until_noticed(&self) {
+    /// react. If the caller drops this future and asks again, the wait goes on and does not begin anew.
+    async fn wait_until_noticed(&mut self) {
         let Some(registration) = self.registration.as_ref().filter(|_| self.options.erases_at_once) else { return };
-        let until = self.clock.monotonic() + NOTICE;
+        let until = *self.notice_until.get_or_insert(self.clock.monotonic() + NOTICE);
         while self.clock.monotonic() < until && !registration.is_noticed().unwrap_or(true) {
             tokio::time::sleep(LOOK).await;
         }

@@ -136,17 +136,17 @@ impl<F: Feed> Poller<F> {
 
     /// Returns which work of the other lanes has a request to send now.
     fn demand(&self, now: Instant) -> Demand {
-        if self.numbers_due().is_some_and(|due| due <= now) {
-            return match self.purpose_of_numbers() {
-                RequestPurpose::Walk => Demand::Walks,
-                _ => Demand::Sweeps,
-            };
-        }
-        match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
+        let numbers = match self.numbers_due().is_some_and(|due| due <= now) {
+            true if self.purpose_of_numbers() == RequestPurpose::Walk => Demand::Walks,
+            true => Demand::Sweeps,
+            false => Demand::Nothing,
+        };
+        let walks = match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
             (None, _) | (_, None) => Demand::Nothing,
             (Some((_, RequestPurpose::Sweep)), Some((_, RequestPurpose::Sweep))) => Demand::Sweeps,
             _ => Demand::Walks,
-        }
+        };
+        numbers.max(walks)
     }
 
     /// Returns the cursor of an open walk: `Some(None)` if the walk reads from the head, `None` if the walk is closed.

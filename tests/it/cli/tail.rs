@@ -86,3 +86,22 @@ fn a_closed_pipe_ends_it_quietly() {
     assert_eq!((printed.as_str(), log.as_str()), ("", "ended with 0\n"));
     assert!(relay.stop().success());
 }
+
+/// A relay that erases texts on delivery keeps them for a moment after it has noticed a reader. This relay is stopped
+/// (SIGSTOP), so it notices nobody.
+#[test]
+fn a_relay_that_does_not_notice_the_reader_is_not_waited_for_for_ever() {
+    let (scene, crm) = (Scene::new(), Receiver::in_background());
+    scene.add_past(1);
+    crm.answer_with(503);
+    let setup = || scene.setup_from_beginning().sink(&crm.url()).set("STATE__KEEP_DELIVERED", "0s");
+    let mut relay = setup().start();
+    crm.wait(1, &relay);
+    relay.signal("STOP");
+    let mut tail = setup().args(&["tail", "--json", "--since", "1h"]).start();
+    assert_eq!(id_of(&tail.line()), scene.ids()[0]);
+    tail.signal("TERM");
+    assert_eq!(tail.wait().code(), Some(143), "{}", tail.log());
+    relay.signal("CONT");
+    assert!(relay.stop().success());
+}
