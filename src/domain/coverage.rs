@@ -281,7 +281,7 @@ impl Anomaly {
             Self::BelowWatermark => "a message showed up longer after its time than ids are remembered: not delivered",
             Self::RefusedCursor => "the API refuses a cursor that it gave out: reading on another way",
             Self::EmptyPage => "the API gave an empty page where it had promised messages: asking again",
-            Self::NoProgress => "the API's pages lead nowhere: asking again",
+            Self::NoProgress => "the API's cursor leads to no further rows: asking again",
             Self::UnreadablePage => "a page of older messages could not be read; trying again",
             Self::Restarted => "reading older messages again from the newest one on",
             Self::Stalled => {

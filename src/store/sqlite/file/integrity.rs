@@ -112,7 +112,7 @@ impl SqliteBackend {
         );
         let number = |sql| self.read(|connection| connection.query_row(sql, [], |row| row.get::<_, i64>(0)));
         if number(given)? > number(released)? {
-            return Err(self.damaged("a counter is behind what it counts"));
+            return Err(self.damaged("the number of released messages is lower than the release number of one of them"));
         }
         Ok(())
     }
