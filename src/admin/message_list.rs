@@ -42,8 +42,7 @@ pub(super) struct MessageQuery {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct MessageList {
     pub(super) messages: Vec<ListedMessage>,
-    /// Whether the search ended before all stored messages were looked at, because the list was full or because
-    /// [`MOST_LOOKED_AT`] messages were looked at.
+    /// Whether there may be more messages: the list was full, or [`MOST_LOOKED_AT`] messages were looked at.
     pub(super) more: bool,
 }
 
@@ -103,8 +102,8 @@ pub(super) fn instant(parameters: &Parameters, name: &str, now: UnixMs) -> Resul
     instant.map(Some).ok_or_else(wrong)
 }
 
-/// Reads the messages of a query: with `after`, the messages that follow the message with that id; without `after`, the
-/// newest messages. `codes` finds the codes of the messages.
+/// Reads the messages of a query: with `id`, this message; with `after`, the messages that follow the message with that
+/// id; otherwise the newest messages. `codes` finds the codes of the messages.
 pub(super) fn messages(
     spool: &Spool,
     query: &MessageQuery,
@@ -124,7 +123,7 @@ pub(super) fn messages(
         found.reverse();
         return listed(spool, codes, found, more);
     };
-    // If the state does not know the id `after` any more, all stored messages came after that message.
+    // If the state has forgotten the id `after`, all stored messages came after that message.
     let place = spool.trace(after)?.and_then(|trace| trace.release_no).unwrap_or(0);
     let (found, more) = search(query, place, |from| spool.arrivals(from, PORTION))?;
     listed(spool, codes, found, more)

@@ -22,8 +22,8 @@ pub enum Error {
         /// The API's error code, or the standard words for the status.
         code: String,
     },
-    /// A failure of a proxy that can read the requests, or of the server behind the proxy: 407, or 403 or 5xx without
-    /// an error code of the API.
+    /// The request went through a proxy that can read it, and the proxy may have answered instead of the API. That is
+    /// so with 407, and with 403 and 5xx if the answer has no error code of the API.
     #[error("{status} through the proxy {proxy}, which may have answered instead of the API")]
     Proxy {
         /// The status of the answer.
@@ -39,10 +39,10 @@ pub enum Error {
     Redirected {
         /// The status of the answer.
         status: u16,
-        /// The host to which the redirect leads.
+        /// The host to which the redirect leads, or words if there is none.
         location: String,
     },
-    /// There was no answer, or the answer was incomplete.
+    /// There was no answer, or the body of an answer with a success status was incomplete.
     #[error("{0}")]
     Transport(String),
     /// The answer is not a page.
@@ -65,7 +65,7 @@ pub enum Error {
 pub struct KeyRefusal {
     /// The status, 401 or 403.
     pub status: u16,
-    /// The API's code, such as `UNAUTHORIZED`.
+    /// The API's error code, such as `UNAUTHORIZED`, or the standard words for the status.
     pub code: String,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for KeyRefusal {
 }
 
 impl Error {
-    /// Returns the HTTP status of the answer; `None` if there was no whole answer.
+    /// Returns the HTTP status of the answer, or 200 for every success status; `None` for [`Error::Transport`].
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::KeyRefused(refusal) => Some(refusal.status),

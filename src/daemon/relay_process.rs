@@ -136,7 +136,8 @@ impl RelayProcess {
     }
 }
 
-/// Makes ticks that are at least `period` apart. After a delay, the missed ticks do not come later.
+/// Makes ticks that are at least `period` apart. After a delay, the ticks that were missed are
+/// skipped.
 fn unhurried(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -4,7 +4,7 @@
 //! begins a request, and its layer takes the connection away. So the request fails, and its error carries the
 //! connection to the dialer. In this way the same code makes these connections and those of the API client.
 //!
-//! Invariant: no byte of a request leaves.
+//! Invariant: no byte of the request leaves (through an HTTP proxy, only the `CONNECT` that asks for the way).
 
 use std::error::Error;
 use std::fmt;
@@ -23,7 +23,8 @@ use super::transport::Transport;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A connection that is ready for HTTP: it leads through the proxy if there is one, and the TLS handshake is done.
+/// A connection that is ready for HTTP: it leads through the proxy if there is one, and the TLS handshake is done if the
+/// URL needs one.
 pub(super) trait DialedConnection: Read + Write + Connection + Send + Unpin {}
 
 impl<C: Read + Write + Connection + Send + Unpin> DialedConnection for C {}

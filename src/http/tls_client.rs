@@ -17,7 +17,8 @@ use super::Tls;
 pub struct TlsSetupError(String);
 
 impl Tls {
-    /// Returns the configuration of a client that trusts and shows these certificates.
+    /// Returns the configuration of a client that trusts these authorities, or the system's authorities if there are
+    /// none. If the server asks for a certificate, the client shows the one of `identity`, if there is one.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the authorities cannot be used.

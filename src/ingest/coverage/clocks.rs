@@ -71,7 +71,8 @@ impl Draft<'_> {
     }
 
     /// Records how far the new rows of a head page are behind the API's clock, or ahead of it. On the first page of a
-    /// first run no row counts as behind, because old rows are unknown too. If this process has made no other head
+    /// first run no row counts as behind: since no row is stored yet, an old row cannot be told from a new row that is
+    /// dated too early. If this process has made no other head
     /// poll, the anchor counts as the time of the previous poll.
     pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
@@ -82,8 +83,9 @@ impl Draft<'_> {
     /// Completes a sweep and raises the anchor. The sweep has covered the feed as it was at `opened_at`, by the API's
     /// clock.
     ///
-    /// If the API's clock was set back, the anchor is later than the API's time and cannot rise. Then the lag that is
-    /// kept with the anchor is lowered instead, so that the next sweep reads no deeper than it must. If this sweep was
+    /// A sweep counts its depth from the anchor minus the lag that is kept with the anchor. If the API's clock was set
+    /// back, the anchor is later than the API's time and cannot rise. Then this lag is lowered instead, so that the next
+    /// sweep reads no deeper than it must. If this sweep was
     /// opened before the clock was set back, `opened_at` may be later than the API's time. Then nothing changes,
     /// because `opened_at` has no meaning any more.
     pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
@@ -101,7 +103,7 @@ impl Draft<'_> {
 }
 
 /// Returns by how much the third-latest `ingestedAt` of a page is later than the API's present time (`server`). Returns
-/// zero if this is not more than the margin, or more than clocks can be apart.
+/// zero if the difference is at most the margin, or greater than clocks can be apart.
 fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();
     ingested.sort_unstable_by(|left, right| right.cmp(left));

@@ -31,7 +31,7 @@ impl Erasure {
         self.due
     }
 
-    /// Sets the next erasure to `at`, because something was removed.
+    /// Sets the next erasure to `at`, because a round of maintenance is over, and may have removed something.
     pub(super) fn erase_at(&mut self, at: Instant) {
         self.due = at;
     }

@@ -36,8 +36,8 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// Some servers say that they accept no messages at the moment. Messages that they got before may then stay
-    /// unanswered. Returns the result of an attempt for such a message; `None`: the server has not said this.
+    /// If the server has said that it accepts no messages at the moment, returns the result of an attempt whose message
+    /// stays unanswered; otherwise `None`. Such a server may leave messages unanswered that it got before.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }

@@ -1,7 +1,7 @@
 //! The queues of sinks with `order = "number"`: one or two for each phone number. This module finds the first waiting
 //! message of each queue, and puts deliveries into queues if they are in none yet.
 //!
-//! Every delivery of such a sink has a value in the column `number`, and the index `delivery_number` holds the
+//! Every delivery that is in a queue has a value in the column `number`, and the index `delivery_number` holds the
 //! deliveries that wait. A search finds the first message of each queue by going from queue to queue in that index. So
 //! the cost of a search depends on the number of queues, and not on the number of messages that wait in them.
 //!
