@@ -30,7 +30,8 @@ pub const ONCE_IS_DONE: &str = "once is done";
 /// Information: after SIGHUP, the new configuration is in effect. The line names the changes.
 pub const RELOADED: &str = "SIGHUP: the configuration was read again and is in effect";
 
-/// Information: after SIGHUP, no new value takes effect before a restart.
+/// Information: SIGHUP has changed nothing in the running relay. There are no new values, or all of them wait for a
+/// restart.
 pub const NOTHING_CHANGED: &str =
     "SIGHUP: the configuration was read again; no setting that a reload can change has changed";
 

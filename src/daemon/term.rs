@@ -35,12 +35,12 @@ enum Over {
 }
 
 impl RelayProcess {
-    /// Works until `stop` asks for the end, until `once` has nothing left to do, or until the permission to work ends.
-    /// Then drains, unless the permission to work has ended.
+    /// Works until `stop` asks for the end, until `once` has nothing left to do, until the permission to work ends, or
+    /// until an error makes it impossible to go on. Then drains, unless the permission to work has ended.
     ///
     /// # Errors
-    /// [`RunError`], after the drain. If the permission to work has ended, this is an error of the store that [ends a
-    /// term](store::Error::ends_term).
+    /// [`RunError`], after the drain. If the permission to work has ended, [`RunError::ends_term`] is true for the
+    /// error.
     pub(super) async fn work(&mut self, opened: Opened, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
         let Opened {
             store,
@@ -155,7 +155,7 @@ impl RelayProcess {
                 end_polling(&mut polling, stop).await;
                 drain(delivery, stop, &clock).await;
             };
-            // Deliveries that are cut off when the permission to work ends are made again by the next active relay.
+            // If the permission to work ends meanwhile, deliveries are cut off. The next active relay makes them again.
             tokio::select! {
                 () = draining => {}
                 () = permit.ended() => result = Err(RunError::Store(store::Error::RoleLost)),

@@ -14,8 +14,9 @@ use crate::time::Instant;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An attempt that begins late by no more than this does not delay the attempts after it. Timers are coarse, and at a
-/// high limit several attempts share a tick of the timer. So that the limit is kept nevertheless, the waits between the
-/// attempts of a minute add up to 60 s and this time.
+/// high limit several attempts share a tick of the timer. After a late attempt, the next one may thus come up to this
+/// much sooner than after a full wait. To keep the limit all the same, the waits between the attempts of a minute add up
+/// to 60 s plus this time.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// The pace of one sink: the time between two attempts, and when the next attempt may begin.

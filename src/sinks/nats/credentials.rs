@@ -17,7 +17,10 @@ const PUBLIC_BYTE: u8 = 20 << 3;
 
 /// A user's key, and the user's token if there is one.
 #[derive(Clone)]
-#[cfg_attr(not(any(feature = "sink-nats", test)), expect(dead_code, reason = "the client logs in"))]
+#[cfg_attr(
+    not(any(feature = "sink-nats", test)),
+    expect(dead_code, reason = "only the client uses them, and this build has no client")
+)]
 pub(super) struct Credentials {
     /// The JWT. Without one, the server knows the user by the public key.
     pub(super) token: Option<Secret>,
@@ -25,13 +28,14 @@ pub(super) struct Credentials {
     seed: Secret,
 }
 
-/// Why a text is no credentials. The text of the error follows the name of the key.
+/// Why a text is no credentials. The text of the error is the end of a sentence that begins with the name of the
+/// configuration key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnusableCredentials {
-    /// There is no seed.
+    /// There is no seed of a user's key. A seed of another kind of key does not count.
     #[error("holds no seed of a user's key")]
     NoSeed,
-    /// The seed is incomplete, is no base32, has a wrong checksum, or belongs to another kind of key.
+    /// The seed is incomplete, is no base32, or has a wrong checksum.
     #[error("holds a seed of a user's key that is damaged")]
     DamagedSeed,
 }

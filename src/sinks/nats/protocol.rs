@@ -5,7 +5,7 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::Deserialize;
 
-/// The longest packet that is read. The packet in which a server of a big cluster describes itself has some thousand
+/// The longest line, and the longest content of a message, that is read. The packet in which a server of a big cluster describes itself has some thousand
 /// bytes.
 const LONGEST_PACKET: usize = 1 << 20;
 
@@ -60,7 +60,7 @@ impl ServerInfo {
 /// Takes the next packet from the buffer; `None`: the packet is not whole yet.
 ///
 /// # Errors
-/// What the server sent instead of a packet, in words.
+/// Words for an answer that is not a packet.
 pub(super) fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String> {
     let not_nats = || "the answer is not NATS".to_owned();
     let Some(end) = read.windows(2).position(|pair| pair == b"\r\n") else {

@@ -83,7 +83,7 @@ fn a_limit_that_changes_is_learned() {
     }
 }
 
-/// Whatever the headers say, the relay sends no more requests than it may, and no time without a poll is longer than a
+/// Whatever the headers say, the relay sends no more requests than its configuration allows, and no time without a poll is longer than a
 /// quarter of an hour.
 #[test]
 fn headers_that_make_no_sense_stop_nothing() {
@@ -106,8 +106,8 @@ fn headers_that_make_no_sense_stop_nothing() {
             let run = Setup { spoil, seconds: 1800, api: api(limit, seconds, kind), ..Setup::default() }.run();
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
             assert!(run.longest_silence(0) <= Duration::from_secs(901), "{name}: {:?}", run.longest_silence(0));
-            // On an API with the documented limit, wrong resets do not slow polls down. The exception is "always 800
-            // s", which does so in the first windows.
+            // On an API with the documented limit, wrong resets do not slow polls down. Only "always 800 s" slows
+            // them down, in the first windows.
             if (limit, seconds) == (120, 60) && spoiled != "always 800 s" {
                 assert!(run.longest_silence(0) <= Duration::from_secs(3), "{name}: {:?}", run.longest_silence(0));
             }
@@ -203,7 +203,8 @@ fn two_kills_in_quick_succession_forget_no_request() {
 
 /// While a window of the old limit is open, the limit changes to 20 requests in each 5 minutes. The API keeps the
 /// window and its count, and makes the window longer. The first answer with the new limit says when the window ends,
-/// but not that it began before the change. The requests that the window has counted are the relay's own nevertheless.
+/// but not that it began before the change. So the requests before the change could be taken for those of another
+/// program. They must count as the relay's own.
 #[test]
 fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
     let start = origin();
@@ -277,8 +278,8 @@ proptest! {
     }
 
     /// On an API whose headers are right, and with no other program on the key, there is no 429. There is one
-    /// exception: a single 429 may come if a new window begins while requests are on their way for seconds (234 in 253
-    /// s, requests up to 1.7 s late: seed 14745491354689579419).
+    /// exception: if requests take longer than a second to arrive, and a new window begins meanwhile, there may be a
+    /// single 429. An example is a limit of 234 in 253 s with delays of up to 1.7 s, seed 14745491354689579419.
     #[test]
     fn no_429_where_the_headers_are_honest(
         seed in any::<u64>(),

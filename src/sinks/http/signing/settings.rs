@@ -13,10 +13,11 @@ const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];
 settings! {
     /// `[sinks.NAME.signing]`, as written.
     pub struct Settings {
-        /// standard-webhooks, or hmac-sha256: one HMAC in a header of your choice; required.
+        /// The scheme: standard-webhooks, or hmac-sha256, which sends one HMAC in a header of your choice. Required.
         scheme: Option<Scheme> = settings::one_choice(),
-        /// The secrets. They must not be written out in the file. Several secrets sign together, so that the receiver
-        /// may know any one of them; hmac-sha256 has one secret.
+        /// The secrets. They must not be written out in the file. With standard-webhooks there may be
+        /// several: each makes a signature of its own, and the receiver needs to know only one of them. hmac-sha256 takes
+        /// one secret.
         secrets: Option<Texts> = settings::secrets("NAME"),
         /// For hmac-sha256: the header that holds the signature.
         header: Option<WrittenText> = settings::text("header", "the name of a header in quotes", None)
@@ -81,7 +82,7 @@ impl Settings {
                 if keys.len() > 1 {
                     let origin = at.origin("secrets").unwrap_or(&first.origin);
                     let message = format!("`{}` has {} secrets", at.name("secrets"), keys.len());
-                    let help = "hmac-sha256 sends one signature; for a change without a pause use standard-webhooks";
+                    let help = "hmac-sha256 takes one secret; with standard-webhooks an old and a new secret can sign side by side";
                     at.error(origin, message, help);
                 }
                 Some(Signing::HmacSha256 { key: keys.pop()?, header: header?, encoding, prefix, signed })
