@@ -70,13 +70,17 @@ impl Parameters {
 
     /// Refuses parameters with other names than these. If a mistyped selector were ignored, too much would be selected.
     pub(super) fn only(&self, names: &[&str]) -> Result<(), ParameterRefusal> {
-        match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
-            None => Ok(()),
-            Some((name, _)) => {
-                let known = names.join(", ");
-                Err(ParameterRefusal(format!("there is no parameter {name:?} here; the parameters are {known}")))
-            }
-        }
+        let Some((name, _)) = self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) else { return Ok(()) };
+        let known = match names {
+            [] => "it takes none".to_owned(),
+            _ => format!("the parameters are {}", names.join(", ")),
+        };
+        Err(ParameterRefusal(format!("there is no parameter {name:?} here; {known}")))
+    }
+
+    /// Returns the parameters without the one with this name.
+    pub(super) fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(known, _)| known != name).cloned().collect())
     }
 
     /// Writes the parameters with these names as a query, without the question mark.
@@ -111,6 +115,8 @@ mod tests {
         }
         let read = Parameters::of_form(b"snik=crm&all=maybe");
         assert!(read.only(&["sink", "all"]).unwrap_err().to_string().contains("\"snik\""));
+        let refusal = read.without("sink").only(&[]).unwrap_err().to_string();
+        assert!(refusal.ends_with("here; it takes none"), "{refusal}");
         assert!(read.flag("all").is_err());
     }
 }

@@ -13,9 +13,9 @@ use crate::time::Clock;
 /// How long attempts under way may go on after the signal to stop.
 pub(super) const GRACE: Duration = Duration::from_secs(8);
 
-/// Ends the deliveries: waits for attempts under way for at most [`GRACE`], or until a second signal ends the relay at
+/// Ends the deliveries: waits for attempts under way for at most `grace`, or until a second signal ends the relay at
 /// once.
-pub(super) async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clock) {
+pub(super) async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clock, grace: Duration) {
     let began = clock.monotonic();
     let at_once = async {
         if stop.wait_for(|stop| matches!(stop, Stop::AtOnce(_))).await.is_err() {
@@ -23,7 +23,7 @@ pub(super) async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, 
         }
     };
     tokio::select! {
-        drained = delivery.drain(GRACE) => {
+        drained = delivery.drain(grace) => {
             let seconds = ((clock.monotonic() - began).as_secs_f64() * 1e3).round() / 1e3;
             if drained.cut_off + drained.unrecorded == 0 {
                 tracing::info!(seconds, "{STOPPED}");

@@ -151,9 +151,10 @@ impl RelayProcess {
             self.note_stopping();
             self.status.write(&reports.borrow(), &delivery.status());
             let draining = async {
+                let began = clock.monotonic();
                 stop_polling.send_replace(true);
                 end_polling(&mut polling, stop).await;
-                drain(delivery, stop, &clock).await;
+                drain(delivery, stop, &clock, GRACE.saturating_sub(clock.monotonic() - began)).await;
             };
             // If the permission to work ends meanwhile, deliveries are cut off. The next active relay makes them again.
             tokio::select! {

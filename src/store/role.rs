@@ -10,8 +10,9 @@
 //!
 //! While no relay runs, the locks also keep commands from disturbing each other. A command that only reads may open the
 //! state file as *immutable*: SQLite then expects that nobody changes the file. Such a command holds shared locks
-//! ([`take_shared`]). A command that changes the state first waits until no command holds a shared lock on the
-//! directory ([`lock_out_readers`]).
+//! ([`take_shared`]). A command that changes the state opens the file first, so that its journal exists and no further
+//! command opens the file as immutable. Then it waits until no command holds a shared lock on the directory
+//! ([`wait_for_readers`]).
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -57,10 +58,14 @@ const MAX_TRIES_BESIDE_COMMANDS: u32 = 1200;
 /// The wait between two tries.
 const TRY_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often [`wait_for_readers`] tries. A command that reads needs the file for a moment, or for some seconds if it
+/// checks a large file.
+const MAX_TRIES_BESIDE_READERS: u32 = 200;
+
 /// How often [`take_shared`] tries to lock the directory while another process has locked only the directory.
 const MAX_TRIES_BESIDE_WRITER: u32 = 40;
 
-/// The wait between two of these tries. A command needs only a moment to open the state.
+/// The wait between two of these tries. [`wait_for_readers`] locks the directory only for an instant.
 const BESIDE_WRITER_INTERVAL: Duration = Duration::from_millis(5);
 
 const LOCK_FILE: &str = "relay.lock";
@@ -69,8 +74,8 @@ impl RoleLock {
     /// Takes the role of the relay on the state directory `dir`. A missing directory is made, with mode 0700.
     ///
     /// # Errors
-    /// Returns [`Error::InUse`] if another process has the role, or if commands read the state for a minute, and
-    /// [`Error::Io`] for every other failure.
+    /// Returns [`Error::InUse`] if another process has the role, [`Error::Locked`] if commands read the state for a
+    /// minute, and [`Error::Io`] for every other failure.
     pub fn take(dir: &Path) -> Result<Self, Error> {
         make_state_dir(dir)?;
         let path = dir.join(LOCK_FILE);
@@ -87,7 +92,10 @@ impl RoleLock {
             if tried == MAX_TRIES && is_read_by_command {
                 tracing::info!("waiting for a command that reads the state");
             }
-            if tried >= if is_read_by_command { MAX_TRIES_BESIDE_COMMANDS } else { MAX_TRIES } {
+            if is_read_by_command && tried >= MAX_TRIES_BESIDE_COMMANDS {
+                return Err(Error::Locked);
+            }
+            if !is_read_by_command && tried >= MAX_TRIES {
                 break;
             }
             std::thread::park_timeout(TRY_INTERVAL);
@@ -173,8 +181,8 @@ pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRole
     Ok((Some(false), shared))
 }
 
-/// Locks the directory. Tries several times, because a command that opens the state to change it locks the directory
-/// for a moment ([`lock_out_readers`]). If the last try fails as well, a relay has locked the directory.
+/// Locks the directory. Tries several times, because a command that changes the state locks the directory for an
+/// instant ([`wait_for_readers`]). If the last try fails as well, a relay has locked the directory.
 fn lock_directory_shared(directory: &File) -> Result<(), TryLockError> {
     for _ in 1..MAX_TRIES_BESIDE_WRITER {
         match directory.try_lock_shared() {
@@ -185,36 +193,27 @@ fn lock_directory_shared(directory: &File) -> Result<(), TryLockError> {
     directory.try_lock_shared()
 }
 
-/// While a command holds this lock on the directory, no other command can open the state file as immutable.
-#[derive(Debug)]
-pub(super) struct ReadersLockedOut {
-    _directory: File,
-}
-
-/// Waits until no command reads the state file as immutable. Until the returned value is dropped, no other command can
-/// open the file as immutable. Returns `None` if a relay runs: then no command reads the file as immutable. Also
-/// returns `None` if the file system cannot lock directories.
+/// Waits until no command reads the state file as immutable. The caller has opened the file already, so the journal
+/// exists, and no other command begins to. While a relay runs, and on a file system that cannot lock directories,
+/// nothing is waited for.
 ///
 /// # Errors
-/// [`Error::Locked`] if commands read the state for a minute.
-pub(super) fn lock_out_readers(dir: &Path) -> Result<Option<ReadersLockedOut>, Error> {
-    try_lock_out_readers(dir, MAX_TRIES_BESIDE_COMMANDS)
+/// [`Error::Locked`] if commands read the state for ten seconds.
+pub(super) fn wait_for_readers(dir: &Path) -> Result<(), Error> {
+    try_wait_for_readers(dir, MAX_TRIES_BESIDE_READERS)
 }
 
-fn try_lock_out_readers(dir: &Path, tries: u32) -> Result<Option<ReadersLockedOut>, Error> {
+fn try_wait_for_readers(dir: &Path, tries: u32) -> Result<(), Error> {
     let path = dir.join(LOCK_FILE);
-    let Ok(directory) = File::open(dir) else { return Ok(None) };
+    let Ok(directory) = File::open(dir) else { return Ok(()) };
     for tried in 1..=tries {
         let relay_runs = files::open_to_read(&path)
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
-        if relay_runs {
-            return Ok(None);
+        if relay_runs || !matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Ok(());
         }
-        match directory.try_lock() {
-            Ok(()) => return Ok(Some(ReadersLockedOut { _directory: directory })),
-            Err(TryLockError::Error(_)) => return Ok(None),
-            Err(TryLockError::WouldBlock) if tried < tries => std::thread::park_timeout(TRY_INTERVAL),
-            Err(TryLockError::WouldBlock) => {}
+        if tried < tries {
+            std::thread::park_timeout(TRY_INTERVAL);
         }
     }
     Err(Error::Locked)
@@ -269,6 +268,28 @@ mod tests {
         drop(first);
         assert_eq!(is_locked(dir.path()).unwrap(), Some(false));
         RoleLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_command_that_changes_the_state_waits_for_commands_that_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let wait = || try_wait_for_readers(dir.path(), 1);
+        drop(RoleLock::take(dir.path()).unwrap());
+        let reading = take_shared(dir.path()).unwrap();
+        assert!(matches!(reading, (Some(false), Some(_))));
+        assert!(matches!(wait(), Err(Error::Locked)));
+        drop(reading);
+        wait().unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        directory.try_lock().unwrap();
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| take_shared(dir.path()).unwrap());
+            drop(directory);
+            assert!(matches!(reading.join().unwrap(), (Some(false), Some(_))), "it tries again, and then reads");
+        });
+        let relay = RoleLock::take(dir.path()).unwrap();
+        wait().expect("while a relay runs, nobody reads the file as immutable");
+        drop(relay);
     }
 
     #[test]

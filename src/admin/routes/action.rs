@@ -99,7 +99,7 @@ impl ActionRequest {
     /// Returns the parameters of the action. Parameters with other names than `names` and [`BACK`] are refused.
     pub(super) fn parameters(&self, names: &[&str]) -> Result<Parameters, ActionFailure> {
         let parameters = self.parameters.clone()?;
-        parameters.only(&[names, &[BACK]].concat())?;
+        parameters.without(BACK).only(names)?;
         Ok(parameters)
     }
 

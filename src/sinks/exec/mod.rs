@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 use super::{Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkBuildError, SinkType, Target};
 use crate::codes::CodeFinder;
@@ -98,7 +99,7 @@ impl Target for ExecTarget {
     }
 
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
-        Ok(Arc::new(ExecSink(self.clone())))
+        Ok(Arc::new(ExecSink { target: self.clone(), starts: Arc::new(Semaphore::new(run::MOST_STARTS)) }))
     }
 }
 
@@ -118,7 +119,11 @@ impl fmt::Debug for ExecTarget {
 }
 
 /// A sink that starts a program for each message.
-struct ExecSink(ExecTarget);
+struct ExecSink {
+    target: ExecTarget,
+    /// A permit for each program that may be started at the same time.
+    starts: Arc<Semaphore>,
+}
 
 impl Sink for ExecSink {
     fn takes_lines(&self) -> bool {
@@ -126,12 +131,13 @@ impl Sink for ExecSink {
     }
 
     fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let ExecTarget { program, arguments, environment, timeout, reject, codes } = self.0.clone();
+        let ExecTarget { program, arguments, environment, timeout, reject, codes } = self.target.clone();
+        let starts = Arc::clone(&self.starts);
         Box::pin(async move {
             let mut command = Command::new(program);
             command.args(arguments).env_clear().envs(environment).envs(message_variables(&outgoing, &codes));
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-            let end = run::run(command, &outgoing.body, timeout).await;
+            let end = run::run(command, &outgoing.body, timeout, &starts).await;
             exit::attempt(end, &reject, timeout)
         })
     }

@@ -9,6 +9,7 @@ use futures_util::future::{FusedFuture as _, join};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStderr, ChildStdin, Command};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::exit::RunEnd;
@@ -22,14 +23,21 @@ const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 /// a disk. In that case the relay goes on, and tokio reaps the program later.
 const KILLED: Duration = Duration::from_secs(1);
 
-/// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must
+/// The most programs of a sink that are being started at the same time. If the program is on a disk that hangs, each
+/// start keeps a thread, and the relay has threads for a few hundred such starts.
+pub(super) const MOST_STARTS: usize = 8;
+
+/// Runs the program to its end, for `limit` at most. `starts` has a permit for each program that may be started at the
+/// same time. The program gets `input` on its standard input. `command` must
 /// have pipes for standard input and standard error, and a process group of its own.
-pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> RunEnd {
+pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration, starts: &Semaphore) -> RunEnd {
+    let permit = starts.acquire().await;
     // The call returns when the program was loaded. This may take long if the program is on a disk that hangs.
     let mut child = match files::aside(|| command.spawn()) {
         Ok(child) => child,
         Err(error) => return RunEnd::NotStarted(error),
     };
+    drop(permit);
     let mut group = ProcessGroup::led_by(child.id());
     let mut written = 0;
     let feeding = feed(child.stdin.take(), input);
@@ -104,5 +112,25 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_is_started_only_with_a_permit() {
+        let starts = Semaphore::new(0);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "exit 3"]).stdin(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let running = run(command, b"", Duration::from_secs(60), &starts);
+        tokio::pin!(running);
+        assert!(futures_util::poll!(&mut running).is_pending());
+        starts.add_permits(1);
+        assert!(matches!(running.await, RunEnd::Ended { .. }));
+        assert_eq!(starts.available_permits(), 1);
     }
 }

@@ -69,9 +69,6 @@ impl SqliteBackend {
         if !state_files::is_there(&file, true)? {
             return Ok(None);
         }
-        // If no relay runs and there is no journal, a command that reads opens the file as immutable (`snapshot`). The
-        // lock keeps such commands out until SQLite has made the journal.
-        let readers_locked_out = role::lock_out_readers(dir)?;
         let counted = state_files::counted(dir)?;
         let mut spool = Self::on(connect_to_write(&file)?, file);
         spool.untouched(|spool| {
@@ -79,7 +76,9 @@ impl SqliteBackend {
             spool.check_count(counted)
         })?;
         spool.configure()?;
-        drop(readers_locked_out);
+        // If no relay runs and there is no journal, a command that reads opens the file as immutable (`snapshot`). From
+        // now on there is a journal. Commands that have opened the file before must end before it is changed.
+        role::wait_for_readers(dir)?;
         spool.commit_counter = Some(state_files::open_counter(dir)?);
         Ok(Some(spool))
     }

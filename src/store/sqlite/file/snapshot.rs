@@ -4,7 +4,7 @@
 //! journal, SQLite opens `state.db` as immutable. So no permission to write is needed, and no file is left behind.
 //! SQLite does not notice changes of an immutable file. So a shared lock on the role is held as long as the file is
 //! open: no relay starts meanwhile, and a command that changes the state waits
-//! ([`lock_out_readers`](crate::store::role::lock_out_readers)). If a relay runs or there is a journal, SQLite reads
+//! ([`wait_for_readers`](crate::store::role::wait_for_readers)). If a relay runs or there is a journal, SQLite reads
 //! the file and the journal as usual.
 //!
 //! A reader ([`open_reader`]) sees the newest changes at each read.
@@ -93,6 +93,7 @@ mod tests {
         let is_immutable = || begin(dir.path()).unwrap().unwrap().role.is_some();
         assert!(is_immutable());
         let changing = SqliteBackend::open_for_command(dir.path()).unwrap().unwrap();
+        assert!(fs::exists(dir.path().join("state.db-wal")).unwrap());
         assert!(!is_immutable());
         drop(changing);
         assert!(is_immutable());
