@@ -1,5 +1,5 @@
-//! Measures what a state in a PostgreSQL database costs, compared with a state in a file on the same machine. Runs on the
-//! file and runs on the database take turns, so other work on the machine slows both down.
+//! Measures what a state in a PostgreSQL database costs, compared with a state in a file on the same machine. Runs on
+//! the file and runs on the database take turns, so other work on the machine slows both down.
 
 use std::time::Duration;
 

@@ -163,8 +163,8 @@ fn reader_of<'r>(name: &SinkName, table: &'r Table, sources: &'r Sources, report
 }
 
 /// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning.
-/// Warns of each `fallback` that names a sink with `enabled = false`: such a sink keeps the dead letters that are handed
-/// over to it, and sends none. `next` is the fallback of each sink that has one, also of sinks with errors.
+/// Warns of each `fallback` that names a sink with `enabled = false`: such a sink keeps the dead letters that are
+/// handed over to it, and sends none. `next` is the fallback of each sink that has one, also of sinks with errors.
 fn check_fallbacks(
     document: &Document,
     next: &BTreeMap<&SinkName, SinkName>,
