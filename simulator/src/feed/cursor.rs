@@ -1,8 +1,8 @@
 //! Cursors: places in the order of the list, written as the API writes them.
 //!
 //! Invariant: a cursor names a row, and the page of the cursor begins with the row that follows in the list. The text
-//! of the cursor alone says which row it is. The simulator remembers the cursors that it gave out only if cursors have a
-//! lifetime.
+//! of the cursor alone says which row it is. The simulator remembers the cursors that it gave out only if cursors have
+//! a lifetime.
 
 use std::collections::HashMap;
 use std::time::Duration;

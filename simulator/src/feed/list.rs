@@ -137,8 +137,8 @@ impl Entries {
         let tie = match self.rules.ties {
             Ties::IdDescending => cursor.id.as_str().cmp(&entry.message.id),
             Ties::IdAscending => entry.message.id.as_ref().cmp(&cursor.id),
-            // If the message of that row is not known, neither is its arrival. Then no message with the same time counts
-            // as standing before that row: such a message is rather shown twice than skipped.
+            // If the message of that row is not known, neither is its arrival. Then no message with the same time
+            // counts as standing before that row: such a message is rather shown twice than skipped.
             Ties::NewestFirst => arrival.map_or(Ordering::Greater, |arrival| arrival.cmp(&entry.arrival)),
             Ties::OldestFirst => arrival.map_or(Ordering::Greater, |arrival| entry.arrival.cmp(&arrival)),
         };
