@@ -101,7 +101,7 @@ impl Section {
     }
 
     /// The key in the table `group` whose name begins or ends with the words of `name`, if there is exactly one:
-    /// `template_file` for `template`, or `ca_file` for `ca`.
+    /// `give_up_after` for `give_up`.
     pub(crate) fn with_words(&self, group: &str, name: &str) -> Option<&str> {
         let has_words = |key: &&str| {
             let rest = key.strip_prefix(name).map(|rest| rest.starts_with('_'));

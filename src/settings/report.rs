@@ -292,7 +292,8 @@ impl Complaints {
         let mut help = help.to_owned();
         if self.empty.contains(origin) {
             help += if help.is_empty() { "" } else { "; " };
-            help += "the variable is set but empty: unset it; if its value comes from another variable (`${…}`), set that one";
+            help += "the variable is set but empty: unset it; if its value comes from another variable (`${…}`), set \
+                     that one";
         }
         if !matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
             self.problems.push(Problem::new(place, message, &help));

@@ -140,7 +140,11 @@ fn each_mistake_in_a_file_has_its_message() {
         ("[events]\nlisten = \"x\"", 2, "unknown key `events.listen`"),
         ("[events]\nnumber_expiring = []", 2, "`events.number_expiring` is an empty array"),
         ("[events]\nnumber_expiring = [\"7d\", \"soon\"]", 2, "`events.number_expiring` = \"soon\""),
-        ("[events]\nnumber_expiring = \"1m\"", 2, "`events.number_expiring` = \"1m\" is not a duration from 1h to 365d"),
+        (
+            "[events]\nnumber_expiring = \"1m\"",
+            2,
+            "`events.number_expiring` = \"1m\" is not a duration from 1h to 365d",
+        ),
         ("[state]\nmax_size = \"1MiB\"", 2, "`state.max_size` = \"1MiB\" is too small; the least is 16.0 MiB"),
         ("[state]\nmax_size = \"2000TiB\"", 2, "`state.max_size` = \"2000TiB\" is too large; the most is 1.0 PiB"),
         ("[state]\nmin_free = \"much\"", 2, "`state.min_free` = \"much\" is not a size"),
@@ -594,7 +598,8 @@ fn an_empty_variable_that_is_refused_says_so() {
     ] {
         let refused = Machine::new().set(name, "").refused();
         assert!(
-            refused.contains("the variable is set but empty: unset it; if its value comes from another variable (`${…}`), set that one"),
+            refused
+                .contains("the variable is set but empty: unset it; if its value comes from another variable (`${…}`)"),
             "{refused}"
         );
         assert!(
