@@ -19,7 +19,7 @@ pub(crate) async fn measure() {
     let simulator = Simulator::start(Options { log_capacity: 1_000_000, ..Options::default() }).await.unwrap();
     let handle = simulator.handle();
     handle.set_switches(|switches| switches.limit = 1_000_000);
-    // Most messages are there before the start; the others come between the kills.
+    // Most messages are there before the start. After each kill this many others come.
     let later = 15;
     handle.add_history(MESSAGES - KILLS * later, Duration::from_secs(30 * 86_400));
     let receiver = Receiver::start().await;
