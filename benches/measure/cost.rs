@@ -28,7 +28,7 @@ const DURABLE_WAITING: &str = "minimal durable, workers wait";
 
 const STARTS: usize = 11;
 
-/// The default of `JOLTSMS_RELAY_BENCH_SIZES`: the numbers of messages stored before.
+/// The default of `JOLTSMS_RELAY_BENCH_SIZES`: how many messages each state has before the new ones come.
 const SIZES: &str = "10000,100000,1000000";
 
 /// The default of `JOLTSMS_RELAY_BENCH_ROUNDS`: how often each measurement is made.
@@ -36,7 +36,7 @@ const ROUNDS: &str = "5";
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Returns the numbers in a variable of the environment, or the default.
+/// Returns the numbers in the variable `JOLTSMS_RELAY_BENCH_NAME`, or the default.
 pub(crate) fn chosen(name: &str, default: &str) -> Vec<usize> {
     let text = std::env::var(format!("JOLTSMS_RELAY_BENCH_{name}")).unwrap_or_else(|_| default.to_owned());
     text.split(',').map(|number| number.parse().unwrap()).collect()
@@ -164,7 +164,7 @@ impl Run {
     }
 }
 
-/// Measures a process from its start, which was just now, to the last message at the receiver.
+/// Measures a process that was started just now, until the receiver has all new messages.
 pub(crate) async fn run(id: u32, receiver: &Receiver) -> Run {
     let (began, before) = (now(), receiver.count());
     receiver.wait_for(before + 1, LIMIT).await;

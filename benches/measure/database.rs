@@ -1,5 +1,5 @@
-//! Measures what a state in a PostgreSQL database costs, compared with a state in a file on the same machine. Runs on the
-//! file and runs on the database take turns, so other work on the machine slows both down.
+//! Measures what a state in a PostgreSQL database costs, compared with a state in a file on the same machine. Runs on
+//! the file and runs on the database take turns, so other work on the machine slows both down.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::processes::processor_with_children;
 use crate::support::relay::Setup;
 use crate::support::servers::receiver::Receiver;
 
-/// The default of `JOLTSMS_RELAY_BENCH_SIZES`: the numbers of messages stored before.
+/// The default of `JOLTSMS_RELAY_BENCH_SIZES`: how many messages each state has before the new ones come.
 const SIZES: &str = "10000,1000000";
 
 /// The default of `JOLTSMS_RELAY_BENCH_ROUNDS`: how often each measurement is made.
@@ -111,7 +111,7 @@ impl Pair {
         let (exit, said, log) = copy.output_within(COPY);
         assert_eq!(exit, 0, "{log}");
         let took = began.elapsed().as_secs_f64();
-        // A server does the same by itself within minutes.
+        // Without this command the server would vacuum by itself minutes later, in the middle of a measurement.
         server.query_in(&kept, "VACUUM");
         let size = server.query(&format!("SELECT pg_size_pretty(pg_database_size('{kept}'))"));
         println!("{} in {took:.0} s: {}; the file has {} MiB", said.trim_end(), size[0], pair.file.bytes() >> 20);

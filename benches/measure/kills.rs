@@ -19,7 +19,7 @@ pub(crate) async fn measure() {
     let simulator = Simulator::start(Options { log_capacity: 1_000_000, ..Options::default() }).await.unwrap();
     let handle = simulator.handle();
     handle.set_switches(|switches| switches.limit = 1_000_000);
-    // Most messages are there before the start; the others come between the kills.
+    // Most messages are there before the start. After each kill this many others come.
     let later = 15;
     handle.add_history(MESSAGES - KILLS * later, Duration::from_secs(30 * 86_400));
     let receiver = Receiver::start().await;
@@ -47,7 +47,8 @@ pub(crate) async fn measure() {
         drop(relay);
         // Requests that were under way when the relay died may still arrive.
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // Only the long walk through the history counts. Gaps behind the head overlap by design.
+        // Only the long walk through the history counts, and not the gaps that begin at the head: these read the newest
+        // rows again on purpose.
         let in_history = |cursor: &String| time_of(cursor) < began;
         let cursors = |after: u64, to: u64| -> Vec<String> {
             let requests = handle.requests_after(after);

@@ -5,9 +5,9 @@
 //! accepted message. The difference between the relay and the minimal durable program is the price of everything else:
 //! late rows, retries, lanes, health.
 //!
-//! Both programs use the relay's own clients, so that all three make the same requests with the same settings, on as
-//! many threads. Both first read and then post, and look only at what the next request needs: the cursor, the rows and
-//! their ids.
+//! Both programs use the relay's own clients, with the relay's settings and its number of threads, so that they make
+//! the same requests as the relay. Both first read all pages and then post all messages. They look only at what the
+//! next request needs: the cursor, the rows and their ids.
 
 use std::borrow::Cow;
 use std::io::Read as _;

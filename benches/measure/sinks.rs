@@ -1,4 +1,4 @@
-//! Measures how many messages a second each type of sinks delivers, beside sinks of type `http`.
+//! Measures how many messages a second each type of sink delivers. Sinks of type `http` are measured for comparison.
 //!
 //! Each type gets a backlog. The relay reads the backlog first; then the measurement begins with the first delivery
 //! that is recorded as delivered, and ends with the last one. A type whose server is not installed is skipped, and a

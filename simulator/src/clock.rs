@@ -1,8 +1,8 @@
 //! The only reader of clocks: elapsed time for windows and caches, wall time for rows and headers.
 //!
-//! Invariants: elapsed time never goes back. One call reads elapsed and wall time together, so a row and the window
-//! that counted its request never disagree about "now". A manual clock stands still until it is advanced. Advancing the
-//! clock wakes every task that sleeps on it.
+//! Invariants: elapsed time never goes back. One call reads elapsed and wall time together, so all that happens for one
+//! request has the same time. A manual clock stands still until it is advanced. Advancing the clock wakes every task
+//! that sleeps on it.
 
 use std::time::{Duration, Instant};
 

@@ -109,7 +109,7 @@ fn needs_numbers(config: &Config) -> bool {
     config.sinks.iter().any(|sink| sink.selection.needs_numbers())
 }
 
-/// The message, and everything else that the preview depends on, except the sinks.
+/// What the preview of each sink depends on, besides the sink itself.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
     message: &'s MessageFile,
@@ -150,10 +150,12 @@ impl Scene<'_> {
             }
             FilterVerdict::Unknown(key) => {
                 let asking = match key {
-                    "number" => "its template shows them".to_owned(),
+                    "number" => "the sink's template shows them".to_owned(),
                     key => format!("filter.{key} asks for them"),
                 };
-                return Ok(format!("number details unknown: the message would wait; {asking}{notes}"));
+                return Ok(format!(
+                    "the message would wait: the details of its number are unknown, and {asking}{notes}"
+                ));
             }
         }
         let outgoing = self.outgoing(sink).map_err(|failed| failed + &notes)?;

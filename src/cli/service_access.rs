@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, FileUsage, NamedFile, Problem, service_name};
 
-/// The bits of a mode that let a user read, write and execute. Here they stand at the place for users who are neither
-/// the owner nor in the group of the file.
+/// The bits that allow reading, writing and executing, as in the last digit of a mode such as 0644. This digit counts
+/// for users who are neither the owner nor in the group of the file. [`allows`] moves the other digits to its place.
 const READ: u32 = 0o4;
 const WRITE: u32 = 0o2;
 const EXECUTE: u32 = 0o1;
@@ -24,18 +24,18 @@ const PRIVATE: [&str; 3] = ["/var/lib/private", "/var/log/private", "/var/cache/
 /// The user as whom the relay of a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServiceUser {
-    /// The owner of the state, and the group of the state: the relay has run as this user before.
+    /// The uid and the gid that own the state: the relay has run as this user before.
     OwnerOfState(u32, u32),
     /// A user who owns no file. systemd makes such a user when it starts a unit with `DynamicUser`.
     OwnerOfNothing,
 }
 
-/// Displays as words for people.
+/// Displays as a description, such as "uid 991, the owner of the state".
 impl fmt::Display for ServiceUser {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnerOfState(uid, _) => write!(out, "uid {uid}, the owner of the state"),
-            Self::OwnerOfNothing => out.write_str("a user other than root, as the units have"),
+            Self::OwnerOfNothing => out.write_str("a user other than root who owns no files"),
         }
     }
 }
@@ -59,8 +59,8 @@ pub(super) fn service_user(config: &Config, etc: &Path) -> Option<ServiceUser> {
     }
 }
 
-/// Returns a warning for each file that this user may not use although the relay needs it. The directories that systemd
-/// gives to a service are left out.
+/// Returns a warning for each file that this user may not use although the relay needs it. Files in the directories
+/// that systemd makes for the service are left out.
 pub(super) fn closed_files(config: &Config, etc: &Path, user: ServiceUser) -> Vec<Problem> {
     let Some(file) = &config.file else { return Vec::new() };
     let Some(name) = service_name(etc, file) else { return Vec::new() };
@@ -119,7 +119,7 @@ fn obstacle(named: &NamedFile, user: ServiceUser) -> Option<Obstacle> {
         FileUsage::Write if !is_there || found.is_dir() => WRITE | EXECUTE,
         FileUsage::Write => WRITE,
     };
-    // Links are followed, since the directories of the target count.
+    // Links are followed: the directories above the target are checked, and not those above the link.
     let real = there.canonicalize().ok()?;
     let closed = |path: &Path, found: &Metadata, needed: u32| {
         let is_closed = !allows(user, (found.uid(), found.gid()), found.mode(), needed);

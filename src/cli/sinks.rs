@@ -134,8 +134,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
     // While this process has the role, no relay can start and send to the sink. The messages of the sink are counted
-    // after this process has taken the role, because a relay that is just ending may read further messages until it
-    // gives up the role.
+    // after this process has taken the role, because a relay that is just ending may store further messages until
+    // it gives up the role.
     let role = match CommandRole::take(&state) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. } | Error::HasActiveRelay { .. }) => None,
@@ -192,7 +192,8 @@ fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
     sink_named(spool, name).map_err(|refusal| CommandRefusal::from(refusal).say())
 }
 
-/// Says that a sink which was there a moment ago is gone.
+/// Reports that the sink with this name has disappeared since this command found it. If another sink has the name now,
+/// the command must be run again.
 fn gone(spool: &Spool, name: &str) -> Exit {
     match named(spool, name) {
         Err(exit) => exit,

@@ -47,7 +47,8 @@ pub(super) fn refuse_journal(
     }
     Err(Errors::one(
         "no sink is configured, and standard output goes to the journal, where every code would be kept for ever",
-        "configure a sink, such as [sinks.NAME] with type = \"http\"; one of type = \"stdout\" if the journal is meant",
+        "configure a sink, such as [sinks.NAME] with type = \"http\"; if the journal is to get the messages, configure \
+         one with type = \"stdout\"",
     ))
 }
 
@@ -63,14 +64,14 @@ pub(super) enum WithoutSinks {
     Refused(Errors),
 }
 
-/// Judges a configuration that has no sink and whose file is below `etc`. Such a file belongs to a service. systemd sends
-/// the standard output of a service to the journal, and the relay refuses to write messages there.
+/// Judges a configuration that has no sink and whose file is below `etc`. Such a file belongs to a service. systemd
+/// sends the standard output of a service to the journal, and the relay refuses to write messages there.
 pub(super) fn without_sinks(config: &Config, etc: &Path, is_systemd_there: bool) -> WithoutSinks {
     let Some(file) = config.file.as_ref().filter(|file| config.sinks_implied && file.starts_with(etc)) else {
         return WithoutSinks::Meant;
     };
-    let help = "configure a sink, such as [sinks.NAME] with type = \"http\"; one of type = \"stdout\" if standard output \
-                is meant";
+    let help = "configure a sink, such as [sinks.NAME] with type = \"http\"; if standard output is to get the \
+                messages, configure one with type = \"stdout\"";
     let problem = |message: &str| Problem::of_file(file.clone(), message.to_owned(), help);
     if is_systemd_there {
         let message =

@@ -107,7 +107,7 @@ impl<'s> Loading<'s> {
                     found
                 }
             }?;
-            // People look for the directory, and not all of them do so where the relay was started.
+            // The path is shown to people, and they may look for the directory from another working directory.
             let dir = std::path::absolute(&dir).unwrap_or(dir);
             state.resolve(dir, at)
         })

@@ -23,7 +23,8 @@ const OWN: &str = "joltsms-relay";
 const FILE: &str = "config.toml";
 
 /// The remedy if permission is missing.
-const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
+const FOR_OTHERS: &str =
+    "run the command with sudo or as a user who may read the file, or name another file with --config";
 
 /// The largest configuration file in bytes; no configuration needs more. Reading stops there, so a path that names an
 /// endless device does not fill the memory.

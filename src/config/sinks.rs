@@ -162,9 +162,9 @@ fn reader_of<'r>(name: &SinkName, table: &'r Table, sources: &'r Sources, report
     Reader::new(format!("sinks.{name}"), table, &sources.env, report)
 }
 
-/// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning. Warns
-/// of each `fallback` that names a sink with `enabled = false`: such a sink keeps the dead letters that are handed over
-/// to it, and sends none. `next` is the fallback of each sink that has one, also of sinks with errors.
+/// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning.
+/// Warns of each `fallback` that names a sink with `enabled = false`: such a sink keeps the dead letters that are
+/// handed over to it, and sends none. `next` is the fallback of each sink that has one, also of sinks with errors.
 fn check_fallbacks(
     document: &Document,
     next: &BTreeMap<&SinkName, SinkName>,
@@ -199,8 +199,8 @@ fn check_fallbacks(
     }
 }
 
-/// Returns the sinks of the chain of fallbacks that leads from `name` back to `name`. `None` if there is no such chain,
-/// or if the chain contains a sink whose name comes before `name`: each circle is reported once.
+/// Returns the sinks of the chain of fallbacks that leads from `name` back to `name`. `None` if there is no such chain.
+/// `None` also if `name` is not the first sink of the chain by the alphabet, so that each circle is reported once.
 fn circle<'n>(name: &'n SinkName, next: &'n BTreeMap<&SinkName, SinkName>) -> Option<Vec<&'n SinkName>> {
     // The length of the chain is limited, because it may run into a circle that does not contain this sink.
     let chain: Vec<_> = std::iter::successors(Some(name), |sink| next.get(sink)).take(next.len() + 1).collect();

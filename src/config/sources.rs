@@ -87,8 +87,7 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// Merges the flags into the document. `--config` and `--state-dir` are left out: they are paths, read where they are
-/// used.
+/// Merges the flags into the document, except `--config` and `--state-dir`, which `locate` and `loading` read.
 pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &mut Complaints) {
     let text = |value: &str| WrittenValue::Text(Secret::from(value));
     if let Some(level) = &flags.log_level {

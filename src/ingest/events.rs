@@ -41,7 +41,7 @@ impl EventSettings {
         for text in self.number_expiring.into_iter().flat_map(|texts| texts.texts) {
             match parse_duration(text.bare()) {
                 Ok(term) if TERMS.contains(&term) => terms.push(term),
-                Ok(_) => at.refuse("number_expiring", &text, "is not a term from 1h to 365d", ""),
+                Ok(_) => at.refuse("number_expiring", &text, "is not a duration from 1h to 365d", ""),
                 Err(wrong) => at.refuse("number_expiring", &text, &wrong, "write it like \"7d\""),
             }
         }

@@ -13,7 +13,8 @@ pub(super) const SINKS: &str = "sinks";
 pub struct Declarations {
     /// The beginning of every variable, as in `PREFIX_<SECTION>__<KEY>`. It ends with `_`.
     pub prefix: &'static str,
-    /// Short names of some variables: each with the name that it stands for, without the prefix.
+    /// Short names of some variables. Each stands beside the variable's full name without the prefix, such as
+    /// `API__KEY`.
     pub short: &'static [(&'static str, &'static str)],
     /// The variable that names the configuration file. It stands for no key.
     pub file_variable: &'static str,
@@ -99,7 +100,8 @@ impl Section {
         found.ok_or_else(|| nearest(name, self.children(group).map(DeclaredKey::last)))
     }
 
-    /// The key in the table `group` whose name begins or ends with the words of `name`, if there is exactly one.
+    /// The key in the table `group` whose name begins or ends with the words of `name`, if there is exactly one:
+    /// `give_up_after` for `give_up`.
     pub(crate) fn with_words(&self, group: &str, name: &str) -> Option<&str> {
         let has_words = |key: &&str| {
             let rest = key.strip_prefix(name).map(|rest| rest.starts_with('_'));

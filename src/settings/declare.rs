@@ -48,7 +48,7 @@ impl<T> Declared<T> {
         Self { key, inside: Vec::new(), read: Box::new(read) }
     }
 
-    /// A key with a default, which `shown` shows as TOML. `read` returns `None` if the key is missing or wrong.
+    /// A key with a default; `shown` is the default as TOML. `read` returns `None` if the key is missing or wrong.
     pub(super) fn with_default(
         kind: KeyKind,
         shown: String,
@@ -73,7 +73,7 @@ impl<T> Declared<T> {
         self
     }
 
-    /// Sets the default that the documentation shows, if other code decides about a missing value.
+    /// Sets only the default that the documentation shows. Other code decides what is used if the key is missing.
     pub fn by_default(mut self, shown: &'static str) -> Self {
         self.key.default = Some(shown.to_owned());
         self
@@ -93,7 +93,7 @@ impl<T> Declared<T> {
 }
 
 impl Declared<Option<WrittenText>> {
-    /// Sets the text that counts if none is written.
+    /// Sets the default: the text that is used if none is written.
     pub fn or(self, default: &'static str) -> Self {
         let Self { key, inside, read } = self;
         let read: Read<_> = Box::new(move |from, name| match from.written(name) {
@@ -148,7 +148,7 @@ pub fn table<T: Settings>() -> Declared<T> {
     Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: false }, None, read) }
 }
 
-/// A table with the keys of another struct, or an array of such tables. `read` reads all of them.
+/// A table with the keys of another struct, or an array of such tables. `read` reads the one table or the whole array.
 pub fn tables<T: Settings, A: 'static>(read: fn(&mut Reader<'_>, &str) -> A) -> Declared<A> {
     Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: true }, None, read) }
 }

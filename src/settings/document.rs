@@ -30,7 +30,8 @@ pub struct Document {
     pub sinks: BTreeMap<SinkName, Table>,
 }
 
-/// The keys of one section or sink. Their names are complete but do not repeat the section, such as `retry.max`.
+/// The keys of one section or sink. A key in a table has the name of the table in its name, but not the name of the
+/// section: `retry.max`, and not `sinks.crm.retry.max`.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The place where the table begins, for errors about missing keys.
@@ -39,7 +40,8 @@ pub struct Table {
     pub entries: BTreeMap<String, WrittenEntry>,
     /// The known keys that were probably meant by misspelt keys of this table. They are not reported as missing.
     pub misspelt: BTreeSet<String>,
-    /// The elements of each array of tables, by the array's name. The keys of an element have their complete names.
+    /// The elements of each array of tables, by the array's name. The names of their keys begin with that name, such as
+    /// `filter.to`.
     pub elements: BTreeMap<String, Vec<Table>>,
 }
 

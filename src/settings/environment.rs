@@ -7,12 +7,14 @@
 //! part of a variable's name that names a sink is compared with the names of the sinks in the file without regard to
 //! case, and with each `-` read as `_`. If there is no such sink, the variable makes a new sink.
 //!
-//! Each name in a map, such as the name of a header, makes a variable of its own, with `_` for each `-`:
-//! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
+//! Each entry of a map, such as one header, has a variable of its own. `PREFIX_SINKS__CRM__HEADERS__X_TEAM` sets the
+//! header `x-team`.
 //!
-//! An unknown variable with the prefix is an error if a key of a section was probably meant. If not, the relay only
-//! warns of the variable. Kubernetes sets variables for each service; the variables of a service whose name begins like
-//! the prefix are ignored. They never contain `__`.
+//! An unknown variable with the prefix is an error if a key was probably meant: if its name is nearly that of a known
+//! variable, begins with the name of a section, or has small letters. The relay only warns of other unknown variables.
+//!
+//! Kubernetes sets variables for each of its services. If the name of a service begins like the prefix, the names of
+//! its variables begin with the prefix, too. They are recognised by their form, and ignored. They never contain `__`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -68,14 +70,14 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
     report_unknown(&unknown, document, report);
 }
 
-/// Whether the value of the file for the target of a variable refers to this variable (`{ env = "NAME" }`), also as one
-/// element of an array. A short variable does not override such a value.
+/// Whether the file itself names this variable for the key that the variable sets: as the value, `{ env = "NAME" }`, or
+/// as one element of an array. In this case a short variable does not override the value of the file.
 fn is_named_by_file(name: &str, target: &VariableTarget<'_>, document: &mut Document) -> bool {
     let TargetTable::Section(section) = target.table else { return false };
     document.section(section).entries.get(target.key).is_some_and(|entry| names(entry, name))
 }
 
-/// Sets the key that is the target of a variable. `is_short`: the variable is the short name of another one.
+/// Sets the key that is the target of a variable. `is_short`: the variable has a short name.
 fn set(
     target: &VariableTarget<'_>,
     is_short: bool,
@@ -132,8 +134,8 @@ fn report_unknown(unknown: &[Origin], document: &Document, report: &mut Complain
     }
 }
 
-/// Warns of a variable that would be one of the relay's if it had capital letters. Such a variable is not read: it may
-/// belong to another program.
+/// Warns of a variable whose name has small letters, and would be a name of the relay's in capitals. Such a variable is
+/// not read: it may belong to another program.
 fn warn_of_small_letters(declared: &Declarations, name: &str, origin: &Origin, report: &mut Complaints) {
     let capitals = name.to_ascii_uppercase();
     let is_short = declared.short.iter().any(|(short, _)| *short == capitals);
@@ -174,7 +176,7 @@ fn target<'v>(declared: &'static Declarations, rest: &'v str) -> Option<Variable
 }
 
 /// The name of a sink may itself contain `__`, so a key is looked for after each `__`. The longest key counts:
-/// `CRM__FILTER__TAGS` is `filter.tags` of `crm`, although sinks of some types have a key `tags`.
+/// `CRM__FILTER__TAGS` is the key `filter.tags` of the sink `crm`, and not a key `tags` of a sink `crm__filter`.
 fn target_in_sink<'v>(section: &'static Section, rest: &'v str) -> Option<VariableTarget<'v>> {
     // Maps are tried first, because a name in a map, such as the name of a header, may equal the name of a key.
     for map in section.keys.iter().filter(|key| matches!(key.kind, KeyKind::Map { .. })) {
@@ -253,8 +255,8 @@ fn is_made_by_kubernetes(rest: &str) -> bool {
     !rest.contains("__") && (is_of_service || name.split("_PORT_").skip(1).any(is_address))
 }
 
-/// Every name of a variable, without the prefix. The sinks are those of the document, and the one that the misspelt name
-/// `written` seems to mean.
+/// The names, without the prefix, of all variables that set a key or name the file. The keys are those of all sections,
+/// of the sinks in the document, and of the sink that the misspelt name `written` seems to contain.
 fn known_names(declared: &Declarations, document: &Document, written: &str) -> Vec<String> {
     let sections = declared.sections.iter().map(|section| (section, section.name.to_ascii_uppercase()));
     let sinks = document.sinks.keys().map(|sink| sink.as_str().to_ascii_uppercase().replace('-', "_"));

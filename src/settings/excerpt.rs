@@ -154,8 +154,8 @@ fn cut(line: usize, text: &str, start: usize, end: usize) -> Excerpt {
     Excerpt { line, text: without_keys(&text), indent: start, width }
 }
 
-/// Hides API keys: the text after `jolt_sk_`. The code that reads a configuration key keeps values out of error texts,
-/// except names and paths. Here an API key is recognised that somebody put where a name or a path belongs.
+/// Hides the text after `jolt_sk_`. Error texts show names and paths, and somebody may have put an API key in the place
+/// of a name or a path.
 pub(super) fn without_keys(text: &str) -> String {
     let mut parts = text.split("jolt_sk_");
     let mut clean = parts.next().unwrap_or_default().to_owned();

@@ -260,7 +260,7 @@ impl FileReader<'_> {
                 self.reference(path, table, key).map_or(WrittenValue::Broken, WrittenValue::Reference)
             }
         };
-        // For a dotted key such as `key.env = "X"` the parser has given the table the place of the key.
+        // `key.env = "X"` has no braces. The parser gives the place of the key to the table that is implied.
         WrittenEntry { origin: Origin::File(item.span()), value }
     }
 

@@ -21,8 +21,9 @@ pub struct Fingerprints(BTreeMap<String, [u8; 32]>);
 #[derive(Debug, Default)]
 pub(super) struct SourcesRead {
     contents: Vec<(Source, Secret)>,
-    /// The contents that belong to each key, in the order of reading.
+    /// For each key, a hash of the contents that were read for it, in the order of reading.
     of_keys: BTreeMap<String, Sha256>,
+    /// The files to which values refer (`{ file = "path" }`).
     files: BTreeSet<PathBuf>,
 }
 
@@ -42,7 +43,7 @@ impl SourcesRead {
         Ok(content)
     }
 
-    /// Notes that a file holds a secret, and is to be read again when the file changes.
+    /// If a source is a file, notes that the file is to be read again when it changes.
     pub(super) fn watch(&mut self, source: &Source) {
         if let Source::File(path) = source {
             self.files.insert(path.clone());
@@ -54,7 +55,7 @@ impl SourcesRead {
         add(self.of_keys.entry(key.to_owned()).or_default(), content);
     }
 
-    /// Returns the files with secrets.
+    /// Returns the files that are to be read again when they change.
     pub(super) fn files(&self) -> &BTreeSet<PathBuf> {
         &self.files
     }

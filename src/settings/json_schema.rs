@@ -1,8 +1,8 @@
 //! The declarations as a JSON Schema of the file, for editors and for checks before a file is rolled out.
 //!
 //! Invariant: the schema accepts every file that the relay accepts. The schema also accepts some files that the relay
-//! refuses: it requires no key, because a key may come from the environment, and it leaves out rules about two keys
-//! together.
+//! refuses: it requires no key, because a key may come from the environment, and it leaves out most rules that concern
+//! more than one key.
 
 use serde_json::{Map, Value, json};
 

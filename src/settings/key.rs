@@ -33,7 +33,7 @@ pub enum KeyKind {
     },
     /// Any text.
     Text {
-        /// The kind of text, for error texts, such as "URL".
+        /// The kind of text, for the documentation, such as "URL".
         what: &'static str,
         /// A regular expression that matches every accepted text.
         pattern: Option<&'static str>,
@@ -61,7 +61,7 @@ pub enum KeyKind {
     Path,
     /// An array of statuses within bounds.
     Statuses {
-        /// The kind of statuses, for error texts, such as "HTTP statuses".
+        /// The kind of statuses, for the documentation, such as "HTTP statuses".
         what: &'static str,
         /// The least and the greatest status.
         bounds: RangeInclusive<u16>,
@@ -75,8 +75,8 @@ pub enum KeyKind {
     },
     /// A table with names that the user chooses, each with a text.
     Map {
-        /// The names whose values are secrets, in lower case. The names that the user chooses are
-        /// compared without regard to case.
+        /// The names whose values are secrets, in lower case. The names that the user chooses are compared without
+        /// regard to case.
         secret: &'static [&'static str],
     },
     /// One text or several.

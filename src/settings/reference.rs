@@ -76,7 +76,8 @@ impl KeyKind {
         .to_owned()
     }
 
-    /// The least and the greatest value, or the words. The first text is for a table, the second is a sentence.
+    /// Says between which bounds a value must lie, or which words it may be: first as the cell of a table, then as a
+    /// sentence.
     fn bounds(&self) -> (String, String) {
         let (least, most) = match self {
             Self::Duration { bounds, .. } => (

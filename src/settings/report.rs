@@ -30,7 +30,7 @@ pub struct Problem {
     help: Option<String>,
 }
 
-/// The place of a problem. Problems are listed in the order of these values.
+/// The place of a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ProblemPlace {
     Line(PathBuf, Excerpt),
@@ -95,6 +95,7 @@ impl From<Problem> for Errors {
 }
 
 impl ProblemPlace {
+    /// Problems are listed in the order of these values.
     fn rank(&self) -> (u8, usize, usize, &str) {
         match self {
             Self::File(_) => (0, 0, 0, ""),
@@ -232,7 +233,7 @@ impl Complaints {
     }
 
     /// Notes that a variable is set and empty. Errors about the variable then get a hint, because the mistake may be
-    /// made where the variable is set.
+    /// in the place that sets the variable.
     pub(super) fn note_empty(&mut self, variable: &Origin) {
         self.empty.push(variable.clone());
     }
@@ -291,7 +292,8 @@ impl Complaints {
         let mut help = help.to_owned();
         if self.empty.contains(origin) {
             help += if help.is_empty() { "" } else { "; " };
-            help += "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set";
+            help += "the variable is set but empty: unset it; if its value comes from another variable (`${…}`), set \
+                     that one";
         }
         if !matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
             self.problems.push(Problem::new(place, message, &help));

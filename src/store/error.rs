@@ -30,7 +30,7 @@ pub enum Error {
     },
     /// Another program holds a lock on the state for longer than the relay waits for it.
     #[error(
-        "the state is locked by another program, such as `joltsms-relay state export`, a sqlite3 shell or a backup: \
+        "the state is locked by another program, such as joltsms-relay state export, a sqlite3 shell or a backup: \
          let it end, and try again (database is locked)"
     )]
     Locked,

@@ -1,5 +1,5 @@
-//! The API keys of the account, which are made, listed, revoked and expire. A revoked or expired key is still accepted
-//! for a short time.
+//! The API keys of the account. Keys are made, listed and revoked, and they expire. A revoked or expired key is still
+//! accepted for a short time.
 //!
 //! Invariants: the API shows a secret once, when its key is made. Only the simulator's web page shows a secret again.
 //! An accepted key is accepted without another check until its cache time is over, so a revocation takes effect late,

@@ -166,7 +166,7 @@ impl Limiter {
     fn catch_up(&mut self, now: Duration, switches: &Switches) {
         let mut due: Vec<(Duration, String)> = Vec::new();
         for (key, foreign) in &mut self.foreign {
-            // Requests that are older than two windows matter only because they decide when the present window began.
+            // Requests that are older than two windows are skipped. They could only move the beginning of the window.
             let oldest = now.saturating_sub(switches.window * 2);
             if foreign.next < oldest {
                 let skipped = (oldest - foreign.next).as_nanos() / foreign.every.as_nanos();

@@ -25,7 +25,7 @@ struct Running {
 }
 
 impl Script {
-    /// Adds a rule behind the others. Returns the number of the rule.
+    /// Adds a rule after the others. Returns the number of the rule.
     pub(crate) fn push(&mut self, rule: Rule) -> u64 {
         self.added += 1;
         self.rules.push(Running { number: self.added, rule, seen: 0, acted: 0 });
@@ -48,8 +48,8 @@ impl Script {
         self.rules.iter().map(|running| (running.number, &running.rule, running.acted))
     }
 
-    /// Returns the number and the effects of the rule that acts. `page`: the request asks for a
-    /// list, and authentication and limit allow it.
+    /// Returns the number and the effects of the rule that acts. `page`: whether the request asks for a list, and has
+    /// passed authentication and the limit.
     pub(crate) fn choose(
         &mut self,
         request: &Request,

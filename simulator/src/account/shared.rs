@@ -1,7 +1,7 @@
 //! The state under its lock, with its clock and the wake-ups after changes.
 //!
-//! Invariants: the clock is read under the lock, so requests are decided in the order of their times. No caller sees a
-//! state that is not up to date. No task that waits can miss a change.
+//! Invariants: the clock is read under the lock, so requests are decided in the order of their times. Every caller sees
+//! the state of the present moment. A task that waits misses no change.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -51,13 +51,13 @@ impl Shared {
 
     fn lock(&self) -> (MutexGuard<'_, State>, Now) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // The clock is read under the lock, so two requests are decided in the order of their times.
         let now = self.timer.now();
         state.catch_up(now);
         (state, now)
     }
 
-    /// Wakes every task that waits. The lock must be held, so that no task can be between looking and waiting.
+    /// Wakes every task that waits. The lock must be held: otherwise a task could look at the state before the change,
+    /// and begin to wait only after this wake-up.
     fn wake(&self, _: &MutexGuard<'_, State>) {
         self.version.send_modify(|version| *version += 1);
         self.changed.notify_all();

@@ -1,7 +1,8 @@
 //! Carries out the effects of faults: on the feed before the answer, on the answer, and on its headers.
 //!
 //! Invariant: each effect acts at only one of these steps, so the order in which effects are written down does not
-//! matter between the steps. Within a step, effects act in the order in which they are written down.
+//! matter between the steps. Within a step, effects act in the order in which they are written down, except that wrong
+//! types ([`Effect::WrongType`]) come last.
 
 use serde_json::{Value, json};
 
@@ -146,7 +147,8 @@ fn spoil_page(effect: &Effect, page: &mut Page, request: &Request) {
 /// character for nothing else.
 const BAD_BYTE: &str = "\u{10fff0}";
 
-/// Makes a row that is no JSON, or no text, from a row; `None` for other kinds of bad rows.
+/// Makes a bad row of a kind that cannot be made from a JSON value: the row is not JSON, or contains half a character.
+/// `None` for the other kinds, which [`bad_row`] makes.
 fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
     let in_body = |text: &str| {
         let name = row.find("\"body\"").map_or(0, |at| at + "\"body\"".len());
@@ -169,7 +171,7 @@ fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
     })
 }
 
-/// Puts bytes into a body that no text can contain.
+/// Replaces each [`BAD_BYTE`] in a body by a byte that is not UTF-8.
 fn put_bad_bytes(effects: &[Effect], body: &mut Vec<u8>) {
     if !effects.iter().any(|effect| matches!(effect, Effect::BadRow { kind: BadRow::BadByte, .. })) {
         return;
@@ -197,7 +199,7 @@ fn bad_row(kind: BadRow, row: &str) -> String {
         BadRow::Text => row = json!("not an object"),
         BadRow::Null => row = Value::Null,
         BadRow::List => row = json!([row]),
-        // Rows of these kinds are no JSON. `spoiled_row` makes them.
+        // `spoiled_row` makes rows of these kinds.
         BadRow::RawControl
         | BadRow::BadByte
         | BadRow::BadEscape

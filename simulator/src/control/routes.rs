@@ -21,7 +21,7 @@ use crate::http::answer::{Answer, Content};
 use crate::http::request::Request;
 use crate::switches::Switches;
 
-/// Returns the part of the path behind `/_simulator`, if this is a control request.
+/// Returns the part of the path after `/_simulator`, if this is a control request.
 pub(crate) fn route(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/_simulator")?;
     (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_matches('/'))
@@ -192,7 +192,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
     Ok(value.to_string())
 }
 
-/// The pause before an outage: long enough for the answer of the request that asked for the outage.
+/// The pause before an outage. It is long enough to send the answer to the request that asked for the outage.
 pub(crate) const BEFORE_OUTAGE: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]

@@ -1,7 +1,8 @@
 //! Cursors: places in the order of the list, written as the API writes them.
 //!
-//! Invariant: a cursor names the row behind which a page begins, and only the text of the cursor decides which row that
-//! is. The simulator remembers the cursors that it gave out only if cursors have a lifetime.
+//! Invariant: a cursor names a row, and the page of the cursor begins with the row that follows in the list. The text
+//! of the cursor alone says which row it is. The simulator remembers the cursors that it gave out only if cursors have
+//! a lifetime.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use crate::http::json::time_text;
 use crate::switches::{CursorText, Switches};
 
-/// The row behind which a page begins.
+/// The last row before the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) ms: i64,

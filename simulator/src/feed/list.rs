@@ -76,7 +76,7 @@ impl Rules {
         if self.disorder_ms == 0 {
             return ms;
         }
-        // Only the id decides, so that a message stays in its place from one page to the next.
+        // The error depends only on the id, so that a message stays in its place from one page to the next.
         let seed = message.id.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         ms.saturating_add(fastrand::Rng::with_seed(seed).i64(-self.disorder_ms..=self.disorder_ms))
     }
@@ -97,7 +97,7 @@ impl Entries {
         self.withdrawn.get(number).copied().unwrap_or(false)
     }
 
-    /// Returns the time that a cursor behind this message contains.
+    /// Returns the time by which this message is sorted. The cursor that names this message contains it.
     pub(crate) fn sort_ms(&self, slot: u32) -> i64 {
         self.entry(slot).sort_ms
     }
@@ -108,8 +108,8 @@ impl Entries {
         if self.rules.since == Since::IngestedAt { message.ingested_ms } else { message.received_ms }
     }
 
-    /// Whether the list is sorted by the time that `since` is compared with. In such a list, all rows behind a row that
-    /// is too old are too old.
+    /// Whether the list is sorted by the time that `since` is compared with. In such a list, the first row that is too
+    /// old ends the search: all rows after it are too old as well.
     pub(crate) fn sorted_by_since(&self) -> bool {
         let same = matches!(
             (self.rules.sort_by, self.rules.since),
@@ -129,15 +129,16 @@ impl Entries {
         })
     }
 
-    /// Whether a message comes no later than a cursor; `known` is the message from which the cursor was made.
+    /// Whether a message stands in the list before the row that a cursor names, or is that row. `known` is the message
+    /// of that row, if the feed knows it.
     pub(crate) fn up_to(&self, slot: u32, cursor: &crate::feed::cursor::Cursor, known: Option<u32>) -> bool {
         let entry = self.entry(slot);
         let arrival = known.map(|known| self.entry(known).arrival);
         let tie = match self.rules.ties {
             Ties::IdDescending => cursor.id.as_str().cmp(&entry.message.id),
             Ties::IdAscending => entry.message.id.as_ref().cmp(&cursor.id),
-            // The arrival of an unknown id is not known. Messages with the same time are then shown again rather than
-            // skipped.
+            // If the message of that row is not known, neither is its arrival. Then no message with the same time
+            // counts as standing before that row: such a message is rather shown twice than skipped.
             Ties::NewestFirst => arrival.map_or(Ordering::Greater, |arrival| arrival.cmp(&entry.arrival)),
             Ties::OldestFirst => arrival.map_or(Ordering::Greater, |arrival| entry.arrival.cmp(&arrival)),
         };

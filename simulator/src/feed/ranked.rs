@@ -35,7 +35,7 @@ impl Ranked {
         self.length
     }
 
-    /// Returns the place behind all slots for which `before` holds.
+    /// Returns the place after all slots for which `before` holds.
     pub(crate) fn place(&self, before: impl Fn(u32) -> bool) -> Place {
         let block = self.blocks.partition_point(|block| block.last().is_some_and(|&slot| before(slot)));
         let offset = self.blocks.get(block).map_or(0, |block| block.partition_point(|&slot| before(slot)));
@@ -61,7 +61,7 @@ impl Ranked {
         self.blocks.iter().flatten().copied()
     }
 
-    /// Inserts a slot behind the slots for which `before` holds.
+    /// Inserts a slot after the slots for which `before` holds.
     pub(crate) fn insert(&mut self, slot: u32, before: impl Fn(u32) -> bool) {
         self.length += 1;
         let Some(last) = self.blocks.len().checked_sub(1) else {
@@ -80,7 +80,7 @@ impl Ranked {
         }
     }
 
-    /// Removes the slot if it lies right behind the slots for which `before` holds. Returns whether it lay there.
+    /// Removes the slot if it follows directly after the slots for which `before` holds. Returns whether it did.
     pub(crate) fn remove(&mut self, slot: u32, before: impl Fn(u32) -> bool) -> bool {
         let place = self.place(before);
         let Some(block) = self.blocks.get_mut(place.block) else { return false };

@@ -1,9 +1,9 @@
 //! Finds one page of messages: its rows, whether more rows follow, and the total number of rows.
 //!
 //! Invariant: for a page with at most one filter, about as many messages are read as the page shows, however many
-//! messages there are. Only two cases may read more: a search with several filters at once reads the shortest order
-//! that contains all wanted messages; the end of a large range of `since`, in a list that is sorted by another time,
-//! reads the range or the rest of the list.
+//! messages there are. Only two cases may read more. A search with several filters at once reads the shortest order
+//! that contains all wanted messages. If the list is sorted by another time than the one that `since` is compared with,
+//! the last pages of a long result read the whole result or the rest of the list.
 
 use crate::feed::cursor::Cursor;
 use crate::feed::list::Feed;

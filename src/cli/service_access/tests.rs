@@ -43,7 +43,7 @@ fn a_file_that_every_user_may_use_is_no_trouble() {
 
 #[test]
 fn each_use_of_a_closed_file_has_a_warning_with_its_remedy() {
-    let service_runs = "the service runs as a user other than root, as the units have, and that user may not";
+    let service_runs = "the service runs as a user other than root who owns no files, and that user may not";
     let machine = service(&format!("[sinks.crm]\n{CRM}auth = {{ bearer = {{ file = \"token\" }} }}\n"));
     machine.write("etc/joltsms-relay/token", "a-token");
     set_mode(&machine, "etc/joltsms-relay/token", 0o640);
@@ -99,7 +99,7 @@ fn programs_and_files_to_write_count_too() {
 }
 
 #[test]
-fn the_environment_of_the_check_is_not_that_of_the_service() {
+fn files_that_only_variables_name_are_not_checked() {
     let machine = service(&format!("[sinks.crm]\n{CRM}"));
     let key = machine.write("etc/joltsms-relay/api-key", KEY);
     set_mode(&machine, "etc/joltsms-relay/api-key", 0o600);
@@ -116,11 +116,15 @@ fn the_owner_of_the_state_is_the_user_of_a_service() {
     let state = machine.path("etc/joltsms-relay/state");
     fs::create_dir(&state).unwrap();
     let is_root = rustix::process::geteuid().is_root();
-    assert_eq!(user(&machine).is_none(), is_root, "the state of root is no service's");
+    assert_eq!(user(&machine).is_none(), is_root, "if root owns the state, the relay runs as root");
     if std::os::unix::fs::chown(&state, Some(61234), Some(61235)).is_ok() {
         assert_eq!(user(&machine), Some(ServiceUser::OwnerOfState(61234, 61235)));
     }
-    assert_eq!(service_user(&Machine::with_file("").load(), &etc), None, "the file of a user is no service's");
+    assert_eq!(
+        service_user(&Machine::with_file("").load(), &etc),
+        None,
+        "a file that is not below /etc belongs to no service"
+    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn formats_have_their_names_and_the_name_of_the_account() {
 }
 
 #[test]
-fn a_template_stands_in_the_file_in_one_beside_it_or_in_a_variable() {
+fn a_template_may_be_in_the_file_in_a_file_beside_it_or_in_a_variable() {
     let machine = |text: &str| Machine::with_file(&format!("{HTTP}format = \"template\"\n{text}"));
     let inline = machine("content_type = \"text/plain\"\ntemplate = \"{{ message.body }}\"\n").load();
     let beside = machine("content_type = \"text/plain\"\ntemplate_file = \"t/sms.j2\"\n");

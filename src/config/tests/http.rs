@@ -87,7 +87,7 @@ fn a_proxy_is_a_word_or_an_address() {
 
 /// The API and the receiver each have a proxy of their own: an exception for one of them does not apply to the other.
 #[test]
-fn the_environment_s_proxy_is_decided_when_it_is_read() {
+fn the_proxy_of_the_environment_is_chosen_when_the_configuration_is_read() {
     let ends = |machine: &Machine| {
         let config = machine.load();
         (config.api.transport.proxy.to_string(), options(&config).transport.proxy.to_string())
@@ -131,7 +131,7 @@ fn a_proxy_variable_that_cannot_be_used_is_named_once() {
         let refused = machine.refused();
         assert!(refused.starts_with(expected) && refused.ends_with("\n1 error in the configuration"), "{refused}");
         assert!(!refused.contains("hunter2"), "{refused}");
-        // The variables that the hint proposes.
+        // The hint of the error proposes these variables.
         let off = machine.set("JOLTSMS_RELAY_API__PROXY", "off").set("JOLTSMS_RELAY_SINKS__CRM__PROXY", "off").load();
         assert_eq!(off.api.transport.proxy.to_string(), "direct");
     }

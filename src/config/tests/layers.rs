@@ -10,8 +10,8 @@ use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::RetentionPeriod;
 
-/// A value other than the default for a key, in TOML and in a variable. `None` for keys that have an effect only
-/// together with other keys; they have tests of their own.
+/// A value of this key other than its default: first as TOML, then as in a variable. `None` for keys that have an
+/// effect only together with other keys. Other tests try these keys.
 fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     let same = |text: &str| (text.to_owned(), text.to_owned());
     let quoted = |text: &str| (format!("\"{text}\""), text.to_owned());
@@ -27,7 +27,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         ("admin", "listen", _) => quoted("127.0.0.1:1"),
         ("heartbeat", "url", _) => quoted("https://h.example"),
         ("admin" | "heartbeat", _, _) | ("state", "url" | "namespace", _) => return None,
-        ("sinks", key, _) if of_others(key) => return None,
+        ("sinks", key, _) if needs_other_keys(key) => return None,
         ("api", key, _) if key.starts_with("tls.") => return None,
         (_, _, KeyKind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),
         (_, "priority", _) => same("5"),
@@ -50,9 +50,9 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     })
 }
 
-/// Whether the key has an effect only together with other keys.
-fn of_others(key: &str) -> bool {
-    let alone = [
+/// Whether this key of a sink has an effect only together with other keys.
+fn needs_other_keys(key: &str) -> bool {
+    let names = [
         "type",
         "url",
         "path",
@@ -76,7 +76,7 @@ fn of_others(key: &str) -> bool {
         "auth.basic.password",
         "password",
     ];
-    alone.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
+    names.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
 }
 
 fn shown(machine: &Machine) -> String {
@@ -93,7 +93,7 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
         for declared in keys(section) {
             let Some((toml, text)) = changes(section.name, declared) else { continue };
             let key = declared.name.as_str();
-            // Without the key an address that is not encrypted is refused; this refusal is the key's effect.
+            // These keys allow an address that is not encrypted. Without them such an address is refused.
             let allows_plain = matches!(key, "allow_http" | "allow_plaintext");
             let scheme = if allows_plain { "http" } else { "https" };
             let api = if name == "api" && key != "url" {
@@ -106,7 +106,8 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
             }
             let (kind, own) = if section.name == "sinks" { (type_with(declared), key) } else { ("http", "") };
             let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, !allows_plain));
-            // Events need both keys. If only one of them is set, a warning names its place.
+            // Events need both `sinks.NAME.events` and `events.number_expiring`. If only one of them is set, there is a
+            // warning, whose place would differ between the file and the variable.
             let (events, takes_events) = match (section.name, key) {
                 ("sinks", "events") => ("[events]\nnumber_expiring = \"7d\"\n", ""),
                 ("events", _) => ("", "events = true\n"),
@@ -297,7 +298,7 @@ fn the_state_directory_follows_the_file() {
 fn the_systems_file_that_is_not_read_is_known() {
     let passed_over = |machine: &Machine| machine.load().source.passed_over;
     let mut machine = Machine::with_file("");
-    assert_eq!(passed_over(&machine), None, "there is none");
+    assert_eq!(passed_over(&machine), None, "the system has no file");
     let system = machine.write("etc/joltsms-relay/config.toml", "");
     assert_eq!(passed_over(&machine), Some(system.clone()));
     machine.flags.config = Some(machine.path("home/.config/joltsms-relay/config.toml"));

@@ -36,7 +36,7 @@ fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey>
     section.keys.iter().filter(|key| !key.is_table())
 }
 
-/// The type of sink that a test uses to try this key of sinks.
+/// The type of sink with which a test tries this key.
 fn type_with(key: &DeclaredKey) -> &'static str {
     key.types.first().copied().unwrap_or("http")
 }
@@ -46,7 +46,8 @@ fn is_built(kind: &str) -> bool {
     KNOWN_TYPES.iter().any(|known| known.name() == kind && known.lacking.is_none())
 }
 
-/// Returns the lines of all keys that a sink of this type needs, except `left_out`.
+/// Returns the lines of all keys that a sink of this type needs, except `left_out`. `is_encrypted`: whether its address
+/// asks for TLS.
 fn needed_by(kind: &str, left_out: &str, is_encrypted: bool) -> String {
     let kind = types().find(|known| known.name() == kind).unwrap();
     let needed = |key: &DeclaredKey| key.name != left_out && key.default.is_none() && key.group().is_empty();

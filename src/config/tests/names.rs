@@ -37,7 +37,7 @@ fn finds_keys_and_groups() {
 }
 
 #[test]
-fn what_only_http_sinks_have_are_keys_of_sinks() {
+fn each_type_of_sink_has_its_own_keys() {
     let of_http: Vec<_> = keys(sink()).filter(|key| key.types.contains(&"http")).map(|key| key.name.as_str()).collect();
     for key in [
         "url",

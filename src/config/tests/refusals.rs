@@ -140,7 +140,11 @@ fn each_mistake_in_a_file_has_its_message() {
         ("[events]\nlisten = \"x\"", 2, "unknown key `events.listen`"),
         ("[events]\nnumber_expiring = []", 2, "`events.number_expiring` is an empty array"),
         ("[events]\nnumber_expiring = [\"7d\", \"soon\"]", 2, "`events.number_expiring` = \"soon\""),
-        ("[events]\nnumber_expiring = \"1m\"", 2, "`events.number_expiring` = \"1m\" is not a term from 1h to 365d"),
+        (
+            "[events]\nnumber_expiring = \"1m\"",
+            2,
+            "`events.number_expiring` = \"1m\" is not a duration from 1h to 365d",
+        ),
         ("[state]\nmax_size = \"1MiB\"", 2, "`state.max_size` = \"1MiB\" is too small; the least is 16.0 MiB"),
         ("[state]\nmax_size = \"2000TiB\"", 2, "`state.max_size` = \"2000TiB\" is too large; the most is 1.0 PiB"),
         ("[state]\nmin_free = \"much\"", 2, "`state.min_free` = \"much\" is not a size"),
@@ -262,7 +266,7 @@ fn each_mistake_in_a_file_has_its_message() {
         } else {
             machine
         };
-        // The variable JOLTSMS_API_KEY would set the key that the file sets.
+        // Otherwise the variable JOLTSMS_API_KEY would override the key of the file.
         let named = file.contains("JOLTSMS_API_KEY");
         let machine = if file.contains("key = ") && !named { machine.unset("JOLTSMS_API_KEY") } else { machine };
         let refused = machine.refused();
@@ -273,7 +277,7 @@ fn each_mistake_in_a_file_has_its_message() {
 }
 
 #[test]
-fn a_misspelt_type_repeats_no_error() {
+fn beside_a_misspelt_type_only_errors_that_are_certain_are_told() {
     for (file, lines) in [
         ("[sinks.crm]\ntype = \"htp\"\nurl = \"https://a.example\"\ntimeout = \"soon\"\n", &[2_usize, 4] as &[usize]),
         ("[sinks.crm]\ntype = \"htp\"\nurl = \"ftp://a.example\"\nconcurrency = 0\n", &[2, 3, 4]),
@@ -466,7 +470,7 @@ fn what_a_broken_line_makes_doubtful_is_not_told() {
         ("[poll]\ninterval = \"soon\n", &["config.toml:2"]),
         ("[poll\nfrequency = 5\n[log]\nlevel = 5\n", &["config.toml:1", "config.toml:4"]),
         ("[sinks.crm]\ntype = http\nurl = x\n", &["config.toml:2", "config.toml:3"]),
-        // A key that seems to be missing may stand on the broken line.
+        // The missing `url` is not reported, because it may stand on the broken line.
         ("[sinks.crm]\ntype = \"http\"\nurl \"https://a.example\"\n", &["config.toml:3"]),
     ] {
         let refused = Machine::with_file(file).refused();
@@ -539,7 +543,7 @@ fn variables_of_others_are_passed_over_with_a_warning() {
 }
 
 #[test]
-fn variables_in_small_letters_are_not_read_and_said() {
+fn variables_in_small_letters_are_not_read_and_have_a_warning() {
     for (name, capitals) in [
         ("joltsms_relay_poll__interval", "JOLTSMS_RELAY_POLL__INTERVAL"),
         ("Joltsms_Relay_Poll__Interval", "JOLTSMS_RELAY_POLL__INTERVAL"),
@@ -594,7 +598,8 @@ fn an_empty_variable_that_is_refused_says_so() {
     ] {
         let refused = Machine::new().set(name, "").refused();
         assert!(
-            refused.contains("the variable is set and empty: unset it, or see whether what it is made of (`${…}`)"),
+            refused
+                .contains("the variable is set but empty: unset it; if its value comes from another variable (`${…}`)"),
             "{refused}"
         );
         assert!(
@@ -633,7 +638,7 @@ fn the_hint_for_plain_http_works_where_it_is_followed() {
 }
 
 #[test]
-fn variables_add_to_the_sink_of_the_flag_and_make_no_other_beside_it() {
+fn variables_may_add_keys_to_the_sink_of_forward_to_but_not_its_url() {
     let mut machine = Machine::new().set("JOLTSMS_RELAY_SINKS__FORWARD__TIMEOUT", "9s");
     machine.flags.forward_to = Some("https://crm.example/x".into());
     assert_eq!(machine.load().sinks.len(), 1);

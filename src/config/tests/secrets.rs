@@ -137,8 +137,8 @@ fn variables_that_hold_secrets_are_not_repeated() {
     }
 }
 
-/// Each key that holds a secret: the lines of the sink, with `SOURCE` in the place of the secret, and whether the
-/// secret is one word.
+/// Keys that hold a secret. For each: its name, the lines of the sink, with `SOURCE` in the place of the secret, and
+/// whether the secret is one word.
 const SECRET_KEYS: [(&str, &str, bool); 8] = [
     ("auth.bearer", "auth = { bearer = SOURCE }", true),
     ("auth.basic.user", "auth = { basic = { user = SOURCE } }", false),
@@ -206,7 +206,7 @@ fn secrets_are_used_without_what_editors_and_shells_add() {
 }
 
 #[test]
-fn a_secret_of_which_nobody_knows_what_belongs_to_it_is_refused_by_name() {
+fn a_secret_with_doubtful_characters_is_refused_and_its_source_is_named() {
     for (key, lines, is_word) in SECRET_KEYS {
         for (at, source) in SOURCES.iter().enumerate() {
             let named = ["the environment variable `S`", "the file `", "the credential `s`"][at];
@@ -285,7 +285,7 @@ fn damage() -> impl Strategy<Value = (f64, usize, &'static str)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Secrets stand in all places where people put them, and the file is damaged at random.
+    /// The file has secrets in all places where people put them, and is damaged at random.
     #[test]
     fn a_damaged_file_shows_no_secret(damages in prop::collection::vec(damage(), 0..6)) {
         let mut text = "[api]\nkey = \"jolt_sk_hunter2\"\nurl = \"https://hunter2:hunter2@api.example/\" # hunter2\n\
@@ -303,7 +303,7 @@ proptest! {
             while !text.is_char_boundary(end) {
                 end += 1;
             }
-            // The damage is beside a secret, not inside: half of a secret is no secret any more.
+            // Secrets are not cut in two: the test could not find the halves in an error text.
             let inside = |place: usize| {
                 text.match_indices(SECRET).any(|(start, _)| start < place && place < start + SECRET.len())
             };

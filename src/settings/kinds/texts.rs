@@ -11,7 +11,8 @@ use super::super::reader::{Reader, Texts, WrittenText};
 use crate::domain::{InvalidSinkName, SinkName};
 use crate::secret::trimming;
 
-/// Any text. `what` names the kind of text in error texts, as in "URL".
+/// Any text. `what` is the kind of text for the documentation, such as "URL". `expected` says in error texts what must
+/// be written. `pattern` is a regular expression that matches every accepted text.
 pub fn text(
     what: &'static str,
     expected: &'static str,
@@ -117,9 +118,8 @@ fn read_texts(from: &mut Reader<'_>, name: &str, expected: &str, split: bool) ->
     Some(found)
 }
 
-/// Returns the texts of an array if the value of a variable is written as an array of texts is written in the file,
-/// such as `["/bin/sh", "on-sms.sh"]`. Other texts that begin with a bracket, such as the pattern `[+]1*`, are no
-/// arrays.
+/// If the value of a variable is an array of texts in TOML, such as `["/bin/sh", "on-sms.sh"]`, returns these texts.
+/// Other values that begin with a bracket, such as the pattern `[+]1*`, are not arrays.
 fn array_of_variable(text: &WrittenText) -> Option<Vec<WrittenText>> {
     let array = text.as_str().trim();
     if !text.is_written_out() || !matches!(text.origin, Origin::Variable(_)) || !array.starts_with('[') {

@@ -58,7 +58,7 @@ impl<'r> Reader<'r> {
         self.table.entries.get(&self.key(key))
     }
 
-    /// The text of a key that another component reads; `None` if no text was written out.
+    /// The text of a key, if it was written out. Reports no error: the code that declares the key does so.
     pub fn written_out(&self, key: &str) -> Option<&'r str> {
         match &self.written(key)?.value {
             WrittenValue::Text(text) => Some(text.expose()),
@@ -79,7 +79,7 @@ impl<'r> Reader<'r> {
         self.table.entries.iter().filter(below).map(|(key, entry)| (key.as_str(), entry))
     }
 
-    /// The place where the section begins.
+    /// The place where the section, the sink or the element of an array begins.
     pub fn place(&self) -> &'r Origin {
         &self.table.origin
     }

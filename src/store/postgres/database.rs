@@ -77,7 +77,10 @@ impl Database {
             _ => MakeRustlsConnect::with_native_certs().ok().map(|(tls, _)| tls),
         };
         if tls.is_none() && config.get_ssl_mode() == SslMode::Require {
-            return Err("asks for TLS, but this system has no certificates to check the server's with".to_owned());
+            return Err(
+                "asks for TLS, but this system has no CA certificates, so the server's certificate cannot be checked"
+                    .to_owned(),
+            );
         }
         Ok(Self { config, tls, namespace: namespace.into(), hints: None })
     }

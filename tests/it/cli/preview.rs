@@ -225,8 +225,8 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
         ("young", "takes it; it is older than max_age = \"10m\", so it would be a dead letter (expired)"),
         ("codes", "filtered out by filter.has_code"),
         ("some", "filtered out by from of filter 1, body of filter 2"),
-        ("pay", "number details unknown: the message would wait; filter.service asks for them"),
-        ("told", "number details unknown: the message would wait; its template shows them"),
+        ("pay", "the message would wait: the details of its number are unknown, and filter.service asks for them"),
+        ("told", "the message would wait: the details of its number are unknown, and the sink's template shows them"),
     ] {
         assert_eq!(first(name), expected, "{name}");
     }

@@ -164,7 +164,7 @@ fn a_state_that_another_program_has_locked_is_a_matter_of_time() {
     assert_eq!(setup().args(&["once"]).output().0, 0);
     let holder = state(&scene);
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let said = "the state is locked by another program, such as `joltsms-relay state export`, a sqlite3 shell or a \
+    let said = "the state is locked by another program, such as joltsms-relay state export, a sqlite3 shell or a \
                 backup: let it end, and try again";
     let cases: [(&str, &[&str]); 3] =
         [("pause", &["sinks", "pause", "crm"]), ("once", &["once"]), ("rename", &["sinks", "rename", "crm", "desk"])];
