@@ -119,16 +119,17 @@ fn obstacle(named: &NamedFile, user: ServiceUser) -> Option<Obstacle> {
         FileUsage::Write if !is_there || found.is_dir() => WRITE | EXECUTE,
         FileUsage::Write => WRITE,
     };
-    // Links are followed: the directories above the target are checked, and not those above the link.
+    // Links are followed: the directories above the link are checked, and those above its target.
     let real = there.canonicalize().ok()?;
     let closed = |path: &Path, found: &Metadata, needed: u32| {
         let is_closed = !allows(user, (found.uid(), found.gid()), found.mode(), needed);
         is_closed.then(|| Obstacle { path: path.to_owned(), mode: found.mode() & 0o7777 })
     };
-    let is_private = |path: &&Path| PRIVATE.iter().any(|private| *path == Path::new(private));
-    let mut above: Vec<&Path> = real.ancestors().skip(1).filter(|path| !is_private(path)).collect();
-    above.reverse();
-    let on_the_way = above.iter().find_map(|above| closed(above, &fs::metadata(above).ok()?, EXECUTE));
+    let is_private = |path: &Path| PRIVATE.iter().any(|private| path == Path::new(private));
+    let above =
+        |path| Path::ancestors(path).skip(1).filter(|path| !is_private(path)).collect::<Vec<_>>().into_iter().rev();
+    let mut ways = above(&there).chain(above(&real));
+    let on_the_way = ways.find_map(|above| closed(above, &fs::metadata(above).ok()?, EXECUTE));
     on_the_way.or_else(|| closed(&there, &found, needed))
 }
 

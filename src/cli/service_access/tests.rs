@@ -1,5 +1,5 @@
-//! Tests of the warnings about files that the user of a service may not use. Root checks the configuration, and may use
-//! all of these files.
+//! Tests of the warnings about files that the user of a service may not use. Root runs `check`, and root may use every
+//! file. So the warnings follow from the modes of the files, and not from trying to open them.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,8 +9,8 @@ use crate::config::tests::{KEY, Machine};
 
 const CRM: &str = "type = \"http\"\nurl = \"https://crm.example.com\"\n";
 
-/// Returns the warnings about files that somebody other than the owner may not use, with the paths cut down to those of
-/// the machine.
+/// Returns the warnings about files that a user may not use who is neither their owner nor in their group. The path of
+/// the machine's temporary directory is removed from the warnings.
 fn warnings(machine: &Machine) -> Vec<String> {
     let warnings = closed_files(&machine.load(), &machine.path("etc"), ServiceUser::OwnerOfNothing);
     let root = machine.root.path().display().to_string();
@@ -65,6 +65,20 @@ fn each_use_of_a_closed_file_has_a_warning_with_its_remedy() {
     set_mode(&machine, "etc/joltsms-relay", 0o700);
     let [above] = &warnings(&machine)[..] else { panic!("{:?}", warnings(&machine)) };
     assert!(above.contains("(/etc/joltsms-relay has mode 0700)"), "a directory on the way: {above}");
+}
+
+#[test]
+fn a_link_in_a_closed_directory_leads_nowhere_although_its_target_is_open() {
+    let machine = service(&format!("[sinks.crm]\n{CRM}auth = {{ bearer = {{ file = \"keys/token\" }} }}\n"));
+    machine.write("etc/joltsms-relay/open-token", "a-token");
+    set_mode(&machine, "etc/joltsms-relay/open-token", 0o644);
+    fs::create_dir(machine.path("etc/joltsms-relay/keys")).unwrap();
+    std::os::unix::fs::symlink("../open-token", machine.path("etc/joltsms-relay/keys/token")).unwrap();
+    set_mode(&machine, "etc/joltsms-relay/keys", 0o755);
+    assert_eq!(warnings(&machine), [""; 0]);
+    set_mode(&machine, "etc/joltsms-relay/keys", 0o700);
+    let [closed] = &warnings(&machine)[..] else { panic!("{:?}", warnings(&machine)) };
+    assert!(closed.contains("(/etc/joltsms-relay/keys has mode 0700)"), "{closed}");
 }
 
 #[test]
