@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The longest wait for a task that was cut off. Only a task that waits for a disk needs longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Cuts a task off, and waits until all values of the task are dropped, for at most [`LONGEST_WAIT`]. Work that the
 /// task has begun on a blocking thread goes on.
