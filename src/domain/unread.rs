@@ -97,7 +97,7 @@ mod tests {
         for (name, unread, walk, rows) in [
             ("a row a second for an hour", even, walk(GAP, UnixMs(0), 3_600_000), Some(3600)),
             ("the gap has arrived", even, walk(GAP, UnixMs(5), 5), Some(0)),
-            ("stored rows below the gap are added", Unread { known: 40, ..even }, walk(GAP, UnixMs(0), 1_000), Some(41)),
+            ("stored rows below it are added", Unread { known: 40, ..even }, walk(GAP, UnixMs(0), 1_000), Some(41)),
             ("a seed is read like a gap", even, walk(WalkKind::Seed, UnixMs(0), 60_000), Some(60)),
             (
                 "a sweep reads stored rows only",
@@ -106,19 +106,19 @@ mod tests {
                 Some(77),
             ),
             ("down to the end of the feed", total, walk(GAP, UnixMs::MIN, 5_000), Some(700)),
-            ("more rows were stored than the feed has", Unread { stored: 2000, ..total }, walk(GAP, UnixMs::MIN, 5_000), Some(0)),
+            ("fewer in the feed than stored", Unread { stored: 2000, ..total }, walk(GAP, UnixMs::MIN, 5_000), Some(0)),
             ("neither a sample nor a total", Unread::default(), walk(GAP, UnixMs::MIN, 5_000), None),
             ("too few rows in the sample", Unread { sample_rows: 4, ..even }, walk(GAP, UnixMs(0), 9_000), None),
-            ("all rows of the sample have one time", Unread { sample_ms: 0, ..even }, walk(GAP, UnixMs(0), 9_000), None),
+            ("all rows at the same time", Unread { sample_ms: 0, ..even }, walk(GAP, UnixMs(0), 9_000), None),
             (
-                "a sample with one time only, but a total",
+                "all rows at the same time, but a total",
                 Unread { sample_rows: 9, ..total },
                 walk(GAP, UnixMs(0), 9_000),
                 Some(700),
             ),
-            ("no more rows than the feed has", Unread { total: Some(900), ..even }, walk(GAP, UnixMs(0), 3_600_000), Some(900)),
+            ("at most the total", Unread { total: Some(900), ..even }, walk(GAP, UnixMs(0), 3_600_000), Some(900)),
             (
-                "no more rows than the feed has, without the stored ones",
+                "at most the total, without the stored rows",
                 Unread { total: Some(900), stored: 300, ..even },
                 walk(GAP, UnixMs(0), 3_600_000),
                 Some(600),
