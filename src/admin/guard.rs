@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(decide(&Method::DELETE, "/x", &from), expected, "{origin}");
             assert_eq!(decide(&Method::GET, "/x", &from), Ok(()), "{origin}");
         }
-        assert_eq!(decide(&Method::POST, "/x", &[("host", "localhost:9465")]), Ok(()), "a program");
+        assert_eq!(decide(&Method::POST, "/x", &[("host", "localhost:9465")]), Ok(()), "without Origin");
         let two = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "https://evil.example")];
         assert_eq!(decide(&Method::POST, "/x", &two), Err(RequestRefusal::OtherOrigin));
     }

@@ -5,8 +5,8 @@
 //! - There are no core files, because a core file would contain the keys. But the process stays dumpable
 //!   (`PR_SET_DUMPABLE`). Otherwise the operator could not use `/proc/PID/fd`, `strace` and `gdb` on the relay, and
 //!   nothing would be gained: a user who may use these tools may also read the key at its source.
-//! - A panic prints its place in the source. The text of a panic is printed only if it is a constant of the source,
-//!   because a formatted text may quote the value that could not be handled.
+//! - A panic prints its place in the source. The text of a panic is printed only if it is a constant in the source
+//!   code, because a formatted text may quote the value that could not be handled.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -34,7 +34,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Returns the text of a panic if the text is a constant of the source.
+/// Returns the text of a panic if the text is a constant in the source code.
 fn written_out(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }

@@ -55,7 +55,8 @@ enum MessageState {
     Complete,
     /// The message was there before the first run, and is not relayed.
     BeforeFirstRun,
-    /// The state does not know the message. But the message is so old that the state need not know it.
+    /// The state does not know the message. The message is older than the watermark, so the state may have forgotten
+    /// it.
     TooOldToTell,
     /// The state does not know the message.
     Missing,

@@ -194,7 +194,8 @@ impl Election {
         }
     }
 
-    /// Runs `work` on a thread that may block, as soon as the request before it has ended.
+    /// Sends the request `work` to the database, on a thread that may block. If an earlier request is under way, waits
+    /// for its end first.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn LeaseTransactions) -> Result<T, Error> + Send + 'static,
@@ -439,13 +440,13 @@ mod tests {
 
     #[cfg(feature = "replicas")]
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_lease_that_is_given_back_is_taken_long_before_the_next_request() {
+    async fn a_lease_that_is_given_back_is_taken_at_once() {
         const HOUR: Duration = Duration::from_secs(3600);
         let Some(database) = crate::store::tests::scratch_database("a_lease_that_is_given_back") else { return };
         let (clock, hints) = (Clock::system(), ChangeHints::default());
         let join = |name: &str| crate::store::join_replicas(&database, name, Some(&hints)).unwrap();
         let mut first = join("first");
-        let Ok(LeaseOffer::Granted { epoch, .. }) = first.take(HOUR) else { panic!("nobody has the lease") };
+        let Ok(LeaseOffer::Granted { epoch, .. }) = first.take(HOUR) else { panic!("a free lease is not granted") };
         let election = Election { ask_interval: HOUR, ..Election::new(join("second"), clock, hints.watch()) };
         let (stop, stops) = watch::channel(false);
         let mut state = election.state();

@@ -1,8 +1,8 @@
 //! Closes the relay's files to other users, and tells an operator what to do if the relay's user may not use the state.
 //!
 //! Only the relay's own user may read the files that the relay makes; the umask of the process ensures this also for
-//! files that libraries make. This module closes files that were there before, for example files from a backup. It
-//! warns about a directory to which other users may write, since these users could replace the state.
+//! files that libraries make. This module closes files that were there before the relay started, for example files from
+//! a backup. It warns about a directory to which other users may write, since these users could replace the state.
 //!
 //! Sometimes a group shares the directory on purpose. Then its members do not count as other users. For example,
 //! container platforms run the relay as a user that owns no files, and give this user access to the state through a

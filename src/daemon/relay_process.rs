@@ -151,7 +151,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Stop>) -> StopSignal {
     signal.unwrap_or(StopSignal::Terminate)
 }
 
-/// Waits for SIGHUP. Without the means to read the configuration again, the future never ends.
+/// Waits for SIGHUP. If `reloading` is `None`, waits for ever.
 async fn hangup(reloading: &mut Option<Reloading>) {
     if let Some(reloading) = reloading
         && reloading.signals.changed().await.is_ok()

@@ -16,7 +16,7 @@ use crate::domain::Sanitized;
 pub(super) struct Service {
     /// The name of the service manager's socket; `None`: no service manager listens.
     socket: Option<OsString>,
-    /// Whether READY could not be sent yet.
+    /// Whether READY must still be sent, because the last try failed.
     ready_owed: bool,
     last_status: String,
     complained: bool,

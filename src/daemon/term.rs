@@ -196,7 +196,7 @@ async fn tell_counts(store: &Store, released_before: i64, delivery: &Delivery) -
     Ok(())
 }
 
-/// Waits for the next event of a reload. Without a reloader the future never ends.
+/// Waits for the next event of a reload. If `reloader` is `None`, waits for ever.
 async fn next_event(reloader: &mut Option<Reloader>) -> (&mut Reloader, ReloadEvent) {
     match reloader {
         Some(reloader) => {

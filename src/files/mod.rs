@@ -165,8 +165,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the path with every symbolic link among its directories resolved. This is for SQLite: with its option
-/// against links it refuses every link in a path, also among the directories.
+/// Returns the path with every symbolic link among its directories resolved. SQLite needs this: its option
+/// `SQLITE_OPEN_NOFOLLOW` refuses a link anywhere in the path, also among the directories.
 ///
 /// # Errors
 /// The errors of the file system, if the directory is missing.
@@ -237,7 +237,7 @@ mod tests {
         }
         assert_eq!(make(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
         drop(make_anew(&link).unwrap());
-        assert!(link.symlink_metadata().unwrap().is_file(), "a file of its own");
+        assert!(link.symlink_metadata().unwrap().is_file(), "a new file has replaced the link");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was");
         fs::remove_file(&link).unwrap();
         symlink(dir.path().join("nowhere"), &link).unwrap();

@@ -151,8 +151,8 @@ impl Proxy {
         self.host().filter(|_| is_http && url.scheme() == "http")
     }
 
-    /// Whether the proxy resolves the host names of requests. Otherwise this machine resolves them: if requests go
-    /// directly, or through a proxy at `socks5://`.
+    /// Whether the proxy resolves the host names of requests. If requests go directly, or through a proxy at
+    /// `socks5://`, this machine resolves the names.
     pub(super) fn resolves_names(&self) -> bool {
         self.address.as_ref().is_some_and(|address| address.scheme() != "socks5")
     }
@@ -176,7 +176,8 @@ impl Proxy {
         Some(value)
     }
 
-    /// Whether requests send a user or a password to the proxy in a header, as is done for HTTP proxies.
+    /// Whether the proxy is an HTTP proxy with a user or a password in its address. Requests send these to the proxy in
+    /// a header.
     pub fn has_credentials(&self) -> bool {
         let has = |url: &Url| !url.username().is_empty() || url.password().is_some();
         self.address.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && has(url))

@@ -145,8 +145,8 @@ mod tests {
         let (dir, _, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), None);
         assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, true]);
-        let pipe = BTreeSet::from([dir.path().to_owned()]);
-        let mut watched = WatchedFiles::new(pipe.clone(), None);
-        assert_eq!([watched.notice(look(&pipe)), watched.notice(look(&pipe))], [false, false], "no regular file");
+        let no_file = BTreeSet::from([dir.path().to_owned()]);
+        let mut watched = WatchedFiles::new(no_file.clone(), None);
+        assert_eq!([watched.notice(look(&no_file)), watched.notice(look(&no_file))], [false, false], "a directory");
     }
 }

@@ -163,7 +163,7 @@ mod tests {
             let at_once = listen(signals.iter().copied(), &sender, &clock);
             (*receiver.borrow(), at_once)
         };
-        // Time stands still, so the same signal twice counts once.
+        // The clock of the test stands still. So the same signal twice in a row counts once.
         for (signals, stop, at_once) in [
             (vec![], Stop::No, None),
             (vec![Terminate], Stop::Drain(Terminate), None),

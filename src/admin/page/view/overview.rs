@@ -44,7 +44,8 @@ impl HealthBanner {
             named.map(|sink| sink.stored.view.name.as_str()).collect::<Vec<_>>().join(", ")
         };
         let failing = names(&|sink| sink.live.as_ref().is_some_and(|live| live.failing_since.is_some()));
-        // If a sink is paused for another reason than these two, the relay is not healthy.
+        // A pause for any other reason than `Operator` and `Disabled` makes the relay unhealthy, and is one of
+        // `problems`.
         let paused_for = |reason| {
             names(&|sink| {
                 let view = &sink.stored.view;
