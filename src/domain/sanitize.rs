@@ -1,8 +1,8 @@
 //! Makes text from outside safe to show: on a terminal, in a log, in a line of a protocol.
 //!
 //! The sender of a message, an answer or a header can write anything into it: line breaks that begin a new line, escape
-//! sequences that clear or rename a terminal, characters that reverse the direction of the text after them. All of these
-//! are escaped.
+//! sequences that clear or rename a terminal, characters that reverse the direction of the text after them. All these
+//! characters are escaped.
 
 use std::fmt::{self, Display, Write};
 

@@ -28,8 +28,8 @@ pub struct SinkSetup {
 }
 
 impl SinkSetup {
-    /// Returns the setup of an enabled sink that wants every message from now on, and for which the order does not
-    /// matter.
+    /// Returns the setup of an enabled sink that wants every message from now on, without `order = "number"`, without a
+    /// fallback and without events.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -61,7 +61,7 @@ pub struct RegisteredSink {
     pub id: SinkId,
     /// The health of the sink, as the state last recorded it.
     pub health: HealthRecord,
-    /// How often the sink was resumed so far.
+    /// How often an operator has resumed the sink so far.
     pub resumes: ResumeCount,
     /// Whether the sink is new and the state has messages already.
     pub is_added: bool,

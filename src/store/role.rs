@@ -33,9 +33,10 @@ pub struct RoleLock {
 /// What [`RoleLock::ensure_held`] found out about the lock file of a role that is still held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFileState {
-    /// Nothing has changed: the role is held.
+    /// `relay.lock` is in its place. Or it was made again just now, but a command holds a shared lock on it at this
+    /// moment; then the next check locks it.
     Intact,
-    /// `relay.lock` was removed and made again. The role is still held.
+    /// `relay.lock` was removed, and this check has made it again and locked it.
     Recreated,
 }
 
@@ -46,21 +47,22 @@ pub(super) struct SharedRoleLock {
     _held: Vec<File>,
 }
 
-/// How often [`RoleLock::take`] tries while another relay has the role. It does not give up at once, because that relay
-/// may be ending.
+/// How many times [`RoleLock::take`] tries while another relay has the role: for a second. It does not give up at once,
+/// because that relay may be ending.
 const MAX_TRIES: u32 = 20;
 
-/// How often [`RoleLock::take`] tries while commands read the state. Most commands need only a moment, but
-/// `state export` checks the whole state first.
+/// How many times [`RoleLock::take`] tries while commands read the state: for a minute. Most commands need only a
+/// moment, but `state export` checks the whole state first.
 const MAX_TRIES_BESIDE_COMMANDS: u32 = 1200;
 
 /// The wait between two tries.
 const TRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often [`take_shared`] tries to lock the directory while another process has locked only the directory.
+/// How many times [`take_shared`] tries to lock the directory while another process has locked the directory, but not
+/// `relay.lock`: that may be a command that opens the state to change it.
 const MAX_TRIES_BESIDE_WRITER: u32 = 40;
 
-/// The wait between two of these tries. A command needs only a moment to open the state.
+/// The wait between two tries of [`take_shared`]. It is short, because a command needs only a moment to open the state.
 const BESIDE_WRITER_INTERVAL: Duration = Duration::from_millis(5);
 
 const LOCK_FILE: &str = "relay.lock";
