@@ -11,7 +11,7 @@ use crate::sinks::http::webhook_id::webhook_id;
 
 /// The sensor of a number, with the code that it shows.
 pub(super) struct Sensor {
-    /// The number without any character that is no letter and no digit. It identifies the sensor.
+    /// The letters and digits of the phone number, such as `16505551234`. They identify the sensor.
     pub(super) number: String,
     code: String,
     id: String,

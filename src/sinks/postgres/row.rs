@@ -12,8 +12,7 @@ use crate::sinks::Outgoing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SinkRow {
     pub(super) id: String,
-    /// The API's time of receipt (`receivedAt`), as an RFC 3339 time; `None` if the message has no valid time of
-    /// receipt.
+    /// The `receivedAt` of the message, as an RFC 3339 time; `None` if the message has no valid one.
     pub(super) received_at: Option<String>,
     pub(super) sender: Option<String>,
     pub(super) recipient: Option<String>,

@@ -53,7 +53,7 @@ impl TableName {
         )
     }
 
-    /// The name in quotes, so that a word of SQL such as `order` can be a name.
+    /// Returns the name in quotes. With quotes, a word of SQL such as `order` can be a name, too.
     fn quoted(&self) -> String {
         self.0.split('.').map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".")
     }
