@@ -18,7 +18,8 @@ use rustix::process::{Resource, Rlimit, setrlimit, umask};
 /// Sets up the protection for the whole process.
 pub(super) fn set_up() {
     umask(Mode::RWXG | Mode::RWXO);
-    // A process may always lower this limit. If lowering it failed nevertheless, there is no log yet to say so.
+    // A process may always lower this limit, so no error is expected. There is no log yet in which an error could be
+    // reported.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
     std::panic::set_hook(Box::new(tell));
 }

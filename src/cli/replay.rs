@@ -221,8 +221,8 @@ impl<'s> Paced<'s> {
         self.needs_a_relay(&format!("{} of {} were requested", grouped(asked), grouped(self.all)))
     }
 
-    /// Fails if no relay runs. Otherwise the deliveries would gather in the state, and the next relay would send all of
-    /// them at once.
+    /// Fails if no relay runs: the deliveries would only gather in the state, and the next relay would send all of them
+    /// at once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.state) {
             Ok(Some(false)) => Err(complain(

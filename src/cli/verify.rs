@@ -197,7 +197,7 @@ async fn read_list(access: &mut ApiAccess, since: UnixMs) -> Result<BTreeSet<Lis
         let newest = page.rows.iter().map(|row| row.time).max();
         let rows = page.rows.into_iter().filter(|row| row.time >= since);
         listed.extend(rows.map(|row| Listed { time: row.time, id: row.id }));
-        // The search ends only at a page whose rows are all older than `since`, because rows may be out of order.
+        // Rows may be out of order. So the reading goes on until all rows of a page are older than `since`.
         if newest.is_some_and(|newest| newest < since) {
             break;
         }

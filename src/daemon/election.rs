@@ -194,8 +194,8 @@ impl Election {
         }
     }
 
-    /// Sends the request `work` to the database, on a thread that may block. If an earlier request is under way, waits
-    /// for its end first.
+    /// Runs `work`, which is a request to the database, on a thread that may block. If an earlier request is under way,
+    /// waits for its end first.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn LeaseTransactions) -> Result<T, Error> + Send + 'static,

@@ -29,8 +29,7 @@ const GROUP_WRITE: u32 = 0o020;
 const SET_GROUP: u32 = 0o2000;
 
 /// Closes files to other users: the files in `dir` whose names begin with one of `names`. Logs which files were open.
-/// If a file cannot be closed, for example because it belongs to another user, the relay logs this and runs
-/// nevertheless.
+/// If a file cannot be closed, for example because it belongs to another user, the relay logs this and goes on.
 pub(super) fn close(dir: &Path, names: &[&str]) {
     let mode_of = |found: Metadata| found.permissions().mode() & 0o7777;
     // `dir` may be a symbolic link, which has no mode of its own; `metadata` follows the link.

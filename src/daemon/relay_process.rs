@@ -72,9 +72,11 @@ impl RelayProcess {
         unhurried(self.status.interval())
     }
 
-    /// Does what is due once a second: records how long ago the slowest loop last went round (`longest_stall`), checks
-    /// that the relay still has the role, sends `status` to the service manager if it has changed, and feeds its
-    /// watchdog.
+    /// Does what is due once a second:
+    ///
+    /// - records how long ago the slowest loop last went round (`longest_stall`);
+    /// - checks that the relay still has the role;
+    /// - sends `status` to the service manager, if it has changed, and lets the watchdog be fed.
     ///
     /// # Errors
     /// [`store::Error::InUse`] and [`store::Error::Replaced`]: the role is lost.

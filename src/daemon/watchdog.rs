@@ -136,8 +136,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// For each pair `(wait, longest_stall)`: waits for the time `wait`, and then looks at loops of which the slowest
-    /// last went round `longest_stall` ago. Returns for each look whether it saw a standstill.
+    /// For each pair `(wait, longest_stall)`: waits for the time `wait`, and then looks at the loops as if the slowest
+    /// of them last went round `longest_stall` ago. Returns for each look whether it saw a standstill.
     fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut standstill = Standstill::new(now);

@@ -16,8 +16,8 @@
 //!
 //! Invariants: every other head stays as it is, byte for byte. Each mended head gets a `connection: close`, because the
 //! relay can only guess where the body of the answer ends. So no byte of this answer can become part of another answer.
-//! (Only the head of an interim answer, such as 103, gets none: that answer has no body.) Lengths that contradict each
-//! other, and lengths that are no number, are not mended.
+//! The head of an interim answer, such as 103, gets no such header, because an interim answer has no body. Lengths that
+//! contradict each other, and lengths that are no number, are not mended.
 
 use super::client_options::LARGEST_HEAD;
 

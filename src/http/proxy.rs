@@ -301,8 +301,8 @@ impl UselessException {
 }
 
 /// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. `*` names every host. `a.example` names this host
-/// and all hosts below it; a `.` or `*.` before the name, or a `.` after it, changes nothing. An entry can also be an
-/// address or a network (`10.0.0.0/8`). An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
+/// and all hosts below it; `.a.example`, `*.a.example` and `a.example.` mean the same. An entry can also be an address
+/// or a network (`10.0.0.0/8`). An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);

@@ -60,8 +60,8 @@ struct Counts {
 }
 
 impl Counts {
-    /// Counts a missing line. If it is the first one that is not reported yet, it is reported only after `after` lines
-    /// have left the queue.
+    /// Counts a missing line. `after` is used only for the first missing line since the last report: how many lines
+    /// must have left the queue before this line is reported.
     fn lose(&mut self, after: u64) {
         if self.lost == 0 {
             self.lost_after = after;

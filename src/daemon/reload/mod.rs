@@ -77,7 +77,7 @@ pub(super) struct Reloader {
     wanted: Wanted,
     running: Option<Running>,
     report: ReloadReport,
-    /// The last reason in the log why the secrets cannot be used; `None` while they can be used.
+    /// Why the secrets cannot be used, as the log said it last. `None` while they can be used.
     told: Option<String>,
     /// The log has already said of these keys that they keep their old values until a restart.
     told_restart: BTreeSet<String>,

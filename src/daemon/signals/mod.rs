@@ -61,8 +61,8 @@ pub struct SignalReceivers {
 /// process and to its group, so the process gets the signal twice.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// If the relay has not ended within this time after the order to end at once, it counts as stuck, for example on a
-/// disk that does not answer.
+/// If the relay has not ended this long after it was told to end at once, it counts as stuck, for example on a disk
+/// that does not answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP
