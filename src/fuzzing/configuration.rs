@@ -45,7 +45,7 @@ pub fn configuration(bytes: &[u8]) {
         let line = text(bytes.line());
         let Some((name, value)) = line.split_once('=') else { break };
         // A value that does not come from a reference may be shown, so a line with the marker is left out.
-        // `JOLTSMS_RELAY_CONFIG` is left out because the file is always that of the input.
+        // `JOLTSMS_RELAY_CONFIG` is left out because it would name another file than the one from the input.
         if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
             env.insert(name.into(), value.into());
         }

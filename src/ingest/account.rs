@@ -1,7 +1,8 @@
 //! The check whether the messages that the API shows belong to the account of this state.
 //!
-//! The API does not say to which account its messages belong. So if the API's address or the key is new to the state, a
-//! page must show a message or a number that the state knows. Until such a page comes, nothing is stored.
+//! The API does not say to which account its messages belong. So if the API's address or the key is new to the state,
+//! the first page that has rows must show a message or a number that the state knows. Otherwise the page counts as a
+//! page of another account. Until that page comes, nothing is stored.
 
 use crate::store::Account;
 

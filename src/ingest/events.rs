@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_is_that_of_the_shortest_term_that_has_begun() {
+    fn a_number_makes_the_event_of_the_shortest_term_within_which_it_expires() {
         let (hour, second) = (Duration::from_secs(3_600), Duration::from_secs(1));
         let terms = [DAY * 7, DAY, hour * 12];
         for (left, expected) in [

@@ -53,9 +53,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
     /// Handles an answer, and returns the estimate of the API's time. The answer states a time: its `Date`, or, without
-    /// a `Date`, the latest `ingestedAt` of its rows. If it states none, or one that is not believed, the result is the
-    /// expected time. There are two exceptions. If the first `Date` of the process is not believed, the result is
-    /// [`safe_estimate`]. If the answer states no time, and there is no estimate yet, the result is the relay's time.
+    /// a `Date`, the latest `ingestedAt` of its rows. If it states no time, or a time that is not believed, the result
+    /// is the expected time. There are two exceptions. If the first `Date` of the process is not believed, the result
+    /// is [`safe_estimate`]. If the answer states no time, and there is no estimate yet, the result is the relay's
+    /// time.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
@@ -97,9 +98,9 @@ impl ServerClock {
     }
 }
 
-/// Returns the time that counts as the API's time while the first `Date` of a process is doubted: the earlier one of
-/// `date` and the relay's time, or the latest `ingestedAt` if it is later. But the result is never later than the later
-/// one of `date` and the relay's time.
+/// Returns the time that counts as the API's time while the first `Date` of a process is doubted. It lies between
+/// `date` and the relay's time: it is the latest `ingestedAt` if that lies between them, the earlier one of the two if
+/// the `ingestedAt` is earlier than both or missing, and the later one if the `ingestedAt` is later than both.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
     let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
     ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))
@@ -138,8 +139,8 @@ mod tests {
         let at = clock.monotonic();
         let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
         let usual = LocalClocks { relay: began, machine: began, at };
-        // A day has passed by the relay's time, by the machine's clock, or by a new row. In the last two cases no clock
-        // shows it.
+        // The second `Date` is a day later than the first. In the first three cases another clock shows that a day has
+        // passed: the relay's time, the machine's clock, or a new row. In the last two cases nothing shows it.
         let later = began.after(day);
         let quiet = Some(began.before(day));
         for (own, ingested, is_believed) in [
@@ -178,6 +179,7 @@ mod tests {
             (0, 24 * HOUR, -50 * YEAR, -24 * HOUR),
             (0, 0, -50 * YEAR, 0),
             (0, 24 * HOUR, 8 * 24 * HOUR, 0),
+            // The `Date` is wrong by so little that it agrees with our clocks.
             (200_000, 24 * HOUR, 0, 200_000),
         ];
         for (date, age, ours, expected) in cases {

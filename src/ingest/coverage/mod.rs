@@ -9,7 +9,7 @@
 //!   If not, there may be more new rows below the page. So the relay opens a **gap**: a walk from this page down to the
 //!   frontier as it was before this poll. The gap holds the new rows until it has arrived at that frontier. In three
 //!   cases it releases them earlier and streams from then on: it holds too many rows, it has been failing for too long,
-//!   or the state must not grow any more.
+//!   or the state must not grow any more (for example because the disk is almost full).
 //! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, because a row that comes
 //!   late appears below newer rows. The **anchor** is the time at which the last *completed* sweep was opened. The next
 //!   sweep reads down to `anchor - lag - lookback - margin`. (The margin is a minute.)
@@ -22,8 +22,8 @@
 //! this transaction fails, the caller throws the `CoverageState` away and loads coverage from the disk again. The part
 //! that is not on disk ([`Memory`]) may be lost at any moment without harm.
 //!
-//! The invariants are listed at [`Coverage`]. The worlds test (`worlds`) checks the marks after every step, and after
-//! every run that no row was lost, delivered twice, or overtaken by a newer row.
+//! The invariants are listed at [`Coverage`]. The worlds test (`worlds`) checks the marks after every step. After every
+//! run, it checks that no row was lost, delivered twice, or overtaken by a newer row.
 
 mod clocks;
 mod first_page;
@@ -82,10 +82,11 @@ pub enum NextAction {
     /// The head poll goes on with the page to which this cursor leads. The page that it has just read was empty but had
     /// a cursor, or all rows of that page are dated ahead.
     Follow(Cursor),
-    /// The head lane goes on with the next page of this walk, which the head page has opened. It reads at most
-    /// [`Rules::head_pages`] pages of the walk.
+    /// The head lane goes on with the next page of this walk, which was opened by the head page of this poll. The head
+    /// lane reads at most [`Rules::head_pages`] pages of the walk. The background lane reads the other pages.
     FollowWalk(WalkId),
-    /// The empty answer is not believed yet. The next head poll asks again.
+    /// The head page was empty, and the relay does not believe yet that the feed is empty. The next head poll asks
+    /// again.
     AskAgain,
     /// This walk waits before its next page. The number is the walk's `WalkProgress::failures`; the length of the wait
     /// depends on it.
@@ -143,9 +144,9 @@ impl CoverageState {
         self.coverage.iter().flat_map(|coverage| &coverage.walks)
     }
 
-    /// Chooses, among the walks that are `ready`, the walk that the background lane reads next. Every third request
-    /// reads the oldest walk. The other requests read the newest gap, or the oldest walk if there is no gap. `turn`
-    /// counts the requests of the background lane.
+    /// Returns the walk that the background lane reads next. Only walks that are `ready` are chosen. `turn` counts the
+    /// requests of the lane: every third request reads the oldest walk. The other requests read the newest gap, or the
+    /// oldest walk if there is no gap.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {
         let walks = &self.coverage.as_ref()?.walks;
         let open = || walks.iter().filter(|walk| ready(walk.id));

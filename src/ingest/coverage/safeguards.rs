@@ -69,7 +69,8 @@ impl Rules {
     }
 
     /// Whether a walk believes the empty answer that has just come. It does if this answer completes a round of
-    /// [`EMPTY_TRIES`] empty answers, an earlier round was completed before, and the walk has begun again at the head.
+    /// [`EMPTY_TRIES`] successive empty answers, if this is at least the second such round, and if the walk has begun
+    /// again at the head.
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;
         let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);

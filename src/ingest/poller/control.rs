@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - New settings do not affect a request under way: its answer is handled as usual.
-//! - New limits do not begin a new budget: requests that were made before count in the new limits, too.
+//! - New limits do not begin a new budget: requests that were made before count against the new limits, too.
 //! - When the API refuses a key, the poller asks the holder of the [`PollerControl`] for new keys. The poller waits for
 //!   the answer only if the refused key was the last one, and never longer than [`PATIENCE`].
 

@@ -46,8 +46,8 @@ pub(super) struct Journal {
     /// Emptying a journal that may hold erased texts.
     erasing: BlockableWork,
     tried: Option<Instant>,
-    /// The journal's size in bytes, while another program keeps the journal from being emptied and the log has reported
-    /// this.
+    /// The journal's size in bytes while another program keeps the journal from being emptied; `None` before the log
+    /// has reported this.
     held: Option<u64>,
 }
 

@@ -89,10 +89,10 @@ impl SpaceLimits {
     }
 
     /// Whether delivered messages are removed before the end of their retention: this begins at nine tenths of the
-    /// allowed size, and ends at eight tenths.
-    fn sheds(self, space: DiskUsage, does: bool) -> bool {
+    /// allowed size, and ends at eight tenths. `has_begun` is the previous result.
+    fn sheds(self, space: DiskUsage, has_begun: bool) -> bool {
         let tenth = self.max_size / 10;
-        space.used > self.max_size - if does { 2 * tenth } else { tenth }
+        space.used > self.max_size - if has_begun { 2 * tenth } else { tenth }
     }
 }
 
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn sheds_from_nine_tenths_down_to_eight() {
-        for (used, does, expected) in
+        for (used, has_begun, expected) in
             [(900, false, false), (901, false, true), (801, true, true), (800, true, false), (850, false, false)]
         {
-            assert_eq!(LIMITS.sheds(space(used, 0), does), expected, "{used}, {does}");
+            assert_eq!(LIMITS.sheds(space(used, 0), has_begun), expected, "{used}, {has_begun}");
         }
     }
 

@@ -37,7 +37,7 @@ struct HeadPoll {
 /// What the next request of the head lane waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWait {
-    /// An instant: the end of a wait after a failure, or the present.
+    /// An instant, for example the end of a wait after a failure. Once it has come, the request may leave.
     Until(Instant),
     /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here;
     /// [`HeadRest::due`] is called whenever requests may leave.
@@ -192,8 +192,8 @@ impl HeadLane {
         self.failures
     }
 
-    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures came
-    /// before, since the last success.
+    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures there
+    /// were since the previous success.
     pub(super) fn note_success(&mut self, local: UnixMs, now: Instant) -> u32 {
         self.last_poll = Some(local);
         self.small_pages = self.small_pages.filter(|small| small.until > now);
@@ -231,7 +231,7 @@ mod tests {
             kind = PageKind::Walk { id: WalkId(7), pages_left };
             assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
-        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the other lane reads the rest");
+        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the background lane reads the rest");
         let ended = began + Duration::from_secs(1);
         head.end_poll(ended);
         let rest = HeadRest { began, ended, requests: 0 };

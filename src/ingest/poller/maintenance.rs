@@ -25,9 +25,9 @@ const URGENT_ROUND: Duration = Duration::from_secs(2);
 /// The wait between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The time from one *whole* round to the next is this multiple of the time that a whole round takes, but at least
-/// [`ROUND`] and at most [`WHOLE_ROUND`]. A whole round begins at the oldest message, to find messages that were
-/// settled late. Any other round goes on where the last round ended.
+/// A *whole* round begins at the oldest message, to find messages that were settled late. Any other round goes on where
+/// the previous round ended. The time from one whole round to the next is this multiple of the time that a whole round
+/// takes, but at least [`ROUND`] and at most [`WHOLE_ROUND`].
 const WHOLE_ROUND_TAKES: u32 = 60;
 
 /// The longest time from one whole round to the next.
@@ -149,8 +149,8 @@ impl Maintenance {
     }
 
     /// Returns the cutoffs for this step: deliveries that were settled earlier are removed. `now` is the relay's time,
-    /// or `None` while it is not confirmed; then only deliveries that are kept for no time at all are removed. With
-    /// `sheds`, delivered messages are removed whatever their age.
+    /// or `None` while it is not confirmed. Without a confirmed time, no delivery is removed for its age, unless its
+    /// retention is zero. With `sheds`, delivered messages are removed whatever their age.
     pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> RetentionCutoffs {
         let Retention { delivered, dead } = self.retention;
         let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };

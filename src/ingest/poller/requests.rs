@@ -141,6 +141,7 @@ impl<F: Feed> Poller<F> {
             true => Demand::Sweeps,
             false => Demand::Nothing,
         };
+        // At turn 1 the background lane reads the newest gap first, at turn 0 the oldest walk.
         let walks = match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
             (None, _) | (_, None) => Demand::Nothing,
             (Some((_, RequestPurpose::Sweep)), Some((_, RequestPurpose::Sweep))) => Demand::Sweeps,

@@ -66,7 +66,7 @@ impl fmt::Display for Verdict {
 struct Sink {
     ids: HashSet<String>,
     doubled: usize,
-    /// How many transactions released messages to a queue in another order than oldest first.
+    /// How often a transaction released messages to a queue, and a newer message came before an older one.
     disordered: usize,
     /// How many messages were overtaken: a newer message was released first. A message that lies in an open gap may be
     /// overtaken, but not by a message that this gap has released.
@@ -113,8 +113,8 @@ impl Sink {
     }
 }
 
-/// Makes one run: messages appear for a while, then the feed has no more troubles. The relay reads the feed all the
-/// time.
+/// Makes one run. Messages appear for [`STEPS`] ticks. Some time after that, the feed has no more troubles, and the
+/// relay reads what it has not read yet.
 fn run(world: &World, seed: u64, left_out: Option<Safeguard>) -> Verdict {
     let choices = &mut Seeded::new(seed);
     let feed = &mut WorldFeed::new(world.clone());
