@@ -125,7 +125,7 @@ impl AttemptTask {
             Err(reason) => unrenderable(reason),
         };
         // The retry schedule derives each wait from the number of attempts. A refusal that concerns the receiver as a
-        // whole is not to lengthen the later waits of this message. So the refused attempt is not counted.
+        // whole must not lengthen the later waits of this message. So the refused attempt does not count.
         let is_refused = matches!((signal, &outcome), (HealthSignal::Refused(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
         let (change, written) = self.settle(now, attempts, outcome.as_ref(), signal);

@@ -3,7 +3,7 @@
 //! Invariants: relay and commands together keep to the limit. A command records each request in the file
 //! `budget.commands` before the request leaves. It does not send the request if the relay's `budget.ring` and this file
 //! together show that no slot is free. The relay counts the requests of `budget.commands` in its window. While a relay
-//! runs, commands use half of the limit at most (of an odd limit, the larger half).
+//! runs, commands use at most half of the limit (rounded up).
 //!
 //! Format: slots of 8 bytes, as in the [`Ring`]. A request takes the first free slot. If there is none, the file grows
 //! by a slot. The times are the relay's time.

@@ -1,6 +1,6 @@
 //! Brings the deliveries in the store in line with a new configuration, in two cases. If `order = "number"` is new for
-//! a sink, each of its deliveries is put into a queue of its phone number. If a sink is new, it gets the stored
-//! messages with which it begins (the key `start`).
+//! a sink, each of its deliveries is put into a queue of the phone number that received the message. If a sink is new,
+//! it gets the stored messages with which it begins (the key `start`).
 //!
 //! Each step is one small transaction, so that other writes do not wait long. The store records which work is left, so
 //! the work goes on after a restart.

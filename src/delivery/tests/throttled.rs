@@ -196,8 +196,8 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
     }
 }
 
-/// A receiver refuses every message of one number for ever. The retries of these messages do not make the sink try one
-/// message at a time, so new messages of other numbers are delivered at once.
+/// A receiver refuses every message of one number for ever. The failures of these messages do not open the breaker, so
+/// new messages of other numbers are delivered at once.
 #[tokio::test(start_paused = true)]
 async fn messages_that_are_refused_alone_do_not_count_as_failures_of_the_receiver() {
     for concurrency in [1, 8] {

@@ -216,7 +216,7 @@ impl Throttle {
         }
     }
 
-    /// Whether the learned pace lets an attempt begin. This does not look at silences: the caller keeps them.
+    /// Whether the learned pace lets an attempt begin. Silences do not count here: the caller checks them itself.
     pub(super) fn gate(&self, now: Instant) -> Gate {
         match self.phase {
             _ if self.is_free(now) => Gate::Open,
