@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_with_a_cookie_comes_from_the_own_page() {
+    fn headers_show_whether_a_page_of_this_endpoint_sends_the_request() {
         for (pairs, expected) in [
             (&[][..], false),
             (&[("origin", "http://localhost")], true),

@@ -378,7 +378,7 @@ mod tests {
         let lease = running.until_active().await;
         running.until_standing_by().await;
         assert!(running.clock.monotonic() - lease.work_ends() < Duration::from_millis(10));
-        assert!(running.asked().iter().filter(|asked| **asked == Asked::Renew(4)).count() > 3, "it tried again");
+        assert!(running.asked().iter().filter(|asked| **asked == Asked::Renew(4)).count() > 3, "several tries");
         running.stop().await;
     }
 

@@ -287,7 +287,7 @@ async fn saying_once(bytes: impl Into<Vec<u8>>) -> RawServer {
 }
 
 #[tokio::test]
-async fn an_answer_that_other_clients_take_is_an_answer() {
+async fn an_answer_that_other_clients_accept_is_accepted() {
     for (name, head) in odd_heads() {
         let server = saying_once([head.as_slice(), b"ok"].concat()).await;
         let response =
@@ -457,7 +457,7 @@ async fn the_part_of_an_answer_that_cannot_be_read_is_named() {
         ("its first line has no status", 200),
         ("it does not begin with HTTP/1.1 or HTTP/1.0", 200),
     ];
-    assert_eq!(mended, expected, "answers of receivers that have a status");
+    assert_eq!(mended, expected, "a receiver's answer with one of these mistakes is mended");
 }
 
 /// The status counts, however the connection ends after the status.
@@ -510,7 +510,7 @@ async fn an_answer_before_the_end_of_the_request_counts() {
 
 /// Over HTTP/2, as over HTTP/1.1, an answer with a large head is accepted.
 #[tokio::test]
-async fn a_large_head_is_an_answer_over_http2_too() {
+async fn a_large_head_is_accepted_over_http2_too() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_when_the_file_stays_as_it_is() {
+    fn a_change_counts_only_when_two_looks_in_a_row_agree() {
         let (_dir, path, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), Some(look(&files)));
         assert!(!watched.notice(look(&files)) && !watched.notice(look(&files)), "the file is as it was read");
@@ -135,7 +135,7 @@ mod tests {
         let (_dir, path, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), Some(look(&files)));
         fs::remove_file(&path).unwrap();
-        assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, false], "nothing to read");
+        assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, false], "there is no file");
         fs::write(&path, "two").unwrap();
         assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, true]);
     }

@@ -173,6 +173,6 @@ mod tests {
         ] {
             assert_eq!(after(&signals), (stop, at_once), "{signals:?}");
         }
-        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "it came later");
+        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "two signals, not one");
     }
 }

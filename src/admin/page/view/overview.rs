@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_tells_a_pause_by_an_operator_from_a_sink_that_is_switched_off() {
+    fn sinks_that_an_operator_paused_and_sinks_that_are_switched_off_are_named_apart() {
         let (operator, disabled) = (Some(PauseReason::Operator), Some(PauseReason::Disabled));
         for (pauses, expected) in [
             (&[("crm", None)][..], ", and every sink accepts messages."),
