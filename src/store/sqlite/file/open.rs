@@ -69,8 +69,8 @@ impl SqliteBackend {
         if !state_files::is_there(&file, true)? {
             return Ok(None);
         }
-        // If no relay runs and there is no journal, a command that reads opens the file as immutable (`snapshot`). The
-        // lock keeps such commands out until SQLite has made the journal.
+        // If no relay runs and there is no journal, a command that only reads opens the file as immutable: SQLite then
+        // does not notice changes (`snapshot`). The lock keeps such commands out until SQLite has made the journal.
         let readers_locked_out = role::lock_out_readers(dir)?;
         let counted = state_files::counted(dir)?;
         let mut spool = Self::on(connect_to_write(&file)?, file);
