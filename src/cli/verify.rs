@@ -30,6 +30,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long the command waits for a running relay to read and send messages that have just come.
 const SETTLING: Duration = Duration::from_secs(10);
+/// The time between two looks at the state during this wait.
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 
 /// How many messages are looked up in one portion. The state is closed between two portions.

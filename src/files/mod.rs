@@ -1,12 +1,13 @@
-//! Opens files of the state, of the log and of sinks, in such a way that no other user can put another file in their
-//! place.
+//! Opens and makes the files of the state, of the log and of sinks. No other user can make the relay open a different
+//! file instead.
 //!
-//! The directories belong to the user of the service, but root may run commands on them. Therefore:
+//! The directories belong to the user of the service, but root may run commands on them. With a symbolic link, that
+//! user could make root write to any file of the machine. Besides, that user must be able to use what root makes.
+//! Therefore:
 //!
 //! - A symbolic link, a pipe or a device is not opened in place of a file. The directory itself may be a link: systemd
 //!   makes one for a service with `DynamicUser`.
-//! - A file that root makes is given to the owner of the directory. Otherwise the owner could not use the file. SQLite
-//!   does the same for its journal.
+//! - A file that root makes is given to the owner of the directory. SQLite does the same for its journal.
 
 mod patient_write;
 

@@ -235,8 +235,8 @@ fn entries(hosts: &str) -> impl Iterator<Item = &str> {
     hosts.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty())
 }
 
-/// An entry of `NO_PROXY` that can never match a host. Displays as the end of a sentence that begins with the name of
-/// the variable, and shows no user or password.
+/// An entry of `NO_PROXY` that can never match a host. Displays as a sentence about the entry, without user and
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UselessException {
     /// The entry, without user and password.
