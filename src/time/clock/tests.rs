@@ -55,7 +55,7 @@ async fn a_clock_that_is_set_right_after_the_start_puts_the_relays_time_right_on
     clock.set_machine(right);
     let correction = clock.synchronize(Some(right)).unwrap();
     assert_eq!((correction.was, correction.now, correction.from), (ahead.after(HOUR / 30), right, ahead));
-    assert!(!clock.is_confirmed(), "what is stored has not followed yet");
+    assert!(!clock.is_confirmed(), "the stored times were not corrected yet");
     assert_eq!(clock.synchronize(Some(right)), None);
     clock.confirm();
     assert!(clock.is_confirmed());
@@ -82,7 +82,7 @@ async fn without_the_api_the_machine_is_believed_after_an_hour_without_a_jump() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
+async fn if_the_api_falls_silent_its_last_time_still_counts() {
     let clock = Clock::unconfirmed_at(START);
     assert_eq!(clock.synchronize(Some(START.after(DAY))), None);
     tokio::time::advance(HOUR / 8).await;
@@ -97,7 +97,7 @@ async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_told_another_time_for_a_moment_and_fell_silent_is_not_believed() {
+async fn if_the_api_falls_silent_a_time_that_it_told_for_a_moment_is_not_believed() {
     let clock = Clock::unconfirmed_at(START);
     for second in 0..5 {
         assert_eq!(clock.synchronize(Some(START.after(DAY + Duration::from_secs(second)))), None);
