@@ -50,7 +50,7 @@ impl Settings {
                 "write the address with its key: http://localhost:8000/notify/KEY",
             );
         }
-        // There is no usual server, so a missing address has no default.
+        // There is no public server, so the address has no default.
         let (url, transport) = resolve_server(at, self.url, "", allow_http, self.proxy, self.tls);
         let tags = tags::resolve(at, self.tags);
         let url = url?;

@@ -14,7 +14,7 @@ use crate::sinks::{ReadContext, require};
 /// The exit statuses that `reject_exit` may contain: all except 0, which means success.
 const REJECTABLE: RangeInclusive<u16> = 1..=255;
 
-/// Variables of the relay's own environment that the program gets, too. All other variables may be secrets.
+/// The only variables of the relay's own environment that the program gets. Other variables may hold secrets.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 settings! {

@@ -25,9 +25,9 @@ pub(crate) struct Dialect {
 pub(crate) enum AnswerBody {
     /// The body adds nothing to the status.
     Nothing,
-    /// The service does not have the message, whatever the status says.
+    /// The service does not have the message, whatever the status says. The text is the reason.
     NotAccepted(&'static str),
-    /// The service accepts no message until a person mends the cause, which is in this text.
+    /// The service accepts no message until a person mends the cause that this text names.
     TakesNothing(&'static str),
     /// The service does not have the message, and asks for a wait.
     Wait(Duration),

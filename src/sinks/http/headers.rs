@@ -6,8 +6,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, Invalid
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Member, Origin, Reader, WrittenText, settings};
 
-/// Headers that the operator cannot set. The client sets them itself, because they belong to the connection and not to
-/// the message.
+/// Headers that the operator cannot set, because they belong to the connection and not to the message.
 const OF_THE_CONNECTION: [&str; 11] = [
     "connection",
     "content-length",

@@ -113,7 +113,7 @@ impl Settings {
 }
 
 /// Returns the sequence id of the notification for a message. If the relay sends a message twice, both notifications
-/// have the same sequence id. A server that supports sequences then replaces the first one by the second.
+/// have the same sequence id. So a server that supports sequences replaces the first notification by the second.
 fn sequence_id(id: &str) -> String {
     let plain = webhook_id(id);
     if plain.len() <= LONGEST_ID { plain } else { hex::encode(Sha256::digest(id.as_bytes())) }
