@@ -25,8 +25,8 @@ pub(in crate::store) struct SqliteBackend {
     /// Whether a reader waits for messages. While one does, texts stay for a short time after their delivery, even if
     /// [`Self::erase_on_delivery`] is on.
     pub(super) keep_for_readers: bool,
-    /// Whether the journal has to be brought into the file, because the journal may hold removed texts, or changes that
-    /// make the file shorter.
+    /// Whether the journal may hold removed texts, or changes that make the file shorter. If so, the journal has to be
+    /// brought into the file.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
     /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others); `None` before the first call. This

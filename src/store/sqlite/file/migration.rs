@@ -1,7 +1,7 @@
 //! The migrations: they bring state files of earlier formats to the present format.
 //!
-//! A migration is one transaction. An interrupted migration changes nothing, and the earlier version of the relay can
-//! still open the file. After the migration, no earlier version opens it any more.
+//! All migrations that a file needs run in one transaction. If they are interrupted, the file has not changed, and the
+//! earlier version of the relay can still open it. After the migrations, no earlier version opens it any more.
 
 use super::schema;
 use crate::store::error::Error;

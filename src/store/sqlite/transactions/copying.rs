@@ -1,7 +1,7 @@
 //! Copying a whole state out of a file, and into a new file.
 //!
-//! A [`CopiedRecord`] has no checksum, and a copied message has no column `event`: for an event, its column `standing`
-//! is 'event' instead.
+//! A [`CopiedRecord`] has no checksum. A copied message has no column `event`: an event has the word 'event' in the
+//! column `standing` instead.
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params_from_iter};

@@ -75,8 +75,8 @@ pub(super) fn end_silence(
     Ok(Some(until))
 }
 
-/// Removes the recorded health of a sink. After the end of a pause or a silence the receiver is expected to work, so its
-/// earlier failures do not count any more.
+/// Removes the recorded health of a sink. After the end of a pause or a silence the receiver is expected to work, so
+/// its earlier failures do not count any more.
 fn forget_health(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?

@@ -31,7 +31,7 @@ const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
              AND (stored_at < ?3 OR EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq))
     END";
 
-/// Removes the text of one message if no sink needs it.
+/// Removes the text of one message if each of its deliveries is delivered or dropped.
 const DROP_TEXT: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq = ?1 AND raw IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = ?1 AND d.state NOT IN ('delivered', 'dropped'))";
