@@ -41,9 +41,9 @@ pub(super) struct Queues {
 pub(super) struct Excluded {
     /// Messages that are under way, or that were set aside because they are too old.
     pub(super) seqs: HashSet<Seq>,
-    /// If the sink keeps the order of each number, each phone number has a queue for its messages, and another one for
-    /// its replayed messages. These are the keys of the queues that have a delivery under way. For other sinks the set
-    /// is not used.
+    /// The keys of the queues that have a delivery under way, if the sink keeps the order of each number. (Each phone
+    /// number then has a queue for its messages, and another one for its replayed messages.) For other sinks the set is
+    /// not used.
     pub(super) numbers: HashSet<i64>,
 }
 

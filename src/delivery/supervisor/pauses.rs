@@ -73,7 +73,8 @@ impl Pauses {
         if self.enabled { self.pause } else { Some(PauseReason::Disabled) }
     }
 
-    /// Notes that the sink pauses because of an answer of its receiver. Returns whether the sink was not paused before.
+    /// Notes that an attempt showed a reason to pause: the receiver is gone, or nobody reads the output. Returns
+    /// whether the sink was not paused before.
     pub(super) fn begin(&mut self, reason: PauseReason) -> bool {
         let is_new = self.pause.is_none();
         if is_new {

@@ -63,8 +63,9 @@ impl ServerLimit {
         windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
     }
 
-    /// Returns the number of requests that are not available to the relay: those of other programs and the unexplained
-    /// ones in the current window, or those of other programs in the previous window, whichever are more.
+    /// Returns the number of requests that are not available to the relay. This is the greater of two numbers: the
+    /// requests of other programs plus the unexplained requests in the current window, and the requests of other
+    /// programs in the previous window.
     pub(in crate::api::budget) fn unavailable(&self) -> u32 {
         self.window.map_or(0, |window| window.foreign + window.unexplained).max(self.previous_foreign)
     }

@@ -45,7 +45,7 @@ pub(super) struct ServerLimit {
     at_most: Option<Duration>,
     /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
-    /// By how much windows end later than their resets say, because resets are rounded down.
+    /// By how much windows end later than their resets say. Zero until a 429 has shown that the API rounds resets down.
     late: Duration,
     /// A reset that is too long to be believed at once: when it was first seen, and its length.
     unproven: Option<(Instant, Duration)>,
@@ -75,7 +75,8 @@ pub(super) struct ServerLimit {
 #[derive(Clone, Copy, Debug)]
 struct SeenWindow {
     limit: Option<u32>,
-    /// The lowest `Remaining` in this window, minus the requests that the relay has sent since that answer.
+    /// The lowest `Remaining` that an answer has stated in this window, minus the requests that the relay has sent
+    /// since that answer.
     left: i64,
     /// The latest possible end of the window.
     ends: Instant,

@@ -70,8 +70,8 @@ impl ServerLimit {
         }
     }
 
-    /// Returns the instant until which the reading of older messages waits, so that enough requests are left for polls
-    /// until the window ends: one request for each poll interval, at most half of the limit.
+    /// Returns the instant until which no older messages may be read, so that enough requests are left for polls until
+    /// the window ends: one request for each poll interval, at most half of the limit.
     pub(in crate::api::budget) fn kept_for_head_until(
         &self,
         head_interval: Duration,
