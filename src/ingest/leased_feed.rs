@@ -2,7 +2,7 @@
 //! this relay has the lease.
 //!
 //! Before a request leaves, it is recorded in the database, in a transaction that checks the lease. So a relay that was
-//! suspended, and has lost the lease meanwhile, sends no request. And the next holder of the lease can count the
+//! suspended, and has lost the lease in this time, sends no request. And the next holder of the lease can count the
 //! recorded requests in its own budget.
 
 use std::future::Future;
@@ -77,7 +77,7 @@ fn not_sent<P>(why: &Error) -> Response<P> {
     Response { date: None, rate: RateHeaders::default(), page }
 }
 
-/// A feed whose requests need a slot of a lease, if the relay shares its state.
+/// A feed. If the relay shares its state, each request needs one of the [`RequestSlots`].
 pub struct LeasedFeed<F> {
     feed: F,
     slots: Option<RequestSlots>,

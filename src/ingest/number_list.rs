@@ -34,8 +34,8 @@ const REPEATED_PAGES: u32 = 3;
 /// The wait before a list without an end is read again.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// If the list cannot be read to its end, a delivery that waits for it becomes a dead letter after at least this time,
-/// and at most about twice this time.
+/// If the list cannot be read to its end, a delivery waits for it at least this long, and at most about twice as long.
+/// Then the delivery becomes a dead letter.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.

@@ -98,9 +98,9 @@ impl ServerClock {
     }
 }
 
-/// Returns the time that counts as the API's time while the first `Date` of a process is doubted. It lies between
-/// `date` and the relay's time: it is the latest `ingestedAt` if that lies between them, the earlier one of the two if
-/// the `ingestedAt` is earlier than both or missing, and the later one if the `ingestedAt` is later than both.
+/// Returns the time that counts as the API's time while the first `Date` of a process is doubted. This is the earlier
+/// one of `date` and the relay's time, so that the estimate does not run ahead. If the latest `ingestedAt` is later, it
+/// counts instead, but no further than to the later one of `date` and the relay's time.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
     let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
     ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))
@@ -168,8 +168,8 @@ mod tests {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let began = UnixMs(1_750_000_000_000);
         let off = |milliseconds: i64| UnixMs(began.0 + milliseconds);
-        // Each case: by how much the first `Date` is wrong, how old the newest row is, by how much our clocks (the
-        // relay's time and the machine's clock) are wrong, and by how much the estimate is then wrong.
+        // Each case has four values: the error of the first `Date`, the age of the newest row, the error of our clocks
+        // (the relay's time and the machine's clock), and the error of the estimate after that `Date`.
         let cases = [
             (HOUR, 24 * HOUR, 0, 0),
             (70 * YEAR, 24 * HOUR, 0, 0),

@@ -86,8 +86,9 @@ impl Draft<'_> {
     ///
     /// If the API's clock was set back, the anchor is later than the API's time. A mark never goes back, so the lag is
     /// lowered instead. Example: the API's clock was an hour ahead of the rows' clock. The anchor is 12:00, and the lag
-    /// that is kept with it is an hour. Then the API's clock is set right, and a sweep that was opened at 11:05 is
-    /// completed. The lag becomes 55 minutes, so the depth of the next sweep is measured from 11:05 instead of 11:00.
+    /// that is kept with it is an hour. Then the API's clock is set right, and new rows show that the two clocks agree.
+    /// When a sweep that was opened at 11:05 is completed, the kept lag becomes 55 minutes. So the depth of the next
+    /// sweep is measured from 11:05 instead of 11:00.
     ///
     /// If a sweep was opened before the clock was set back, its `opened_at` may be later than the API's time. Such a
     /// sweep changes nothing, because that time has no meaning any more.

@@ -41,7 +41,8 @@ pub struct Memory {
     walks: HashMap<WalkId, WalkMemory>,
 }
 
-/// A block of known rows dated ahead, which head polls need not read again.
+/// A block: known rows at the top of the feed that are dated ahead (after the present time). Head polls need not read
+/// them again.
 #[derive(Clone, Debug)]
 struct SkippedBlock {
     /// The cursor with which head polls begin. It leads to the page below the block.

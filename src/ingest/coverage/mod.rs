@@ -80,7 +80,7 @@ pub enum NextAction {
     /// Nothing has to be read immediately.
     Idle,
     /// The head poll goes on with the page to which this cursor leads. The page that it has just read was empty but had
-    /// a cursor, or all rows of that page are dated ahead.
+    /// a cursor, or all rows of that page are dated *ahead*: after the present time.
     Follow(Cursor),
     /// The head lane goes on with the next page of this walk, which was opened by the head page of this poll. The head
     /// lane reads at most [`Rules::head_pages`] pages of the walk. The background lane reads the other pages.
@@ -99,7 +99,7 @@ impl Step {
         self.news_before(UnixMs::MAX)
     }
 
-    /// Returns how many of the rows that the step stores as news are dated before `time`.
+    /// Counts as [`Self::news`] does, but only the rows that are dated before `time`.
     pub fn news_before(&self, time: UnixMs) -> u64 {
         let is_news = |change: &&PollChange| match change {
             PollChange::Insert(insert) => insert.standing == RowStanding::News && insert.row.time < time,
@@ -126,14 +126,13 @@ impl Step {
 }
 
 impl CoverageState {
-    /// Makes the value from the coverage that the store has loaded. `held` has the number of rows that each open gap
-    /// holds.
+    /// Makes the value from the coverage that the store has loaded. `held` says how many rows each open gap holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Begins a head poll. Returns `None` if the poll begins at the head. If it begins below a *block* (known rows at
-    /// the top of the feed that are dated ahead), returns the cursor that leads to the page below the block.
+    /// Begins a head poll. Returns `None` if the poll begins at the head. But it may begin below a *block*: known rows
+    /// at the top of the feed that are dated ahead. Then returns the cursor that leads to the page below the block.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -285,7 +284,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds the change that stores one open walk: the walk with the index `place` in `coverage.walks`.
+    /// Adds the change that stores the open walk with the index `place` in `coverage.walks`.
     fn put(&mut self, place: usize) {
         let walk = self.coverage.walks[place].clone();
         self.changes.push(PollChange::PutWalk(Box::new(walk)));
@@ -314,9 +313,9 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap that still has to read the part of the feed in which `row` lies, if there is such a gap and it holds
-/// its rows. (The row came in a head poll or in another walk, so the gap has not read it.) The caller lets this gap
-/// hold the row, so that the gap releases older rows before it.
+/// Returns the gap that holds its rows, and in whose unread part `row` lies; `None` if there is no such gap. The row
+/// came in a head poll or in another walk. The caller lets the gap hold the row, so that the gap releases older rows
+/// before it.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

@@ -32,10 +32,10 @@ impl FeedPage {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// Returns the latest of the rows' times that are not after `now`; `None` if there is none. The first row need not
-    /// have the latest time, because the feed need not be sorted by time.
-    pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
-        self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
+    /// Returns the latest time of a row. Times after `limit` do not count. `None` if there is no other time. The first
+    /// row need not have the latest time, because the feed need not be sorted by time.
+    pub(super) fn newest_time(&self, limit: UnixMs) -> Option<UnixMs> {
+        self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= limit).max()
     }
 
     /// Returns the median of the rows' times. If there are two middle times, the earlier one counts. If there is no

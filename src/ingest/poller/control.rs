@@ -126,7 +126,8 @@ impl<F: Feed> Poller<F> {
         self.orders.control()
     }
 
-    /// Handles the refusal of the last key: waits for new keys if somebody can bring them. Otherwise no key is left.
+    /// Handles the refusal of the last key: waits for new keys if somebody can bring them. Otherwise reports that the
+    /// API accepts no key.
     pub(super) fn last_key_refused(&mut self, refusal: &str, now: Instant) -> Option<Ending> {
         if self.orders.waits_for_keys(refusal) {
             tracing::debug!(%refusal, "the last key is refused; looking for a new one");
@@ -169,8 +170,8 @@ impl<F: Feed> Poller<F> {
         if self.expiry.follow(numbers.expiry_terms) {
             self.lanes.numbers.list_mut().read_again(now);
         }
-        // The due time of the next poll needs no change here: it is computed from the budget whenever requests may
-        // leave.
+        // The due time of the next poll needs no change here: it is computed from the budget each time the loop chooses
+        // the requests that leave.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };
         if self.link.replace_feed(feed) {

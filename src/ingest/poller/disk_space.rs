@@ -63,7 +63,7 @@ pub(super) struct DiskSpace {
 #[derive(Debug)]
 struct Measuring {
     last: Instant,
-    /// When the next measurement is due, unless something is stored before.
+    /// When the next measurement is due if nothing is stored before.
     next: Instant,
     /// Whether something was stored since the last measurement.
     has_stored: bool,
@@ -142,7 +142,7 @@ impl DiskSpace {
         self.measuring.has_stored = true;
     }
 
-    /// Returns when the next measurement is due, unless something is stored before.
+    /// Returns when the next measurement is due if nothing is stored before.
     pub(super) fn due(&self) -> Instant {
         self.measuring.next
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_too_low_or_too_high() {
+    fn extreme_limits_cause_no_overflow() {
         let never = SpaceLimits { max_size: u64::MAX, min_free: 0 };
         assert_eq!(never.judge(space(u64::MAX, 0), None), None);
         let always = SpaceLimits { max_size: 0, min_free: u64::MAX };
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn sheds_from_nine_tenths_down_to_eight() {
+    fn shedding_begins_above_nine_tenths_and_ends_at_eight() {
         for (used, has_begun, expected) in
             [(900, false, false), (901, false, true), (801, true, true), (800, true, false), (850, false, false)]
         {

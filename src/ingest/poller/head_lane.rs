@@ -39,8 +39,8 @@ struct HeadPoll {
 pub(super) enum HeadWait {
     /// An instant, for example the end of a wait after a failure. Once it has come, the request may leave.
     Until(Instant),
-    /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here;
-    /// [`HeadRest::due`] is called whenever requests may leave.
+    /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here:
+    /// the loop calls [`HeadRest::due`] each time it chooses the requests that leave.
     Rest(HeadRest),
 }
 

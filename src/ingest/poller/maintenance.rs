@@ -187,8 +187,8 @@ impl Maintenance {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// Chooses when the next step comes. The last step began at `at` and ended at `now`. `is_urgent` says that the next
-    /// round comes after [`URGENT_ROUND`] already. Returns whether the round is over.
+    /// Chooses when the next step comes. The last step began at `at` and ended at `now`. If `is_urgent`, the next round
+    /// comes after [`URGENT_ROUND`]. Returns whether the round is over.
     pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_urgent: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;

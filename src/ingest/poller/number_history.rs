@@ -28,7 +28,7 @@ struct NumberHistory {
 impl NumberHistories {
     /// Records the messages of a step that belong to a history ([`older_news`]). It must be called before the step is
     /// stored, because a number counts as new only while the state has no message of it. `before` holds the marks
-    /// before the step. `walk` is the walk whose page led to the step, as the walk was before the step.
+    /// before the step. If the step handles a page of a walk, `walk` is this walk as it was before the step.
     pub(super) async fn note_page(
         &mut self,
         store: &Store,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn news_far_below_the_frontier_is_history_outside_of_gaps() {
+    fn news_far_below_the_frontier_belong_to_a_history_unless_a_gap_or_a_seed_reads_them() {
         let marks = Marks {
             frontier: UnixMs(1000),
             watermark: UnixMs(0),

@@ -92,9 +92,9 @@ impl OncePolicy {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Returns whether everything was read. `is_at_rest` is computed in `Poller::check_done`. It is false while
-    /// requests for messages are under way or follow at once, after a failure, and while the list of numbers must still
-    /// be read.
+    /// Returns whether everything was read. `is_at_rest` is computed in `Poller::check_done`. It is false in three
+    /// cases: a request for messages is under way or follows at once; the last head poll or the last commit has failed;
+    /// the list of numbers must still be read.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)

@@ -72,7 +72,7 @@ async fn nothing_is_removed_before_the_right_time_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_date_at_the_start_is_not_believed_for_a_quarter_of_an_hour() {
+async fn a_wrong_date_at_the_start_is_believed_only_after_a_quarter_of_an_hour() {
     let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
     world.clock = Clock::unconfirmed_at(BEGAN);
     world.double.clock = Clock::starting_at(BEGAN.after(400 * DAY));
