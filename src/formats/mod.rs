@@ -104,7 +104,8 @@ pub struct Payload {
     pub body: Vec<u8>,
 }
 
-/// The reason why a template failed on a message. The text is for people, and contains nothing of the message.
+/// The reason why a template could not make a payload from a message, for people. The text repeats no part of the
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unrenderable(pub String);

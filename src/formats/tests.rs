@@ -366,7 +366,7 @@ fn the_error_for_a_message_that_a_template_cannot_use_does_not_quote_the_message
         let Unrenderable(said) = format.payload(raw.into(), None).unwrap_err();
         assert!(said.contains("the template: ") && !said.contains("hunter2"), "{said}");
     }
-    assert!(!format!("{format:?}").contains("message.new"), "a template may hold a token");
+    assert!(!format!("{format:?}").contains("message.new"), "a template may hold a secret");
 }
 
 #[test]

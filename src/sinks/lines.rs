@@ -199,9 +199,9 @@ impl<W: LineStream> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush it is not known which of the lines that were written since the last successful flush are
+        // After a failed flush it is not known whether the lines that were written since the last successful flush are
         // on the disk. So all these lines are written again. Torn lines that were completed are among them, so
-        // `completed` must not say any more that they are there.
+        // `completed` is emptied.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 

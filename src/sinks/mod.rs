@@ -148,7 +148,7 @@ pub trait Target: Any + Debug + Send + Sync {
         false
     }
 
-    /// Returns the proxy, if the target is reached over a network.
+    /// Returns the proxy of a target that is reached by HTTP; `None` for every other target.
     fn proxy(&self) -> Option<&Proxy> {
         None
     }
@@ -219,7 +219,7 @@ pub enum SinkBuildError {
     #[cfg(feature = "server-connections")]
     #[error(transparent)]
     Tls(#[from] crate::http::tls_client::TlsSetupError),
-    /// The client of Kafka does not take its properties.
+    /// The client of Kafka does not accept the properties that the operator has set.
     #[cfg(feature = "sink-kafka")]
     #[error("the client of Kafka cannot be started: {0}")]
     Kafka(String),

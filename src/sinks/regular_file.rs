@@ -32,8 +32,8 @@ impl RegularFile {
     /// `Ok(Err(_))`, and every later call does nothing.
     ///
     /// # Errors
-    /// The errors of the disk. After such an error it is not known which lines are on the disk, of those that were
-    /// written since the last successful flush.
+    /// The errors of the disk. After such an error it is not known whether the lines that were written since the last
+    /// successful flush are on the disk.
     pub(super) fn flush(&mut self) -> io::Result<Result<(), io::Error>> {
         if !self.can_flush {
             return Ok(Ok(()));

@@ -153,9 +153,9 @@ impl Write for StandardOutput {
 }
 
 /// Makes a stream append to its file. Otherwise a stream that was opened with `>` goes on at its old position after
-/// somebody has truncated the file (as logrotate's `copytruncate` does), and the file begins with as many zero bytes as
-/// it had before. The flag also applies to other processes that share the open file. It does them no harm: they share
-/// the position, too, and so write at the end in any case.
+/// somebody has truncated the file (as logrotate's `copytruncate` does), and the file then begins with NUL bytes in the
+/// place of its old content. The flag also applies to other processes that share the open file. It does them no harm:
+/// they share the position, too, and so write at the end in any case.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)

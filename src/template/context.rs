@@ -81,7 +81,8 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFin
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {
         Some(details) => details,
-        // The details of the number are not known (yet). The message itself contains two fields of the number.
+        // The details of the number are not known, or not yet. But the message itself contains two fields of the
+        // number.
         None => {
             let own = message.get("number").map(own_number).unwrap_or_default();
             let known =

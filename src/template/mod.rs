@@ -21,8 +21,8 @@ use serde::de::IgnoredAny;
 pub use self::escaping::{Escaping, text_on_one_line};
 use crate::codes::CodeFinder;
 
-/// The approximate limit on the steps of one rendering. Ordinary templates take a few hundred steps. The memory of a
-/// rendering, in bytes, is at most 64 times this number.
+/// The approximate limit on the steps of one rendering. Ordinary templates take a few hundred steps. Long texts cost
+/// further steps, one for about 64 bytes. So a rendering also takes no more than about 16 MB of memory.
 const FUEL: u64 = 250_000;
 
 /// The words for an undefined value that has no name in the template.
@@ -155,8 +155,8 @@ impl Template {
         context::SAMPLES.iter().filter_map(|(_, raw, number)| self.render(raw, *number).ok()).collect()
     }
 
-    /// Whether the template names details of the number anywhere, even in a branch that is not taken. The name `number`
-    /// alone counts as details.
+    /// Whether the template names details of the number anywhere, even in a branch that the sample messages do not
+    /// take. `number` as a whole counts as details.
     fn names_details(&self) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))

@@ -301,8 +301,8 @@ impl AmqpProtocol {
         }
     }
 
-    /// Notes that the broker has returned the message with this id. The broker will confirm this message, too, and this
-    /// note then prevents that it counts as delivered.
+    /// Notes that the broker has returned the message with this id. The broker will also confirm this message. Because
+    /// of this note it will not count as delivered.
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);

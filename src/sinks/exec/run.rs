@@ -15,12 +15,12 @@ use tokio::time::timeout;
 use super::exit::RunEnd;
 use crate::files;
 
-/// After the program has ended, the rest of its standard error is read for at most this time. The end may never come,
-/// because a process that the program left behind may keep the standard error open.
+/// After the program has ended, the rest of its standard error is read for at most this time. The relay does not wait
+/// for the end of the standard error, because a process that the program left behind may keep it open for ever.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
 /// The longest time that the relay waits for the end of a program that it has killed. A program that waits for a disk
-/// ends only later. Then the relay goes on, and tokio reaps the program when it has ended.
+/// may end only later. In that case the relay goes on, and tokio reaps the program later.
 const KILLED: Duration = Duration::from_secs(1);
 
 /// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must

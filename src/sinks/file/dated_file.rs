@@ -13,7 +13,7 @@ pub(super) struct DatedFile<N> {
     name: N,
     mode: u32,
     open: Option<OpenFile>,
-    /// The files before `open` that still have to be flushed. They get no more lines.
+    /// The files that were open earlier and still have to be flushed. They get no more lines.
     left: Vec<RegularFile>,
 }
 

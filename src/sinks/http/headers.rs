@@ -89,7 +89,8 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
     headers
 }
 
-/// Reads the name of a header that the operator wants to set; `None`: an error was reported.
+/// Reads the name of a header that the operator wants to set; `None`: the name is not allowed, and an error was
+/// reported.
 pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {

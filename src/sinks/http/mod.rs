@@ -243,7 +243,7 @@ impl Sink for HttpSink {
             let deadline = ANSWER_DEADLINE.min(left);
             let is_accepted = matches!(attempt, Attempt::Accepted { .. });
             let Some(dialect) = dialect.filter(|dialect| dialect.may_refuse_with_success || !is_accepted) else {
-                // The outcome is decided, whatever happens to the body.
+                // The result of the attempt is decided already, whatever the body says and even if it does not come.
                 body::discard(response, ANSWER_CAP, deadline).await;
                 return attempt;
             };

@@ -195,10 +195,9 @@ impl KafkaClient {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                // After an error about a topic, the client returns the same error for minutes without asking the
-                // brokers. After some other errors, it returns the same error for ever. Only after a lost connection
-                // (`MessageTimedOut`) does it work again by itself. So after every other error the next attempt makes
-                // another client.
+                // After a lost connection (`MessageTimedOut`) the client works again by itself. After every other error
+                // the next attempt makes another client, because some errors last: for minutes the client returns an
+                // error about a topic without asking the brokers again, and some other errors it returns for ever.
                 if code != RDKafkaErrorCode::MessageTimedOut {
                     self.give_up(&open);
                 }

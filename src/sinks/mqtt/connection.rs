@@ -33,8 +33,8 @@ pub(super) struct LoginOptions {
 /// An open connection.
 pub(super) struct BrokerConnection {
     conversation: Conversation<MqttProtocol>,
-    /// Limits how many publications wait for an answer at the same time, as the broker asks for. Each of them holds a
-    /// permit.
+    /// The broker limits how many publications may wait for an answer at the same time. Each of them holds a permit of
+    /// this semaphore.
     window: Semaphore,
     longest_packet: Option<u32>,
     highest_qos: u8,

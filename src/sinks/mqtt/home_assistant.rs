@@ -1,5 +1,5 @@
-//! Makes the publications for Home Assistant (MQTT discovery). From these it makes a sensor for each number, which
-//! shows the last code. Pure.
+//! Makes the publications for Home Assistant (MQTT discovery). From them Home Assistant makes a sensor for each number.
+//! The sensor shows the last code. Pure.
 
 use serde_json::json;
 

@@ -17,7 +17,7 @@ pub(super) struct SinkRow {
     pub(super) sender: Option<String>,
     pub(super) recipient: Option<String>,
     pub(super) code: Option<String>,
-    /// The payload by the format of the sink.
+    /// The payload that the sink's format has made.
     pub(super) payload: String,
 }
 

@@ -40,8 +40,8 @@ impl CheckedServer {
     }
 }
 
-/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` does as much as this type
-/// of sink can do without sending a message.
+/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` tries everything that is
+/// possible for this type of sink without sending a message.
 pub(in crate::sinks) async fn check_online(
     name: &str,
     server: &(dyn Display + Sync),

@@ -37,9 +37,8 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// Returns the result of an attempt that waits in vain for its answer, because the server has said that it accepts
-    /// no messages at the moment; `None` if the server has not said this. (A server that says this may also leave
-    /// earlier messages without an answer.)
+    /// Returns the result of an attempt that got no answer because the server has said that it accepts no messages at
+    /// the moment; `None` if the server has not said this. The server may have got the message before it said so.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }

@@ -82,8 +82,8 @@ async fn there_is_one_of_each_header_and_nothing_else() {
         assert_eq!(request.header(name), [value], "{name}");
     }
     assert_eq!(request.header("host").len(), 1);
-    // The head has the request line, seven headers, and the blank line. A chunked body would need one more header. Some
-    // servers lose chunked bodies.
+    // The head has the request line, seven headers, and the blank line. So there is no header for a chunked body, which
+    // some servers would lose.
     assert_eq!(request.head.lines().count(), 9, "{}", request.head);
 }
 
@@ -135,7 +135,7 @@ async fn what_is_signed_is_what_is_sent() {
     assert!(request.header("webhook-timestamp").is_empty());
 }
 
-/// Answers of receivers, how the attempts end, and the words that users see.
+/// A table: the answer of a receiver, and how the attempt ends, with the words that users see.
 #[tokio::test]
 async fn answers_and_their_words() {
     for (answer, expected) in [
