@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_lengthens_and_never_shortens() {
+    fn retry_after_may_lengthen_a_wait_but_never_shortens_it() {
         assert_eq!(wait(&after(failed(Some(500), Some(600)), 1, START), START), Duration::from_secs(600));
         let short = wait(&after(failed(Some(500), Some(1)), 1, START), START);
         assert!((5..6).contains(&short.as_secs()), "{short:?}");

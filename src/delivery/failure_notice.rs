@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_change_is_reported_once_and_flapping_once_a_minute() {
+    async fn each_change_is_reported_once_and_alternating_failures_once_a_minute() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notice = FailureNotice::default();

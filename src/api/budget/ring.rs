@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn others_can_look_at_it() {
+    fn other_processes_can_read_the_limit_and_the_used_requests() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("budget.ring");
         assert!(Ring::look(&path, UnixMs(0)).is_err(), "there is none");

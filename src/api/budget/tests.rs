@@ -204,7 +204,7 @@ fn a_limit_of_one_still_polls() {
 }
 
 #[test]
-fn what_was_under_way_at_a_kill_may_arrive_after_the_next_start() {
+fn a_request_under_way_at_a_kill_may_arrive_after_the_next_start() {
     let start = origin();
     let minute = Duration::from_secs(60);
     let mut window = Window::new(BudgetLimits { requests: 1, ..limits(1000) });

@@ -17,7 +17,8 @@ const AT_ONCE: usize = 2000;
 /// The work that is left for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backfill {
-    /// All deliveries of messages up to this one are in the queues of their phone numbers. `None`: all deliveries are.
+    /// All deliveries of messages up to this one are in the queues of their phone numbers. `None`: this is so for all
+    /// messages.
     numbered_to: Option<Seq>,
     /// How many stored messages this process has given to the new sink so far; `None`: the sink needs no more of them.
     filled: Option<u64>,

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_beginning_is_unknown_every_retry_is_made_due() {
+    fn if_the_beginning_of_the_outage_is_unknown_every_retry_is_made_due() {
         let mut after_start = BringForward::new();
         after_start.attempt_failed(UnixMs(50));
         after_start.attempt_succeeded(true);

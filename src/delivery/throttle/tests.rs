@@ -170,7 +170,7 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
 /// There are three cases. In the first, all messages of one number are refused, and every 11th message has this number.
 /// In the second, only every 51st message has it. In the third, a single message is refused.
 #[test]
-fn what_is_always_refused_holds_back_no_other() {
+fn messages_that_are_always_refused_hold_back_no_other() {
     let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
     let rare = |message: usize| if message % 51 == 50 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
     for workers in [1_u32, 8] {
@@ -276,7 +276,7 @@ async fn silences_grow_while_nothing_gets_through() {
 }
 
 #[tokio::test]
-async fn after_a_silence_one_at_a_time_is_tried() {
+async fn after_a_silence_one_attempt_at_a_time_is_made() {
     let start = start();
     let at = |seconds| start + Duration::from_secs(seconds);
     let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false, recurrence: Recurrence::First };

@@ -207,7 +207,7 @@ fn two_kills_in_quick_succession_forget_no_request() {
 /// but not that it began before the change. So the requests before the change could be taken for those of another
 /// program. They must count as the relay's own.
 #[test]
-fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
+fn requests_in_a_window_that_was_open_when_the_limit_changed_are_the_relays_own() {
     let start = origin();
     let mut window = Window::new(limits(1000));
     let mut ask = |at_ms: u64, limit: u32, remaining: u32, reset: u64| {
@@ -282,7 +282,7 @@ proptest! {
     /// exception: if requests take longer than a second to arrive, and a new window begins meanwhile, there may be a
     /// single 429. An example is a limit of 234 in 253 s with delays of up to 1.7 s, seed 14745491354689579419.
     #[test]
-    fn no_429_where_the_headers_are_honest(
+    fn no_429_comes_if_the_headers_are_right(
         seed in any::<u64>(),
         limit in 1_u32..400,
         seconds in 1_u64..400,
