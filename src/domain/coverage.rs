@@ -139,7 +139,7 @@ pub struct Walk {
     pub kind: WalkKind,
     /// The cursor of the next page; `None` if the next page is the head page.
     pub cursor: Option<Cursor>,
-    /// The last cursors before `cursor`, newest last, at most [`Walk::TRAIL`].
+    /// The cursors that the walk had before `cursor`: the last [`Walk::TRAIL`] of them, the newest last.
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
@@ -147,7 +147,7 @@ pub struct Walk {
     /// the row lies below the floor, the walk has arrived.
     pub opened_seq: Seq,
     /// The time at which the walk was opened, or a little earlier, by the API's clock. When the walk is complete, it
-    /// has covered all rows that were in the list at this time.
+    /// has covered all rows that were in the feed at this time.
     pub opened_at: UnixMs,
     /// The oldest time to which the walk has read so far. The part of the feed from `floor` to this time is unread.
     pub lowest: UnixMs,
@@ -164,7 +164,7 @@ impl Walk {
         self.floor <= time && time <= self.lowest
     }
 
-    /// Whether the walk holds its rows until it ends.
+    /// Whether the walk holds its rows until it has arrived at its floor.
     pub fn holds(&self) -> bool {
         matches!(self.kind, WalkKind::Gap { streaming: false, .. })
     }
@@ -186,7 +186,8 @@ pub enum WalkKind {
     Gap {
         /// When the gap has arrived, it goes on as a sweep, down to this time. `None`: it ends.
         sweep_floor: Option<UnixMs>,
-        /// Whether the gap releases each row as soon as it is read. If not, it holds the rows until it ends.
+        /// Whether the gap releases each row as soon as the row is read. If not, the gap holds its rows until it has
+        /// arrived at its floor.
         streaming: bool,
     },
     /// Reads the newest part of the feed once more, as far back as the lookback, for rows that came late.

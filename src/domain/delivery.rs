@@ -10,8 +10,8 @@ use super::UnixMs;
 pub enum DeliveryClass {
     /// The message showed up at the head of the feed, or came late and was found by a sweep.
     Live,
-    /// The message was found by a catch-up or on a first run, or its delivery record was created later for another
-    /// reason, for example because an operator asked for a replay.
+    /// The message was found by a catch-up or on a first run. Or its delivery record was created after the release of
+    /// the message, for example because an operator asked for a replay.
     Backfill,
 }
 

@@ -72,8 +72,8 @@ pub struct RelayReport {
     pub once: bool,
     /// When `once` ended, if it had read everything and delivered what was due.
     pub caught_up_at: Option<UnixMs>,
-    /// Why the relay ended, if neither a signal nor the end of its work was the reason. For `once`, a signal is also a
-    /// failure, and so are messages that wait for another attempt.
+    /// The failure with which the relay ended; `None` if it ended because of a signal, or because its work was done.
+    /// For `once`, a signal counts as a failure, too, and so do messages that wait for another attempt.
     pub failure: Option<String>,
     /// Whether the relay ended because the state is damaged.
     pub damaged: bool,

@@ -38,7 +38,7 @@ struct PauseFields {
     paused_at: Option<UnixMs>,
 }
 
-/// What [`OperatorTransactions::resume`] ended.
+/// The pause or the silence that [`OperatorTransactions::resume`] has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
     /// The pause of the sink.
@@ -137,8 +137,8 @@ pub trait OperatorTransactions {
     fn pause_of(&self, sink: SinkId) -> Result<Option<Pause>, Error>;
 
     /// Pauses a sink and returns the pause that it had before. If the sink is paused already, its pause keeps the time
-    /// at which it began. The reason of that pause changes only if `reason` is the operator; then a restart does not
-    /// end the pause.
+    /// at which it began. If `reason` is [`PauseReason::Operator`], it becomes the reason of that pause, so that no
+    /// restart ends the pause. With any other reason, nothing changes.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -154,7 +154,7 @@ pub trait OperatorTransactions {
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
     /// deliveries become due now, and the time of the pause does not count for their `retry.give_up_after`. Returns
-    /// what was ended. If there was neither a pause nor a silence, returns `None` and changes only the count of
+    /// the pause or the silence. If there was neither, returns `None`, and changes only the count of
     /// [`resume_count`](Self::resume_count). A new count makes a running relay discard what it has learnt about the
     /// receiver.
     ///

@@ -89,7 +89,7 @@ pub trait RegistrationTransactions {
     /// than `latest_due` was written by a clock that was ahead, and becomes `now`.
     ///
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
-    /// receives. On a first run `poll.start` has decided this for all sinks.
+    /// receives. On a first run, `poll.start` decides this for all sinks.
     ///
     /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if the
     /// fallback is among `setups`. The fallback gets a delivery of the message in the same transaction, whatever its
