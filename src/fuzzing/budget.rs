@@ -74,7 +74,7 @@ pub fn budget(bytes: &[u8]) {
                 }
                 Permission::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
-                    assert!(until <= now + CAP, "a wait without an end");
+                    assert!(until <= now + CAP, "a wait longer than the cap");
                     // The time moves to the end of the wait, as with a timer.
                     if bytes.chance(1.0 / 2.0) {
                         now = until;

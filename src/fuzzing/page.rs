@@ -100,7 +100,7 @@ fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
     for (row, before) in others.iter().zip(&page.rows) {
         assert_eq!((&row.id, &row.raw, row.readable), (&before.id, &before.raw, before.readable));
     }
-    assert_eq!(read.more, page.more, "another cursor");
+    assert_eq!(read.more, page.more, "the cursor has changed");
 }
 
 fn compare(page: &Page, value: &Value) {

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(3000)), UnixMs(3000));
         for second in 0..900 {
-            assert_eq!(read(Some(wrong.0 + 1000 * second)), UnixMs(3000 + 1000 * second), "told for {second} s");
+            assert_eq!(read(Some(wrong.0 + 1000 * second)), UnixMs(3000 + 1000 * second), "repeated for {second} s");
             tokio::time::advance(SECOND).await;
         }
         assert_eq!(read(Some(wrong.0 + 900_000)), UnixMs(wrong.0 + 900_000));

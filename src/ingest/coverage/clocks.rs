@@ -107,7 +107,7 @@ impl Draft<'_> {
 }
 
 /// Returns by how much the third-latest `ingestedAt` of a page is later than the API's present time (`server`). Returns
-/// zero if the difference is at most the margin, or greater than clocks can be apart.
+/// zero if the difference is at most the margin, or greater than `clocks_apart`.
 fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();
     ingested.sort_unstable_by(|left, right| right.cmp(left));
@@ -121,8 +121,8 @@ fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
 /// - A row is behind if its time is more than the margin before the previous poll (`last_poll`), although that poll did
 ///   not show the row.
 /// - A row is ahead if it is dated more than the margin after the API's present time (`server`).
-/// - A row that is neither behind nor ahead counts as 0 if it is dated at most the margin before the API's present
-///   time.
+/// - A row that is neither behind nor ahead counts as 0 if its time and the API's present time differ by at most the
+///   margin.
 /// - The remaining rows are left out. Rows that are off by more than `clocks_apart` are left out in any case.
 fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, last_poll: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));

@@ -195,7 +195,7 @@ mod tests {
         let control = orders.control();
         assert!(orders.waits_for_keys("401"));
         assert!(control.questions.has_changed().unwrap());
-        assert!(!orders.waits_for_keys("401"), "nobody has answered");
+        assert!(!orders.waits_for_keys("401"), "the previous question was not answered");
         assert!(orders.waits_for_keys("401"), "a later refusal");
     }
 }

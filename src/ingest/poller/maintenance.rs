@@ -243,14 +243,14 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut maintenance = Maintenance::new(&options(RetentionPeriod::Forever), false, began);
         assert_eq!(maintenance.due(), at(5));
-        assert!(maintenance.begin_step(at(5)), "the first round is whole");
+        assert!(maintenance.begin_step(at(5)), "the first step of a round");
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
         maintenance.note_removed(&RemovedMessages { next: Some(Seq(500)), ..RemovedMessages::default() });
         maintenance.forget_nothing();
         maintenance.end_step(false);
         assert!(!maintenance.schedule_next(at(5), at(5), false) && maintenance.has_more());
         assert_eq!(maintenance.due(), at(5) + PAUSE);
-        assert!(!maintenance.begin_step(at(6)), "the same round");
+        assert!(!maintenance.begin_step(at(6)), "a further step of the same round");
         assert_eq!(maintenance.removes_after(), Some(Seq(500)));
         maintenance.note_removed(&RemovedMessages::default());
         maintenance.end_step(false);

@@ -156,9 +156,9 @@ mod tests {
         assert_eq!(times(Some(marks), None), [800, 500], "on the newest page");
         assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "a sweep reads known parts again");
         let gap = WalkKind::Gap { sweep_floor: None, streaming: false };
-        assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "what was missed is no history");
+        assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "missed messages are no history");
         assert_eq!(times(Some(marks), Some(walk(WalkKind::Seed))), Vec::<i64>::new());
-        assert_eq!(times(None, None), Vec::<i64>::new(), "a first run knows no number");
+        assert_eq!(times(None, None), Vec::<i64>::new(), "on a first run every number is new");
     }
 
     #[tokio::test(start_paused = true)]

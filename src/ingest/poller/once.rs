@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sweep_at_once_and_no_second() {
+    fn a_sweep_is_due_at_once_and_no_second_one_follows() {
         let mut once = OncePolicy::new(Mode::Once);
         let mut rules = once.first_rules(rules());
         assert_eq!(rules.sweep_interval, Duration::ZERO);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_the_budget_is_told_once_and_again_when_it_is_very_long() {
+    fn a_wait_for_the_budget_is_logged_once_and_again_when_it_is_very_long() {
         let mut wait = BudgetWait::default();
         let seconds = [1, 3, 3, 40, 40, 3];
         let told = seconds.map(|seconds| wait.notice(Duration::from_secs(seconds)));

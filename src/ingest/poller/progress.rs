@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_pages_are_not_worth_talking_about() {
+    fn a_catch_up_of_a_few_pages_is_not_long() {
         let shown = |pages_read, pages_left| CatchUp {
             walks: 1,
             pages_read,

@@ -265,7 +265,7 @@ fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_li
         assert!(marks.frontier >= before.frontier, "the frontier went back");
         assert!(marks.watermark >= before.watermark, "the watermark went back");
         assert!(marks.anchor >= before.anchor, "the anchor went back");
-        assert_eq!(marks.start_instant, before.start_instant, "the start moved");
+        assert_eq!(marks.start_instant, before.start_instant, "the start instant has changed");
         assert!(
             marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk,
             "the next `seq` or the next id of a walk went back"

@@ -287,11 +287,11 @@ const NEEDED: [(Safeguard, &str, u64); 8] = [
 ];
 
 #[test]
-fn the_test_sees_every_rule_that_is_left_out() {
+fn without_any_one_safeguard_a_run_fails() {
     for (left_out, name, seed) in NEEDED {
         let worlds = worlds();
         let world = worlds.iter().find(|world| world.name == name).unwrap();
-        assert!(run(world, seed, None).is_well(), "{name} {seed} is well with all rules");
+        assert!(run(world, seed, None).is_well(), "{name} {seed} fails with all safeguards");
         let verdict = run(world, seed, Some(left_out));
         assert!(!verdict.is_well(), "{left_out:?} left out in '{name}', seed {seed}, was not noticed");
         println!("{left_out:?}: '{name}', seed {seed}: {verdict}");
