@@ -38,7 +38,8 @@ pub fn words(bytes: &[u8]) {
     let line = one_line(&text);
     assert!(!line.contains(['\n', '\r']), "{line:?}");
     if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).ok(), Some(value), "the line has another value than {text:?}");
+        let value_of_line = serde_json::from_str::<serde_json::Value>(&line).ok();
+        assert_eq!(value_of_line, Some(value), "the line has another value than {text:?}");
         assert_eq!(one_line(&line), line, "the line changed the second time");
     }
 

@@ -79,7 +79,7 @@ impl MemoryStore {
             PollChange::Insert(insert) => self.insert(insert, now),
             PollChange::Release { rows, .. } => {
                 for seq in rows {
-                    let row = self.rows.get_mut(seq).expect("a released row is stored");
+                    let row = self.rows.get_mut(seq).expect("a row that is not stored was released");
                     assert!(row.held_by.is_none(), "a row was released while a gap held it");
                     release(row, released);
                 }
@@ -112,7 +112,7 @@ impl MemoryStore {
         self.last_seq = seq.0;
         assert!(self.seqs.insert(row.id.clone(), *seq).is_none(), "stored twice: {}", row.id);
         assert_eq!(row.readable, *standing != RowStanding::Unreadable, "{standing:?}");
-        assert!(held_by.is_none() || *standing == RowStanding::News, "a gap holds a row with the standing {standing:?}");
+        assert!(held_by.is_none() || *standing == RowStanding::News, "a gap holds a row: {standing:?}");
         let bare = matches!(standing, RowStanding::Seed | RowStanding::BelowWatermark);
         let (id, time, standing, held_by) = (row.id.clone(), row.time, *standing, *held_by);
         self.rows.insert(*seq, StoredRow { id, time, standing, held_by, released: false, bare, at: now });
