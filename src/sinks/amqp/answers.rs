@@ -63,8 +63,8 @@ pub(super) fn channel_closed(code: u16, place: &str) -> String {
     }
 }
 
-/// Removes the name of the error at the beginning, and makes the rest safe to show. For example, `NOT_ALLOWED - vhost x
-/// not found` becomes `vhost x not found`.
+/// Removes the name of the error at the beginning, and makes the rest safe to show. For example,
+/// `NOT_ALLOWED - vhost x not found` becomes `vhost x not found`.
 fn text(words: &str) -> String {
     let words = words.split_once(" - ").map_or(words, |(_, words)| words);
     Sanitized::line(&words.chars().take(200).collect::<String>()).to_string()

@@ -27,7 +27,7 @@ settings! {
         /// Additional variables for the program, such as { TEAM = "ops", TOKEN = { env = "CRM_TOKEN" } }. The program
         /// gets none of the relay's own variables except PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR.
         env: Vec<Member> = settings::map(&[]),
-        /// The longest time for one run of the program, which is then killed with its process group.
+        /// The longest time for one run of the program. After this time the program is killed with its process group.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
         /// Exit statuses that make a dead letter ("rejected") at once.
         reject_exit: Vec<u16> = settings::exit_statuses(&[65], REJECTABLE),

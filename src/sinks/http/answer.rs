@@ -61,8 +61,8 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
         (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
             Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
         }
-        // This service asks for a wait although its status is 2xx. Other services do so with 429, so the answer is
-        // treated like a 429.
+        // This answer asks for a wait although its status is 2xx. Other services use the status 429 for that, so the
+        // answer is treated like a 429.
         (Attempt::Accepted { .. }, AnswerBody::Wait(wait)) => Attempt::Failed {
             status: Some(TOO_MANY_REQUESTS),
             retry_after: Some(wait.min(retry_after::CAP)),

@@ -38,7 +38,7 @@ pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Ve
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// The failed attempt: the brokers cannot be reached, or they refuse the login or the question.
+/// The failed attempt: the brokers cannot be reached, or they refuse the login or the request.
 fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
     // This request must not make the topic.

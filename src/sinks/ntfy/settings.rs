@@ -32,7 +32,8 @@ settings! {
     pub(super) struct Settings {
         /// The address of a server of your own. The default is the public server.
         url: Option<WrittenText> = http::url(),
-        /// The topic; required. Whoever knows the topic of a public server can read it, so a reference is best.
+        /// The topic; required. Whoever knows a topic of the public server can read its messages, so a reference is
+        /// best.
         topic: Option<WrittenText> =
             settings::text("topic", "a topic in quotes", None).such_as("{ env = \"NTFY_TOPIC\" }"),
         /// The priority, from 1 (least) to 5 (most).

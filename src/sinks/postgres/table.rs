@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_statements_are_those_of_the_documentation() {
+    fn the_statement_that_makes_the_table_is_in_the_documentation() {
         let page = include_str!("../../../docs/sinks/postgres.md");
         let plain = |statement: String| statement.replace('"', "");
         let table = TableName::parse("sms").unwrap();

@@ -15,9 +15,8 @@ settings! {
     pub struct Settings {
         /// The scheme: standard-webhooks, or hmac-sha256, which sends one HMAC in a header of your choice. Required.
         scheme: Option<Scheme> = settings::one_choice(),
-        /// The secrets. They must not be written out in the file. With standard-webhooks there may be
-        /// several: each makes a signature of its own, and the receiver needs to know only one of them. hmac-sha256 takes
-        /// one secret.
+        /// The secrets. They must not be written out in the file. With standard-webhooks there may be several: each
+        /// makes a signature of its own, and the receiver needs to know only one of them. hmac-sha256 takes one secret.
         secrets: Option<Texts> = settings::secrets("NAME"),
         /// For hmac-sha256: the header that holds the signature.
         header: Option<WrittenText> = settings::text("header", "the name of a header in quotes", None)
