@@ -176,9 +176,9 @@ impl CommandRequests {
 }
 
 /// Whether a slot holds a request that the relay has not counted. `before` is the content of the slot at the last
-/// count, and `slot` is its present content. A request that was counted before its answer came is not counted again,
-/// with one exception: if the answer came more than [`SLACK`] after the request was sent, the request is counted again,
-/// because the API may have counted it only shortly before the answer.
+/// count, and `slot` is its present content. Each request is counted once, with one exception: if its answer comes more
+/// than [`SLACK`] after it was sent, it is counted again then, because the API may have counted it only shortly before
+/// the answer.
 fn is_new(before: i64, slot: i64) -> bool {
     match (before, slot) {
         (_, 0) => false,
