@@ -163,7 +163,7 @@ impl Format {
     }
 
     /// Makes the payload for a message on a stream of lines, without the line's end. The payload is one line. Only a
-    /// template that is not for JSON can make several lines.
+    /// template can make several lines, and only if its media type is not JSON.
     ///
     /// # Errors
     /// The errors of [`Format::payload`].

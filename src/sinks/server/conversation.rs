@@ -107,8 +107,8 @@ impl<D: RequestProtocol> ConversationTask<D> {
         // answers. So each caller that waits in `ask` wakes up and returns the reason.
     }
 
-    /// Works until the connection ends. It is no error if the handle was dropped, and the relay has ended the
-    /// connection itself.
+    /// Works until the connection ends. It is no error if the relay itself ends the connection because the handle was
+    /// dropped.
     async fn work(&mut self) -> Result<(), String> {
         let mut tick = interval(self.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

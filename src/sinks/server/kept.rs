@@ -19,8 +19,8 @@ pub(in crate::sinks) trait Reusable: Send + Sync {
 /// Keeps a connection between attempts.
 pub(in crate::sinks) struct KeptConnection<C> {
     slot: Mutex<ConnectionSlot<C>>,
-    /// How many tries to connect have ended. By this an attempt that waited for the lock sees whether a try has ended
-    /// in the meantime.
+    /// How many tries to connect have ended. An attempt that has waited for the lock compares two values, to see
+    /// whether a try has ended in the meantime.
     tries: AtomicU64,
 }
 

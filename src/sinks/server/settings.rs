@@ -68,7 +68,7 @@ pub(in crate::sinks) fn login(
     }
 }
 
-/// Reads a template that makes an address or a subject, such as a topic; `None`: an error was reported. `codes` finds
+/// Reads a template that makes an address (such as a topic) or a subject; `None`: an error was reported. `codes` finds
 /// the value of `message.code`.
 pub(in crate::sinks) fn template(
     at: &mut Reader<'_>,
