@@ -89,7 +89,7 @@ pub(super) enum NumberListStep {
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Incomplete,
-    /// The page is not the last one, and has no cursor that could be followed.
+    /// The page is not the last one, but it has no cursor, or the cursors lead round in a circle.
     Lost,
     /// The list has too many pages.
     Endless,

@@ -13,7 +13,7 @@ use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 pub struct Memory {
     skip: Option<SkippedBlock>,
     /// If the head poll under way began below a block: the time, by the API's clock, at which the relay found the
-    /// block. The poll does not see rows that have appeared above the block since then.
+    /// block. The poll does not see rows that have appeared above the block after this time.
     unseen_since: Option<UnixMs>,
     /// If the head poll under way only looks for new rows above a block: the time, by the API's clock, at which the
     /// relay found the block. Such a poll ends when it meets the block, because the next poll begins below the block.
@@ -106,7 +106,7 @@ impl Memory {
     }
 
     /// If the head poll under way began below a block, returns the time at which the relay found this block. The poll
-    /// does not see rows that have appeared above the block since then.
+    /// does not see rows that have appeared above the block after this time.
     pub(super) fn unseen_since(&self) -> Option<UnixMs> {
         self.unseen_since
     }

@@ -210,8 +210,8 @@ impl<'a> Draft<'a> {
         what_is_new::is_news(row, self.coverage, self.rules)
     }
 
-    /// Stores the unknown rows of a page. `holder` says which gap holds a new row, if any does. Returns the new rows
-    /// that no gap holds; the caller releases them.
+    /// Stores the unknown rows of a page. `holder` returns the gap that holds a new row; `None` if no gap holds it.
+    /// Returns the new rows that no gap holds; the caller releases them.
     fn store(&mut self, page: FeedPage, mut holder: impl FnMut(&Row, &[Walk]) -> Option<WalkId>) -> Vec<Seq> {
         let mut free = Vec::new();
         for row in page.into_unknown() {
