@@ -63,9 +63,9 @@ struct UnreadStretch {
 }
 
 impl Baseline {
-    /// Makes the border for a command that began at `began` by the clock of the messages; `None` if this time is not
-    /// known. `coverage` is the coverage when the command began. `last_poll` is the time of the last poll by the clock
-    /// of the messages.
+    /// Makes the border for a command. `began` is the time at which the command began, by the clock of the messages, or
+    /// `None` if this clock is not known. `coverage` is the coverage at that time. `last_poll` is the time of the last
+    /// poll, by the same clock. `since`: messages that were received at this time or later count as new in any case.
     pub fn new(
         coverage: Option<&Coverage>,
         last_poll: Option<UnixMs>,

@@ -98,8 +98,9 @@ impl Lags {
         self.seen.drain(..spare);
     }
 
-    /// How far the rows' clock is behind: the median of all remembered rows or the median of the newest five, whichever
-    /// is greater, but at least 0. `None` if no row has shown anything about the clocks yet.
+    /// How far the rows' clock is behind the API's clock, at least 0. Of two values the greater one counts: the median
+    /// of all remembered rows, and the median of the newest five. `None` if no row has shown anything about the clocks
+    /// yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))

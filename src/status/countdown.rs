@@ -19,7 +19,7 @@ pub fn next_poll_in(status: &Status) -> Option<Duration> {
 
 /// Returns the instant for which the running relay waits before its next attempt at this sink: when the first retry is
 /// due, when the sink's silence ends, or when the breaker allows the next probe. Returns `None` if the relay waits for
-/// no instant, if the sink is paused, or if no running relay sends to it. `live` is the relay's report about the sink.
+/// none of these, if the sink is paused, or if no running relay sends to it. `live`: the relay's report about the sink.
 pub fn next_attempt(view: &SinkView, live: Option<&SinkStatus>) -> Option<UnixMs> {
     let live = live.filter(|_| view.pause.is_none() && view.waiting > 0)?;
     // If a message waits that was never attempted, the sink's next attempt need not wait for a retry.

@@ -13,8 +13,8 @@ use super::status_file::RelayReport;
 use crate::domain::{PauseReason, UnixMs};
 use crate::ingest::Condition;
 
-/// If the API gives no answer for longer than this, and for longer than five poll intervals, this is a problem. If the
-/// API's limit makes the time between two polls longer than the interval, the difference is added.
+/// It is a problem if the API gives no answer for longer than this span and for longer than five poll intervals. If the
+/// API's limit makes the time between two polls longer than the interval, the difference is added to both spans.
 const MAX_UNANSWERED: Duration = Duration::from_secs(60);
 
 /// How long a sink, or the list of numbers, may fail before this is a problem.

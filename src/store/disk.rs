@@ -47,7 +47,7 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists.
     fn changed_by_others(&mut self) -> Result<bool, Error>;
 
-    /// Measures what the state takes on its disk.
+    /// Measures the disk space that the state takes.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.

@@ -122,7 +122,7 @@ pub enum Error {
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
     /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. From now
-    /// on the opened state refuses every change. A relay that opens the state again goes on from what the backup had.
+    /// on the opened state refuses every change. A relay that opens the state again goes on from the restored state.
     #[error("the database of the state was restored to an earlier moment")]
     WentBack,
     /// The operating system refused to do something with a file.

@@ -53,8 +53,8 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Returns the time span before now for which the feed has to be read, because of the option `since`. The span is a
-    /// minute longer than the option says.
+    /// Returns the time span, counted back from now, over which the feed has to be read for the option `since`. The
+    /// span is a minute longer than the option says.
     fn back(&self) -> Duration {
         match self.options.since {
             None => Duration::ZERO,

@@ -79,7 +79,7 @@ $$;
 
 -- Begins a write transaction: waits for other write transactions, and counts this one. own is the epoch of the relay's
 -- lease; NULL stands for a command, which needs no lease. A server may be configured to commit without waiting for its
--- disk (synchronous_commit = off). This is switched off for the transaction, so that its changes survive a power cut.
+-- disk (synchronous_commit = off). The function sets it to wait, so that the changes survive a power cut.
 CREATE FUNCTION begin_change(own BIGINT, OUT transaction TEXT, OUT commits BIGINT) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE writer SET commits = writer.commits + 1 WHERE one = 1 RETURNING writer.commits INTO commits;

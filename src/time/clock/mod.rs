@@ -166,8 +166,8 @@ impl Clock {
         self.lock().state == Trust::Confirmed
     }
 
-    /// Returns the relay's time together with what is needed to compare it with stored times. No correction can come
-    /// between the parts of the returned value.
+    /// Returns the relay's time together with its correction, which a caller needs to compare this time with stored
+    /// times. All parts of the returned value are from the same moment.
     pub fn relay_moment(&self) -> RelayMoment {
         let elapsed = self.elapsed();
         let relay = self.lock();

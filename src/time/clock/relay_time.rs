@@ -4,9 +4,9 @@ use super::memory::ClockMemory;
 use crate::domain::UnixMs;
 use crate::time::trust::{ClockDoubt, JumpWatch};
 
-/// The relay's time, and the knowledge about it. A clock is stored as a number: what the clock showed, or would have
-/// shown, when the elapsed time of [`Clock`](super::Clock) was 0. So the clock's present time is this number plus the
-/// elapsed time, in milliseconds.
+/// The relay's time, and the knowledge about it. Each clock is stored as one number: the time that the clock showed, or
+/// would have shown, when the elapsed time of [`Clock`](super::Clock) was 0. So the present time of a clock is its
+/// number plus the elapsed time, in milliseconds.
 #[derive(Debug)]
 pub(super) struct RelayTime {
     /// The relay's time, stored as described above.

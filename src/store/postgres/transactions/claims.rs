@@ -13,8 +13,8 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, instant, limit, maybe_text, small, text};
 use crate::store::sink_id::SinkId;
 
-/// A portion has this many deliveries more than may be claimed, because some of them may be claimed already, and are
-/// left out.
+/// A portion has up to this many deliveries more than may be claimed, because some of its deliveries may be claimed
+/// already, and these are left out.
 const IN_FLIGHT: usize = 64;
 
 /// The most deliveries in a portion. One statement reads one portion.

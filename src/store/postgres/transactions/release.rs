@@ -13,7 +13,7 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text, params};
 use crate::store::recipient::Recipient;
 
-/// Records the highest place in the order of release after this release. $1 is the highest place before this release.
+/// Records the highest place in the order of release so far. $1 is the highest place before the present release.
 const COUNT_RELEASES: &str = "UPDATE counter SET value = released.place
     FROM (SELECT max(release_no) AS place FROM message WHERE release_no > $1) AS released
     WHERE name = 'released' AND released.place IS NOT NULL";
