@@ -1,7 +1,8 @@
 //! The head lane: polls of the newest messages, one request at a time.
 //!
-//! A poll may take several requests. If the first page has only rows dated ahead, the poll also reads the next pages.
-//! If the poll opens a gap, it also reads the first pages of the gap. After a failure the next poll waits.
+//! A poll may take several requests. If all rows of the first page are dated after the present time, or if the page is
+//! empty but has a cursor, the poll also reads the next pages. If the poll opens a walk, it also reads the first pages
+//! of this walk. After a failure the next poll waits.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(super) struct HeadLane {
 /// The poll under way, or the last poll if none is under way.
 struct HeadPoll {
     began: Instant,
-    /// How many pages were asked for, without the pages of a gap.
+    /// How many pages were asked for, without the pages of a walk.
     requests: u32,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct HeadRest {
     pub(super) began: Instant,
     /// When the last poll ended.
     pub(super) ended: Instant,
-    /// How many pages the last poll asked for, without the pages of a gap.
+    /// How many pages the last poll asked for, without the pages of a walk.
     pub(super) requests: u32,
 }
 
@@ -131,7 +132,7 @@ impl HeadLane {
     }
 
     /// After a page of this `kind`: chooses the next request of the poll by the action `next`. Returns whether the poll
-    /// goes on. The poll reads at most `head_pages` pages of a new gap.
+    /// goes on. The poll reads at most `head_pages` pages of a new walk.
     pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
             PageKind::Head { .. } => head_pages,
@@ -176,7 +177,7 @@ impl HeadLane {
         self.wait = HeadWait::Until(at);
     }
 
-    /// Ends the wait or the rest: the next request leaves now.
+    /// Ends the wait or the rest: the next request may leave now.
     pub(super) fn wait_no_more(&mut self, now: Instant) {
         self.wait = HeadWait::Until(now);
     }

@@ -106,7 +106,7 @@ impl Maintenance {
         }
     }
 
-    /// Takes the retention of a reload. If it has changed, a whole round begins at once.
+    /// Takes the retention that a reload of the configuration has brought. If it has changed, a whole round begins at once.
     pub(super) fn follow(&mut self, state: &Options, now: Instant) {
         let retention = Retention::of(state);
         if std::mem::replace(&mut self.retention, retention) != retention {
@@ -148,9 +148,9 @@ impl Maintenance {
         begins_round
     }
 
-    /// Returns the cutoffs for this step: deliveries that were settled earlier are removed. `now` is the relay's time,
-    /// or `None` while it is not confirmed. Without a confirmed time, no delivery is removed for its age, unless its
-    /// retention is zero. With `sheds`, delivered messages are removed whatever their age.
+    /// Returns the cutoffs for this step: deliveries that were settled before them are removed. `now` is the relay's
+    /// time, or `None` while it is not confirmed. Without a confirmed time, no delivery is removed for its age, unless
+    /// its retention is zero. With `sheds`, delivered messages are removed whatever their age.
     pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> RetentionCutoffs {
         let Retention { delivered, dead } = self.retention;
         let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };

@@ -1,7 +1,6 @@
 //! The policy of the one-shot command `once`: how its polling differs from the polling of a relay that runs.
 //!
-//! - The command reads everything that the API shows. A sweep belongs to this, so a sweep is due at once. One sweep is
-//!   enough.
+//! - The command also completes a sweep before it ends. So a sweep is due at once. One sweep is enough.
 //! - Polling ends when everything was read. After a few failures in a row the command gives up; a relay that runs would
 //!   wait.
 //! - The command ends only when the older rows were read, and also the list of numbers if a sink needs it. So walks and

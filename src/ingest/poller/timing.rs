@@ -1,6 +1,6 @@
 //! The poller's part in keeping time. It learns two times from the API's answers: the API's time, and the time by the
-//! *messages' clock*, which dates the messages. It corrects the stored times when the relay's time is corrected, and
-//! logs jumps of the machine's clock.
+//! *messages' clock*, which dates the messages (coverage calls it the rows' clock). It corrects the stored times when
+//! the relay's time is corrected, and logs jumps of the machine's clock.
 //!
 //! Invariant: the relay's time counts as confirmed only after the stored times were corrected.
 
