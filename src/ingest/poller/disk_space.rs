@@ -70,8 +70,8 @@ struct Measuring {
 }
 
 impl SpaceLimits {
-    /// Decides whether space is short. A shortage lasts until there is a tenth more space than needed, so that the
-    /// answer does not change at every page.
+    /// Decides whether space is short. A shortage lasts until there is a tenth more space than needed, so that polling
+    /// does not stop and begin again at every page. `was` is the previous result.
     fn judge(self, space: DiskUsage, was: Option<Shortage>) -> Option<Shortage> {
         let Self { max_size, min_free } = self;
         let (most, least) = match was {

@@ -106,7 +106,8 @@ impl Maintenance {
         }
     }
 
-    /// Takes the retention that a reload of the configuration has brought. If it has changed, a whole round begins at once.
+    /// Takes the retention that a reload of the configuration has brought. If it has changed, a whole round begins at
+    /// once.
     pub(super) fn follow(&mut self, state: &Options, now: Instant) {
         let retention = Retention::of(state);
         if std::mem::replace(&mut self.retention, retention) != retention {
