@@ -171,10 +171,10 @@ mod tests {
             assert_eq!(line.takes(Seq(7), UnixMs(received)), new, "{received}");
         }
         line.note(&coverage(1000, 30, Some((200, 300))));
-        assert!(!line.takes(Seq(29), UnixMs(300)), "it is still open");
+        assert!(!line.takes(Seq(29), UnixMs(300)), "the gap is still open");
         line.note(&coverage(1000, 40, None));
         assert!(!line.takes(Seq(39), UnixMs(300)), "it was stored before the end of the gap");
-        assert!(line.takes(Seq(40), UnixMs(300)), "it came late");
+        assert!(line.takes(Seq(40), UnixMs(300)), "it was stored after the end of the gap, so it came late");
         line.note(&coverage(1000, 50, None));
         assert!(line.takes(Seq(40), UnixMs(300)));
     }

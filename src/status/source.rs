@@ -56,7 +56,7 @@ struct LastReading {
 }
 
 impl StatusSource {
-    /// Makes the source of the status of the relay on a state. `live` holds the reports of the relay.
+    /// Makes the source. `state` says where the relay's state is. `live` holds the reports of the relay about itself.
     pub fn new(state: StateLocation, clock: Clock, live: watch::Receiver<Live>) -> Self {
         Self { state, clock, live, last: Arc::default() }
     }

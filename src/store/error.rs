@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::permissions;
 use crate::domain::shell_word;
 
-/// Why the store could not do what its caller asked for. The state is unchanged, unless the error is
-/// [`Error::Uncertain`]: then it may have changed.
+/// Why a call of the store failed. The failed call has not changed the state. There is one exception: after
+/// [`Error::Uncertain`] the state may have changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has the role of the relay on this state.
@@ -28,7 +28,7 @@ pub enum Error {
         /// The state directory.
         dir: PathBuf,
     },
-    /// Another program holds a lock on the state for longer than the relay waits for it.
+    /// Another program holds a lock on the state for longer than the relay waits for the lock.
     #[error(
         "the state is locked by another program, such as a sqlite3 shell or a backup: let it end, and try again \
          (database is locked)"

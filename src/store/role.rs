@@ -288,6 +288,6 @@ mod tests {
         fs::rename(&dir, parent.path().join("elsewhere")).unwrap();
         assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "the directory is gone");
         fs::create_dir(&dir).unwrap();
-        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is another directory");
+        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "another directory is in its place");
     }
 }

@@ -328,14 +328,14 @@ mod tests {
             tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;
             assert!(!believes(ahead + 59_000, false));
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(believes(ahead, false), "for 15 minutes");
+            assert!(believes(ahead, false), "15 minutes have shown the same jump");
             assert!(!believes(ahead, false), "the watch begins again");
             tokio::time::advance(SETTLING_TIME).await;
             assert!(!believes(2 * ahead, false), "another jump");
             tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;
             assert!(believes(0, false));
             tokio::time::advance(SETTLING_TIME).await;
-            assert!(!believes(2 * ahead, false), "an answer in between was as expected");
+            assert!(!believes(2 * ahead, false), "a reading in between was plausible");
             assert!(believes(2 * ahead, true), "another clock says the same");
         }
     }

@@ -36,7 +36,7 @@ async fn a_jump_of_the_machines_clock_does_not_move_the_relays_time() {
     for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
         clock.set_machine(to);
         assert_eq!((clock.machine_time(), clock.relay_time(), clock.message_time()), (to, START, Some(START)));
-        assert_eq!(clock.synchronize(Some(START)), None, "it is confirmed already");
+        assert_eq!(clock.synchronize(Some(START)), None, "the time is confirmed already");
     }
     tokio::time::advance(HOUR).await;
     assert_eq!((clock.machine_time(), clock.relay_time()), (START.after(DAY + HOUR), START.after(HOUR)));
@@ -108,7 +108,7 @@ async fn if_the_api_falls_silent_a_time_that_it_told_for_a_moment_is_not_believe
         assert_eq!(clock.synchronize(None), None);
     }
     let right = clock.machine_time();
-    assert_eq!(clock.synchronize(Some(right)).unwrap().shift(), 0, "both agree");
+    assert_eq!(clock.synchronize(Some(right)).unwrap().shift(), 0, "both clocks agree");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn each_jump_of_the_machine_is_told_once() {
     let day = whole_ms(DAY);
     assert_eq!(clock.machine_jump(), None);
     clock.set_machine(START.after(DAY));
-    assert_eq!(clock.machine_jump(), jump(day, None), "the API was not heard");
+    assert_eq!(clock.machine_jump(), jump(day, None), "the API has stated no time");
     assert_eq!(clock.machine_jump(), None);
     tokio::time::advance(HOUR).await;
     clock.synchronize(Some(START.after(HOUR)));
