@@ -8,7 +8,7 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::{Seq, UnixMs};
 
-/// An opaque cursor of the API. A request with a cursor gets older rows than the page that contained the cursor.
+/// An opaque cursor of the API. Each page contains the cursor of the next page, which has the next older rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub String);
 
@@ -185,7 +185,7 @@ impl Walk {
 pub enum WalkKind {
     /// Reads the new rows between a head page and the frontier.
     Gap {
-        /// When the gap has arrived, it goes on as a sweep, down to this time. `None`: it ends.
+        /// When the gap has arrived, it goes on as a sweep, down to this time. `None`: it ends when it has arrived.
         sweep_floor: Option<UnixMs>,
         /// Whether the gap releases each row as soon as the row is read. If not, the gap holds its rows until it has
         /// arrived at its floor.
@@ -235,7 +235,7 @@ impl RowStanding {
         self.into()
     }
 
-    /// The standing for a word of the store. The store allows no other words.
+    /// The standing for a word that [`Self::as_str`] returned. The tables of the store allow no other words.
     pub fn from_word(word: &str) -> Self {
         word.parse().unwrap_or(Self::News)
     }

@@ -80,7 +80,7 @@ impl PauseReason {
         self.into()
     }
 
-    /// The reason for a word of the store. The store allows no other words.
+    /// The reason for a word that [`Self::as_str`] returned. The tables of the store allow no other words.
     pub fn from_word(word: &str) -> Self {
         word.parse().unwrap_or(Self::Operator)
     }

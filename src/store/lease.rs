@@ -34,8 +34,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Makes a lease that the database has granted. `asked`: when the relay began to ask for it. `granted_at`: the time
-    /// by the database's clock when it granted the lease.
+    /// Makes a lease that the database has granted. `asked`: when the relay began to ask for the lease. `granted_at`:
+    /// when the database granted the lease, by the database's clock.
     pub fn taken(epoch: i64, asked: Instant, granted_at: UnixMs) -> Self {
         Self { epoch, asked, granted_at: (granted_at, asked) }
     }

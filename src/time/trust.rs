@@ -157,7 +157,7 @@ impl ClockDoubt {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JumpWatch(Option<ClockOffsets>);
 
-/// The difference of each clock from the elapsed time when the watch began.
+/// How far each clock was ahead of the elapsed time at the moment when the watch began, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct ClockOffsets {
     machine: i64,

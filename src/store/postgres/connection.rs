@@ -46,7 +46,7 @@ const RESOLVE_INTERVAL: Duration = Duration::from_millis(500);
 /// The state in a schema of a PostgreSQL database.
 pub(in crate::store) struct PostgresBackend {
     database: Database,
-    /// The connection; `None` after it broke.
+    /// The connection; `None` before the first use, and after the connection broke.
     client: RefCell<Option<Client>>,
     /// The sinks for which deliveries are made when messages are released.
     pub(super) recipients: Arc<[Recipient]>,
@@ -55,12 +55,12 @@ pub(in crate::store) struct PostgresBackend {
     /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
     /// messages.
     pub(super) keep_for_readers: bool,
-    /// The number of write transactions of the state, as this backend last saw it; `None` before the first time.
+    /// The number of write transactions of the state, as this backend last saw it; `None` if it has not seen it yet.
     commits: Cell<Option<i64>>,
     /// Whether this backend noticed, since the last call of `changed_by_others`, that another process changed the
     /// state.
     pub(super) changed_by_others: bool,
-    /// The epoch of the lease that the caller has; `None` for a command, which needs no lease.
+    /// The epoch of the lease that the caller has; `None` for a command and for a reader, which need no lease.
     pub(super) epoch: Option<i64>,
     /// Why this backend refuses to change the state; `None` if it does not refuse.
     unusable: Option<Unusable>,

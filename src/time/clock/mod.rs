@@ -9,10 +9,10 @@
 //! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from
 //! the API's answers ([`Clock::message_time`]).
 //!
-//! Invariants: changes of the machine's clock do not change the relay's time. The time for which the machine is
-//! suspended counts in the relay's time. The relay's time is corrected at most once in a process, by
-//! [`Clock::synchronize`]. Unless [`Clock::is_confirmed`], no code may end a delivery or remove anything because time
-//! has passed.
+//! Invariants: changes of the machine's clock do not change the relay's time. While the machine is suspended, the
+//! relay's time goes on. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Until the
+//! relay's time is confirmed ([`Clock::is_confirmed`]), no code may end a delivery or remove anything because time has
+//! passed.
 
 mod correction;
 mod memory;
