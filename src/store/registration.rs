@@ -92,8 +92,9 @@ pub trait RegistrationTransactions {
     /// receives. On a first run, `poll.start` decides this for all sinks.
     ///
     /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if the
-    /// fallback is among `setups`. The fallback gets a delivery of the message in the same transaction, whatever its
-    /// filter says, unless it has a delivery of the message already.
+    /// fallback is among `setups`. In the same transaction the fallback gets a delivery of the message, whatever its
+    /// filter says. If the fallback has a delivery of the message already, it gets no second one; a delivery that is
+    /// undecided becomes fresh.
     ///
     /// Events ([`crate::domain::RowStanding::Event`]) go only to the sinks with `events`. Filters are not applied to
     /// events.
