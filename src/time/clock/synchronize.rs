@@ -125,8 +125,8 @@ impl Clock {
         Some(ClockCorrection { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
-    /// Returns the jump of the machine's clock, if the clock has jumped by more than 5 minutes since the start. Each jump
-    /// is returned once. A jump before the correction of the relay's time is not returned after that correction.
+    /// Returns the jump of the machine's clock, if the clock has jumped by more than 5 minutes since the start. Each
+    /// jump is returned once. A jump before the correction of the relay's time is not returned after that correction.
     pub fn machine_jump(&self) -> Option<MachineJump> {
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let mut relay = self.lock();
