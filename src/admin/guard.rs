@@ -163,13 +163,13 @@ mod tests {
             assert_eq!(decide(&Method::DELETE, "/x", &from), expected, "{origin}");
             assert_eq!(decide(&Method::GET, "/x", &from), Ok(()), "{origin}");
         }
-        assert_eq!(decide(&Method::POST, "/x", &[("host", "localhost:9465")]), Ok(()), "a program");
+        assert_eq!(decide(&Method::POST, "/x", &[("host", "localhost:9465")]), Ok(()), "without Origin");
         let two = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "https://evil.example")];
         assert_eq!(decide(&Method::POST, "/x", &two), Err(RequestRefusal::OtherOrigin));
     }
 
     #[test]
-    fn a_change_with_a_cookie_comes_from_the_own_page() {
+    fn headers_show_whether_a_page_of_this_endpoint_sends_the_request() {
         for (pairs, expected) in [
             (&[][..], false),
             (&[("origin", "http://localhost")], true),

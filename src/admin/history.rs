@@ -36,8 +36,8 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Records the totals at a moment of the minute with the number `minute`. Minutes are numbered by a clock that
-    /// never goes back.
+    /// Records the present totals of the metrics. `minute` is the number of the present minute, by a clock that never
+    /// goes back.
     pub(super) fn observe(&mut self, minute: u64, totals: MetricTotals) {
         let (last_minute, before) = self.last.unwrap_or((minute, totals));
         let passed = usize::try_from(minute.saturating_sub(last_minute)).unwrap_or(MINUTES).min(MINUTES);

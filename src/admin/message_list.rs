@@ -102,8 +102,9 @@ pub(super) fn instant(parameters: &Parameters, name: &str, now: UnixMs) -> Resul
     instant.map(Some).ok_or_else(wrong)
 }
 
-/// Reads the messages of a query: with `id`, this message; with `after`, the messages that follow the message with that
-/// id; otherwise the newest messages. `codes` finds the codes of the messages.
+/// Reads the messages of a query. If the query has `id`, this is the message with this id. If it has `after`, these are
+/// the messages that were released after the message with that id. Otherwise they are the newest messages. `codes`
+/// finds the codes of the messages.
 pub(super) fn messages(
     spool: &Spool,
     query: &MessageQuery,

@@ -1,6 +1,7 @@
 //! The results of the last actions, for the page that the browser shows after an action.
 //!
-//! The address of that page contains only the id of a notice, so a link cannot decide what the page shows.
+//! The address of that page contains only the id of a notice, so nobody can make a link that shows a text of their own
+//! on the page.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};

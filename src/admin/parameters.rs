@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_and_objects_say_the_same() {
+    fn forms_and_json_objects_give_the_same_parameters() {
         let form = Parameters::of_form(b"sink=crm&id=a%26b&id=c&failed=true&to=");
         let json = Parameters::of_json(br#"{"failed":true,"id":["a&b","c"],"sink":"crm","to":null}"#).unwrap();
         for read in [&form, &json] {

@@ -67,9 +67,9 @@ mod tests {
         let token = Secret::from("0123456789abcdef");
         let value = begin(&token, NOW);
         let (ends, signature) = value.split_once('.').unwrap();
-        let longer: i64 = ends.parse::<i64>().unwrap() - 1;
+        let other_end: i64 = ends.parse::<i64>().unwrap() - 1;
         for wrong in
-            ["", ".", "x", ends, signature, &format!("{longer}.{signature}"), &format!("{value}0"), "9.", "-1.x"]
+            ["", ".", "x", ends, signature, &format!("{other_end}.{signature}"), &format!("{value}0"), "9.", "-1.x"]
         {
             assert!(!is_valid(wrong, &token, NOW), "{wrong}");
         }

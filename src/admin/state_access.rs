@@ -1,8 +1,8 @@
 //! Access of the endpoint to the state on disk.
 //!
-//! Invariants: the state is opened with a connection of its own for each piece of work, as a command opens it. At most
-//! one thread reads and one thread writes at a time, even if many callers ask, and even if a caller has given up. So
-//! the endpoint does not hold up the relay.
+//! Invariants: for each piece of work the state is opened anew, over a connection of its own, as a command opens it. At
+//! most one thread reads and one thread writes at a time, even if many callers ask, and even if a caller has given up.
+//! So the endpoint does not hold up the relay.
 
 use std::sync::Arc;
 

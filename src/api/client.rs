@@ -94,7 +94,8 @@ impl Client {
         self.keys.len()
     }
 
-    /// Moves on to the next key. After the last key the method returns `false` and starts over with the first key.
+    /// Changes to the next key and returns `true`. If the last key was in use, changes to the first key and returns
+    /// `false`.
     pub fn next_key(&mut self) -> bool {
         self.current += 1;
         let another = self.current < self.keys.len();

@@ -22,8 +22,8 @@ pub enum Error {
         /// The API's error code, or the standard words for the status.
         code: String,
     },
-    /// The request went through a proxy that can read it, and the proxy may have answered instead of the API. That is
-    /// so with 407, and with 403 and 5xx if the answer has no error code of the API.
+    /// The request went through a proxy that can read it, and the proxy may have answered instead of the API. This
+    /// error stands for every 407, and for a 403 or 5xx without an error code of the API.
     #[error("{status} through the proxy {proxy}, which may have answered instead of the API")]
     Proxy {
         /// The status of the answer.

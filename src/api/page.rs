@@ -18,7 +18,7 @@ use super::error::Error;
 use super::spoiled_rows::{self, FoundRow};
 use crate::domain::{Cursor, More, Row, SpoiledRow, UnixMs};
 
-/// The most rows on a page, according to the API's documentation for API keys.
+/// The most rows on a page, according to the API's documentation of requests with an API key.
 pub const PAGE_ROWS: u32 = 10;
 
 /// The most rows that a page may have. The API may give more rows than were asked for, but a page with more than this
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_time_is_whole_unless_its_time_follows() {
+    fn an_object_without_a_time_is_a_whole_row_unless_a_time_follows() {
         let page = page_of(&[br#"{"id":"a"}"#, b"<b>x y</b>"], 10).unwrap();
         assert_eq!(page.rows.iter().map(|row| &*row.raw).collect::<Vec<_>>(), [r#"{"id":"a"}"#, "<b>x y</b>"]);
         let torn: &[u8] = br#"{"id":"a","body":"hi"},x","receivedAt":"1970-01-01T00:00:05Z"}"#;

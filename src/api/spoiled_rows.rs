@@ -13,8 +13,9 @@
 //!    list, or a comma that is followed by a valid row with an id and a time.
 //!
 //! Invariant: no row is invented. A string cannot contain a row, because the quotes in a string are escaped. An object
-//! that is nested in a row is not taken for a row, because the page cannot be read to its end from there. If a brace
-//! that is too much seems to end a row, the rest of the row is joined with it again (`is_tail`).
+//! that is nested in a row is not taken for a row, because the page cannot be read to its end from there. If a row has
+//! a brace too many, the row seems to end at this brace. Then the bytes up to the real end are joined with the row
+//! again (`is_tail`).
 //!
 //! If one row was asked for, and everything around the list of rows is valid, the whole list is read as that row
 //! ([`only_row`]).
@@ -171,9 +172,10 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
         is_followed.then_some((row, end))
     }
 
-    /// Whether the bytes `found`, which follow the row `last`, belong to that row, because a brace that is too much
-    /// seemed to end it. They do not if `is_row` accepts `last`. Otherwise they do, with one exception: if `last` is
-    /// valid and has an id, they belong to it only if they contain the name `row_field`.
+    /// Whether the bytes `found`, which follow the row `last`, belong to that row, because only a brace too many seemed
+    /// to end it. If `is_row` accepts `last`, they do not: the row is complete. If `last` is valid and has an id, but
+    /// `is_row` does not accept it, a field is missing. Then they belong to the row only if they contain the name
+    /// `row_field`. In all other cases they belong to the row.
     fn is_tail(&self, last: Option<&FoundRow<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,
@@ -435,7 +437,7 @@ mod tests {
     fn members_of_a_spoiled_row() {
         let row = br#"{"id":"a","number":{"id":"n"},"n":NaN,"body":"x","id2":"b"}"#;
         assert_eq!(member(row, "id").as_deref(), Some("a"));
-        assert_eq!(member(br#"{"id":"a","id":"b","n":NaN}"#, "id"), None, "which of them?");
+        assert_eq!(member(br#"{"id":"a","id":"b","n":NaN}"#, "id"), None, "two members have this name");
         assert_eq!(member(b"{\"id\":\"a\xff\"}", "id"), None);
         assert_eq!(member(br#"{"id":"a","body":"say "hi"","receivedAt":"t"}"#, "id").as_deref(), Some("a"));
         assert_eq!(member(br#"{"id":"a","body":"say "hi"","receivedAt":"t"}"#, "receivedAt"), None);

@@ -63,8 +63,9 @@ struct UnreadStretch {
 }
 
 impl Baseline {
-    /// Makes the border for a command that began at `began` by the clock of the messages. `coverage` is the coverage
-    /// when the command began, and `last_poll` the time of the last poll by the same clock.
+    /// Makes the border for a command. `began` is the time at which the command began, by the clock of the messages, or
+    /// `None` if this clock is not known. `coverage` is the coverage at that time. `last_poll` is the time of the last
+    /// poll, by the same clock. `since`: messages that were received at this time or later count as new in any case.
     pub fn new(
         coverage: Option<&Coverage>,
         last_poll: Option<UnixMs>,
@@ -112,7 +113,7 @@ impl Baseline {
         !is_unseen && !self.unread.iter().any(in_gap)
     }
 
-    /// Makes the border for another state, in which messages have other sequence numbers.
+    /// Makes the border for another state. Messages have other sequence numbers there, so only times decide.
     #[must_use]
     pub fn in_another_state(mut self) -> Self {
         self.next_seq = Seq(i64::MIN);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_later_is_new_whatever_its_time() {
+    fn a_message_that_was_stored_later_is_new_whatever_its_time() {
         let line =
             Baseline::new(Some(&coverage(1_000_000, 7, None)), Some(UnixMs(1_000_000)), Some(UnixMs(1_001_000)), None);
         for (seq, received, new) in
@@ -170,16 +171,16 @@ mod tests {
             assert_eq!(line.takes(Seq(7), UnixMs(received)), new, "{received}");
         }
         line.note(&coverage(1000, 30, Some((200, 300))));
-        assert!(!line.takes(Seq(29), UnixMs(300)), "it is still open");
+        assert!(!line.takes(Seq(29), UnixMs(300)), "the gap is still open");
         line.note(&coverage(1000, 40, None));
         assert!(!line.takes(Seq(39), UnixMs(300)), "it was stored before the end of the gap");
-        assert!(line.takes(Seq(40), UnixMs(300)), "it came late");
+        assert!(line.takes(Seq(40), UnixMs(300)), "it was stored after the end of the gap, so it came late");
         line.note(&coverage(1000, 50, None));
         assert!(line.takes(Seq(40), UnixMs(300)));
     }
 
     #[test]
-    fn what_came_while_nobody_polled_is_old_until_just_before_the_command() {
+    fn a_message_that_came_while_nobody_polled_is_old_unless_it_came_just_before_the_command() {
         // The last poll was at 100 s, and the command began at 160 s.
         let line = Baseline::new(Some(&coverage(90_000, 7, None)), Some(UnixMs(100_000)), Some(UnixMs(160_000)), None);
         for (received, new) in [(95_000, true), (100_000, true), (100_001, false), (155_000, false), (155_001, true)] {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_times_count_in_another_state_too() {
+    fn in_another_state_only_times_decide() {
         let line =
             Baseline::new(Some(&coverage(1000, 7, Some((200, 500)))), Some(UnixMs(1000)), Some(UnixMs(1000)), None);
         let line = line.in_another_state();

@@ -96,8 +96,9 @@ fn remove_files(scratch: &Path) -> Result<(), store::Error> {
 }
 
 impl ScratchPoller {
-    /// Takes the role on the scratch state and begins to poll. `anew`: the files of an earlier scratch state are
-    /// removed first. `back`: how far back the feed is read. `readers`: until when readers want fast polls.
+    /// Takes the role on the scratch state and begins to poll. `dir` is the relay's state directory. `anew`: the files
+    /// of an earlier scratch state are removed first. `back`: how far back the feed is read. `readers`: until when
+    /// readers want fast polls.
     pub(super) async fn start(
         dir: &Path,
         options: &PollingOptions,
@@ -209,7 +210,8 @@ fn erase_texts(spool: &mut Spool) -> Result<(), store::Error> {
     spool.erase_traces().map(drop)
 }
 
-/// The feed of the API, which sends no request while a relay runs.
+/// Reads the feed of the API, but sends no request while a relay runs. A request that may not be sent waits for ever;
+/// the reader soon notices the relay, and stops the poller.
 struct FeedWithoutRelay {
     client: Client,
     dir: PathBuf,

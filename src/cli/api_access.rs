@@ -78,8 +78,8 @@ impl ApiAccess {
         let mut said = false;
         let ticket = loop {
             let Some(budget) = &self.budget else { break None };
-            // Beside a running relay, a command leaves some slots free. It does so, too, if it is unknown whether a relay
-            // runs: if this user may not find out, or if the database of the state cannot be asked.
+            // Beside a running relay, a command leaves some slots free. It also does so if it cannot know whether a
+            // relay runs, because this user may not look, or because the database of the state does not answer.
             let running = match store::is_running(&self.state) {
                 Err(Error::Unreachable(_) | Error::Database(_)) => None,
                 known => known?,

@@ -117,7 +117,8 @@ fn summary(config: &Config, service_user: Option<ServiceUser>) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Says where a first run begins. Empty if the directory has a state already, so that the next run is not the first.
+/// Says where a first run begins. Empty if the state directory has a state already: then the next run is not the first
+/// one.
 fn first_run(config: &Config) -> String {
     let has_run = config.state.database.is_none() && store::size_of_files(&config.state.dir) > 0;
     if has_run { String::new() } else { format!("first run from {}, ", config.poll.start) }

@@ -308,7 +308,8 @@ pub(super) struct WaitFlags {
     pub(super) claim: bool,
 }
 
-/// The bounds of `wait --timeout`. A command, a session or a machine rarely lives longer than a day.
+/// The shortest and the longest `wait --timeout`. The longest is a day, because a session or a machine often ends
+/// before a longer time-out would be over.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 fn wait_timeout(text: &str) -> Result<Duration, String> {

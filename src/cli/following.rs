@@ -109,7 +109,8 @@ fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Exit>> {
     Ok(receiver)
 }
 
-/// Says why the relay's state cannot be read at the moment; `None` if it can, or if the reader does not read it.
+/// Says why the relay's state cannot be read at the moment; `None` if it can be read, or if the reader polls the API
+/// instead.
 pub(super) fn state_trouble(reader: &ArrivalReader, state: &StateLocation) -> Option<String> {
     Some(match reader.state_trouble()? {
         StateTrouble::Absent => Absent(state).to_string(),

@@ -85,8 +85,8 @@ impl RunFlags {
     }
 }
 
-/// Returns the global flags that the help of a command shows. Most commands do not relay, so their help shows only the
-/// flags for the places that they use.
+/// Returns the global flags that the help of a command shows. Most commands do not relay. So their help shows at most
+/// `--config` and `--state-dir`.
 fn shown_flags(command: &str) -> &'static [&'static str] {
     match command {
         "run" | "once" | "check" => &[

@@ -23,7 +23,7 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     match write_new(file) {
         Ok(()) => {
             let shown = file.display();
-            // The relay does not look at a place that `--config` named, unless it gets the same flag.
+            // If `--config` named the place, the relay finds the file only if it gets the same flag.
             let is_found = file == usual && flags.config.is_none();
             let named = if is_found { String::new() } else { format!(" --config {}", shell_word(&shown.to_string())) };
             answer(&format!(

@@ -41,7 +41,7 @@ const LARGE_SKEW: Duration = Duration::from_secs(240);
 /// The width of the word that judges a finding, in columns.
 const VERDICT_WIDTH: usize = 7;
 
-/// The findings, and the exit codes other than 0 and 1 that follow from them.
+/// The findings, and the exit codes that some of them ask for.
 #[derive(Default)]
 struct Findings {
     found: Vec<Finding>,

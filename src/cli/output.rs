@@ -72,7 +72,7 @@ mod tests {
             writer.write_all(&[b'x'; 512]).unwrap();
         }
         drop(reader);
-        assert!(takes_a_line(&writer), "it fails at once, without a wait");
+        assert!(takes_a_line(&writer), "a write to a pipe without a reader fails at once");
         assert!(takes_a_line(&File::create("/dev/null").unwrap()));
     }
 }

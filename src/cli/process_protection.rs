@@ -5,8 +5,8 @@
 //! - There are no core files, because a core file would contain the keys. But the process stays dumpable
 //!   (`PR_SET_DUMPABLE`). Otherwise the operator could not use `/proc/PID/fd`, `strace` and `gdb` on the relay, and
 //!   nothing would be gained: a user who may use these tools may also read the key at its source.
-//! - A panic prints its place in the source. The text of a panic is printed only if it is a constant of the source,
-//!   because a formatted text may quote the value that could not be handled.
+//! - A panic prints its place in the source. The text of a panic is printed only if it is a constant in the source
+//!   code, because a formatted text may quote the value that could not be handled.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -18,7 +18,8 @@ use rustix::process::{Resource, Rlimit, setrlimit, umask};
 /// Sets up the protection for the whole process.
 pub(super) fn set_up() {
     umask(Mode::RWXG | Mode::RWXO);
-    // A process may always lower this limit. If lowering it failed nevertheless, there is no log yet to say so.
+    // A process may always lower this limit, so no error is expected. There is no log yet in which an error could be
+    // reported.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
     std::panic::set_hook(Box::new(tell));
 }
@@ -34,7 +35,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Returns the text of a panic if the text is a constant of the source.
+/// Returns the text of a panic if the text is a constant in the source code.
 fn written_out(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }

@@ -26,9 +26,9 @@ use crate::store;
 use crate::time::Clock;
 
 /// The number of threads on which the tasks run. One is enough, since the tasks wait nearly all of the time. With a
-/// second one, a message costs a quarter more processor time, because the threads wake each other. Work on the state
-/// has threads of its own. Other work that may take long goes through [`files::aside`](crate::files::aside): meanwhile
-/// the other tasks go on on another thread.
+/// second one, a message costs up to a fifth more processor time, because the threads wake each other. Work on the state
+/// has threads of its own. Other work that may take long goes through [`files::aside`](crate::files::aside), which lets
+/// another thread run the other tasks meanwhile.
 pub(super) const WORKERS: usize = 1;
 
 /// The beginning of what a command prints on stderr.

@@ -221,8 +221,8 @@ impl<'s> Paced<'s> {
         self.needs_a_relay(&format!("{} of {} were requested", grouped(asked), grouped(self.all)))
     }
 
-    /// Fails if no relay runs. The deliveries would wait in the state, and the next relay would send all of them at
-    /// once.
+    /// Fails if no relay runs: the deliveries would only gather in the state, and the next relay would send all of them
+    /// at once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.state) {
             Ok(Some(false)) => Err(complain(
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(block(&tally), expected);
         assert!(Screen { columns: Some(80), colored: false }.holds(expected));
         let waits = ReplayTally { delivered: 0, dead: 0, new: 0, ..tally };
-        assert_eq!(block(&waits), "helpdesk-eu\n  0 delivered, 0 dead, 0 new, 2 waiting\n", "nothing was found");
+        assert_eq!(block(&waits), "helpdesk-eu\n  0 delivered, 0 dead, 0 new, 2 waiting\n", "no delivery, so no times");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table of sinks for people, which `status` and `sinks list` print. Pure.
 //!
-//! Each sink has a line in the table. What the sink is doing is told at the end of this line, if there is room, and
-//! otherwise in lines of its own below.
+//! Each sink has a line in the table. If there is room, the end of this line says what the sink is doing. If not,
+//! further lines below it say this.
 //!
 //! Invariant: on a terminal of at least 80 columns, every line fits, except a line with one very long word.
 

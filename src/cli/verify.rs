@@ -30,6 +30,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long the command waits for a running relay to read and send messages that have just come.
 const SETTLING: Duration = Duration::from_secs(10);
+/// The time between two looks at the state during this wait.
 const SETTLING_LOOK: Duration = Duration::from_millis(500);
 
 /// How many messages are looked up in one portion. The state is closed between two portions.
@@ -55,7 +56,8 @@ enum MessageState {
     Complete,
     /// The message was there before the first run, and is not relayed.
     BeforeFirstRun,
-    /// The state does not know the message. But the message is so old that the state need not know it.
+    /// The state does not know the message. The message is older than the watermark, so the state may have forgotten
+    /// it.
     TooOldToTell,
     /// The state does not know the message.
     Missing,
@@ -196,7 +198,7 @@ async fn read_list(access: &mut ApiAccess, since: UnixMs) -> Result<BTreeSet<Lis
         let newest = page.rows.iter().map(|row| row.time).max();
         let rows = page.rows.into_iter().filter(|row| row.time >= since);
         listed.extend(rows.map(|row| Listed { time: row.time, id: row.id }));
-        // The search ends only at a page whose rows are all older than `since`, because rows may be out of order.
+        // Rows may be out of order. So the reading goes on until all rows of a page are older than `since`.
         if newest.is_some_and(|newest| newest < since) {
             break;
         }

@@ -1,4 +1,4 @@
-//! Phase one of the daemon: takes the role and opens everything. Sends no request to the API.
+//! The first of the daemon's two phases: takes the role and opens everything. Sends no request to the API.
 
 use super::build_error::BuildError;
 use super::observers::Observers;

@@ -194,7 +194,8 @@ impl Election {
         }
     }
 
-    /// Runs `work` on a thread that may block, as soon as the request before it has ended.
+    /// Runs `work`, which is a request to the database, on a thread that may block. If an earlier request is under way,
+    /// waits for its end first.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn LeaseTransactions) -> Result<T, Error> + Send + 'static,
@@ -377,7 +378,7 @@ mod tests {
         let lease = running.until_active().await;
         running.until_standing_by().await;
         assert!(running.clock.monotonic() - lease.work_ends() < Duration::from_millis(10));
-        assert!(running.asked().iter().filter(|asked| **asked == Asked::Renew(4)).count() > 3, "it tried again");
+        assert!(running.asked().iter().filter(|asked| **asked == Asked::Renew(4)).count() > 3, "several tries");
         running.stop().await;
     }
 
@@ -439,13 +440,13 @@ mod tests {
 
     #[cfg(feature = "replicas")]
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_lease_that_is_given_back_is_taken_long_before_the_next_request() {
+    async fn a_lease_that_is_given_back_is_taken_at_once() {
         const HOUR: Duration = Duration::from_secs(3600);
         let Some(database) = crate::store::tests::scratch_database("a_lease_that_is_given_back") else { return };
         let (clock, hints) = (Clock::system(), ChangeHints::default());
         let join = |name: &str| crate::store::join_replicas(&database, name, Some(&hints)).unwrap();
         let mut first = join("first");
-        let Ok(LeaseOffer::Granted { epoch, .. }) = first.take(HOUR) else { panic!("nobody has the lease") };
+        let Ok(LeaseOffer::Granted { epoch, .. }) = first.take(HOUR) else { panic!("a free lease is not granted") };
         let election = Election { ask_interval: HOUR, ..Election::new(join("second"), clock, hints.watch()) };
         let (stop, stops) = watch::channel(false);
         let mut state = election.state();

@@ -44,8 +44,8 @@ pub const NEEDS_RESTART: &str = "these settings keep their old values until the 
 /// Information: a file with a secret has changed. The line names the keys.
 pub const SECRETS_READ_AGAIN: &str = "a file with a secret has changed: the new value is in use";
 
-/// Warning: the secrets were read again and cannot be used, usually because a file with a secret has changed. The line
-/// is repeated only if the reason changes.
+/// Warning: the secrets were read again, usually because a file with a secret has changed, and the new values cannot be
+/// used. While the reason stays the same, the line is not repeated.
 pub const SECRETS_NOT_READ: &str =
     "a file with a secret has changed and cannot be used: the old values stay in use until it can";
 

@@ -43,7 +43,8 @@ pub(super) struct Term<'t> {
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) clock: Clock,
-    /// The highest release number at the time when the state was opened; releases are numbered in their order.
+    /// The highest release number at the time when the state was opened. Messages are numbered in the order in which
+    /// they are released.
     pub(super) released_before: i64,
     pub(super) poller: Poller<RelayFeed>,
     pub(super) delivery: Delivery,

@@ -1,8 +1,8 @@
 //! Closes the relay's files to other users, and tells an operator what to do if the relay's user may not use the state.
 //!
 //! Only the relay's own user may read the files that the relay makes; the umask of the process ensures this also for
-//! files that libraries make. This module closes files that were there before, for example files from a backup. It
-//! warns about a directory to which other users may write, since these users could replace the state.
+//! files that libraries make. This module closes files that were there before the relay started, for example files from
+//! a backup. It warns about a directory to which other users may write, since these users could replace the state.
 //!
 //! Sometimes a group shares the directory on purpose. Then its members do not count as other users. For example,
 //! container platforms run the relay as a user that owns no files, and give this user access to the state through a
@@ -29,8 +29,7 @@ const GROUP_WRITE: u32 = 0o020;
 const SET_GROUP: u32 = 0o2000;
 
 /// Closes files to other users: the files in `dir` whose names begin with one of `names`. Logs which files were open.
-/// If a file cannot be closed, for example because it belongs to another user, the relay logs this and runs
-/// nevertheless.
+/// If a file cannot be closed, for example because it belongs to another user, the relay logs this and goes on.
 pub(super) fn close(dir: &Path, names: &[&str]) {
     let mode_of = |found: Metadata| found.permissions().mode() & 0o7777;
     // `dir` may be a symbolic link, which has no mode of its own; `metadata` follows the link.

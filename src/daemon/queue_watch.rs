@@ -1,7 +1,8 @@
 //! Counts the messages that wait for each sink, every few seconds, for the status that the service manager shows.
 //!
-//! Invariant: no other part of the relay waits for these counts. They run in a task of their own. While a long queue is
-//! counted, other parts that want to read the state have to wait. So counting takes at most a fiftieth of the time.
+//! Invariant: no other part of the relay waits for a count to begin or to be complete, because a task of its own
+//! counts. But while a long queue is counted, no other part can read the state. So the counts take at most a fiftieth
+//! of the time.
 
 use std::time::Duration;
 

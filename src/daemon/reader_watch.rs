@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(take_in(&mut known, found.clone(), now), ["a", "b"]);
         assert_eq!(waiting(&known).fast_until, Some(now + Duration::from_secs(60)));
         let later = now + Duration::from_secs(30);
-        assert_eq!(take_in(&mut known, found, later), [""; 0], "no reader is new, and no time begins again");
+        assert_eq!(take_in(&mut known, found, later), [""; 0], "a known reader is not new, and its time goes on");
         assert_eq!(waiting(&known).fast_until, Some(now + Duration::from_secs(60)));
         take_in(&mut known, vec![reader("b", 5)], later);
         assert_eq!(waiting(&known).fast_until, Some(now + Duration::from_secs(5)));

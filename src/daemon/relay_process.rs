@@ -72,9 +72,11 @@ impl RelayProcess {
         unhurried(self.status.interval())
     }
 
-    /// Does what is due once a second: records how long ago the slowest loop last went round (`longest_stall`), checks
-    /// that the relay still has the role, sends `status` to the service manager if it has changed, and feeds its
-    /// watchdog.
+    /// Does what is due once a second:
+    ///
+    /// - records how long ago the slowest loop last went round (`longest_stall`);
+    /// - checks that the relay still has the role;
+    /// - sends `status` to the service manager, if it has changed, and lets the watchdog be fed.
     ///
     /// # Errors
     /// [`store::Error::InUse`] and [`store::Error::Replaced`]: the role is lost.
@@ -151,7 +153,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Stop>) -> StopSignal {
     signal.unwrap_or(StopSignal::Terminate)
 }
 
-/// Waits for SIGHUP. Without the means to read the configuration again, the future never ends.
+/// Waits for SIGHUP. If `reloading` is `None`, waits for ever.
 async fn hangup(reloading: &mut Option<Reloading>) {
     if let Some(reloading) = reloading
         && reloading.signals.changed().await.is_ok()

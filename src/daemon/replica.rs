@@ -36,7 +36,7 @@ const ONCE_WAITS: Duration = Duration::from_secs(LEASE.as_secs() + 2);
 /// itself.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
-/// Takes part in elections, and works whenever this relay is the active one, until `stop` asks for the end, or until
+/// Takes part in elections, and works whenever this relay is the active one. Ends when `stop` asks for the end, or when
 /// `once` has nothing left to do.
 ///
 /// # Errors

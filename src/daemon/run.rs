@@ -1,4 +1,4 @@
-//! Phase two of the daemon: runs until it is told to stop, and then drains.
+//! The second of the daemon's two phases: runs the relay until it is told to stop, and then drains (`drain`).
 
 use tokio::sync::watch;
 

@@ -16,7 +16,7 @@ use crate::domain::Sanitized;
 pub(super) struct Service {
     /// The name of the service manager's socket; `None`: no service manager listens.
     socket: Option<OsString>,
-    /// Whether READY could not be sent yet.
+    /// Whether READY must still be sent, because the last try failed.
     ready_owed: bool,
     last_status: String,
     complained: bool,
@@ -36,8 +36,8 @@ impl Service {
     /// Tells the service manager that the relay runs, and sends the status line. Called when the relay has started, and
     /// at the end of each reload, whether the new configuration is in use or was refused.
     ///
-    /// READY and STATUS are one notification. READY ends `systemctl reload`, and the operator who looks at the status
-    /// right after that must see the new one.
+    /// READY and STATUS are one notification. READY ends `systemctl reload`, and an operator who looks at the status
+    /// right after that must see the new status.
     pub(super) fn ready(&mut self, status: &str) {
         let line = Sanitized::line(status).to_string();
         self.ready_owed = !self.tell(&[NotifyState::Ready, NotifyState::Status(&line)]);

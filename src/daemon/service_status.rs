@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_wait_for_long_are_told_also_without_trouble() {
+    fn messages_that_wait_for_long_are_told_even_if_the_sink_has_no_trouble() {
         let report = polling_for_a_minute(Condition::Polling);
         let of = |queues: &[SinkView]| service_status(&report, &[sink(|_| {})], queues, None, NOW);
         assert_eq!(of(&[queue("crm", true, 0, ago(100))]), "polling");

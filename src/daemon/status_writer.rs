@@ -57,7 +57,7 @@ struct Mailbox {
 struct Content {
     next: Option<Live>,
     writing: bool,
-    /// Whether no report is written any more: the relay has ended, or the file or the thread could not be made.
+    /// No report is written any more. The relay has ended, or the file or the thread could not be made.
     over: bool,
 }
 
@@ -136,7 +136,7 @@ impl StatusWriter {
         self.last.interval().clamp(Duration::from_secs(1), RAREST)
     }
 
-    /// Follows a reload: a new poll interval, and the result of the reload.
+    /// Puts the poll interval and the result of a reload into the reports.
     pub(super) fn follow(&mut self, poll_interval: Duration, reload: &ReloadReport) {
         self.last.interval_ms = milliseconds(poll_interval);
         self.last.relay.reload = reload.clone();

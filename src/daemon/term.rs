@@ -27,7 +27,9 @@ use crate::store::{self, Spool, Store};
 enum Over {
     Polling(Result<Ending, RunError>),
     Stop(StopSignal),
+    /// All sinks write to outputs that nobody reads any more.
     Closed,
+    /// The loop of a sink has panicked.
     Broken,
     /// The role was lost: another process may use the state.
     RoleLost(store::Error),
@@ -35,8 +37,9 @@ enum Over {
 }
 
 impl RelayProcess {
-    /// Works until `stop` asks for the end, until `once` has nothing left to do, until the permission to work ends, or
-    /// until an error makes it impossible to go on. Then drains, unless the permission to work has ended.
+    /// Works until one of these things happens: `stop` asks for the end, `once` has nothing left to do, the permission
+    /// to work ends, or the relay cannot go on because of an error. Then drains, unless the permission to work has
+    /// ended.
     ///
     /// # Errors
     /// [`RunError`], after the drain. If the permission to work has ended, [`RunError::ends_term`] is true for the
@@ -197,7 +200,7 @@ async fn tell_counts(store: &Store, released_before: i64, delivery: &Delivery) -
     Ok(())
 }
 
-/// Waits for the next event of a reload. Without a reloader the future never ends.
+/// Waits for the next event of a reload. If `reloader` is `None`, waits for ever.
 async fn next_event(reloader: &mut Option<Reloader>) -> (&mut Reloader, ReloadEvent) {
     match reloader {
         Some(reloader) => {

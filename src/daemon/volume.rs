@@ -28,8 +28,8 @@ fn mount_of(path: &Path, mounts: &str) -> Option<PathBuf> {
     points.filter(|point| path.starts_with(point)).max_by_key(|point| point.components().count())
 }
 
-/// Returns the real path for a path in `mountinfo`. There the kernel writes white space and `\` as `\` with three octal
-/// digits.
+/// Returns the real path for a path in `mountinfo`. In that file the kernel writes spaces, tabs, line breaks and `\` as
+/// `\` with three octal digits.
 fn unescaped(point: &str) -> PathBuf {
     let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     pairs.iter().fold(point.to_owned(), |path, (written, meant)| path.replace(written, meant)).into()

@@ -20,7 +20,7 @@ use crate::time::{Clock, Instant};
 /// The time between two looks at the loops, unless the service manager's time limit needs a shorter time.
 const PULSE: Duration = Duration::from_secs(5);
 
-/// If a look comes more than this time too late, the process was probably suspended in between.
+/// If a look at the loops comes later than planned by more than this time, the process was probably suspended.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The watchdog's thread, which ends when this value is dropped.
@@ -122,9 +122,9 @@ impl Standstill {
     }
 }
 
-/// Returns the instant since which the process was not suspended (by SIGSTOP or a frozen control group). A running
-/// process looks at the loops every few seconds. So if the last look was much longer ago (`since_last_look`), the
-/// process was suspended until now.
+/// Returns the instant since which the process was not suspended (by SIGSTOP or a frozen control group). `before` is
+/// the answer at the last look. A running process looks at the loops every few seconds. So if the last look was much
+/// longer ago (`since_last_look`), the process was suspended until now.
 fn awake_since(before: Instant, since_last_look: Duration, now: Instant) -> Instant {
     if since_last_look > PULSE + SUSPENDED { now } else { before }
 }
@@ -136,8 +136,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// For each pair `(wait, longest_stall)`: waits for the time `wait`, and then looks at loops of which the slowest
-    /// last went round `longest_stall` ago. Returns for each look whether it saw a standstill.
+    /// For each pair `(wait, longest_stall)`: waits for the time `wait`, and then looks at the loops as if the slowest
+    /// of them last went round `longest_stall` ago. Returns for each look whether it saw a standstill.
     fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut standstill = Standstill::new(now);

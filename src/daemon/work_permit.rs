@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_attempt_begins_after_the_time_is_over_or_under_another_lease() {
+    async fn no_attempt_begins_after_the_lease_has_run_out_or_under_another_lease() {
         let clock = Clock::starting_at(UnixMs(0));
         let lease = |epoch| Lease::taken(epoch, clock.monotonic(), UnixMs(0));
         let (election, state) = watch::channel(ReplicaState::Active(lease(7)));

@@ -69,7 +69,8 @@ pub(super) enum HealthSignal {
     Success,
     /// The receiver did not accept this message.
     Failure,
-    /// The receiver refused this message for a reason of its own, and would have refused any other message as well.
+    /// The receiver refused this message because it gets too many requests or is down, so it would have refused any
+    /// other message as well.
     Refused(Refusal),
     /// The receiver will accept no message until somebody looks into the matter.
     Gone,
@@ -125,8 +126,8 @@ pub(super) fn is_refusal(attempt: &Attempt) -> bool {
     refusal(attempt).is_some()
 }
 
-/// Decides about a message of which the sink's template can make no payload. Another try would have the same result, so
-/// the message becomes a dead letter.
+/// Decides about a message for which the sink's template cannot make a payload. Another try would have the same result,
+/// so the message becomes a dead letter.
 pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
     let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: reason.0 };
     Decision { outcome: Some(outcome), signal: HealthSignal::Neutral }
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_lengthens_and_never_shortens() {
+    fn retry_after_may_lengthen_a_wait_but_never_shortens_it() {
         assert_eq!(wait(&after(failed(Some(500), Some(600)), 1, START), START), Duration::from_secs(600));
         let short = wait(&after(failed(Some(500), Some(1)), 1, START), START);
         assert!((5..6).contains(&short.as_secs()), "{short:?}");

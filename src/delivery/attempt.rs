@@ -23,7 +23,7 @@ use crate::time::backoff::Jitter;
 /// The recorded reason of a failure, if the relay itself panicked while it handled the message.
 pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message: please report it";
 
-/// Everything that the task of one attempt needs. All times except `received` are by the relay's time.
+/// Everything that the task of one attempt needs. All times of type `UnixMs` except `received` are by the relay's time.
 pub(super) struct AttemptTask {
     pub(super) sink: SinkId,
     pub(super) seq: Seq,
@@ -39,7 +39,7 @@ pub(super) struct AttemptTask {
     /// When the message becomes too old to be sent again; `None`: never, or the relay does not know yet what time it
     /// is.
     pub(super) expires: Option<UnixMs>,
-    /// When the message was received, by the clock that dates messages; `None` if an operator sent the message again.
+    /// When the message was received, by the clock that dates messages; `None` if an operator asked to send it again.
     pub(super) received: Option<UnixMs>,
     pub(super) retry: Retry,
     /// By how many milliseconds the relay's time was corrected before the attempt began.
@@ -61,7 +61,7 @@ pub(super) struct AttemptReport {
     pub(super) took: Duration,
     /// Whether there was something to send.
     pub(super) was_sent: bool,
-    /// How old the message was when the attempt ended; `None` if an operator sent the message again.
+    /// How old the message was when the attempt ended; `None` if an operator asked to send it again.
     pub(super) age: Option<Duration>,
     /// `None`: the attempt does not count, and the message goes on waiting.
     pub(super) outcome: Option<Outcome>,
@@ -125,7 +125,7 @@ impl AttemptTask {
             Err(reason) => unrenderable(reason),
         };
         // The retry schedule derives each wait from the number of attempts. A refusal that concerns the receiver as a
-        // whole is not to lengthen the later waits of this message. So the refused attempt is not counted.
+        // whole must not lengthen the later waits of this message. So the refused attempt does not count.
         let is_refused = matches!((signal, &outcome), (HealthSignal::Refused(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
         let (change, written) = self.settle(now, attempts, outcome.as_ref(), signal);

@@ -44,7 +44,7 @@ impl Breaker {
         Self::Closed { failures: 0 }
     }
 
-    /// Restores the breaker of an earlier process, given the number that [`Breaker::failures`] returned in that
+    /// Restores the breaker of an earlier process. `failures` is the number that [`Breaker::failures`] returned in that
     /// process. A probe may begin at once, because the operator may have repaired something before the start.
     pub(super) fn restored(failures: u32, now: Instant) -> Self {
         match failures.checked_sub(FAILURES_THAT_OPEN) {

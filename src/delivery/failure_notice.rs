@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The shortest time between two reports of failures of a sink whose failures and successes alternate.
+/// If failures and successes of a sink alternate, a failure is reported at most once in this time.
 const MIN_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the log has said about the failures of one sink.
@@ -56,7 +56,7 @@ impl FailureNotice {
         Some(reason)
     }
 
-    /// The instant at which to report a failure whose report was put off, if the sink still fails then.
+    /// When to report a failure whose report was put off, if the sink still fails then; `None`: no report was put off.
     pub(super) fn report_at(&self) -> Option<Instant> {
         match self.state {
             NoticeState::Unreported(_) => self.reported_at.map(|told| told + MIN_REPORT_INTERVAL),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_change_is_reported_once_and_flapping_once_a_minute() {
+    async fn each_change_is_reported_once_and_alternating_failures_once_a_minute() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notice = FailureNotice::default();

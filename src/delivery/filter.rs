@@ -24,7 +24,8 @@ settings! {
     }
 }
 
-/// A filter as it is written: conditions that a message must all meet, and `exclude` with the same keys.
+/// A filter as it is written. It lets a message through that meets all `conditions`, unless the message also meets all
+/// conditions of `exclude`.
 struct Written {
     conditions: Conditions,
     exclude: Option<Conditions>,

@@ -182,8 +182,8 @@ impl SinkHealth {
         }
     }
 
-    /// Notes that the receiver accepted this message. A message that it rejected counts as accepted here, too: it did
-    /// not refuse the message.
+    /// Notes that the receiver accepted this message. A message that the receiver rejects, so that it becomes a dead
+    /// letter, counts as accepted here, too: the answer is no refusal.
     pub(super) fn accepted(&mut self, seq: Seq, number_key: Option<i64>) {
         if self.refused_alone.accepted(seq, number_key) {
             self.throttle.accepted_after_refusal();

@@ -67,9 +67,10 @@ pub(super) enum LaneSharing {
 /// Returns the lane that gets the next worker; `None`: no lane gets a worker now. Live messages go first, then retries,
 /// then the backfill, with these exceptions:
 /// - With one worker, live messages take turns with the other two lanes.
-/// - With two workers, one is reserved for live messages and the other for the other two lanes.
-/// - With more workers, one is reserved for each lane; the retry and backfill lanes have their worker reserved only
-///   while messages wait there.
+/// - With two workers, one is reserved for live messages. The other one is reserved for retries and the backfill while
+///   messages wait in these lanes.
+/// - With more workers, one is reserved for live messages. One more is reserved for retries, and one for the backfill,
+///   while messages wait in that lane.
 ///
 /// With one or two workers, retries and the backfill share one worker, and take turns.
 pub(super) fn next(
@@ -264,7 +265,7 @@ mod tests {
                 }
                 prop_assert!(!under_way.is_empty(), "a message waits, and no worker works");
                 if patient == Lane::Live && workers > 1 {
-                    prop_assert!(under_way.contains(&Lane::Live), "a live message waits beside two workers");
+                    prop_assert!(under_way.contains(&Lane::Live), "no worker sends a live message");
                 }
                 // One of the two oldest deliveries ends in each turn.
                 under_way.remove(usize::from(which) % under_way.len().min(2));

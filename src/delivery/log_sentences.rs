@@ -60,8 +60,8 @@ pub const NEW_SINK_IS_FILLED: &str = "the new sink has got the retained messages
 /// Error: a message is given up.
 pub const MESSAGE_IS_DEAD: &str = "the message is a dead letter now";
 
-/// Error: a read or a write of the sink's loop has failed in the store. The loop waits and tries again. This is logged
-/// once, and not again before the store has answered.
+/// Error: the sink's loop could not read the store, or could not write to it. The loop waits and tries again. This is
+/// logged once, and not again before the store has answered.
 pub const STORE_CANNOT_BE_READ: &str = "waiting messages cannot be read";
 
 /// Information: the store answers again after [`STORE_CANNOT_BE_READ`].

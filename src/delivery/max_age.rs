@@ -26,7 +26,7 @@ pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32)
 pub(super) struct AgeChecks {
     max_age: Duration,
     next: Instant,
-    /// What the last complete check has covered. The next check looks only at other messages.
+    /// The messages that the last complete check has covered. The next check looks only at other messages.
     scan: ExpiryScan,
     is_unfinished: bool,
 }

@@ -8,7 +8,8 @@
 //! Invariants:
 //! - When an attempt has ended, its outcome is recorded (settled). The worker takes the next delivery only when the
 //!   record is on the disk.
-//! - Claims live in memory. If the process dies, the deliveries that were claimed but not settled can be claimed again.
+//! - Claims are kept in memory only. If the process dies, the deliveries that were claimed but not settled can be
+//!   claimed again.
 //! - A loop turns only for a reason: a wake-up, the end of a delivery, an order, or a time that has come. The wait
 //!   before a retry is at least 100 ms, whatever is configured.
 

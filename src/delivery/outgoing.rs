@@ -4,9 +4,9 @@ use crate::codes::CodeMask;
 use crate::formats::{Format, Payload, Unrenderable};
 use crate::sinks::Outgoing;
 
-/// Makes the [`Outgoing`] of the message `id` with the JSON text `raw`. `number` is the JSON text of the message's
-/// number, if the number is known and the format shows details. With a mask, no part of the result has a code.
-/// `as_line`: the payload goes to a stream of lines.
+/// Makes the [`Outgoing`] of the message `id` with the JSON text `raw`. `number` is the JSON text of the details of the
+/// message's number, if they are known and the format needs them. If there is a mask, no part of the result contains a
+/// code. `as_line`: the payload goes to a stream of lines.
 ///
 /// # Errors
 /// [`Unrenderable`], from templates only.

@@ -14,9 +14,8 @@ use crate::time::Instant;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An attempt that begins late by no more than this does not delay the attempts after it. Timers are coarse, and at a
-/// high limit several attempts share a tick of the timer. After a late attempt, the next one may thus come up to this
-/// much sooner than after a full wait. To keep the limit all the same, the waits between the attempts of a minute add up
-/// to 60 s plus this time.
+/// high limit several attempts share a tick of the timer. So the wait after a late attempt may be shorter by up to this
+/// time. To keep the limit all the same, the waits between the attempts of a minute add up to 60 s plus this time.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// The pace of one sink: the time between two attempts, and when the next attempt may begin.
@@ -123,7 +122,7 @@ mod tests {
     proptest! {
         /// Attempts begin at any time, and the process is restarted at any time.
         #[test]
-        fn no_60_seconds_have_more(
+        fn in_no_60_seconds_more_attempts_begin_than_allowed(
             limit in 1_u32..200,
             steps in prop::collection::vec((0_u64..5_000, 0_u8..20), 1..400),
         ) {

@@ -6,9 +6,9 @@
 //!   same messages can be claimed again.
 //! - The store is asked for more messages of a lane only in two cases: something may have put messages into the lane
 //!   (after a wake-up, at a due time, at the slow poll), or the store's last answer for the lane was not empty.
-//! - If the order of each number is kept, there is at most one claim for each number: the first message that waits.
-//!   While a message of the number is under way there is no claim for the number. The replayed messages of a number
-//!   have a queue of their own, so that live messages do not wait for them.
+//! - If the order of each number is kept, each number has two queues: one for its replayed messages, so that live
+//!   messages do not wait for these, and one for all others. There is at most one claim from each queue: the first
+//!   message that waits. While a message of a queue is under way, there is no claim from this queue.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -41,9 +41,9 @@ pub(super) struct Queues {
 pub(super) struct Excluded {
     /// Messages that are under way, or that were set aside because they are too old.
     pub(super) seqs: HashSet<Seq>,
-    /// If the sink keeps the order of each number, each phone number has a queue for its messages, and another one for
-    /// its replayed messages. These are the keys of the queues that have a delivery under way. For other sinks the set
-    /// is not used.
+    /// The keys of the queues that have a delivery under way, if the sink keeps the order of each number. (Each phone
+    /// number then has a queue for its messages, and another one for its replayed messages.) For other sinks the set is
+    /// not used.
     pub(super) numbers: HashSet<i64>,
 }
 

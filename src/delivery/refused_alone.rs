@@ -6,15 +6,15 @@
 //! failures of the message, and must not set the pace for other messages.
 //!
 //! A message is *blamed* for its refusals if other messages were accepted meanwhile, and if so many refusals are
-//! unlikely to be chance. This is judged by the share of the attempts for other messages that was refused. If this
-//! share is 1/10, the probability that a message is refused four times by chance is 1/10,000. But messages that are
-//! refused for ever are tried again and again, and so raise this share. Then chance seems likely, and no message is
-//! blamed.
+//! unlikely to be chance. To find out, the relay looks at the attempts for other messages in the same time, and
+//! computes which share of them was refused. If this share is 1/10, the probability that a message is refused four
+//! times by chance is 1/10,000. But messages that are refused for ever are tried again and again, and each try raises
+//! the share. If there are several such messages, chance seems likely, and none of them is blamed.
 //!
-//! So there is a second share, which counts fewer refusals: one refusal of each message that still waits, no refusal of
-//! a suspected message, and all refusals of a message that was accepted in the end. A message is *suspected* if, by the
-//! second share, its refusals are unlikely to be chance. A suspected message is treated like a blamed one only while
-//! the throttle has found that refusals have nothing to do with the pace.
+//! So there is a second share, in which such messages hardly count. It counts one refusal of each message that still
+//! waits, no refusal of a suspected message, and all refusals of a message that was accepted in the end. A message is
+//! *suspected* if, judged by the second share, its refusals are unlikely to be chance. A suspected message is treated
+//! like a blamed one only while the throttle has found that refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, no further message or number is blamed.
@@ -81,9 +81,9 @@ struct Count {
     in_totals: u64,
     /// The number of refusals that count as independent: refusals between which nothing was accepted count as one.
     times: i32,
-    /// The number of messages that the receiver had accepted at the last refusal that counted as independent.
+    /// [`Totals::accepted`] at the last refusal that counted as independent.
     accepted: u64,
-    /// The number of refusals since the last refusal that counted as independent, that refusal included.
+    /// The value of `in_vain` at the last refusal (see [`RefusalCause::Receiver`]).
     in_vain: u32,
     /// The totals before the first refusal.
     since: Totals,

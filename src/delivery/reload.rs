@@ -95,8 +95,8 @@ impl Delivery {
             .chain(std::mem::take(&mut self.retired).into_iter().map(|sink| (sink, true)))
             .collect();
         for NewSink { setup, change, registered, pause } in sinks.0 {
-            // The id decides and not the name. An operator may have renamed the sink in the store, and the
-            // configuration may have the new name by now.
+            // A sink is recognised by its id and not by its name: an operator may have renamed the sink in the store,
+            // and the configuration may have the new name by now.
             let found = before.iter().position(|(sink, _)| sink.id == registered.id);
             let sink = match found.map(|at| before.swap_remove(at)) {
                 Some((sink, was_retired)) => {

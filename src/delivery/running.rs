@@ -257,7 +257,7 @@ impl Delivery {
             drained.unrecorded += ended.unrecorded;
         }
         // No loop runs any more, so no further settlement comes. If the settler still cannot write, its settlements
-        // were counted above.
+        // were counted above (`unrecorded`).
         settler.shutdown().await;
         drained
     }

@@ -36,7 +36,7 @@ const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 /// While the stored times are being corrected, settlements wait. After each wait of this length the task looks whether
 /// the correction is complete, and it does so at most [`MOST_WAITS_FOR_CORRECTION`] times. A correction takes some
 /// milliseconds. But if the disk accepts no writes, a correction does not end. So after all these waits (5 s) the task
-/// tries to write the settlements nevertheless. This fails, too, and the log tells the operator why.
+/// tries to write the settlements all the same. On such a disk the try fails, and the log tells the operator why.
 const WAIT_FOR_CORRECTION: Duration = Duration::from_millis(10);
 const MOST_WAITS_FOR_CORRECTION: u32 = 500;
 
@@ -104,9 +104,9 @@ impl Settler {
         ExpectedSettlement(Arc::clone(&self.expected))
     }
 
-    /// Takes the settlement during the call, so settlements are written in the order of the calls. The returned future
-    /// waits until the settlement is on the disk, however long that takes. `corrected_by`: by how many milliseconds the
-    /// relay's time was corrected before the settlement was made.
+    /// The call itself hands the settlement over, so settlements are written in the order of the calls. The returned
+    /// future only waits until the settlement is on the disk, however long that takes. `corrected_by`: by how many
+    /// milliseconds the relay's time was corrected before the settlement was made.
     pub(super) fn settle(
         &self,
         settlement: Settlement,
@@ -176,8 +176,10 @@ impl SettlementWriter {
                     // The clock is read here, where nothing else of this process writes to the store. So the stored
                     // times cannot be corrected between this reading and the writing. A settlement that was made before
                     // a correction has times that must be corrected, too:
-                    // - If the stored times were corrected before this transaction, its times are corrected here.
-                    // - If the stored times are corrected after this transaction, its times are corrected with them.
+                    // - If the stored times were corrected before this transaction, the times of the settlement are
+                    //   corrected here.
+                    // - If the stored times are corrected after this transaction, the times of the settlement are
+                    //   corrected with them, because they are stored by then.
                     // - While the stored times are being corrected, the settlements wait.
                     let now = clock.relay_moment();
                     if now.is_correcting && may_wait {

@@ -112,8 +112,8 @@ fn read_block<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Block
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Published {
     pub(super) status: SinkStatus,
-    /// The number of the wake-up after which the sink was idle: nothing was in flight, and no delivery was found that
-    /// may begin now.
+    /// The number of the last wake-up that the loop had noticed, if the sink is idle: nothing is in flight, and no
+    /// delivery was found that may begin now. `None`: the sink is not idle.
     pub(super) idle_after: Option<u64>,
     /// Whether the sink was removed from the configuration: no delivery begins any more.
     pub(super) is_retired: bool,
@@ -130,8 +130,8 @@ impl Published {
 /// How delivery ended: how many deliveries under way were not recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Deliveries that were cut off before the receiver had answered. The next start makes them again.
+    /// Deliveries that were cut off before the receiver had answered. The next process attempts them again.
     pub cut_off: usize,
-    /// Deliveries that were answered but could not be recorded. The next start makes them again, too.
+    /// Deliveries that were answered but could not be recorded. The next process attempts them again, too.
     pub unrecorded: usize,
 }

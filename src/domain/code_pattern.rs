@@ -43,7 +43,7 @@ impl CodePattern {
     }
 
     /// Returns all codes in a text. The code of a match is the first group of the expression, or the whole match if
-    /// there is no group. A match whose code would be empty has no code.
+    /// there is no group. A match with an empty code does not count.
     pub fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
         self.0.captures_iter(text).filter_map(|found| code_of(&found))
     }

@@ -8,7 +8,7 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::{Seq, UnixMs};
 
-/// An opaque cursor of the API. A request with a cursor gets older rows than the page that contained the cursor.
+/// An opaque cursor of the API. Each page contains the cursor of the next page, which has the next older rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub String);
 
@@ -16,9 +16,9 @@ pub struct Cursor(pub String);
 ///
 /// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
 ///
-/// - Take a row with `W <= time <= F` that appeared at most `L` after its time. The row is stored, or an open walk has
-///   yet to read it, or the next sweep will read it. The next sweep reads down to the floor `A - lag - L - m`. The lag
-///   is how far the rows' clock is behind the API's clock ([`Lags`]).
+/// - No row is missed: a row with `W <= time <= F` that appeared at most `L` after its time is stored, or an open walk
+///   has yet to read it, or the next sweep will read it. The next sweep reads down to the floor `A - lag - L - m`. The
+///   lag is how far the rows' clock is behind the API's clock ([`Lags`]).
 /// - `F`, `W` and `A` only rise. `F` never passes the API's present time. (If the rows' clock is ahead, the
 ///   `ingestedAt` of rows counts as the present time.)
 /// - After the first completed sweep, `W <= A - L - m`. `W` is never later than the floor of an open walk.
@@ -55,9 +55,9 @@ pub struct Marks {
 /// median of many rows shows the difference, even if single rows came late or have a wrong date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
-    /// How far the times of the last new rows at the head of the feed were behind the API's clock; the newest row comes
-    /// last. 0: the row's time was right. Negative: it was ahead of the API's clock. Rows whose time shows nothing
-    /// about the clocks are left out.
+    /// One number for each of the last new rows at the head of the feed, the newest row last: how far the row's time
+    /// was behind the API's clock. A negative number means that the row's time was ahead of that clock. Rows whose time
+    /// shows nothing about the clocks are left out.
     seen: Vec<i64>,
     /// How far the rows' clock was behind the API's clock when the anchor was set.
     anchor: i64,
@@ -69,7 +69,7 @@ impl Lags {
     /// How many of the newest rows are enough to show that a clock has changed.
     const FEW: usize = 5;
 
-    /// Makes lags from the values of the newest rows, the newest last, and the lag when the anchor was set.
+    /// Makes lags. `seen`: the lags of the newest rows, the newest row last. `anchor`: the lag when the anchor was set.
     pub fn new(seen: Vec<i64>, anchor: i64) -> Self {
         let mut lags = Self { seen: Vec::new(), anchor };
         lags.extend(seen);
@@ -98,8 +98,9 @@ impl Lags {
         self.seen.drain(..spare);
     }
 
-    /// How far the rows' clock is behind: the median of all remembered rows or the median of the newest five, whichever
-    /// is greater, but at least 0. `None` if no row has shown anything about the clocks yet.
+    /// How far the rows' clock is behind the API's clock, at least 0. Of two values the greater one counts: the median
+    /// of all remembered rows, and the median of the newest five. `None` if no row has shown anything about the clocks
+    /// yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))
@@ -119,8 +120,8 @@ fn middle(lags: &[i64]) -> Option<i64> {
 }
 
 impl Marks {
-    /// The floor of a new gap. A first run may set the watermark above the newest row; rows below the watermark need
-    /// not be read.
+    /// The floor of a new gap. Usually this is the frontier. On a first run the watermark may be later: for example,
+    /// `poll.start` is an hour ago, and the newest row is two hours old. Rows before the watermark need not be read.
     pub fn gap_floor(&self) -> UnixMs {
         self.frontier.max(self.watermark)
     }
@@ -139,7 +140,7 @@ pub struct Walk {
     pub kind: WalkKind,
     /// The cursor of the next page; `None` if the next page is the head page.
     pub cursor: Option<Cursor>,
-    /// The last cursors before `cursor`, newest last, at most [`Walk::TRAIL`].
+    /// The cursors that the walk had before `cursor`: the last [`Walk::TRAIL`] of them, the newest last.
     pub trail: Vec<Cursor>,
     /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
@@ -147,11 +148,11 @@ pub struct Walk {
     /// the row lies below the floor, the walk has arrived.
     pub opened_seq: Seq,
     /// The time at which the walk was opened, or a little earlier, by the API's clock. When the walk is complete, it
-    /// has covered all rows that were in the list at this time.
+    /// has covered all rows that were in the feed at this time.
     pub opened_at: UnixMs,
     /// The oldest time to which the walk has read so far. The part of the feed from `floor` to this time is unread.
     pub lowest: UnixMs,
-    /// The failures since the walk last got further down.
+    /// The failures since the walk last made progress.
     pub progress: WalkProgress,
 }
 
@@ -164,7 +165,7 @@ impl Walk {
         self.floor <= time && time <= self.lowest
     }
 
-    /// Whether the walk holds its rows until it ends.
+    /// Whether the walk holds its rows until it has arrived at its floor.
     pub fn holds(&self) -> bool {
         matches!(self.kind, WalkKind::Gap { streaming: false, .. })
     }
@@ -184,19 +185,20 @@ impl Walk {
 pub enum WalkKind {
     /// Reads the new rows between a head page and the frontier.
     Gap {
-        /// When the gap has arrived, it goes on as a sweep, down to this time. `None`: it ends.
+        /// When the gap has arrived, it goes on as a sweep, down to this time. `None`: it ends when it has arrived.
         sweep_floor: Option<UnixMs>,
-        /// Whether the gap releases each row as soon as it is read. If not, it holds the rows until it ends.
+        /// Whether the gap releases each row as soon as the row is read. If not, the gap holds its rows until it has
+        /// arrived at its floor.
         streaming: bool,
     },
-    /// Reads the lookback once more, for rows that came late.
+    /// Reads the newest part of the feed once more, as far back as the lookback, for rows that came late.
     Sweep,
     /// Reads the rows that were in the feed before the first run. These rows are stored as known and not delivered.
     Seed,
 }
 
-/// The failures of a walk since it last got further down than ever before. If all fields are zero, there was no failure
-/// since then.
+/// The failures of a walk since it last made progress. A page is progress if it has a row that is older than all rows
+/// that the walk has read, or an unknown row at the oldest time so far. Such a page sets all fields to zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkProgress {
     /// How many setbacks the walk had (`ingest::coverage::Setback`).
@@ -218,8 +220,8 @@ pub enum RowStanding {
     News,
     /// The row was in the feed before the first run: known, not delivered.
     Seed,
-    /// The row came below the watermark: counted and kept for a replay, and not delivered unless an operator asks for
-    /// it.
+    /// The row is dated before the watermark. It is counted as an anomaly and kept, and delivered only if an operator
+    /// asks for that.
     BelowWatermark,
     /// The row has no id, or is not valid JSON: kept as it came, not delivered.
     Unreadable,
@@ -233,7 +235,7 @@ impl RowStanding {
         self.into()
     }
 
-    /// The standing for a word of the store. The store allows no other words.
+    /// The standing for a word that [`Self::as_str`] returned. The tables of the store allow no other words.
     pub fn from_word(word: &str) -> Self {
         word.parse().unwrap_or(Self::News)
     }
@@ -247,7 +249,8 @@ pub enum Anomaly {
     UnreadableRow,
     /// A row is not valid JSON.
     SpoiledRow,
-    /// A row appeared so late that the ids of rows with its time may have been forgotten.
+    /// A row is dated before the watermark. The relay may have forgotten the ids of such rows, so it does not know
+    /// whether the row is new.
     BelowWatermark,
     /// The API refused a cursor.
     RefusedCursor,

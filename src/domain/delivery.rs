@@ -10,8 +10,8 @@ use super::UnixMs;
 pub enum DeliveryClass {
     /// The message showed up at the head of the feed, or came late and was found by a sweep.
     Live,
-    /// The message was found by a catch-up or on a first run, or its delivery record was created later for another
-    /// reason, for example because an operator asked for a replay.
+    /// The message was found by a catch-up or on a first run. Or its delivery record was created after the release of
+    /// the message, for example because an operator asked for a replay.
     Backfill,
 }
 
@@ -80,7 +80,7 @@ impl PauseReason {
         self.into()
     }
 
-    /// The reason for a word of the store. The store allows no other words.
+    /// The reason for a word that [`Self::as_str`] returned. The tables of the store allow no other words.
     pub fn from_word(word: &str) -> Self {
         word.parse().unwrap_or(Self::Operator)
     }

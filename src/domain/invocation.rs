@@ -1,4 +1,5 @@
-//! How an operator calls this program for the same configuration and state, for hints that name a command.
+//! The beginning of a command line that calls this program with the same configuration and state. If a hint to the
+//! operator names a command, the command begins with it.
 
 use std::fmt;
 use std::path::Path;

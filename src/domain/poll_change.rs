@@ -11,13 +11,13 @@ pub struct Insert {
     pub seq: Seq,
     /// The row.
     pub row: Row,
-    /// Whether the row is for the sinks.
+    /// Whether the row is for the sinks, and if not, why.
     pub standing: RowStanding,
     /// The gap that holds the row, if one does.
     pub held_by: Option<WalkId>,
 }
 
-/// One change to the store. The changes of one page are carried out in order, in one transaction.
+/// One change of the state. The changes of one page are carried out in order, in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollChange {
     /// The first page was read: coverage begins.

@@ -10,8 +10,8 @@ pub struct Seq(pub i64);
 /// A message as the API listed it. The relay reads only the fields below from it; sinks get `raw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The API's id. If the row is not valid JSON, or if its id is missing, empty or not a string, then `unreadable:`
-    /// and a hash.
+    /// The API's id. If the row is not valid JSON, or if its id is missing, empty or not a string, this is
+    /// `unreadable:` and a hash of the row.
     pub id: String,
     /// True for a row that has an id and is valid JSON. Any other row is set aside and never delivered.
     pub readable: bool,

@@ -1,14 +1,14 @@
 //! Makes text from outside safe to show: on a terminal, in a log, in a line of a protocol.
 //!
-//! The sender of a message, an answer or a header can write anything into it: line breaks that begin a new line,
-//! escapes that clear or rename a terminal, characters that turn the direction of the text after them. All of these are
-//! escaped.
+//! The sender of a message, an answer or a header can write anything into it: line breaks that begin a new line, escape
+//! sequences that clear or rename a terminal, characters that reverse the direction of the text after them. All these
+//! characters are escaped.
 
 use std::fmt::{self, Display, Write};
 
 /// Shows a value. Every character that could act on a terminal or break out of its line is escaped, as JSON would
-/// escape it: `\n`, `\u001b`, `\u202e`. JSON stays the same JSON, because in valid JSON such characters occur only in
-/// strings.
+/// escape it: `\n`, `\u001b`, `\u202e`. If the value is JSON, it has the same meaning afterwards, because in valid JSON
+/// such characters occur only in strings.
 ///
 /// ```
 /// use joltsms_relay::domain::Sanitized;

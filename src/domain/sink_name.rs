@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 /// The name of a sink, 1 to 64 characters of `a`-`z`, `0`-`9`, `_` and `-`.
 ///
-/// The state of a sink is stored under its name. So a name is used exactly as it was written: letters are not changed,
-/// and spaces are not removed.
+/// The relay finds the records of a sink by this name. So a name is used exactly as it was written: letters are not
+/// changed, and spaces are not removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SinkName(String);
 

@@ -30,7 +30,7 @@ pub fn mended(json: &str) -> String {
 /// Returns the code of an escape such as `\u00e9` at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // The parser alone would accept a `+`, too.
+    // `from_str_radix` would also accept `+123`.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 

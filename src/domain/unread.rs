@@ -23,10 +23,11 @@ pub struct Unread {
 impl Unread {
     /// Returns how many rows a walk still has to read; `None` if no estimate is possible.
     ///
-    /// A sweep reads stored rows only, and they are counted. A gap also reads rows that are not stored. The estimate
-    /// assumes that these rows are as dense as the rows of the sample. If messages do not come evenly, this is wrong at
-    /// first, and gets better while the gap is read. No more than `total` minus `stored` rows can be new, so the
-    /// estimate assumes no more. For a gap that goes down to the feed's end, it assumes exactly this number.
+    /// The rows that a sweep will read are stored already, except for the few that came late. So they are counted. A
+    /// gap or a seed also reads rows that are not stored. The estimate assumes that these rows are as dense as the rows
+    /// of the sample. If messages do not come evenly, the estimate is wrong at first, and gets better while the gap is
+    /// read. At most `total` minus `stored` rows can be new, so the estimate assumes no more. If the walk reads down to
+    /// the end of the feed, the estimate assumes exactly this number of new rows.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let not_stored = self.total.map(|total| total.saturating_sub(self.stored));
         // If `total` minus `stored` is 0 although a gap is open, some stored rows have left the feed. Then only `total`
@@ -95,35 +96,35 @@ mod tests {
         let total = Unread { stored: 300, total: Some(1000), ..Unread::default() };
         for (name, unread, walk, rows) in [
             ("a row a second for an hour", even, walk(GAP, UnixMs(0), 3_600_000), Some(3600)),
-            ("it has arrived", even, walk(GAP, UnixMs(5), 5), Some(0)),
-            ("and what is known below", Unread { known: 40, ..even }, walk(GAP, UnixMs(0), 1_000), Some(41)),
+            ("the gap has arrived", even, walk(GAP, UnixMs(5), 5), Some(0)),
+            ("stored rows below it are added", Unread { known: 40, ..even }, walk(GAP, UnixMs(0), 1_000), Some(41)),
             ("a seed is read like a gap", even, walk(WalkKind::Seed, UnixMs(0), 60_000), Some(60)),
             (
-                "a sweep reads what is known",
+                "a sweep reads stored rows only",
                 Unread { known: 77, ..even },
                 walk(WalkKind::Sweep, UnixMs(0), 9_000),
                 Some(77),
             ),
             ("down to the end of the feed", total, walk(GAP, UnixMs::MIN, 5_000), Some(700)),
-            ("more was stored than there is", Unread { stored: 2000, ..total }, walk(GAP, UnixMs::MIN, 5_000), Some(0)),
-            ("nobody knows", Unread::default(), walk(GAP, UnixMs::MIN, 5_000), None),
-            ("too few to tell", Unread { sample_rows: 4, ..even }, walk(GAP, UnixMs(0), 9_000), None),
-            ("all at one time", Unread { sample_ms: 0, ..even }, walk(GAP, UnixMs(0), 9_000), None),
+            ("fewer in the feed than stored", Unread { stored: 2000, ..total }, walk(GAP, UnixMs::MIN, 5_000), Some(0)),
+            ("neither a sample nor a total", Unread::default(), walk(GAP, UnixMs::MIN, 5_000), None),
+            ("too few rows in the sample", Unread { sample_rows: 4, ..even }, walk(GAP, UnixMs(0), 9_000), None),
+            ("all rows at the same time", Unread { sample_ms: 0, ..even }, walk(GAP, UnixMs(0), 9_000), None),
             (
-                "all at one time, but a total",
+                "all rows at the same time, but a total",
                 Unread { sample_rows: 9, ..total },
                 walk(GAP, UnixMs(0), 9_000),
                 Some(700),
             ),
-            ("no more than there is", Unread { total: Some(900), ..even }, walk(GAP, UnixMs(0), 3_600_000), Some(900)),
+            ("at most the total", Unread { total: Some(900), ..even }, walk(GAP, UnixMs(0), 3_600_000), Some(900)),
             (
-                "no more than there is beside what is known",
+                "at most the total, without the stored rows",
                 Unread { total: Some(900), stored: 300, ..even },
                 walk(GAP, UnixMs(0), 3_600_000),
                 Some(600),
             ),
             (
-                "as much as there can be",
+                "as many as a number can hold",
                 Unread { sample_ms: 1, ..even },
                 walk(GAP, UnixMs(-i64::MAX), i64::MAX),
                 Some(u64::MAX),

@@ -1,12 +1,13 @@
-//! Opens files of the state, of the log and of sinks, in such a way that no other user can put another file in their
-//! place.
+//! Opens and makes the files of the state, of the log and of sinks. No other user can make the relay open a different
+//! file instead.
 //!
-//! The directories belong to the user of the service, but root may run commands on them. Therefore:
+//! The directories belong to the user of the service, but root may run commands on them. With a symbolic link, that
+//! user could make root write to any file of the machine. Besides, that user must be able to use what root makes.
+//! Therefore:
 //!
 //! - A symbolic link, a pipe or a device is not opened in place of a file. The directory itself may be a link: systemd
 //!   makes one for a service with `DynamicUser`.
-//! - A file that root makes is given to the owner of the directory. Otherwise the owner could not use the file. SQLite
-//!   does the same for its journal.
+//! - A file that root makes is given to the owner of the directory. SQLite does the same for its journal.
 
 mod patient_write;
 
@@ -165,8 +166,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the path with every symbolic link among its directories resolved. This is for SQLite: with its option
-/// against links it refuses every link in a path, also among the directories.
+/// Returns the path with every symbolic link among its directories resolved. SQLite needs this: its option
+/// `SQLITE_OPEN_NOFOLLOW` refuses a link anywhere in the path, also among the directories.
 ///
 /// # Errors
 /// The errors of the file system, if the directory is missing.
@@ -237,7 +238,7 @@ mod tests {
         }
         assert_eq!(make(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
         drop(make_anew(&link).unwrap());
-        assert!(link.symlink_metadata().unwrap().is_file(), "a file of its own");
+        assert!(link.symlink_metadata().unwrap().is_file(), "a new file has replaced the link");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was");
         fs::remove_file(&link).unwrap();
         symlink(dir.path().join("nowhere"), &link).unwrap();

@@ -26,7 +26,7 @@ fn write(raw: &str, account: &str) -> String {
         quoted(&format!("/joltsms/{account}")),
         quoted(&format!("com.joltsms.{kind}")),
     );
-    // An optional attribute must be valid or absent, whatever the message contains.
+    // An optional attribute must be valid or absent. So a time that is not valid is left out.
     if let Some(time) = message.text("receivedAt").filter(|time| UnixMs::parse(time).is_some()) {
         event += &format!(r#","time":{}"#, quoted(&time));
     }

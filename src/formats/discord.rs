@@ -9,8 +9,8 @@ use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// The longest content that Discord accepts, in units of UTF-16. Discord may count fewer characters than the text has
-/// units, but never more. Longer texts are cut, with `…` at the end.
+/// The longest content that Discord accepts, in units of UTF-16. Discord may count in other units, but its result is
+/// never larger. Longer texts are cut, with `…` at the end.
 const LONGEST: usize = 2_000;
 
 /// The flag `SUPPRESS_EMBEDS` of Discord, which suppresses previews.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::surrogates;
 
-/// The members of a JSON object. If a member is repeated, the last one counts. A value that is no object has no
+/// The members of a JSON object. If a name is repeated, its last value counts. A text that is no JSON object has no
 /// members.
 pub(super) struct Fields<'j>(BTreeMap<String, Cow<'j, RawValue>>);
 
@@ -40,7 +40,7 @@ impl<'j> Fields<'j> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// Returns the id of a message. It is not empty, because the store holds no message without an id.
+    /// Returns the id of a message. The id is not empty, because the store holds no message without an id.
     pub(super) fn id(&self) -> String {
         self.text("id").unwrap_or_default()
     }

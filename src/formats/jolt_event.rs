@@ -44,7 +44,7 @@ fn write(raw: &str, FormatContext { account, codes }: &FormatContext) -> String 
     )
 }
 
-/// Makes the vendor's event of a number from the event that ingest made.
+/// Makes the vendor's form of an event of a number. `event`: the event in the form in which ingest made it.
 fn write_number_event(event: &Fields<'_>, kind: &str, account: &str) -> String {
     format!(
         r#"{{"id":{},"type":{},"createdAt":{},"accountId":{},"numberId":{},"data":{}}}"#,

@@ -2,11 +2,13 @@
 //!
 //! Invariants:
 //!
-//! - The same message with the same details of its number always makes the same payload. So all attempts have the same
-//!   body, unless the format shows details of the number and these change between two attempts.
+//! - The same message with the same details of its number always makes the same payload. So all attempts for a message
+//!   have the same body. The exception is a format that shows details of the number: if these change between two
+//!   attempts, the body changes, too.
 //! - A message with strange fields (missing, of another type, with half of a surrogate pair) still makes a payload.
 //!   Only a template may fail; its error names the reason.
-//! - A text from a sender never becomes markup or a mention, and never begins another line on a stream of lines.
+//! - A text from a sender never becomes markup or a mention. On a stream of lines it never begins another line, except
+//!   in templates for HTML or XML, where line breaks in values are kept.
 
 mod cloudevents;
 mod discord;
@@ -82,7 +84,7 @@ struct PayloadInput<'m> {
     /// The message's JSON text as the API sent it.
     raw: Box<str>,
     context: &'m FormatContext,
-    /// The JSON object of the message's number in the API's list of numbers; `None`: it is not known.
+    /// The JSON object of the message's number in the API's list of numbers; `None` if the relay does not know it.
     number: Option<&'m str>,
 }
 
@@ -102,7 +104,8 @@ pub struct Payload {
     pub body: Vec<u8>,
 }
 
-/// The reason why a template failed on a message. The text is for people, and contains nothing of the message.
+/// The reason why a template could not make a payload from a message, for people. The text repeats no part of the
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unrenderable(pub String);
@@ -132,7 +135,8 @@ impl Format {
         }
     }
 
-    /// Returns how the format uses details of the number that received a message.
+    /// Whether the format ignores details of the number that received a message, shows them if they are known, or needs
+    /// them.
     pub fn number_use(&self) -> NumberUse {
         match self {
             Self::Known(known, _) => known.number_use,
@@ -158,8 +162,8 @@ impl Format {
         Ok(Payload { content_type, body: body.into_bytes() })
     }
 
-    /// Makes the payload for a message on a stream of lines, without the line's end. The payload is one line, unless a
-    /// template writes several lines.
+    /// Makes the payload for a message on a stream of lines, without the line's end. The payload is one line. Only a
+    /// template can make several lines, and only if its media type is not JSON.
     ///
     /// # Errors
     /// The errors of [`Format::payload`].
@@ -170,7 +174,8 @@ impl Format {
                 Self::Known(known, _) if known.content_type.starts_with("text/") => {
                     payload.body = text_on_one_line(text).into_bytes();
                 }
-                // The values in such a template are on one line already.
+                // Line breaks of the template itself are kept. Line breaks of the values were replaced or escaped when
+                // the template was rendered, except in HTML and XML.
                 Self::Template(template) if !template.makes_json() => {}
                 Self::Known(..) | Self::Template(_) => payload.body = one_line(text).into_bytes(),
             }

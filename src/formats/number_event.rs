@@ -1,4 +1,4 @@
-//! Events of numbers: ingest makes them in the shape of a message, and sinks with `events = true` get them.
+//! Events of numbers. Ingest makes an event in the form of a message, and only sinks with `events = true` get it.
 
 use super::fields::Fields;
 use crate::domain::is_number_event;

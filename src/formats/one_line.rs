@@ -4,8 +4,8 @@
 /// keep their escapes, objects keep their order and repeated keys. Parsing the text and writing it again would not keep
 /// all of this.
 ///
-/// In valid JSON a line break can stand only between tokens. In an invalid text, line breaks inside strings are removed
-/// too, so that the result is always one line.
+/// In valid JSON all line breaks are between tokens. If the text is not valid JSON, line breaks inside strings are
+/// removed, too, so that the result is always one line.
 pub fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     let mut in_string = false;
@@ -22,7 +22,8 @@ pub fn one_line(json: &str) -> String {
             }
             b'\\' => {
                 line.push('\\');
-                // A quote or backslash that is escaped is skipped together with its escape.
+                // A quote or a backslash after this backslash is escaped. It is copied here, so that it does not count
+                // as the end of the string or as the beginning of an escape.
                 if let Some(escaped @ ('"' | '\\')) = rest[taken..].chars().next() {
                     line.push(escaped);
                     taken += 1;
@@ -106,8 +107,8 @@ mod tests {
         prop::collection::vec(piece, 0..6).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
     }
 
-    /// Collects the tokens of a JSON text, as `serde_json` finds them: brackets and braces, and the keys and scalars as
-    /// they are spelled.
+    /// Collects the tokens of a JSON text, as `serde_json` finds them: brackets, braces, keys and scalars. Keys and
+    /// scalars keep their spelling.
     fn tokens(json: &RawValue, found: &mut Vec<String>) {
         let text = json.get();
         match text.as_bytes()[0] {
@@ -166,7 +167,7 @@ mod tests {
             prop_assert_eq!(&before, &after);
             let spelled: usize = before.iter().map(String::len).sum();
             let separators = line.len() - spelled;
-            // Besides the tokens only commas and colons are left, and no white space.
+            // Besides the tokens, the line has only commas and colons, which are not more than the tokens.
             prop_assert!(separators <= before.len());
             prop_assert_eq!(one_line(&line), line);
         }

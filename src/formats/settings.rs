@@ -19,7 +19,7 @@ pub(super) const TEMPLATE: &str = "template";
 /// The keys that only a template has.
 const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 
-/// Advice for words that people write instead of the name of a format.
+/// Words that people write instead of the name of a format, each with advice.
 const FORMAT_HINTS: &[(&str, &str)] = &[
     ("json", "write \"message\", which is the API's JSON object as it came"),
     ("raw", "write \"message\", which is the API's JSON object as it came"),
@@ -60,7 +60,8 @@ pub enum PayloadUse {
     Text,
 }
 
-/// Returns each word that the key `format` may have, with its built-in format. The word for templates has none.
+/// Returns each word that the key `format` may have, with the built-in format that it names. The word `template` names
+/// no built-in format.
 fn names() -> Vec<(&'static str, Option<&'static Known>)> {
     KNOWN.iter().map(|known| (known.name, Some(*known))).chain([(TEMPLATE, None)]).collect()
 }
@@ -117,7 +118,8 @@ impl Settings {
     }
 }
 
-/// Returns the text of the template, and the key and the place in the configuration from which the text comes.
+/// Returns the name of the key that was written (`template` or `template_file`), the origin of the template's text for
+/// error reports, and the text. `None`: an error was reported.
 fn template_text(
     at: &mut Reader<'_>,
     template: Option<WrittenText>,

@@ -37,8 +37,9 @@ impl ShownMessage {
 
 /// Escapes a text, as far as it fits into `room`. If it does not fit as a whole, the result ends with `…`.
 ///
-/// `escape` gets the text, the place of a character in the text, and the character. It returns the escape; `None`: the
-/// character stays as it is. `size` returns the size of a character or of an escape. No escape is cut into parts.
+/// `escape` gets the text, the index of a character in the text, and the character. It returns what is written instead
+/// of the character, or `None` if the character stays as it is. `size` returns the size of a character or of its
+/// escape. An escape is never cut into parts.
 pub(super) fn escaped_within(
     text: &str,
     room: usize,
@@ -70,11 +71,11 @@ pub(super) fn escaped_within(
     escaped
 }
 
-/// Whether the text after an `@` makes a mention of everybody.
+/// Whether an `@` before this text mentions everybody, as `@channel` does.
 pub(super) fn mentions_all(after_at: &str) -> bool {
     let word: String = after_at.chars().take_while(char::is_ascii_alphanumeric).collect();
     ["channel", "here", "everyone", "all", "group", "team"].contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// A character without width. Between an `@` and its word the character prevents the mention and is not seen.
+/// A character that nobody sees, because it has no width. Between `@` and `channel` it prevents the mention.
 pub(super) const NOTHING: char = '\u{200b}';

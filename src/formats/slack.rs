@@ -2,8 +2,8 @@
 //!
 //! Slack always interprets `&`, `<` and `>`, so these characters are escaped. All other markup is switched off
 //! (`mrkdwn`), and so are mentions by name (`link_names`). Previews of links are switched off, too, because they would
-//! fetch addresses that a sender names. Other programs may not know these switches. For such programs, a character
-//! without width breaks `@channel` and similar mentions.
+//! fetch addresses that a sender names. Other programs may not know these switches. So `@channel` and similar mentions
+//! are also broken by a character without width after the `@`.
 
 use super::fields::quoted;
 use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};

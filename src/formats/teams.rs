@@ -13,8 +13,8 @@ use crate::domain::NumberUse;
 /// than 28 KiB.
 const LONGEST: usize = 4_000;
 
-/// At most this many lines get a block of their own, because each block costs room in the request. The last block holds
-/// the rest of the text.
+/// The text of a message gets at most this many blocks, because each block makes the request longer. Each line gets a
+/// block of its own, but the last block holds all the remaining lines.
 const MOST_LINES: usize = 60;
 
 pub(super) static FORMAT: Known = Known {

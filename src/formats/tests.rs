@@ -51,14 +51,14 @@ fn a_message_is_passed_on_byte_for_byte() {
 }
 
 #[test]
-fn a_line_differs_between_tokens_only() {
+fn a_line_differs_from_the_message_only_between_tokens() {
     let line = known("message", account()).line(AS_IT_CAME.into(), None).unwrap();
     let expected = "{\"id\":\"m1\",\"n\":12345678901234567890.10,\"x\":\"\\u0000 \u{1f600}\",\"new\":[1]}";
     assert_eq!(String::from_utf8(line.body).unwrap(), expected);
 }
 
-/// The expected payload is the example of the vendor's documentation, completed by the times that the example leaves
-/// out.
+/// The expected payload is the example in the vendor's documentation. The times, which the example leaves out, were
+/// added.
 #[test]
 fn a_jolt_event_is_what_the_vendor_documents() {
     let expected = r#"{"id":"evt_sms_msg_def789","type":"sms.received","createdAt":"2026-01-31T08:00:00.412Z","accountId":"user_xyz789","numberId":"num_abc456","data":{"messageId":"msg_def789","from":"+18005559876","to":"+16505551234","body":"Your verification code is 847291","otp":"847291","receivedAt":"2026-01-31T08:00:00.000Z"}}"#;
@@ -211,7 +211,7 @@ fn long_texts_are_cut_at_the_limit_of_the_chat() {
     }
 }
 
-/// A table of templates: the media type, the template, and its output for the documented message.
+/// Media types, templates, and their outputs for the documented message.
 #[test]
 fn templates_and_what_they_make() {
     for (content_type, source, made) in [
@@ -366,7 +366,7 @@ fn the_error_for_a_message_that_a_template_cannot_use_does_not_quote_the_message
         let Unrenderable(said) = format.payload(raw.into(), None).unwrap_err();
         assert!(said.contains("the template: ") && !said.contains("hunter2"), "{said}");
     }
-    assert!(!format!("{format:?}").contains("message.new"), "a template may hold a token");
+    assert!(!format!("{format:?}").contains("message.new"), "a template may hold a secret");
 }
 
 #[test]
@@ -423,7 +423,8 @@ fn strange_messages_have_a_payload_in_every_format() {
     ] {
         for format in all() {
             if let (Format::Template(_), true) = (&format, raw.len() > 1_000) {
-                // The message is nested more deeply than the parser allows. This makes an error and not a crash.
+                // The parser of templates does not allow a message that is nested so deeply. It returns an error and
+                // does not crash.
                 assert!(format.payload(raw.into(), None).is_err());
                 continue;
             }
@@ -455,8 +456,8 @@ proptest! {
                     prop_assert!(!text.contains(['<', '>']));
                 }
                 "discord" => {
-                    // An odd number of backslashes stands before every character of markup, so that the character
-                    // begins no markup.
+                    // The number of backslashes before every character of markup is odd: the last of them escapes the
+                    // character, so that it begins no markup.
                     let content = made["content"].as_str().unwrap();
                     for mark in ['*', '_', '~', '`', '|', '<', '>', '[', ']', '(', ')', ':', '@'] {
                         for (at, _) in content.match_indices(mark) {

@@ -28,7 +28,7 @@ pub fn rate_headers(bytes: &[u8]) {
         }
     }
     let read = RateHeaders::read(&headers, Some(now), now);
-    assert!(read.limit != Some(0), "a limit of nothing");
+    assert!(read.limit != Some(0), "a limit of zero requests");
     assert!(read.reset.is_none_or(|reset| (Duration::from_secs(1)..=DAY).contains(&reset)));
     assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
 }
@@ -39,10 +39,12 @@ struct Sent {
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. Checks four promises. A request counts until one
-/// window after its answer, and at no time do more requests count than the limit allows. No request leaves in a
-/// silence. No wait is longer than [`CAP`]. Polls are not closer together than the interval, and not endlessly far
-/// apart.
+/// Sends requests, gives answers with any content, and lets time pass. Checks four promises:
+///
+/// - A request counts until one window after its answer. At no time do more requests count than the limit allows.
+/// - No request is sent in a silence.
+/// - No wait is longer than [`CAP`].
+/// - The spacing of polls is at least the interval, and at most 600 windows.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
@@ -64,7 +66,7 @@ pub fn budget(bytes: &[u8]) {
             1 => now += Duration::from_millis(250 * u64::from(bytes.byte())),
             2..=4 => match window.admit(lane, now) {
                 Permission::Go => {
-                    assert!(now >= silent_until, "a request left in a silence");
+                    assert!(now >= silent_until, "a request was sent in a silence");
                     let in_use = |one: &Sent| one.answered.is_none_or(|at| at + WINDOW > now);
                     let used = sent.iter().filter(|one| in_use(one)).count();
                     assert!(used < requests as usize, "{} of {requests} requests in a minute", used + 1);
@@ -72,7 +74,7 @@ pub fn budget(bytes: &[u8]) {
                 }
                 Permission::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
-                    assert!(until <= now + CAP, "a wait without an end");
+                    assert!(until <= now + CAP, "a wait longer than the cap");
                     // The time moves to the end of the wait, as with a timer.
                     if bytes.chance(1.0 / 2.0) {
                         now = until;

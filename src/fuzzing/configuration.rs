@@ -45,7 +45,7 @@ pub fn configuration(bytes: &[u8]) {
         let line = text(bytes.line());
         let Some((name, value)) = line.split_once('=') else { break };
         // A value that does not come from a reference may be shown, so a line with the marker is left out.
-        // `JOLTSMS_RELAY_CONFIG` is left out because the file is always that of the input.
+        // `JOLTSMS_RELAY_CONFIG` is left out because it would name another file than the one from the input.
         if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
             env.insert(name.into(), value.into());
         }
@@ -58,7 +58,7 @@ pub fn configuration(bytes: &[u8]) {
     let sources = Sources { env, flags: Overrides::default(), etc: home.join("etc") };
     let said = match load(&sources) {
         Ok(config) => {
-            assert!(!config.sinks.is_empty() && !config.api.keys.is_empty(), "nothing to relay");
+            assert!(!config.sinks.is_empty() && !config.api.keys.is_empty(), "accepted without a sink or a key");
             let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
             // A host may be shown, because an operator must see which receiver is meant.
             let in_host = |url: &str| url.split('/').nth(2).is_some_and(|host| host.contains(MARKER));

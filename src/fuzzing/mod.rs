@@ -42,7 +42,7 @@ mod tests {
             let bytes = fs::read(path).unwrap();
             // The panic itself prints the fault. The message below names the input.
             let held = std::panic::catch_unwind(|| run(&bytes));
-            assert!(held.is_ok(), "broken by {}", path.display());
+            assert!(held.is_ok(), "a promise was broken by {}", path.display());
         }
         println!("{} inputs and {} regressions of {target}", corpus.len(), regressions.len());
     }

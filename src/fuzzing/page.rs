@@ -10,9 +10,12 @@ use crate::domain::{More, UnixMs};
 /// The time of rows on a page without any readable time.
 const FALLBACK: UnixMs = UnixMs(1_750_000_000_000);
 
-/// Reads a page with any content. Checks four promises. Each row keeps the text that came. Errors repeat nothing of the
-/// page. If `serde_json` can read the page as a `Value`, the rows agree with this value. If a row that is not valid
-/// JSON is put into a valid page, the other rows stay the same.
+/// Reads a page with any content. Checks four promises:
+///
+/// - The text of each row is as it stands on the page.
+/// - Errors repeat nothing of the page.
+/// - If `serde_json` can read the page as a `Value`, the rows agree with this value.
+/// - If a row that is not valid JSON is put into a valid page, the other rows stay the same.
 pub fn page(body: &[u8]) {
     let read = Page::read(body, 10, FALLBACK);
     assert_eq!(read, Page::read(body, 10, FALLBACK), "read differently the second time");
@@ -41,7 +44,7 @@ pub fn page(body: &[u8]) {
     let text = String::from_utf8_lossy(body);
     for row in &page.rows {
         assert!(row.spoiled.is_some() || text.contains(&*row.raw), "this text is not on the page: {}", row.raw);
-        assert!(row.spoiled.is_none() || !row.readable, "a spoiled row that is to be delivered: {}", row.raw);
+        assert!(row.spoiled.is_none() || !row.readable, "a spoiled row counts as readable: {}", row.raw);
         assert!(!row.id.is_empty(), "a row without an id");
         assert!(row.readable || row.id.starts_with("unreadable:"), "{}", row.id);
     }
@@ -86,15 +89,18 @@ fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
     let at = rows[place].get().as_ptr().addr() - body.as_ptr().addr();
     let with = [&body[..at], spoiled, b",", &body[at..]].concat();
     // The page has one row more than before, so the limit is one row higher.
-    let read = Page::read(&with, 11, FALLBACK).expect("one spoiled row spoils the page");
+    let read = Page::read(&with, 11, FALLBACK).expect("the other rows are lost because of one spoiled row");
     let mut others = read.rows;
-    let set_apart = others.remove(place);
-    assert!(set_apart.spoiled.is_some_and(|spoiled| spoiled.place == place + 1), "another row is spoiled");
+    let inserted = others.remove(place);
+    assert!(
+        inserted.spoiled.is_some_and(|spoiled| spoiled.place == place + 1),
+        "a row at another place counts as spoiled"
+    );
     assert_eq!(others.len(), page.rows.len(), "rows were left out or made up");
     for (row, before) in others.iter().zip(&page.rows) {
         assert_eq!((&row.id, &row.raw, row.readable), (&before.id, &before.raw, before.readable));
     }
-    assert_eq!(read.more, page.more, "another cursor");
+    assert_eq!(read.more, page.more, "the cursor has changed");
 }
 
 fn compare(page: &Page, value: &Value) {

@@ -26,8 +26,9 @@ pub fn retry_after(bytes: &[u8]) {
     }
 }
 
-/// Handles a text as a message, as the id of a webhook, and as an answer with a `Location`. The message must become one
-/// line. The id must become a valid header. The description of the answer must be short and must not show a key.
+/// The input is a status, a `Location` and a text. Handles the text as a message, which must become one line, and as
+/// the id of a message, which must become a valid `webhook-id`. Handles the status and the `Location` as a receiver's
+/// answer: its description must be short and must not show a key.
 pub fn words(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let status = StatusCode::from_u16(300 + u16::from(bytes.byte() % 100)).expect("three digits");
@@ -37,15 +38,16 @@ pub fn words(bytes: &[u8]) {
     let line = one_line(&text);
     assert!(!line.contains(['\n', '\r']), "{line:?}");
     if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).ok(), Some(value), "another value: {text:?}");
-        assert_eq!(one_line(&line), line, "not the same the second time");
+        let value_of_line = serde_json::from_str::<serde_json::Value>(&line).ok();
+        assert_eq!(value_of_line, Some(value), "the line has another value than {text:?}");
+        assert_eq!(one_line(&line), line, "the line changed the second time");
     }
 
     let id = webhook_id(&text);
     assert!((1..=128).contains(&id.len()), "{id}");
     assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')), "{id:?}");
 
-    let told = |sent_to: &str| {
+    let describe_answer = |sent_to: &str| {
         let sent_to: Url = sent_to.parse().expect("a URL");
         let head = Head { status, location: Some(&location), ..Head::default() };
         match classify(head, &Statuses::default(), &sent_to, UnixMs(0)) {
@@ -53,11 +55,12 @@ pub fn words(bytes: &[u8]) {
             other => panic!("{status} is {other:?}"),
         }
     };
-    let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
+    let answer = describe_answer("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // The description must show neither of the two secret words that are in the address. There is one exception: the
-    // answer itself contains the word. Then the description shows the word also for an address without it.
-    let without = told("https://hooks.example.com/");
+    // The URL of this request contains two secret words, which the description must not show. But if the `Location`
+    // happens to contain such a word, the description may show it. In this case it also shows the word for a request
+    // to a URL without secrets.
+    let without = describe_answer("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");
     }

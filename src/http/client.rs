@@ -25,7 +25,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// After this time without data, the client pings the other side, which must answer within [`HTTP2_PING_TIMEOUT`]. In
 /// HTTP/2 all requests share one connection, and a request that is given up does not end the connection. So without
-/// pings, all requests on a dead connection would fail. A server that is only slow answers the pings.
+/// pings, the relay would go on using a dead connection, and every request would fail. A server that is only slow
+/// answers the pings.
 pub(super) const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
 pub(super) const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,7 +34,7 @@ pub(super) const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS for {url}: {why}")]
 pub struct ClientBuildError {
-    /// The redacted address of the requests for which the client was meant.
+    /// The redacted URL of the requests that the client should have sent.
     url: String,
     why: String,
 }

@@ -2,9 +2,11 @@
 //!
 //! reqwest does not hand out its connections. But a layer around its connector sees each new connection. The dialer
 //! begins a request, and its layer takes the connection away. So the request fails, and its error carries the
-//! connection to the dialer. In this way the same code makes these connections and those of the API client.
+//! connection to the dialer. In this way one code makes the connections to receivers, the connections of `check
+//! --online`, and those of the API client.
 //!
-//! Invariant: no byte of the request leaves (through an HTTP proxy, only the `CONNECT` that asks for the way).
+//! Invariant: no byte of the request is sent. Only `CONNECT` is sent if an HTTP proxy has to make the connection to an
+//! https URL, because otherwise there would be no connection.
 
 use std::error::Error;
 use std::fmt;
@@ -63,7 +65,8 @@ impl Dialer {
         Ok(Self { client, url: url.clone() })
     }
 
-    /// Returns a client that can build requests. The client cannot send them, because its connections are taken.
+    /// Returns a client that can build requests. The client cannot send them, because the dialer takes its connections
+    /// away.
     pub(super) fn request_builder(&self) -> reqwest::Client {
         self.client.clone()
     }

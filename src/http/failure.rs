@@ -126,7 +126,8 @@ fn is_dead(mut next: Option<&(dyn Error + 'static)>) -> bool {
     false
 }
 
-/// Returns the innermost I/O error. Libraries wrap such errors in each other, and `source` skips the inner error.
+/// Returns the innermost I/O error. Libraries wrap one I/O error in another. `source` of the outer error does not
+/// return the inner error, but the source of the inner error.
 fn innermost(mut error: &io::Error) -> &io::Error {
     while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         error = inner;

@@ -1,8 +1,8 @@
 //! The client for receivers: it also accepts answers with certain mistakes in the head, if the status can be read.
 //!
-//! Requests go through hyper's own client over connections of the `Dialer`, because reqwest gives the bytes of an
-//! answer only to its own parser. Each connection mends these mistakes, for which the parser would refuse the answer
-//! (`lenient_head.rs` lists them).
+//! The parser of the HTTP library would refuse an answer with such a mistake. So each connection mends the mistakes
+//! before the parser sees the answer (`lenient_head.rs` lists them). reqwest's own client has no place for this step.
+//! So requests go through hyper's client, over connections of the `Dialer`.
 
 use std::error::Error;
 use std::pin::Pin;

@@ -40,7 +40,7 @@ struct Answers {
     is_head_awaited: bool,
     /// The beginning of a head that has not ended yet.
     unfinished: Vec<u8>,
-    /// Bytes for the HTTP library, which it gets before all bytes that are still to be read.
+    /// Bytes that were read already, for the HTTP library. It gets them before the bytes that are read next.
     ready: Vec<u8>,
     /// Whether a head was mended. The connection then ends with that answer (`connection: close`), and no further
     /// answer follows.
@@ -96,7 +96,7 @@ enum RequestProgress {
     /// The last request was sent whole, or there was none yet.
     #[default]
     Complete,
-    /// The head so far.
+    /// The part of the head that was sent so far.
     Head(Vec<u8>),
     /// The number of bytes of the body that are still to be sent.
     Body(usize),

@@ -14,10 +14,10 @@
 //! | `http/1.1` in small letters | `HTTP/1.1` |
 //! | HTTP/1.0 with a Transfer-Encoding | HTTP/1.1 |
 //!
-//! Invariants: every other head stays as it is, byte for byte. Each mended head gets a `connection: close`, because it
-//! is a guess where the body of the answer ends. So no byte of this answer can become part of another answer. (Only the
-//! head of an interim answer, such as 103, gets none: that answer has no body.) Lengths that contradict each other, and
-//! lengths that are no number, are not mended.
+//! Invariants: every other head stays as it is, byte for byte. Each mended head gets a `connection: close`, because the
+//! relay can only guess where the body of the answer ends. So no byte of this answer can become part of another answer.
+//! The head of an interim answer, such as 103, gets no such header, because an interim answer has no body. Lengths that
+//! contradict each other, and lengths that are no number, are not mended.
 
 use super::client_options::LARGEST_HEAD;
 
@@ -175,7 +175,8 @@ fn without_line_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The length of the first header with its line end and with the lines that continue its value; `None` at the end.
+/// The length of the first header with its line end and with the lines that continue its value; `None` if no line is
+/// left.
 fn header_length(headers: &[u8]) -> Option<usize> {
     let mut length = line_end(headers)?;
     let continues = |length: usize| matches!(headers.get(length), Some(b' ' | b'\t'));
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_one_of_these_mistakes_stays() {
+    fn a_head_with_other_mistakes_or_none_stays_as_it_is() {
         for head in [
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length:\r\n 2\r\n\r\n",

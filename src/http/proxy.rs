@@ -151,8 +151,8 @@ impl Proxy {
         self.host().filter(|_| is_http && url.scheme() == "http")
     }
 
-    /// Whether the proxy resolves the host names of requests. Otherwise this machine resolves them: if requests go
-    /// directly, or through a proxy at `socks5://`.
+    /// Whether the proxy resolves the host names of requests. If requests go directly, or through a proxy at
+    /// `socks5://`, this machine resolves the names.
     pub(super) fn resolves_names(&self) -> bool {
         self.address.as_ref().is_some_and(|address| address.scheme() != "socks5")
     }
@@ -176,7 +176,8 @@ impl Proxy {
         Some(value)
     }
 
-    /// Whether requests send a user or a password to the proxy in a header, as is done for HTTP proxies.
+    /// Whether the proxy is an HTTP proxy with a user or a password in its address. Requests send these to the proxy in
+    /// a header.
     pub fn has_credentials(&self) -> bool {
         let has = |url: &Url| !url.username().is_empty() || url.password().is_some();
         self.address.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && has(url))
@@ -234,8 +235,8 @@ fn entries(hosts: &str) -> impl Iterator<Item = &str> {
     hosts.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty())
 }
 
-/// An entry of `NO_PROXY` that can never match a host. Displays as the end of a sentence that begins with the name of
-/// the variable, and shows no user or password.
+/// An entry of `NO_PROXY` that can never match a host. Displays as a sentence about the entry, without user and
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UselessException {
     /// The entry, without user and password.
@@ -300,8 +301,8 @@ impl UselessException {
 }
 
 /// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. `*` names every host. `a.example` names this host
-/// and all hosts below it; a `.` or `*.` before the name, or a `.` after it, changes nothing. An entry can also be an
-/// address or a network (`10.0.0.0/8`). An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
+/// and all hosts below it; `.a.example`, `*.a.example` and `a.example.` mean the same. An entry can also be an address
+/// or a network (`10.0.0.0/8`). An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);

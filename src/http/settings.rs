@@ -161,7 +161,8 @@ pub fn warn_of_password(at: &mut Reader<'_>, key: &str, text: &WrittenText, url:
     }
 }
 
-/// Reads the proxy that was written for `key`. It is for requests to `url`, if that URL is known.
+/// Reads the value of `key`, and chooses the proxy for requests to `url`. If `url` is `None`, the variables of the
+/// environment name no proxy.
 pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: Option<&Url>) -> Proxy {
     let Some(text) = text else { return proxy_of_environment(at, url) };
     let wrong = match text.bare() {
@@ -198,7 +199,7 @@ fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
         Some(Ok(proxy)) => proxy,
         Some(Err(UnusableVariable { name, wrong })) => {
             let message = format!("cannot be used to choose a proxy: it {wrong}");
-            // The API and every http sink find this error, and the report keeps it once.
+            // The API and every http sink find this error, and the report keeps only one of equal errors.
             let help = format!(
                 "{}; without a proxy, unset it, or set `proxy` = \"off\" in [api] and in each [sinks.NAME]",
                 wrong.hint()

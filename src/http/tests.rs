@@ -1,4 +1,4 @@
-//! Tests of the shared client with real sockets.
+//! Tests of the API's client and of the client for receivers, with real sockets.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -287,7 +287,7 @@ async fn saying_once(bytes: impl Into<Vec<u8>>) -> RawServer {
 }
 
 #[tokio::test]
-async fn an_answer_that_other_clients_take_is_an_answer() {
+async fn an_answer_that_other_clients_accept_is_accepted() {
     for (name, head) in odd_heads() {
         let server = saying_once([head.as_slice(), b"ok"].concat()).await;
         let response =
@@ -393,7 +393,8 @@ async fn a_connection_stays_open_until_a_head_is_mended() {
     assert_eq!((server.requests().len(), server.connections()), (6, 2));
 }
 
-/// An HTTP proxy gets the whole request with the user and the password. Its answers with odd heads count, too.
+/// An HTTP proxy gets the whole request with the user and the password. An answer of the proxy with an odd head is
+/// accepted, too.
 #[tokio::test]
 async fn both_clients_send_the_same_request_to_a_proxy() {
     let proxy = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n").await;
@@ -456,7 +457,7 @@ async fn the_part_of_an_answer_that_cannot_be_read_is_named() {
         ("its first line has no status", 200),
         ("it does not begin with HTTP/1.1 or HTTP/1.0", 200),
     ];
-    assert_eq!(mended, expected, "answers of receivers that have a status");
+    assert_eq!(mended, expected, "a receiver's answer with one of these mistakes is mended");
 }
 
 /// The status counts, however the connection ends after the status.
@@ -509,7 +510,7 @@ async fn an_answer_before_the_end_of_the_request_counts() {
 
 /// Over HTTP/2, as over HTTP/1.1, an answer with a large head is accepted.
 #[tokio::test]
-async fn a_large_head_is_an_answer_over_http2_too() {
+async fn a_large_head_is_accepted_over_http2_too() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -573,8 +574,8 @@ async fn bytes_after_an_answer_are_not_the_next_answer() {
     }
 }
 
-/// Returns a frame of HTTP/2 that ends the request (kind 3), or that ends the connection without having looked at the
-/// request (kind 7).
+/// Returns a frame of HTTP/2 with the error `code`. Kind 3 (RST_STREAM) ends the request. Kind 7 (GOAWAY) ends the
+/// connection, and says that the server has not looked at the request.
 fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
     let (stream, content) = match kind {
         3 => (1_u32, code.to_be_bytes().to_vec()),
@@ -584,7 +585,8 @@ fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
     [&[0, 0, length, kind, 0], stream.to_be_bytes().as_slice(), &content].concat()
 }
 
-/// Starts a server of HTTP/2 that sends `says` after the first request and then hangs. `None`: it ends the connection.
+/// Starts a server of HTTP/2. After the first request it sends `says` and then hangs; if `says` is `None`, it ends the
+/// connection.
 async fn http2_server(says: Option<Vec<u8>>) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();

@@ -1,7 +1,8 @@
 //! The check whether the messages that the API shows belong to the account of this state.
 //!
-//! The API does not say to which account its messages belong. So if the API's address or the key is new to the state, a
-//! page must show a message or a number that the state knows. Until such a page comes, nothing is stored.
+//! The API does not say to which account its messages belong. So if the API's address or the key is new to the state,
+//! the first page that has rows must show a message or a number that the state knows. Otherwise the page counts as a
+//! page of another account. Until that page comes, nothing is stored.
 
 use crate::store::Account;
 
@@ -68,7 +69,7 @@ mod tests {
     };
 
     #[test]
-    fn a_strange_page_is_refused_and_anything_familiar_accepted() {
+    fn a_page_without_anything_known_belongs_to_another_account() {
         assert_eq!(judge(&STRANGE), AccountVerdict::Other);
         assert_eq!(judge(&AccountEvidence { page_has_rows: false, ..STRANGE }), AccountVerdict::Undecided);
         for same in [
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn familiar_is_address_and_key_together() {
+    fn an_account_is_familiar_if_its_address_and_its_key_are_known() {
         let account = Account {
             api_url: Some("https://a".to_owned()),
             key_fingerprints: vec!["1".to_owned(), "2".to_owned()],

@@ -2,8 +2,8 @@
 //!
 //! In this file a *term* is one of the durations of `number_expiring`. When a number expires within a term, an event is
 //! made. The event is stored and delivered like a message, to the sinks that ask for events. The id of an event is made
-//! of the number, the term and the time at which the number expires, so the same event has the same id whenever it is
-//! found.
+//! of the number, the term and the time at which the number expires. So an event that is found again has the same id as
+//! before, and is not stored twice.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_is_that_of_the_shortest_term_that_has_begun() {
+    fn a_number_makes_the_event_of_the_shortest_term_within_which_it_expires() {
         let (hour, second) = (Duration::from_secs(3_600), Duration::from_secs(1));
         let terms = [DAY * 7, DAY, hour * 12];
         for (left, expected) in [

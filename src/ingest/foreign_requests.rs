@@ -99,7 +99,7 @@ mod tests {
         assert!(!notice.note_open_window(4), "too few for a report");
         assert!(notice.note_open_window(7));
         assert!(!notice.note_open_window(40), "reported before, and the window is not over");
-        assert!(!notice.note_whole_window(60), "the whole number of the reported window");
+        assert!(!notice.note_whole_window(60), "the final number of a window that was reported before its end");
         for requests in [60, 55, 70, 119, 40] {
             assert!(!notice.note_whole_window(requests), "{requests} is about the same as 60");
         }

@@ -1,8 +1,8 @@
-//! The feed of a relay that may share its state with other relays. If it does, requests leave only while this relay has
-//! the lease.
+//! The feed of a relay that may share its state with other relays. If the state is shared, requests leave only while
+//! this relay has the lease.
 //!
 //! Before a request leaves, it is recorded in the database, in a transaction that checks the lease. So a relay that was
-//! suspended, and has lost the lease meanwhile, sends no request. And the next holder of the lease can count the
+//! suspended, and has lost the lease in this time, sends no request. And the next holder of the lease can count the
 //! recorded requests in its own budget.
 
 use std::future::Future;
@@ -77,7 +77,7 @@ fn not_sent<P>(why: &Error) -> Response<P> {
     Response { date: None, rate: RateHeaders::default(), page }
 }
 
-/// A feed whose requests need a slot of a lease, if the relay shares its state.
+/// A feed. If the relay shares its state, each request needs one of the [`RequestSlots`].
 pub struct LeasedFeed<F> {
     feed: F,
     slots: Option<RequestSlots>,
@@ -197,6 +197,10 @@ mod tests {
     #[tokio::test]
     async fn no_request_leaves_without_the_lease() {
         assert_eq!(request(false, true).await, (false, vec!["recorded"]));
-        assert_eq!(request(true, false).await, (false, vec!["recorded"]), "the lease ended after it was recorded");
+        assert_eq!(
+            request(true, false).await,
+            (false, vec!["recorded"]),
+            "the lease ended after the request was recorded"
+        );
     }
 }

@@ -27,14 +27,15 @@ pub(super) const MOST_PAGES: u32 = 500;
 /// budget as a gap. The pages after them get only as much as a sweep.
 const QUICK_PAGES: u32 = 50;
 
-/// If this many successive pages have only numbers that were listed before, the list counts as a circle.
+/// If this many successive pages have only numbers that were listed before, the list counts as a list that goes round
+/// in a circle.
 const REPEATED_PAGES: u32 = 3;
 
 /// The wait before a list without an end is read again.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// If the list cannot be read to its end, a delivery that waits for it becomes a dead letter after at least this time,
-/// and at most about twice this time.
+/// If the list cannot be read to its end, a delivery waits for it at least this long, and at most about twice as long.
+/// Then the delivery becomes a dead letter.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.
@@ -71,7 +72,7 @@ struct Listing {
     pages: u32,
     /// The ids of the numbers on the pages that were read.
     ids: HashSet<String>,
-    /// How many successive pages, up to the last one, had only numbers that were listed before.
+    /// How many pages in a row, the last one that was read included, had only numbers that were listed before.
     repeated: u32,
     /// Whether rows of the list could not be read. If so, no number is known to be absent: it may have been in such a
     /// row.
@@ -83,12 +84,12 @@ struct Listing {
 pub(super) enum NumberListStep {
     /// The next page of the list has to be read.
     Continue,
-    /// The list is complete. The key is that of the newest number that the state knew when the reading began. A number
-    /// up to this key that the list does not show is no longer a number of the account.
+    /// The list is complete. The key is that of the newest number that the state knew when the reading began. If a
+    /// number has this key or a lower one, and the list does not show it, it is no longer a number of the account.
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Incomplete,
-    /// The page is not the last one, and has no cursor that could be followed.
+    /// The page is not the last one, but it has no cursor, or the cursors lead round in a circle.
     Lost,
     /// The list has too many pages.
     Endless,

@@ -27,7 +27,7 @@ pub enum Condition {
     NoKey(String),
 }
 
-/// The words before the end of a silence.
+/// The text of [`Condition::Limited`] consists of these words and the end of the silence.
 const RATE_LIMITED_UNTIL: &str = "rate limited until ";
 
 impl Condition {

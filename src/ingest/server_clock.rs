@@ -53,9 +53,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
     /// Handles an answer, and returns the estimate of the API's time. The answer states a time: its `Date`, or, without
-    /// a `Date`, the latest `ingestedAt` of its rows. If it states none, or one that is not believed, the result is the
-    /// expected time. There are two exceptions. If the first `Date` of the process is not believed, the result is
-    /// [`safe_estimate`]. If the answer states no time, and there is no estimate yet, the result is the relay's time.
+    /// a `Date`, the latest `ingestedAt` of its rows. If it states no time, or a time that is not believed, the result
+    /// is the expected time. There are two exceptions. If the first `Date` of the process is not believed, the result
+    /// is [`safe_estimate`]. If the answer states no time, and there is no estimate yet, the result is the relay's
+    /// time.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         let carried = self.estimate(own.at).filter(|_| self.dated);
@@ -97,9 +98,9 @@ impl ServerClock {
     }
 }
 
-/// Returns the time that counts as the API's time while the first `Date` of a process is doubted: the earlier one of
-/// `date` and the relay's time, or the latest `ingestedAt` if it is later. But the result is never later than the later
-/// one of `date` and the relay's time.
+/// Returns the time that counts as the API's time while the first `Date` of a process is doubted. This is the earlier
+/// one of `date` and the relay's time, so that the estimate does not run ahead. If the latest `ingestedAt` is later, it
+/// counts instead, but no further than to the later one of `date` and the relay's time.
 fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
     let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
     ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(3000)), UnixMs(3000));
         for second in 0..900 {
-            assert_eq!(read(Some(wrong.0 + 1000 * second)), UnixMs(3000 + 1000 * second), "told for {second} s");
+            assert_eq!(read(Some(wrong.0 + 1000 * second)), UnixMs(3000 + 1000 * second), "repeated for {second} s");
             tokio::time::advance(SECOND).await;
         }
         assert_eq!(read(Some(wrong.0 + 900_000)), UnixMs(wrong.0 + 900_000));
@@ -138,8 +139,8 @@ mod tests {
         let at = clock.monotonic();
         let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
         let usual = LocalClocks { relay: began, machine: began, at };
-        // A day has passed by the relay's time, by the machine's clock, or by a new row. In the last two cases no clock
-        // shows it.
+        // The second `Date` is a day later than the first. In the first three cases another clock shows that a day has
+        // passed: the relay's time, the machine's clock, or a new row. In the last two cases nothing shows it.
         let later = began.after(day);
         let quiet = Some(began.before(day));
         for (own, ingested, is_believed) in [
@@ -167,8 +168,8 @@ mod tests {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let began = UnixMs(1_750_000_000_000);
         let off = |milliseconds: i64| UnixMs(began.0 + milliseconds);
-        // Each case: by how much the first `Date` is wrong, how old the newest row is, by how much our clocks (the
-        // relay's time and the machine's clock) are wrong, and by how much the estimate is then wrong.
+        // Each case has four values: the error of the first `Date`, the age of the newest row, the error of our clocks
+        // (the relay's time and the machine's clock), and the error of the estimate after that `Date`.
         let cases = [
             (HOUR, 24 * HOUR, 0, 0),
             (70 * YEAR, 24 * HOUR, 0, 0),
@@ -178,6 +179,7 @@ mod tests {
             (0, 24 * HOUR, -50 * YEAR, -24 * HOUR),
             (0, 0, -50 * YEAR, 0),
             (0, 24 * HOUR, 8 * 24 * HOUR, 0),
+            // The `Date` is wrong by so little that it agrees with our clocks.
             (200_000, 24 * HOUR, 0, 200_000),
         ];
         for (date, age, ours, expected) in cases {

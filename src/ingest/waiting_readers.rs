@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_wants_fast_polls_until_its_end() {
+    async fn a_reader_wants_fast_polls_only_until_the_given_instant() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let second = Duration::from_secs(1);
         let readers = WaitingReaders { present: true, fast_until: Some(now + second) };

@@ -7,9 +7,9 @@
 //! Invariants: every name begins with `joltsms_relay_`; every metric has the label `account`; no label holds a phone
 //! number, a message or a secret. Counters begin at zero with each process.
 //!
-//! The crate `prometheus` writes the format that `promtool check metrics` accepts. The official crate
-//! `prometheus-client` writes only OpenMetrics, in which the `TYPE` line of a counter has its name without `_total`.
-//! promtool refuses such a line.
+//! The crate `prometheus` writes the text format that `promtool check metrics` accepts. The official crate
+//! `prometheus-client` writes only OpenMetrics. There the `TYPE` line of a counter has the counter's name without
+//! `_total`, and promtool refuses such a line.
 
 mod gauges;
 mod ingest;
@@ -52,7 +52,8 @@ pub struct Metrics {
 pub struct MetricTotals {
     /// The number of requests to the API.
     pub requests: u64,
-    /// The number of deliveries whose delivery lag (how old the message was when the sink accepted it) was counted.
+    /// The number of deliveries whose lag was counted. The lag of a delivery is the age of the message when the sink
+    /// accepted it.
     pub deliveries: u64,
     /// The sum of these lags, in seconds.
     pub lag_seconds: f64,

@@ -11,7 +11,8 @@ use super::{MetricsError, registered};
 /// The upper bounds of the histogram of durations, in seconds.
 const DURATIONS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// The upper bounds of the histogram of delivery lags (how old a message was when the sink accepted it), in seconds.
+/// The upper bounds of the histogram of delivery lags, in seconds. A lag is the age of a message when the sink accepted
+/// it.
 const LAGS: [f64; 14] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0];
 
 /// The metrics of all sinks.

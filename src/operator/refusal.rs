@@ -3,8 +3,8 @@
 use crate::domain::filter::InvalidPattern;
 use crate::store::{Error, Spool};
 
-/// Why an action is refused. Nothing was changed, unless the state could not be read or written any more in the middle
-/// of a long action.
+/// Why an action is refused. Nothing was changed, with one exception: a long action may have made some of its changes
+/// before it failed with [`Self::Store`].
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorRefusal {
     /// The state could not be read or written.

@@ -10,7 +10,8 @@ use crate::store::{Error, PastDelivery, ReplayPortion, ReplaySelection, SinkView
 /// conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayRequest {
-    /// The names of the sinks; if empty, all sinks, each with the messages that it had.
+    /// The names of the sinks. A sink that is named here also gets messages that it never had, if its filter wants
+    /// them. If no sink is named, all configured sinks are meant, each with the messages that it had.
     pub sinks: Vec<String>,
     /// The names of sinks that take no events of numbers.
     pub without_events: Vec<String>,

@@ -63,7 +63,7 @@ pub fn resume_sink(
     })
 }
 
-/// Describes what a running relay does when an operator resumes a sink that is not paused; `None` if it does nothing.
+/// Describes the effect on a running relay when an operator resumes a sink that is not paused; `None` if there is none.
 /// `has_failed`: messages that have failed wait for the sink.
 fn forgotten(live: &SinkStatus, has_failed: bool) -> Option<String> {
     if has_failed && matches!(live.blocked_by, Some(BlockedBy::Breaker { .. })) {

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 pub use source::{Environment, Source, Unavailable};
 
-/// Makes fingerprints differ from every other SHA-256 of the same input. The state on disk depends on this value, so it
-/// must never change.
+/// This text is hashed together with the secret, so a fingerprint differs from the plain SHA-256 of the secret. The
+/// state on disk depends on this value, so it must never change.
 const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
 
 /// A text that must not appear in any output.

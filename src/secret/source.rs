@@ -18,7 +18,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The largest secret in bytes. No real secret is longer, and a device or a wrong path must not fill the memory.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// `{ env = "X" }`, `{ file = "path" }` or `{ credential = "name" }`.
+/// The source of a secret: `{ env = "X" }`, `{ file = "path" }` or `{ credential = "name" }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// An environment variable.

@@ -2,9 +2,9 @@
 //! such characters belong to it.
 //!
 //! A byte order mark before a value and blank lines around it never belong to the value, so they are removed. White
-//! space and quotes around a key, a token or a URL, and `Bearer ` before it, are removed, too, because keys, tokens and
-//! URLs cannot contain them. But white space and quotes around a password or a shared secret may be a part of it, so
-//! such a value is refused.
+//! space and quotes around a key, a token or a URL are removed, too, and so is `Bearer ` before it: no key, token or
+//! URL contains these. But white space and quotes around a password or a shared secret may be a part of it, so such a
+//! value is refused.
 //!
 //! Invariant: no error text of this module repeats anything of a value, except the code of an invisible character.
 

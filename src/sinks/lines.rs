@@ -41,7 +41,8 @@ pub(super) trait LineStream: Write + Send + 'static {
 pub(super) enum LineStart {
     /// The line follows the last line that was written.
     AfterLast,
-    /// The line goes to another file than the last line, or to a file that somebody else has truncated or written to.
+    /// The line goes to another file than the last line, or to the same file after somebody else has truncated it or
+    /// written to it.
     Elsewhere {
         /// Whether this file ends in the middle of a line.
         is_unfinished: bool,
@@ -96,8 +97,8 @@ impl Sink for LineSink {
         let mut bytes = if self.is_terminal { for_terminal(&outgoing.body) } else { outgoing.body };
         bytes.push(b'\n');
         let (done, ended) = oneshot::channel();
-        // The queue needs no limit: it never holds more lines than the sink's concurrency. Sending fails only if the
-        // thread panicked.
+        // The queue needs no limit, because delivery makes no more attempts at the same time than the sink's
+        // concurrency. Sending fails only if the thread that writes has panicked.
         let queued = self.lines.send(Line { bytes, done });
         Box::pin(async move {
             match queued {
@@ -108,16 +109,16 @@ impl Sink for LineSink {
     }
 }
 
-/// Replaces characters that act on a terminal by escapes as JSON has them. JSON stays the same JSON, because in valid
-/// JSON such characters occur only within strings.
+/// Replaces characters that would act on a terminal by the escapes of JSON, such as `\u001b`. JSON stays the same JSON,
+/// because in valid JSON such characters occur only within strings.
 fn for_terminal(line: &[u8]) -> Vec<u8> {
     Sanitized::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
 
 fn write_all(mut writer: LineWriter<impl LineStream>, inbox: &Receiver<Line>) {
     while let Ok(first) = inbox.recv() {
-        // With `together`, this takes all lines of the queue. They are few, because the sink's concurrency limits the
-        // lines under way.
+        // With `together`, this takes all lines of the queue. They are few, because each of them belongs to an attempt,
+        // and the sink's concurrency limits the number of attempts.
         let others = if writer.together { usize::MAX } else { 0 };
         let mut ended = Vec::new();
         for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {
@@ -182,8 +183,8 @@ impl<W: LineStream> LineWriter<W> {
         }
         match self.stream.begin_line() {
             Ok(LineStart::AfterLast) => {}
-            // Elsewhere the rest of a torn line would make no sense. The attempt for that line has failed, so the whole
-            // line is written again later.
+            // In another file the rest of a torn line would make no sense, so the rest is dropped. The attempt for the
+            // torn line has failed. So delivery makes another attempt, which writes the whole line.
             Ok(LineStart::Elsewhere { is_unfinished }) => (self.torn, self.unfinished) = (None, is_unfinished),
             Err(error) => return failed("open the file", &error),
         }
@@ -198,8 +199,9 @@ impl<W: LineStream> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush it is not known which of the lines since the last flush are on the disk. So all these
-        // lines are written again, also the torn lines that were completed.
+        // After a failed flush it is not known whether the lines that were written since the last successful flush are
+        // on the disk. So all these lines are written again. Torn lines that were completed are among them, so
+        // `completed` is emptied.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 

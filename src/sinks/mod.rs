@@ -1,8 +1,8 @@
 //! Sends payloads to receivers.
 //!
-//! Invariants: a sink makes each attempt once; delivery decides whether there is another attempt. The result of an
-//! attempt is a value ([`Attempt`]). Its words for people contain no secret and no part of the message, even if the
-//! receiver's answer repeats the message.
+//! Invariants: when an attempt has ended, the sink does nothing more for the message; delivery decides whether there is
+//! another attempt. The result of an attempt is a value ([`Attempt`]). The words for people in this value contain no
+//! secret and no part of the message, even if the receiver's answer repeats the message.
 
 mod amqp;
 mod apprise;
@@ -40,7 +40,7 @@ use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
-/// A type whose sinks need a build with this cargo feature.
+/// Makes the entry of `KNOWN_TYPES` for a type whose sinks can be opened only in builds with this cargo feature.
 macro_rules! optional {
     ($feature:literal, $kind:path) => {
         KnownType { kind: &$kind, lacking: if cfg!(feature = $feature) { None } else { Some($feature) } }
@@ -73,7 +73,8 @@ pub static KNOWN_TYPES: &[KnownType] = &[
 pub struct KnownType {
     /// The type.
     pub kind: &'static dyn SinkType,
-    /// The cargo feature that sinks of the type need, if this build lacks it.
+    /// The cargo feature that this build lacks, and without which sinks of the type cannot be opened; `None` if nothing
+    /// is missing.
     pub lacking: Option<&'static str>,
 }
 
@@ -84,7 +85,7 @@ impl KnownType {
     }
 }
 
-/// Returns the types of sinks, including types whose sinks this build lacks.
+/// Returns all types of sinks, also the types whose sinks this build cannot open.
 pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
     KNOWN_TYPES.iter().map(|known| known.kind)
 }
@@ -92,8 +93,8 @@ pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
 /// The values that a type gets in addition to its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'c> {
-    /// Whether the sink is of this type. `false`: the configuration misspells the type, and this type is only the best
-    /// guess. Then a missing key is no error, and the result is not used.
+    /// Whether the configuration names exactly this type. `false`: the configuration names a type that does not exist,
+    /// and this type is only the best guess. Then a missing key is no error, and the result is not used.
     pub is_meant: bool,
     /// Finds the codes of messages.
     pub codes: &'c CodeFinder,
@@ -147,7 +148,7 @@ pub trait Target: Any + Debug + Send + Sync {
         false
     }
 
-    /// Returns the proxy, if the target is reached over a network.
+    /// Returns the proxy of a target that is reached by HTTP; `None` for every other target.
     fn proxy(&self) -> Option<&Proxy> {
         None
     }
@@ -155,8 +156,8 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// Returns the bytes that would be sent for a message. Nothing is sent. The default implementation is for types
-    /// whose client this build lacks.
+    /// Returns the bytes that would be sent for a message. Nothing is sent. The default implementation always fails; it
+    /// is for types whose client this build lacks.
     ///
     /// # Errors
     /// The reason why the message could not be sent, in words that follow the name of the sink.
@@ -177,7 +178,8 @@ pub trait Target: Any + Debug + Send + Sync {
         Box::pin(std::future::ready(vec![finding]))
     }
 
-    /// Opens the sink. Nothing is sent yet. The default implementation is for types whose client this build lacks.
+    /// Opens the sink. Nothing is sent yet. The default implementation always fails; it is for types whose client this
+    /// build lacks.
     ///
     /// # Errors
     /// [`SinkBuildError`] if the sink cannot be opened.
@@ -217,7 +219,7 @@ pub enum SinkBuildError {
     #[cfg(feature = "server-connections")]
     #[error(transparent)]
     Tls(#[from] crate::http::tls_client::TlsSetupError),
-    /// The client of Kafka does not take its properties.
+    /// The client of Kafka does not accept the properties that the operator has set.
     #[cfg(feature = "sink-kafka")]
     #[error("the client of Kafka cannot be started: {0}")]
     Kafka(String),
@@ -276,13 +278,14 @@ pub enum Attempt {
         /// A description of the receiver's answer for people.
         answer: String,
     },
-    /// The program that read the output is gone for good, or nothing can be written to the output. No outcome is
-    /// recorded for the attempt.
+    /// Nothing more can be written to the output, for example because the program that read it has ended. The message
+    /// stays due, because no outcome is recorded for the attempt.
     Closed,
 }
 
 impl Attempt {
-    /// Returns the description of what went wrong, for people; `None` if nothing went wrong.
+    /// Returns the description of the failure for people; `None` for the results that have no description (`Accepted`
+    /// and `Closed`).
     #[cfg(any(feature = "server-connections", feature = "sink-kafka"))]
     pub(in crate::sinks) fn into_answer(self) -> Option<String> {
         match self {

@@ -13,8 +13,8 @@ pub(super) struct RegularFile {
     file: File,
     /// Whether the file system can flush files, as far as this is known.
     can_flush: bool,
-    /// The directory of the file, until the directory was flushed once. Without this flush, a power cut can remove a
-    /// new file.
+    /// The directory of the file; `None` after it was flushed once. If the directory of a new file was not flushed, a
+    /// power cut can remove the file.
     directory: Option<File>,
 }
 
@@ -28,12 +28,12 @@ impl RegularFile {
         &self.file
     }
 
-    /// Flushes the content of the file to the disk. If the file system cannot flush, returns `Ok(Err(_))` once; from
-    /// then on this method does nothing.
+    /// Flushes the content of the file to the disk. If the file system cannot flush files, the first call returns
+    /// `Ok(Err(_))`, and every later call does nothing.
     ///
     /// # Errors
-    /// The errors of the disk. After such an error it is not known which of the lines since the last flush are on the
-    /// disk.
+    /// The errors of the disk. After such an error it is not known whether the lines that were written since the last
+    /// successful flush are on the disk.
     pub(super) fn flush(&mut self) -> io::Result<Result<(), io::Error>> {
         if !self.can_flush {
             return Ok(Ok(()));
@@ -53,7 +53,7 @@ impl RegularFile {
     }
 }
 
-/// Whether the error means that the file system cannot flush, which is no failure of the disk.
+/// Whether the error means that the file system cannot flush files. This is no failure of the disk.
 fn cannot_flush(error: &io::Error) -> bool {
     let unknown = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
     Errno::from_io_error(error).is_some_and(|errno| unknown.contains(&errno))

@@ -3,10 +3,10 @@
 //! Invariants, in addition to those of `super::lines`:
 //!
 //! - If the stream is a regular file, a line is delivered when it was flushed to the disk.
-//! - On a terminal, characters that would act on the terminal are escaped in the way of JSON, such as `\u001b`. Any
-//!   other output gets the bytes unchanged.
-//! - If standard output was closed when the process began, Rust has opened the null device instead, which would swallow
-//!   everything. So nothing is written, and every message is kept.
+//! - On a terminal, characters that would act on it are replaced by escapes of JSON, such as `\u001b`. A file or a pipe
+//!   gets the bytes unchanged.
+//! - If standard output was closed when the process began, Rust has opened the null device in its place, and everything
+//!   that is written to it is lost. So nothing is written, and every message is kept.
 //! - A terminal that was closed counts like a pipe whose other end was closed.
 
 use std::fs::{self, File};
@@ -73,11 +73,11 @@ impl Target for Stdout {
     }
 }
 
-/// Makes a sink for standard output. Rust's own buffer is not used, because it would hold lines back and flush parts of
+/// Makes a sink for standard output. It does not use Rust's own buffer, which would hold lines back and write parts of
 /// lines.
 ///
 /// # Errors
-/// An error if the process can open no further file or start no thread.
+/// An error if the process can open no further file, or can start no thread.
 fn sink() -> io::Result<LineSink> {
     let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     append_only(&file);
@@ -152,10 +152,10 @@ impl Write for StandardOutput {
     }
 }
 
-/// Makes a stream append to its file. Otherwise, if somebody truncates the file (as logrotate's `copytruncate` does), a
-/// stream that was opened with `>` goes on at its old position. The file then begins with a hole as long as its old
-/// content. The flag also applies to other processes that share the open file. For them nothing changes: as they share
-/// the position, too, they write at the end in any case.
+/// Makes a stream append to its file. Otherwise a stream that was opened with `>` goes on at its old position after
+/// somebody has truncated the file (as logrotate's `copytruncate` does), and the file then begins with NUL bytes in the
+/// place of its old content. The flag also applies to other processes that share the open file. It does them no harm:
+/// they share the position, too, and so write at the end in any case.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)
@@ -165,8 +165,8 @@ pub fn append_only(stream: &File) {
     }
 }
 
-/// Whether the stream is the null device that Rust opens if a process began without a standard stream. Rust opens the
-/// device for reading and writing. If a user chose the device (`> /dev/null`), it is usually open for writing only.
+/// Whether the stream is the null device that Rust has opened because the process began without this stream. Rust opens
+/// the device for reading and writing. If a user chose the device (`> /dev/null`), it is usually open for writing only.
 pub fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);

@@ -17,9 +17,9 @@ pub fn next_poll_in(status: &Status) -> Option<Duration> {
     Some((polling.interval_seconds?.0 + polling.slowed_by).saturating_sub(age))
 }
 
-/// Returns the instant until which the running relay waits before an attempt at this sink. Then the first retry is due,
-/// the sink's silence ends, or the breaker allows the next probe. `live`: the relay's report about the sink. `None`:
-/// the relay waits for no such instant, the sink is paused, or no running relay sends to it.
+/// Returns the instant for which the running relay waits before its next attempt at this sink: when the first retry is
+/// due, when the sink's silence ends, or when the breaker allows the next probe. Returns `None` if the relay waits for
+/// none of these, if the sink is paused, or if no running relay sends to it. `live`: the relay's report about the sink.
 pub fn next_attempt(view: &SinkView, live: Option<&SinkStatus>) -> Option<UnixMs> {
     let live = live.filter(|_| view.pause.is_none() && view.waiting > 0)?;
     // If a message waits that was never attempted, the sink's next attempt need not wait for a retry.

@@ -200,7 +200,7 @@ pub struct OwnBudget {
 /// A sink as `status` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SinkSection {
-    /// The values about the sink that the state holds.
+    /// The values that the state holds about the sink.
     #[serde(flatten)]
     pub stored: StoredSink,
     /// The report of the running relay about the sink; `None` if no relay runs, or if the running relay does not know
@@ -212,7 +212,7 @@ pub struct SinkSection {
 /// A sink as `sinks list` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedSink {
-    /// The values about the sink that the state holds.
+    /// The values that the state holds about the sink.
     #[serde(flatten)]
     pub stored: StoredSink,
     /// The pace that the relay has learned for the sink ([`SinkStatus::learned_per_minute`]); `None` if no relay runs
@@ -220,7 +220,7 @@ pub struct ListedSink {
     pub learned_requests_per_minute: Option<u64>,
 }
 
-/// The values about a sink that the state holds.
+/// The values that the state holds about a sink.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSink {
     /// The sink as the state shows it.

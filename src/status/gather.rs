@@ -20,8 +20,8 @@ impl Status {
     /// Reads the status of a state; `None` if there is no state. `once_within`: a state on which no relay runs is
     /// healthy if `once` has caught up within this time.
     ///
-    /// Also sets `clock` to the relay's time, as the state records it. Otherwise, after a jump of this machine's clock,
-    /// the relay would look as if it had written nothing for a long time.
+    /// Also sets `clock` to the relay's time, as the state records it. If `clock` kept this machine's time, the relay
+    /// would look after a jump of the machine's clock as if it had written nothing for a long time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].

@@ -13,10 +13,9 @@ use super::status_file::RelayReport;
 use crate::domain::{PauseReason, UnixMs};
 use crate::ingest::Condition;
 
-/// How long the API may give no answer before this is a problem. Five poll intervals count instead, if they are longer.
-/// If the API's limit slows polling down, the time between two polls may be longer than the interval; the difference is
-/// added.
-const MAX_SILENCE: Duration = Duration::from_secs(60);
+/// It is a problem if the API gives no answer for longer than this span and for longer than five poll intervals. If the
+/// API's limit makes the time between two polls longer than the interval, the difference is added to both spans.
+const MAX_UNANSWERED: Duration = Duration::from_secs(60);
 
 /// How long a sink, or the list of numbers, may fail before this is a problem.
 const MAX_FAILING: Duration = Duration::from_secs(15 * 60);
@@ -133,14 +132,14 @@ pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthPro
         // Polling and delivery are the work of the active relay.
         return found;
     }
-    let silence = since(polling.last_poll_at.unwrap_or(relay.started_at));
+    let unanswered = since(polling.last_poll_at.unwrap_or(relay.started_at));
     let interval = status.polling.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
     match &polling.condition {
         Condition::NoKey(why) => add(ProblemKind::NoKey, format!("no API key is accepted: {why}")),
         Condition::NoRoom(why) => add(ProblemKind::NoRoom, format!("nothing new is read: {why}")),
-        condition if silence > MAX_SILENCE.max(5 * interval) + status.polling.slowed_by => {
+        condition if unanswered > MAX_UNANSWERED.max(5 * interval) + status.polling.slowed_by => {
             let why = condition.why().unwrap_or("no answer");
-            add(ProblemKind::NotPolled, format!("the API was not read for {} s: {why}", silence.as_secs()));
+            add(ProblemKind::NotPolled, format!("the API was not read for {} s: {why}", unanswered.as_secs()));
         }
         _ => {}
     }
@@ -275,21 +274,21 @@ mod tests {
                 },
                 Some("the API was not read for 75 s: rate limited until 2025-06-15T15:08:20.000Z"),
             ),
-            ("well", |_, _| {}, None),
+            ("healthy", |_, _| {}, None),
             ("not running", |status, _| status.relay.running = false, Some("no relay runs on this state")),
             (
                 "stuck",
                 |_, live| live.relay.last_heard_at = ago(31),
                 Some("the relay stands still: nothing was heard of it for 31 s"),
             ),
-            ("a short silence", |_, live| live.polling.last_poll_at = Some(ago(60)), None),
+            ("no answer for a minute", |_, live| live.polling.last_poll_at = Some(ago(60)), None),
             (
-                "silence",
+                "no answer for longer",
                 |_, live| live.polling.last_poll_at = Some(ago(61)),
                 Some("the API was not read for 61 s: no answer"),
             ),
             (
-                "silence, and why",
+                "no answer since the start, and why",
                 |_, live| {
                     live.polling.last_poll_at = None;
                     live.polling.condition = Condition::Failing("502 from the API".into());
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told() {
+    fn each_problem_is_told() {
         let (mut status, mut live) = healthy();
         paused(&mut status, PauseReason::Closed);
         live.polling.last_poll_at = Some(ago(600));
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_the_last_once_was_fine() {
+    fn a_once_that_caught_up_within_the_limit_is_healthy() {
         let hour = Some(Duration::from_secs(3600));
         let report = |caught_up_at: Option<UnixMs>, failure: Option<&str>| RelayReport {
             once: true,
@@ -415,15 +414,15 @@ mod tests {
         };
         let damaged = RelayReport { damaged: true, ..report(None, Some("state.db is damaged")) };
         let cases: [(&str, RelayReport, Option<Duration>, Option<&str>); 8] = [
-            ("fine", report(Some(ago(3600)), None), hour, None),
+            ("within the hour", report(Some(ago(3600)), None), hour, None),
             (
-                "not asked for",
+                "without --once-within",
                 report(Some(ago(60)), None),
                 None,
                 Some("no relay runs on this state; `once` caught up 60 s ago (--once-within counts that as healthy)"),
             ),
             (
-                "long ago",
+                "longer ago",
                 report(Some(ago(3601)), None),
                 hour,
                 Some("no relay runs on this state, and `once` caught up 60 min ago"),
@@ -440,7 +439,7 @@ mod tests {
                 hour,
                 Some("no relay runs on this state, and the last `once` did not catch up: it did not end as it should"),
             ),
-            ("failed, not asked for", report(None, Some("502")), None, Some("no relay runs on this state")),
+            ("failed, without --once-within", report(None, Some("502")), None, Some("no relay runs on this state")),
             ("a relay that was stopped", RelayReport::default(), hour, Some("no relay runs on this state")),
             (
                 "damaged",

@@ -7,8 +7,8 @@
 //! struct of its own ([`PollReport`], [`SinkStatus`] and others). The relay writes these structs to a file
 //! ([`LiveFile`]), and [`Status`] contains them unchanged.
 //!
-//! [`Status::of`] is for commands: it reads state, budget, role lock and this file, whether a relay runs or not.
-//! [`StatusSource`] is for the parts of the running relay that show its own status. [`problems`] decides what is
+//! [`Status::of`] is for commands: it reads the state, the budget, the role lock and this file, whether a relay runs or
+//! not. [`StatusSource`] is for the parts of the running relay that show its own status. [`problems`] decides what is
 //! unhealthy. This module does not change the state.
 //!
 //! [`PollReport`]: crate::ingest::PollReport

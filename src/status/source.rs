@@ -56,7 +56,7 @@ struct LastReading {
 }
 
 impl StatusSource {
-    /// Makes the source of the status of the relay on a state. `live` holds the reports of the relay.
+    /// Makes the source. `state` says where the relay's state is. `live` holds the reports of the relay about itself.
     pub fn new(state: StateLocation, clock: Clock, live: watch::Receiver<Live>) -> Self {
         Self { state, clock, live, last: Arc::default() }
     }
@@ -70,8 +70,8 @@ impl StatusSource {
         if let Some(last) = last.as_ref().filter(|last| self.clock.monotonic() - last.at < FRESH) {
             return last.reading.clone();
         }
-        // The task keeps the lock until the state was read, even if the caller gives up before. So if the disk hangs,
-        // only one thread waits for it.
+        // The task keeps the lock until the state was read, even if the caller has given up by then. So if the disk
+        // hangs, only one thread waits for it.
         let source = self.clone();
         let task = tokio::spawn(async move {
             let reader = source.clone();

@@ -1,9 +1,9 @@
 //! The file `relay.status` beside the state, into which a running relay writes a report about itself.
 //!
 //! The file holds values such as the time of the API's last answer, the API's limit, and what each sink is doing. They
-//! need not survive a power cut. In the state, they would cost a flush for each poll. So the relay writes this file
-//! instead, in place, at most once a second, and never flushes it. If the file is lost, the values are missing until it
-//! is written again.
+//! need not survive a power cut. In `state.db` they would cost a flush for each poll. So the relay writes them to this
+//! file instead, at most once a second. It writes over the old content and never flushes the file. If the file is lost,
+//! the values are missing until it is written again.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
 //! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that grows by one with each writing,
@@ -72,8 +72,8 @@ pub struct RelayReport {
     pub once: bool,
     /// When `once` ended, if it had read everything and delivered what was due.
     pub caught_up_at: Option<UnixMs>,
-    /// Why the relay ended, if neither a signal nor the end of its work was the reason. For `once`, a signal is also a
-    /// failure, and so are messages that wait for another attempt.
+    /// The failure with which the relay ended; `None` if it ended because of a signal, or because its work was done.
+    /// For `once`, a signal counts as a failure, too, and so do messages that wait for another attempt.
     pub failure: Option<String>,
     /// Whether the relay ended because the state is damaged.
     pub damaged: bool,

@@ -35,8 +35,8 @@ use super::views::ViewTransactions;
 /// - **Short.** No transaction is open when a method returns, and none is open during a request over the network. A
 ///   method with much work does one portion of it, and returns where the next portion begins.
 /// - **Without a clock.** A backend reads no clock. It stores the instants that it is given, in milliseconds.
-/// - **Blocking.** A method blocks its thread until it is done. [`super::Store`] calls it from threads that may block;
-///   a backend with an asynchronous client waits on such a thread for the answer.
+/// - **Blocking.** A method blocks its thread until it is done, also if the client of the database is asynchronous. So
+///   [`super::Store`] calls it on threads that may block.
 ///
 /// A backend for a database server promises one thing more: a relay that has lost its role cannot change the state,
 /// even if it has not noticed the loss. The transaction of each change checks the role, and fails if the relay has lost

@@ -1,12 +1,12 @@
 //! Hints for the relays that share a state. A hint says that another process may have changed the state: a relay gave
 //! its lease back, or a command changed something.
 //!
-//! A hint carries no data: whoever gets it reads the state. A hint may also fail to come. So the state is read from
-//! time to time without a hint, too.
+//! A hint carries no data: after a hint, a relay reads the state itself. Hints may get lost. So a relay also reads the
+//! state from time to time without a hint.
 
 use tokio::sync::watch;
 
-/// Gives hints to every [`ChangeWatch`] that [`ChangeHints::watch`] has made. Clones give hints to the same watches.
+/// Gives hints to every [`ChangeWatch`] that this value or one of its clones has made.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeHints(watch::Sender<()>);
 
@@ -27,8 +27,8 @@ impl ChangeHints {
 pub struct ChangeWatch(Option<watch::Receiver<()>>);
 
 impl ChangeWatch {
-    /// Waits for a hint that this method has not reported yet. Several such hints are reported as one. Dropping the
-    /// future loses no hint.
+    /// Waits for a hint. Returns at once if a hint was given since the last return, or since this watch was made.
+    /// Several hints cause only one return. Dropping the future loses no hint.
     pub async fn changed(&mut self) {
         if let Some(hints) = &mut self.0
             && hints.changed().await.is_ok()

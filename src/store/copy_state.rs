@@ -25,8 +25,8 @@ pub enum CopyEnd {
     NotEmpty,
 }
 
-/// Copies the state at `from` to the empty place `to`. Takes the role on both, so that no relay works on them during
-/// the copy.
+/// Copies the state at `from` to `to`, where no state may be yet. Takes the role at both places, so that no relay works
+/// there during the copy.
 ///
 /// # Errors
 /// [`Error::InUse`] and [`Error::HasActiveRelay`]: a relay works on one of the states. Otherwise the errors of
@@ -58,12 +58,15 @@ pub fn copy_state(from: &StateLocation, to: &StateLocation) -> Result<CopyEnd, E
 /// How far the copy of a state has come.
 #[derive(Debug, Default)]
 struct CopyPlace {
+    /// The index of the present table in [`TABLES`].
     table: usize,
+    /// The key of the last record of this table that was copied; `None` before the first record.
     after: Option<Vec<CopiedValue>>,
 }
 
 impl CopyPlace {
-    /// Returns the next records that `read` finds, table by table; `None` if there are no more.
+    /// Returns the next records, and their table; `None` after the last record of the last table. `read` reads the
+    /// records of a table that follow a key.
     fn next(
         &mut self,
         mut read: impl FnMut(&'static CopiedTable, Option<&[CopiedValue]>) -> Result<Vec<CopiedRecord>, Error>,

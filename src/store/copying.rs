@@ -1,11 +1,11 @@
 //! Copying a whole state to another place, for example from a SQLite file to PostgreSQL.
 //!
 //! Both backends have the same tables, with the same columns and meanings. The exceptions are the checksums, the number
-//! of transactions, the lease, and the lists of replicas and of their requests. They are not copied, because they
-//! describe one database, and not the state that it keeps. One more difference: a SQLite file marks an event in the
-//! column `event`; PostgreSQL and a copied record mark it in the column `standing`.
+//! of transactions, the lease, and the lists of replicas and of their requests. These are not copied, because they are
+//! about one database, and not about the state in it. One more difference: a SQLite file marks an event in the column
+//! `event`; PostgreSQL and a copied record mark it in the column `standing`.
 //!
-//! Invariant: a copy is one transaction, so the new place gets either the whole state or nothing.
+//! Invariant: all records are written in one transaction, so the new place gets either the whole state or nothing.
 
 use super::error::Error;
 
@@ -134,7 +134,7 @@ pub(super) static TABLES: [CopiedTable; 8] = [
     CopiedTable { name: "meta", columns: columns!(Word: key value;), key: 1 },
 ];
 
-/// The counter of transactions, which is not copied.
+/// The name of the counter of transactions in the table `counter`. This counter is not copied.
 pub(super) const COMMITS: &str = "commits";
 
 impl CopiedTable {

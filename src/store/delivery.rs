@@ -30,7 +30,7 @@ pub struct Claim {
     pub attempts: u32,
     /// When the first attempt was made; `None` before the first attempt.
     pub first_attempt: Option<UnixMs>,
-    /// How long the sink was paused since the first attempt.
+    /// How long the sink was paused since the first attempt, all pauses together.
     pub paused: Duration,
     /// When the message was received, by the API's clock.
     pub received: UnixMs,
@@ -78,7 +78,7 @@ pub struct FirstClaims {
     pub claims: Vec<Claim>,
     /// Whether the limits left out deliveries that are due.
     pub more: bool,
-    /// The earliest due time of the queues whose first message is not due yet; `None` if there is no such queue.
+    /// The earliest due time among the first messages that are not due yet; `None` if there is no such message.
     pub next_due: Option<UnixMs>,
 }
 
@@ -108,7 +108,7 @@ pub struct HealthRecord {
     pub failures: u32,
 }
 
-/// Counts of the deliveries of one sink, by state.
+/// Counts of the waiting deliveries and of the dead letters of one sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitingCounts {
     /// How many deliveries wait for their first attempt. Undecided deliveries are not counted.
@@ -168,10 +168,10 @@ pub trait DeliveryTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn next_due(&self, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Error>;
 
-    /// Makes failed deliveries of a sink due at `now` if they were first attempted at `since` or later. The caller uses
-    /// this at the end of an outage that began at `since`. Changes at most `at_most` deliveries, those with the
-    /// earliest due times. Returns how many were changed. If fewer than `at_most` were changed, none is left to be
-    /// changed.
+    /// Brings the due time of failed deliveries of a sink forward to `now`, if they were first attempted at `since` or
+    /// later. The caller uses this at the end of an outage that began at `since`. Changes at most `at_most` deliveries,
+    /// those with the earliest due times. Returns how many were changed. If these are fewer than `at_most`, there are
+    /// no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

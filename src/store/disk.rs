@@ -28,8 +28,8 @@ pub trait DiskMaintenance {
     /// same transaction. From now on texts are stored in a way that allows them to be overwritten completely.
     fn erase_on_delivery(&mut self);
 
-    /// While `keep` is true, a text stays although every sink has the message, because another process waits to read
-    /// it. Retention removes these texts later. This method has an effect only after
+    /// While `keep` is true, a text stays when every sink has the message, so that another process, which waits for
+    /// messages, can read it. Retention removes these texts later. This method has an effect only after
     /// [`DiskMaintenance::erase_on_delivery`].
     fn keep_for_readers(&mut self, keep: bool);
 
@@ -47,15 +47,15 @@ pub trait DiskMaintenance {
     /// Returns the errors that [`super::Backend`] lists.
     fn changed_by_others(&mut self) -> Result<bool, Error>;
 
-    /// Measures what the state takes on its disk.
+    /// Measures the disk space that the state takes.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.
     fn disk_usage(&self) -> Result<DiskUsage, Error>;
 
-    /// Gives a portion of the file's unused room back to the file system. If `short` is true, the disk is short of
-    /// room, and any unused room is worth giving back. Otherwise this is done only if there is much unused room.
-    /// Returns whether another call would give more back.
+    /// Gives a portion of the file's unused room back to the file system, if there is much unused room. `short` says
+    /// that the disk is short of room; then even a little unused room is given back. Returns whether another call would
+    /// give more back.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

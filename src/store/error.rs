@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::permissions;
 use crate::domain::shell_word;
 
-/// Why the store could not do what its caller asked for. The state is unchanged, unless the error is
-/// [`Error::Uncertain`]: then it may have changed.
+/// Why a call of the store failed. The failed call has not changed the state. There is one exception: after
+/// [`Error::Uncertain`] the state may have changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has the role of the relay on this state.
@@ -28,7 +28,7 @@ pub enum Error {
         /// The state directory.
         dir: PathBuf,
     },
-    /// Another program holds a lock on the state for longer than the relay waits for it.
+    /// Another program holds a lock on the state for longer than the relay waits for the lock.
     #[error(
         "the state is locked by another program, such as joltsms-relay state export, a sqlite3 shell or a backup: \
          let it end, and try again (database is locked)"
@@ -122,7 +122,7 @@ pub enum Error {
     #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
     Uncertain,
     /// The database has fewer transactions than this relay made or saw, because it was restored from a backup. From now
-    /// on the opened state refuses every change. A relay that opens the state again goes on from what the backup had.
+    /// on the opened state refuses every change. A relay that opens the state again goes on from the restored state.
     #[error("the database of the state was restored to an earlier moment")]
     WentBack,
     /// The operating system refused to do something with a file.

@@ -5,9 +5,9 @@ use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
 /// The scope of a search for messages that are too old. The last complete search ([`ExpiryPortion::complete`]) has
-/// found all messages that were too old then. So this search looks only at two kinds of messages: those that were
-/// received after the cutoff of that search (`since`), and those that were released after that search began
-/// (`released`).
+/// found all messages that were too old at that time. So the next search looks at two kinds of messages only: messages
+/// that were received after the cutoff of the last complete search (`since`), and messages that were released after
+/// that search began (`released`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryScan {
     /// The cutoff of the last complete search. Messages that were received after this time are looked at.
@@ -23,8 +23,8 @@ pub struct ExpiryScan {
 }
 
 impl ExpiryScan {
-    /// Makes the scan of the first search, which looks at every message that waits. Nothing is too old until `cutoff`
-    /// is set.
+    /// Makes the scope of the first search, which looks at every message that waits. The caller has to set `cutoff`:
+    /// before that, no message counts as too old.
     pub fn everything() -> Self {
         Self { since: UnixMs::MIN, cutoff: UnixMs::MIN, released: 0, retries: true }
     }
@@ -59,8 +59,8 @@ pub(super) const NEVER_TRIED: &str = "too old before it could be sent";
 
 /// Transactions of `max_age`.
 pub trait ExpiryTransactions {
-    /// Finds messages that wait for a sink and are too old. Makes up to three searches, each for at most `at_most`
-    /// messages. A message that an operator sent again is never too old.
+    /// Finds messages that wait for a sink and are too old. This takes up to three statements, each of which finds at
+    /// most `at_most` messages. A message that an operator sent again is never too old.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

@@ -28,14 +28,14 @@ pub struct Lease {
     /// When the relay began to ask for the last successful renewal; before the first renewal, when it began to ask for
     /// the lease.
     asked: Instant,
-    /// The time by the database's clock when the database granted the lease; and the instant, by the relay's own clock,
-    /// at which the relay began to ask for the lease.
+    /// When the database granted the lease, by the database's clock; and when the relay began to ask for it, by the
+    /// relay's monotonic clock.
     granted_at: (UnixMs, Instant),
 }
 
 impl Lease {
-    /// Makes a lease that the database has granted. `asked`: when the relay began to ask for it. `granted_at`: the time
-    /// by the database's clock when it granted the lease.
+    /// Makes a lease that the database has granted. `asked`: when the relay began to ask for the lease. `granted_at`:
+    /// when the database granted the lease, by the database's clock.
     pub fn taken(epoch: i64, asked: Instant, granted_at: UnixMs) -> Self {
         Self { epoch, asked, granted_at: (granted_at, asked) }
     }
@@ -158,7 +158,8 @@ pub trait RequestTransactions: Send {
     /// [`Error::RoleLost`]: this relay does not have the lease of `epoch`. The request may not leave after any error.
     fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error>;
 
-    /// Records that a request was answered now. One window of the budget later, the slot of the request is free again.
+    /// Records that a request was answered now. The slot of the request is free again when a window of the budget has
+    /// passed since the answer.
     ///
     /// # Errors
     /// After an error the request still counts as being under way.

@@ -57,7 +57,7 @@ impl From<&Self> for StateLocation {
     }
 }
 
-/// Displays the location as words that can follow "in".
+/// Displays the location in the form that a sentence needs after "in": "in the schema relay of the database".
 impl fmt::Display for StateLocation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.database {

@@ -1,8 +1,7 @@
 //! The choice of messages that a sink wants.
 //!
-//! Invariant: when a message is released, each sink of the configuration gets a delivery of it, unless the filter of
-//! the sink does not want the message. If the decision depends on details of the number that are not known yet, the
-//! delivery is undecided.
+//! Invariant: when a message is released, each sink of the configuration that wants the message gets a delivery of it.
+//! If the decision depends on details of the number that are not known yet, the sink gets an undecided delivery.
 
 use crate::domain::NumberUse;
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};

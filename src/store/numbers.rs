@@ -89,10 +89,10 @@ pub trait NumberTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn has_undecided(&self) -> Result<bool, Error>;
 
-    /// Decides up to 500 undecided deliveries of one registered sink: those that follow `after`, or the first ones
-    /// if `after` is `None`. A delivery that the sink wants becomes fresh, a delivery that the sink does not want is
-    /// removed, and a delivery that still cannot be decided stays. Returns how many deliveries became fresh, and where
-    /// the next call goes on; `None` if there are no more.
+    /// Decides up to 500 undecided deliveries, all of the same registered sink: those that follow `after`, or the
+    /// first ones if `after` is `None`. A later call goes on with the next sink. A delivery that its sink wants becomes
+    /// fresh, a delivery that its sink does not want is removed, and a delivery that still cannot be decided stays.
+    /// Returns how many deliveries became fresh, and where the next call goes on; `None` if there are no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

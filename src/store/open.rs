@@ -88,8 +88,8 @@ pub fn open_snapshot(at: impl Into<StateLocation>) -> Result<Option<Snapshot>, E
     Ok(Some(Snapshot { spool, running, replicas: Some(replicas), _role: None }))
 }
 
-/// Returns whether a relay works on the state; `None` if this user has no permission to find out. No relay works on a
-/// state that does not exist.
+/// Returns whether a relay works on the state: `Some(false)` also if there is no state, and `None` if this user has no
+/// permission to find out.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked; for a state in PostgreSQL, the errors of
@@ -113,8 +113,8 @@ pub fn size(at: impl Into<StateLocation>, spool: &Spool) -> u64 {
 
 /// Makes this process one of the relays that share a state in PostgreSQL. `name` is a name that no other relay has. A
 /// missing schema is made, and a schema of an earlier format is brought to the present format. As long as the returned
-/// value lives, `hints` gives a hint when a relay gives the lease back and when a command changes the state, if the
-/// database can notify this process.
+/// value lives, `hints` gives a hint whenever a relay gives the lease back or a command changes the state. It gives no
+/// hints if the database cannot notify this process.
 ///
 /// # Errors
 /// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Unreachable`] and

@@ -5,8 +5,8 @@
 //! within seconds.
 //!
 //! Invariants: a paused sink loses no message, and the time of the pause does not count for `retry.give_up_after`. A
-//! dead letter that an operator gave up leaves a record. A sink that a relay may send to is never dropped. A sink with
-//! messages is dropped only if the operator says so.
+//! dead letter that an operator gave up leaves a record. A sink that a relay may send to is never dropped. A sink for
+//! which messages wait, or which has dead letters, is dropped only if the operator allows that.
 
 use serde::{Serialize, Serializer};
 
@@ -38,7 +38,7 @@ struct PauseFields {
     paused_at: Option<UnixMs>,
 }
 
-/// What [`OperatorTransactions::resume`] ended.
+/// The pause or the silence that [`OperatorTransactions::resume`] has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
     /// The pause of the sink.
@@ -137,15 +137,16 @@ pub trait OperatorTransactions {
     fn pause_of(&self, sink: SinkId) -> Result<Option<Pause>, Error>;
 
     /// Pauses a sink and returns the pause that it had before. If the sink is paused already, its pause keeps the time
-    /// at which it began. The reason of that pause changes only if `reason` is the operator; then a restart does not
-    /// end the pause.
+    /// at which it began. If `reason` is [`PauseReason::Operator`], it becomes the reason of that pause, so that no
+    /// restart ends the pause. With any other reason, nothing changes.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error>;
 
-    /// Ends the pauses of `sinks` that have the reason `closed`. Such a pause began because nothing read the sink's
-    /// standard output any more. A new process has a new standard output. Returns the pause that each sink has now.
+    /// Ends those pauses of `sinks` that have the reason `closed`. Such a pause began because nobody read the standard
+    /// output of the process any more, and the present process has a new standard output. Returns for each sink the
+    /// pause that it still has.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -153,7 +154,7 @@ pub trait OperatorTransactions {
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
     /// deliveries become due now, and the time of the pause does not count for their `retry.give_up_after`. Returns
-    /// what was ended. If there was neither a pause nor a silence, returns `None` and changes only the count of
+    /// the pause or the silence. If there was neither, returns `None`, and changes only the count of
     /// [`resume_count`](Self::resume_count). A new count makes a running relay discard what it has learnt about the
     /// receiver.
     ///
@@ -168,10 +169,10 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error>;
 
-    /// Retries or drops at most 1000 dead letters of a selection: those that follow `after`. The default of `after`
-    /// begins with the first. `verdict` says whether they are retried or dropped. Each dead letter has its turn only
-    /// once, even if it is retried and becomes a dead letter again before the last call. Returns how many dead letters
-    /// were retried or dropped, and where the next call goes on; `None` if there are no more.
+    /// Retries or drops at most 1000 dead letters of a selection, as `verdict` says: those that follow `after`. The
+    /// default of `after` stands before the first. In a series of calls each dead letter is retried only once: if it
+    /// becomes a dead letter again before the last call, no later call finds it. Returns how many dead letters were
+    /// retried or dropped, and where the next call goes on; `None` if there are no more.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

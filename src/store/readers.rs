@@ -2,8 +2,9 @@
 //!
 //! A reader registers itself by a file in the directory `readers` of the state. The file is locked as long as the
 //! reader runs, so the registration of a killed reader ends with its process. The relay looks at the directory often.
-//! It polls faster while a reader waits. A relay with `keep_delivered = "0s"` erases a text as soon as it is delivered.
-//! While a reader is registered, such a relay keeps each text for some seconds longer, so that the reader can read it.
+//! While a reader waits, the relay polls faster. A relay with `keep_delivered = "0s"` usually erases a text as soon as
+//! every sink has the message. While a reader is registered, such a relay keeps each text for some seconds longer, so
+//! that the reader can read it.
 //!
 //! Format of a file: one line with the number of milliseconds for which the reader wants fast polls. The relay adds one
 //! byte when it has noticed the reader.
@@ -28,7 +29,8 @@ const MAX_BYTES: u64 = 64;
 pub struct ReaderRegistration {
     file: File,
     path: PathBuf,
-    /// The length of the file before the relay has noticed the reader, in bytes.
+    /// The length of the file as this process wrote it, in bytes. If the file is longer, the relay has noticed the
+    /// reader.
     length: u64,
 }
 

@@ -28,8 +28,8 @@ pub struct SinkSetup {
 }
 
 impl SinkSetup {
-    /// Returns the setup of an enabled sink that wants every message from now on, and for which the order does not
-    /// matter.
+    /// Returns the setup of an enabled sink that wants every message from now on, without `order = "number"`, without a
+    /// fallback and without events.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -61,7 +61,7 @@ pub struct RegisteredSink {
     pub id: SinkId,
     /// The health of the sink, as the state last recorded it.
     pub health: HealthRecord,
-    /// How often the sink was resumed so far.
+    /// How often an operator has resumed the sink so far.
     pub resumes: ResumeCount,
     /// Whether the sink is new and the state has messages already.
     pub is_added: bool,
@@ -89,11 +89,12 @@ pub trait RegistrationTransactions {
     /// than `latest_due` was written by a clock that was ahead, and becomes `now`.
     ///
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
-    /// receives. On a first run `poll.start` has decided this for all sinks.
+    /// receives. On a first run, `poll.start` decides this for all sinks.
     ///
     /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if the
-    /// fallback is among `setups`. The fallback gets a delivery of the message in the same transaction, whatever its
-    /// filter says, unless it has a delivery of the message already.
+    /// fallback is among `setups`. In the same transaction the fallback gets a delivery of the message, whatever its
+    /// filter says. If the fallback has a delivery of the message already, it gets no second one; a delivery that is
+    /// undecided becomes fresh.
     ///
     /// Events ([`crate::domain::RowStanding::Event`]) go only to the sinks with `events`. Filters are not applied to
     /// events.

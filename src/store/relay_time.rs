@@ -1,10 +1,10 @@
 //! The transactions of the relay's time: what one process passes to the next process about this time, and how stored
 //! instants are moved when this time is corrected.
 //!
-//! Invariants: a correction moves an instant in the past by as much as it moves the relay's time, or leaves the instant
-//! as it is. After a correction nothing is recorded as having happened later than now, and no wait has become longer. A
-//! correction ends no delivery and removes no record. It does not move `sink.created_at` and `number.fetched_at`,
-//! because nothing compares these with another time.
+//! Invariants: a correction either moves a stored instant of the past by as much as the relay's time, or leaves it as
+//! it is. After a correction no stored time at which something happened lies in the future, and no wait has become
+//! longer. A correction ends no delivery and removes no record. It leaves `sink.created_at` and `number.fetched_at` as
+//! they are, because nothing compares these with another time.
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};

@@ -1,16 +1,17 @@
-//! The order in which messages are released together: the oldest first. Of messages with the same time, the one further
-//! down the page comes first.
+//! The order of messages that are released together: the oldest message comes first. Of two messages with the same
+//! time, the one that is further down the page comes first.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::domain::{PollChange, Seq, UnixMs};
 
-/// Returns the messages of the first release of a commit, each with its place among them, counted from 1. So a backend
-/// can store each message together with its place.
+/// Returns the messages of the first release in `changes`, which are the changes of one commit. Each message comes with
+/// its place among the messages of this release, counted from 1. So a backend can store each message together with its
+/// place.
 ///
-/// Only the times of messages that the commit itself stores before this release are known here. If the release has any
-/// other message, the result is empty.
+/// The places follow from the times of the messages, and `changes` has only the times of messages that this commit
+/// stores. If the release has any other message, the result is empty.
 pub(super) fn places_of_first_release(changes: &[PollChange]) -> HashMap<Seq, i64> {
     let is_release =
         |change: &PollChange| matches!(change, PollChange::Release { .. } | PollChange::ReleaseHeld { .. });

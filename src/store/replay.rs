@@ -2,9 +2,9 @@
 //!
 //! Invariants: only a message whose text is kept is sent again. A message that came too late to be delivered is sent
 //! only if the operator names its id. If a delivery waits already, it stays as it is. So if a replay is asked for
-//! twice, the messages are sent only once. If a sink never had a message, the filter of the sink decides whether the
-//! sink gets it. The relay knows the filter and the command does not, so such a delivery is undecided until the relay
-//! notices the replay ([`ReplayTransactions::replay_count`]).
+//! twice, the messages are sent only once. If a sink never had a delivery of a message, the filter of the sink decides
+//! whether the sink gets the message. Only the relay knows this filter, and the command does not. So the command makes
+//! the delivery undecided, and the relay decides when it notices the replay ([`ReplayTransactions::replay_count`]).
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;
@@ -37,7 +37,7 @@ pub struct ReplaySelection {
     pub failed: bool,
 }
 
-/// The result of a delivery before the replay.
+/// How a delivery stood before the replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PastDelivery {
     /// The sink had received the message.
@@ -57,7 +57,7 @@ pub struct Replayable {
     pub sink: SinkId,
     /// When the message was received.
     pub received: UnixMs,
-    /// The result of the delivery before the replay.
+    /// How the delivery stood before the replay.
     pub before: PastDelivery,
 }
 
@@ -66,7 +66,7 @@ pub struct Replayable {
 pub struct ReplayPortion {
     /// Deliveries that can be repeated, in the order of release, or in the order of the ids that were asked for.
     pub found: Vec<Replayable>,
-    /// For each delivery that was selected and waits already: its sink.
+    /// The sinks of the selected deliveries that wait already. A sink with three such deliveries is listed three times.
     pub waiting: Vec<SinkId>,
     /// The next portion begins after this place in the order of release; `None` at the end of the search.
     pub next: Option<i64>,

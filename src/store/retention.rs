@@ -2,20 +2,20 @@
 //! ids of messages that can no longer count as new.
 //!
 //! Invariants: a message or delivery that still waits is not removed. An id is removed only if its message is dated
-//! before the watermark and has no text any more; the ids of the newest messages stay, whatever their age. The id of an
-//! event stays until the event cannot be made again.
+//! before the watermark and has no text any more. The ids of the newest messages stay, whatever their age. The id of an
+//! event stays as long as the same event could be made again.
 
 use std::time::Duration;
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
 
-/// Deliveries that were settled before these instants are removed.
+/// The limits of retention: a message or a dead letter that was settled before its instant is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionCutoffs {
-    /// The instant for messages that every sink has; `None` if none of them are removed.
+    /// The instant for messages that every sink has; `None` if no such message is removed.
     pub delivered: Option<UnixMs>,
-    /// The instant for dead letters and for unreadable rows; `None` if none of them are removed.
+    /// The instant for dead letters and for unreadable rows; `None` if none of these are removed.
     pub dead: Option<UnixMs>,
 }
 

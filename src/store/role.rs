@@ -34,9 +34,10 @@ pub struct RoleLock {
 /// What [`RoleLock::ensure_held`] found out about the lock file of a role that is still held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFileState {
-    /// Nothing has changed: the role is held.
+    /// `relay.lock` is in its place. Or it was made again just now, but a command holds a shared lock on it at this
+    /// moment; then the next check locks it.
     Intact,
-    /// `relay.lock` was removed and made again. The role is still held.
+    /// `relay.lock` was removed, and this check has made it again and locked it.
     Recreated,
 }
 
@@ -47,25 +48,27 @@ pub(super) struct SharedRoleLock {
     _held: Vec<File>,
 }
 
-/// How often [`RoleLock::take`] tries while another relay has the role. It does not give up at once, because that relay
-/// may be ending.
+/// How many times [`RoleLock::take`] tries while another relay has the role: for a second. It does not give up at once,
+/// because that relay may be ending.
 const MAX_TRIES: u32 = 20;
 
-/// How often [`RoleLock::take`] tries while commands read the state. Most commands need only a moment, but
-/// `state export` checks the whole state first.
+/// How many times [`RoleLock::take`] tries while commands read the state: for a minute. Most commands need only a
+/// moment, but `state export` checks the whole state first.
 const MAX_TRIES_BESIDE_COMMANDS: u32 = 1200;
 
 /// The wait between two tries.
 const TRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often [`wait_for_readers`] tries. A command that reads needs the file for a moment, or for some seconds if it
+/// How many times [`wait_for_readers`] tries. A command that reads needs the file for a moment, or for some seconds if it
 /// checks a large file.
 const MAX_TRIES_BESIDE_READERS: u32 = 200;
 
-/// How often [`take_shared`] tries to lock the directory while another process has locked only the directory.
+/// How many times [`take_shared`] tries to lock the directory while another process has locked the directory, but not
+/// `relay.lock`: that may be a command that waits for readers.
 const MAX_TRIES_BESIDE_WRITER: u32 = 40;
 
-/// The wait between two of these tries. [`wait_for_readers`] locks the directory only for an instant.
+/// The wait between two tries of [`take_shared`]. It is short, because [`wait_for_readers`] locks the directory only for
+/// an instant.
 const BESIDE_WRITER_INTERVAL: Duration = Duration::from_millis(5);
 
 const LOCK_FILE: &str = "relay.lock";
@@ -307,6 +310,6 @@ mod tests {
         fs::rename(&dir, parent.path().join("elsewhere")).unwrap();
         assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "the directory is gone");
         fs::create_dir(&dir).unwrap();
-        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is another directory");
+        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "another directory is in its place");
     }
 }

@@ -74,7 +74,7 @@ pub struct Options {
 }
 
 impl Settings {
-    /// Returns `state.dir` as written. The caller finds the directory if the key is not written.
+    /// Returns `state.dir` as written. If the key is not written, the caller chooses the directory.
     pub fn written_dir(&self) -> &PathBuf {
         &self.dir
     }

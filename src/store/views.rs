@@ -31,9 +31,9 @@ pub struct SinkView {
     /// When the oldest of the waiting messages was read from the API; `None` if no message waits.
     #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
-    /// The ids of the waiting messages that are sent next, at most [`SinkView::WAITING_IDS`]: first the messages that
-    /// have failed before, in the order of their due times; then those that were never attempted, live ones before
-    /// backfill; then the undecided ones.
+    /// The ids of the first waiting messages, at most [`SinkView::WAITING_IDS`]. Messages that have failed before come
+    /// first, in the order of their due times. Then come messages that were never attempted, live ones before backfill.
+    /// Undecided messages come last.
     pub waiting_ids: Vec<String>,
     /// The earliest due time of the messages that have failed before; `None` if there is no such message.
     #[serde(skip)]
@@ -200,8 +200,8 @@ pub trait ViewTransactions {
     fn sinks(&self) -> Result<Vec<SinkView>, Error>;
 
     /// Reads the values from which the remaining length of a walk is estimated. `total` is the number of rows in the
-    /// feed, as the API reports it. The cost does not depend on the length of the walk, but grows with the number of
-    /// known rows in the part that a sweep still has to read.
+    /// feed, as the API reports it. The cost does not depend on the length of the walk. It grows with the number of
+    /// known rows that a sweep still has to read; at most 100,000 of them are counted.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -232,7 +232,7 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
-    /// Reads the messages after the place `after` in the order of release, at most `at_most` messages. Left out are
+    /// Reads the messages after the place `after` in the order of release, at most `at_most` messages. Leaves out
     /// messages that were in the feed before the first run, messages that came later than the lookback allows, and
     /// events.
     ///
@@ -240,16 +240,16 @@ pub trait ViewTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
 
-    /// Reads the same kinds of messages as [`arrivals`](Self::arrivals), but those whose place in the order of release
-    /// is lower than `before`: the highest place first, at most `at_most` messages.
+    /// Reads messages of the same kinds as [`arrivals`](Self::arrivals), but in the reverse order: those whose place in
+    /// the order of release is lower than `before`, the highest place first, at most `at_most` messages.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals_before(&self, before: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
 
-    /// Finds, among the messages that were received at `since` or later, the one that was released first. Returns the
-    /// place before it in the order of release. If there is no such message, returns the place of the message that was
-    /// released last.
+    /// Returns the place in the order of release after which all messages follow that were received at `since` or
+    /// later. It is the place right before the first of these messages. If no such message was released, returns the
+    /// place of the message that was released last.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

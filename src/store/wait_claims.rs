@@ -1,5 +1,5 @@
-//! The file that lists the messages that `wait --claim` has given out, so that no two of these commands get the same
-//! message.
+//! The list of the messages that `wait --claim` has given out. It is a file that all these commands share, so that no
+//! two of them give out the same message.
 //!
 //! Format of `wait.claims`: 16 bytes for each claimed message, the beginning of the SHA-256 of its id. A process locks
 //! the file while it looks for an id and, if the file does not have it, adds it. The file is flushed before the message

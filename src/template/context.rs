@@ -34,13 +34,12 @@ const NUMBER: [&str; 16] = [
     "autoRenewEnabled",
 ];
 
-/// The fields of a number that a message contains, too. In each pair, the first name is the one in the number, and the
-/// second name is the one in the message.
+/// The fields of a number that a message contains, too, each with its name in the number and its name in the message.
 const OF_THE_MESSAGE: [(&str, &str); 2] = [("id", "numberId"), ("phoneNumber", "to")];
 
-/// The samples with which every template is tried, each with a description, a message and a number. The code begins
-/// with a zero, which JSON does not accept as a number. The text contains characters that break the output if the
-/// template does not escape values.
+/// The samples with which every template is tried: a description, a message, and the message's number if it is known.
+/// The code begins with a zero, which JSON does not accept as a number. The text contains characters that break the
+/// output if they are not escaped.
 pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     (
         "a message that has everything",
@@ -82,7 +81,8 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFin
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {
         Some(details) => details,
-        // The details of the number are not known (yet). The message itself contains two fields of the number.
+        // The details of the number are not known, or not yet. But the message itself contains two fields of the
+        // number.
         None => {
             let own = message.get("number").map(own_number).unwrap_or_default();
             let known =
@@ -100,15 +100,15 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFin
     if tags.is_none() {
         *tags = Value::from(Vec::<Value>::new());
     }
-    // An undefined value means that the message had no such field to copy.
+    // A value is undefined if the message has no such field from which it could be copied.
     details.values_mut().filter(|value| value.is_undefined()).for_each(|value| *value = none());
     let code = codes.find(raw).map_or_else(none, Value::from);
     let message = Value::from_object(TemplateMessage { fields: message, code });
     Some(context! { message, number => Value::from(details), account })
 }
 
-/// Whether a variable of a template is a detail of the number that the message itself does not contain, such as
-/// `number.tags`. The whole `number` counts as such a detail, too.
+/// Whether a variable of a template shows details of the number that the message itself does not contain. `number.tags`
+/// and the whole `number` do; `number.id` does not.
 pub(super) fn is_detail(variable: &str) -> bool {
     let (name, field) = variable.split_once('.').unwrap_or((variable, ""));
     let field = field.split('.').next().unwrap_or_default();

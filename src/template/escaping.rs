@@ -10,7 +10,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub enum Escaping {
     /// The value is inside a JSON string.
     Json,
-    /// The value is inside a JSON string, in a text of several JSON values, each on a line of its own or after a
+    /// The value is inside a JSON string. The text has several JSON values: each is on a line of its own, or follows a
     /// separator.
     JsonLines,
     /// The value is in HTML or XML.
@@ -21,15 +21,16 @@ pub enum Escaping {
     Line,
     /// The value is one part of an address, such as the second part of the MQTT topic `sms/16505551234`. The argument
     /// lists the characters that have a meaning in the address, such as the separator `/`. In the value they become
-    /// `_`, and so do white space and control characters. One exception: if `+` has a meaning, a `+` at the beginning
-    /// of the value, as in phone numbers, is left out. An empty value becomes `_`, so that no part of the address is
-    /// empty.
+    /// `_`, and so do white space and control characters. There is one exception: if `+` is on the list, a `+` at the
+    /// beginning of the value (as in phone numbers) is left out. An empty value becomes `_`, so that no part of the
+    /// address is empty.
     Part(&'static str),
     /// The value is in a text that no program parses, so nothing is escaped.
     None,
 }
 
-/// Whether a text of this media type holds several JSON values.
+/// Whether a text of this media type holds several JSON values. `essence`: the media type without its parameters, in
+/// small letters.
 fn is_lines_of_json(essence: &str) -> bool {
     let (_, subtype) = essence.split_once('/').unwrap_or(("", essence));
     let subtype = subtype.strip_prefix("x-").unwrap_or(subtype);
@@ -94,14 +95,14 @@ fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Writes a text for people on one line: each line break becomes a space, and line breaks at the end are left out.
-/// Characters that would control a terminal, or would reverse the direction of writing, become U+FFFD.
+/// Writes a text for people on one line. White space at the end is left out. Every other line break or tab becomes a
+/// space. Characters that would control a terminal, or would reverse the direction of writing, become U+FFFD.
 pub fn text_on_one_line(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n").chars().map(on_one_line).collect()
 }
 
-/// Turns line breaks into spaces, so that a text stays on one line. Characters that would control a terminal, or would
-/// reverse the direction of writing, become U+FFFD.
+/// Replaces a character that a text on one line must not have. A line break or a tab becomes a space. A character that
+/// would control a terminal, or would reverse the direction of writing, becomes U+FFFD.
 fn on_one_line(next: char) -> char {
     match next {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',

@@ -21,18 +21,19 @@ use serde::de::IgnoredAny;
 pub use self::escaping::{Escaping, text_on_one_line};
 use crate::codes::CodeFinder;
 
-/// The approximate limit on the steps of one rendering. Ordinary templates take a few hundred steps. The memory of a
-/// rendering, in bytes, is at most 64 times this number.
+/// The approximate limit on the steps of one rendering. Ordinary templates take a few hundred steps. Long texts cost
+/// further steps, one for about 64 bytes. So a rendering also takes no more than about 16 MB of memory.
 const FUEL: u64 = 250_000;
 
 /// The words for an undefined value that has no name in the template.
 const NO_RESULT: &str = "a filter or a function on this line has no result, such as `last` of an empty list; \
                          `| default(\"…\")` names another value";
 
-/// The words for a failed operation, if minijinja's own words may contain a value.
+/// The words for a failed operation, if minijinja's own words may repeat a value of the message.
 const UNFIT_VALUE: &str = "a filter, a function or an operator on this line cannot use the value that it gets";
 
-/// The beginnings of the minijinja error texts that name only types and operators, and contain no value.
+/// If a text of minijinja about a failed operation begins with one of these texts, it names only types and operators,
+/// and repeats no value.
 const NAME_NO_VALUE: [&str; 6] = [
     "tried to use ",
     "value of type ",
@@ -72,8 +73,8 @@ impl Template {
     /// values in plain text get no line breaks or other control characters.
     ///
     /// # Errors
-    /// A mistake in the syntax, or a mistake that shows with one of two sample messages: a message that has everything,
-    /// and a message that has only an id.
+    /// A mistake in the syntax, or a mistake that was found when the template was tried with two sample messages: a
+    /// message that has everything, and a message that has only an id.
     pub fn new(source: &str, content_type: &str, account: Arc<str>, as_line: bool) -> Result<Self, Mistake> {
         Self::with_escaping(source, content_type, account, Escaping::of(content_type, as_line))
     }
@@ -154,15 +155,16 @@ impl Template {
         context::SAMPLES.iter().filter_map(|(_, raw, number)| self.render(raw, *number).ok()).collect()
     }
 
-    /// Whether the template names details of the number anywhere, even in a branch that is not taken. The name `number`
-    /// alone counts as details.
+    /// Whether the template names details of the number anywhere, even in a branch that the sample messages do not
+    /// take. `number` as a whole counts as details.
     fn names_details(&self) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))
     }
 
-    /// Whether details of the number change the output for a sample message. This finds details that `names_details`
-    /// does not find because the template has a variable of its own with the name `number`.
+    /// Whether details of the number change the output for a sample message. This also finds details in a template that
+    /// has a variable of its own with the name `number`, such as `{% set number = number %}`. `names_details` misses
+    /// these.
     fn shows_details(&self) -> bool {
         context::SAMPLES.iter().any(|(_, raw, number)| self.render(raw, *number) != self.render(raw, None))
     }
@@ -176,7 +178,7 @@ impl Template {
     /// number in the API's list of numbers, if it is known.
     ///
     /// # Errors
-    /// A mistake of the template that shows only with this message.
+    /// A mistake that the sample messages did not show, but that this message shows.
     pub fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
         let context = context::of(raw, number, &self.account, &self.codes).ok_or_else(|| Mistake {
             line: None,
@@ -217,8 +219,8 @@ impl Template {
 
 impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
-        // The detail of an invalid operation may contain a value of the message, unless it begins with one of these
-        // texts.
+        // The detail of an invalid operation may repeat a value of the message. It is shown only if it begins with one
+        // of the texts in `NAME_NO_VALUE`.
         let names_no_value = |detail: &&str| NAME_NO_VALUE.iter().any(|beginning| detail.starts_with(beginning));
         let told = match error.kind() {
             // An undefined value that has no name is the result of a filter or a function.
@@ -252,7 +254,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Hides the text, since a template may contain a token of the receiver.
+/// Hides the text, because a template may contain a secret, such as a token for the receiver.
 impl fmt::Debug for Template {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Template({} characters, {})", self.source.chars().count(), self.content_type)

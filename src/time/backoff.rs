@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_schedule_and_a_small_maximum_end() {
+    fn a_flat_schedule_stays_flat_and_a_small_maximum_is_kept() {
         let flat = Schedule { factor: 1.0, ..RETRY };
         assert_eq!(flat.delay(7), Duration::from_secs(5));
         let small = Schedule { max: Duration::from_secs(1), ..RETRY };

@@ -58,7 +58,7 @@ mod tests {
     use crate::domain::UnixMs;
 
     #[tokio::test(start_paused = true)]
-    async fn tells_a_loop_that_stands_still_from_one_that_rests() {
+    async fn a_loop_that_stands_still_is_stalled_and_one_that_rests_is_not() {
         let turns = Liveness::new(&Clock::starting_at(UnixMs(0)));
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(turns.stalled_for(), Duration::from_secs(7));

@@ -25,11 +25,12 @@ pub(super) const MAX_AGREEING_DIFFERENCE: Duration = Duration::from_secs(5 * 60)
 /// The most by which a plausible reading differs from the expected time. A reading that differs by more is doubted.
 const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 
-/// If two clocks have differed by the same amount for this long, both are running, and one of them is simply wrong.
+/// If two clocks have differed by the same amount for this long, one of them is wrong, and nobody is about to set it
+/// right.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// Unless an earlier process stored the same difference of the clocks, the API is believed only if its answers have
-/// shown this difference for at least this long. A time that the API stated only for a moment is not believed.
+/// If the clocks differ, the API is believed only if its answers have shown the same difference for at least this long,
+/// or if an earlier process stored this difference. A time that the API stated only for a moment is not believed.
 const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// Without the API, the machine's clock is believed after it has run for this long without a jump.
@@ -57,7 +58,7 @@ pub(super) struct ClockEvidence {
     pub(super) told: Duration,
     /// By how many milliseconds an earlier process found the machine's clock ahead of the API's clock.
     pub(super) known_apart: Option<i64>,
-    /// Whether the API had confirmed the time of that earlier process.
+    /// Whether the API had confirmed the time of the process that stored `known_apart`.
     pub(super) known_confirmed: bool,
 }
 
@@ -113,7 +114,7 @@ pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
     apart(told, expected) <= MAX_PLAUSIBLE_DIFFERENCE
 }
 
-/// The decision whether a clock of the API is believed when it reads something far from the expected time.
+/// Decides whether a clock of the API is believed when its reading is far from the expected time.
 ///
 /// A wrong answer may be repeated for some seconds. So a reading that is not plausible is believed only in two cases:
 /// another clock confirms it, or all answers of the last 15 minutes have shown the same jump.
@@ -139,7 +140,7 @@ impl ClockDoubt {
     }
 
     /// Records that the clock read `told` at the instant `at`, when `expected` was the expected time, and that this
-    /// reading is doubted. Returns whether this jump was repeated for 15 minutes.
+    /// reading is doubted. Returns whether all readings of the last 15 minutes have shown the same jump.
     pub fn has_settled(&mut self, told: UnixMs, expected: UnixMs, at: Instant) -> bool {
         let ahead = told.0.saturating_sub(expected.0);
         let same = self.0.filter(|jump| jump.ahead.abs_diff(ahead) <= whole_ms(JUMP).unsigned_abs());
@@ -156,11 +157,12 @@ impl ClockDoubt {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JumpWatch(Option<ClockOffsets>);
 
-/// The difference of each clock from the elapsed time when the watch began.
+/// How far each clock was ahead of the elapsed time at the moment when the watch began, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct ClockOffsets {
     machine: i64,
     api: Option<i64>,
+    /// When the watch began, in elapsed milliseconds.
     since: i64,
     /// When the API last stated a time, in elapsed milliseconds.
     heard: i64,
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_that_contradicts_the_state_is_not_believed_over_a_machine_that_does_not() {
+    fn an_api_that_contradicts_the_state_is_not_believed_if_the_machine_does_not_contradict_it() {
         let behind = ClockEvidence { api: Some(off(-3 * DAY)), steady: SETTLING_TIME, ..witnesses() };
         assert_eq!(judge(&behind), taken(TRUTH));
         // If the state contradicts both clocks, the state holds instants of a clock that was ahead.
@@ -326,21 +328,21 @@ mod tests {
             tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;
             assert!(!believes(ahead + 59_000, false));
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(believes(ahead, false), "for 15 minutes");
+            assert!(believes(ahead, false), "15 minutes have shown the same jump");
             assert!(!believes(ahead, false), "the watch begins again");
             tokio::time::advance(SETTLING_TIME).await;
             assert!(!believes(2 * ahead, false), "another jump");
             tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;
             assert!(believes(0, false));
             tokio::time::advance(SETTLING_TIME).await;
-            assert!(!believes(2 * ahead, false), "an answer in between was as expected");
+            assert!(!believes(2 * ahead, false), "a reading in between was plausible");
             assert!(believes(2 * ahead, true), "another clock says the same");
         }
     }
 
     proptest! {
-        /// One clock is right and the other shows any time. The verdict is the time of one of the two, and never later
-        /// than both. If only one of the clocks shows that time has passed, this time is not counted.
+        /// One clock is right and the other shows any time. The verdict is the time of one of the two. A time span
+        /// that only one of the clocks shows does not count: it makes no stored time older.
         #[test]
         fn no_verdict_counts_time_that_only_one_clock_saw(
             wrong in -400 * DAY..400 * DAY,

@@ -9,7 +9,8 @@
   const base = root.dataset.base;
   const live = document.getElementById("live");
 
-  // Times: by the relay's clock, which may differ from the clock of the browser.
+  // Times are shown by the relay's clock, which may differ from the clock of the browser. `ahead` is the difference in
+  // milliseconds.
   let ahead = Number(main.dataset.now) - Date.now();
 
   const span = (milliseconds) => {
@@ -184,7 +185,7 @@
     source.addEventListener("message", refresh);
   };
 
-  // An address with the id of a notice would show the notice again after a reload.
+  // The id of the notice is removed from the address. Otherwise a reload of the page would show the notice again.
   const notice = document.getElementById("notice");
   if (notice) {
     const address = new URL(location.href);

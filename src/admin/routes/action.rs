@@ -103,7 +103,7 @@ impl ActionRequest {
         Ok(parameters)
     }
 
-    /// Answers with JSON or, for a browser, leads back to the page, which then shows the result.
+    /// Answers a program with JSON. Leads a browser back to the page, which then shows the result.
     pub(super) fn answer(&self, result: Result<ActionResult, ActionFailure>) -> Response {
         if !wants_page(&self.headers) {
             return match result {

@@ -1,7 +1,7 @@
 //! `/api/v1/events`: a stream of events (SSE). An event `status` comes at the beginning and when something changes. An
 //! event `message` comes for each message that is released, with the fields of `/api/v1/messages`. The id of this event
 //! is the release number of the message; messages are numbered in the order in which they are released. A client that
-//! connects again and sends the last id that it got as `Last-Event-ID` misses no message.
+//! connects again misses no message if its header `Last-Event-ID` holds the last id that it got.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! `/readyz`: whether the relay does its work. 200 if nothing speaks against it; 503 otherwise, with one entry of
-//! `reasons` for each reason: for example polling fails, the relay has paused a sink by itself, a loop stands still, or
-//! the relay is stopping. A relay that stands by does not poll, and is ready nevertheless; the answer says that it
+//! `/readyz`: whether the relay does its work. If it does, the answer is 200. If not, the answer is 503, and `reasons`
+//! has one entry for each reason. For example, polling fails, the relay has paused a sink by itself, a loop stands
+//! still, or the relay is stopping. A relay that stands by does not poll, but counts as ready; the answer says that it
 //! stands by.
 
 use axum::extract::State;

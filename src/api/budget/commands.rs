@@ -3,7 +3,7 @@
 //! Invariants: relay and commands together keep to the limit. A command records each request in the file
 //! `budget.commands` before the request leaves. It does not send the request if the relay's `budget.ring` and this file
 //! together show that no slot is free. The relay counts the requests of `budget.commands` in its window. While a relay
-//! runs, commands use half of the limit at most (of an odd limit, the larger half).
+//! runs, commands use at most half of the limit (rounded up).
 //!
 //! Format: slots of 8 bytes, as in the [`Ring`]. A request takes the first free slot. If there is none, the file grows
 //! by a slot. The times are the relay's time.
@@ -176,9 +176,9 @@ impl CommandRequests {
 }
 
 /// Whether a slot holds a request that the relay has not counted. `before` is the content of the slot at the last
-/// count, and `slot` is its present content. A request that was counted before its answer came is not counted again,
-/// with one exception: if the answer came more than [`SLACK`] after the request was sent, the request is counted again,
-/// because the API may have counted it only shortly before the answer.
+/// count, and `slot` is its present content. Each request is counted once, with one exception: if its answer comes more
+/// than [`SLACK`] after it was sent, it is counted again then, because the API may have counted it only shortly before
+/// the answer.
 fn is_new(before: i64, slot: i64) -> bool {
     match (before, slot) {
         (_, 0) => false,

@@ -3,8 +3,8 @@
 //! The poller logs the 429 (`ingest/poller/failure.rs`).
 //!
 //! Invariants:
-//! - With each further 429 in a row the least length of the silence grows, up to a maximum, even if the API asks for a
-//!   shorter silence.
+//! - From the second 429 in a row on, the silence lasts at least as long as a schedule says, even if the API asks for a
+//!   shorter silence. The times of this schedule grow with each 429, up to a maximum.
 //! - If the API asks for a silence longer than [`LONGEST_SILENCE`], a request leaves after [`LONGEST_SILENCE`] at the
 //!   latest, to ask whether the silence is over.
 

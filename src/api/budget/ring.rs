@@ -1,9 +1,9 @@
 //! The ring: a file that keeps the requests of the last minute for the next process, even if this process is killed.
 //!
-//! Format: one slot of 8 bytes for each request that the limit allows. Request `n` has the slot with the number `n`
+//! Format: one slot of 8 bytes for each request that the limit allows. The request with the ticket `n` has the slot `n`
 //! modulo the number of slots. A slot holds a time in milliseconds since the Unix epoch, as a big-endian integer. If
 //! the request was answered, this is the time of the answer; if not, it is the time at which the request was sent,
-//! negated. 0 means that the slot was never used. The file is never flushed: the page cache survives a SIGKILL, and
+//! negated. 0 means that the slot was never used. The file is never flushed: the kernel's cache survives a SIGKILL, and
 //! after a power cut the API's headers limit the budget.
 
 use std::fs::{self, File};
@@ -65,7 +65,8 @@ impl Ring {
         if used.len() > slots {
             used.drain(..used.len() - slots);
         }
-        // The entries move to the front, oldest first, so that the tickets of this process begin after the entries.
+        // The entries move to the first slots, oldest first, because the window gives its first tickets to them
+        // (`Budget::open`).
         let mut image = Vec::with_capacity(slots * 8);
         image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
         image.resize(slots * 8, 0);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn others_can_look_at_it() {
+    fn other_processes_can_read_the_limit_and_the_used_requests() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("budget.ring");
         assert!(Ring::look(&path, UnixMs(0)).is_err(), "there is none");

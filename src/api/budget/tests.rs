@@ -1,5 +1,5 @@
-//! Tests of the budget against a server with a fixed window, on a network with random delays: the relay never sends one
-//! request too many, and hardly ever one too few.
+//! Tests of the budget against a server with a fixed window, on a network with random delays: the relay never exceeds
+//! the limit, and it uses nearly all of the limit.
 
 mod model;
 mod windows;
@@ -204,7 +204,7 @@ fn a_limit_of_one_still_polls() {
 }
 
 #[test]
-fn what_was_under_way_at_a_kill_may_arrive_after_the_next_start() {
+fn a_request_under_way_at_a_kill_may_arrive_after_the_next_start() {
     let start = origin();
     let minute = Duration::from_secs(60);
     let mut window = Window::new(BudgetLimits { requests: 1, ..limits(1000) });
@@ -223,7 +223,7 @@ async fn an_age_in_whole_milliseconds_frees_no_slot_early() {
     window.remember(MINUTE, now);
     assert!(
         matches!(window.admit(RequestPurpose::Head, now), Permission::WaitUntil(_)),
-        "it may be a minute less a moment"
+        "the true age may be a little less than a minute"
     );
     assert_eq!(window.admit(RequestPurpose::Head, now + Duration::from_millis(1)), Permission::Go);
 }

@@ -4,9 +4,9 @@
 //! spaced requests fit into windows of any length.
 //!
 //! - The first 429 begins a series of 429s, and the next accepted request ends the series. When the API accepts
-//!   requests again, one of its windows is over. So the requests that were accepted before the series, divided by the
-//!   time from the first of them to the end of the series, are a pace that the API accepts. The relay begins a little
-//!   below this pace.
+//!   requests again, one of its windows is over. So the API accepts this pace: the number of requests that it accepted
+//!   in the window before the series, divided by the time from the first of these requests to the end of the series.
+//!   The relay begins a little below this pace.
 //! - While no 429 comes, the pace rises step by step, up to a little below the pace that was refused last. There it
 //!   stays for an hour. Then it rises further, because the API's limit may have changed. After each such rise it stays
 //!   for twice as long as before.
@@ -106,7 +106,7 @@ impl UnstatedLimit {
         self.series.get_or_insert(RefusedSeries { began, accepted: self.accepted.len() });
     }
 
-    /// Records that a request that was sent at `sent`, after the last 429, was accepted.
+    /// Records an accepted request. The request was sent at `sent`, after the last 429 had come.
     pub(super) fn accepted(&mut self, sent: Instant) {
         if let Some(series) = self.series.take() {
             self.learn(series, sent);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_before_the_series_do_not_count_in_the_pace() {
+    fn requests_before_the_end_of_the_series_do_not_count_in_the_learned_pace() {
         let (limit, at) = taught(60, 30);
         let share = limit.share().unwrap();
         assert_eq!((share.requests, share.since), (54, Some(at)));

@@ -102,7 +102,7 @@ impl Slot {
 /// this long.
 const ALONE: Duration = Duration::from_secs(5);
 
-/// The most by which an age can be wrong if it was computed from two times in whole milliseconds.
+/// An age that was computed from two times in whole milliseconds is wrong by at most this.
 const ROUNDED: Duration = Duration::from_millis(1);
 
 impl Window {
@@ -127,8 +127,8 @@ impl Window {
         self.unstated.set_configured(limits.requests);
     }
 
-    /// Returns the requests that still count: each with its ticket and the time since its answer, or since its sending
-    /// if it was not answered.
+    /// Returns the requests that still count: each with its ticket, and the time since its answer (`Ok`) or, if it was
+    /// not answered, since its sending (`Err`).
     pub fn in_use(&self, now: Instant) -> impl Iterator<Item = (Ticket, Result<Duration, Duration>)> {
         let used = self.slots.iter().filter(move |slot| slot.is_in_use(self.limits.window, now));
         used.map(move |slot| {
@@ -188,8 +188,8 @@ impl Window {
         let mut fits = below(self.whole(), |_| true);
         fits &= below(if lane == RequestPurpose::Head { self.head_limit(now) } else { share }, |_| true);
         if lane != RequestPurpose::Head {
-            let behind = share.requests - self.head_share(share);
-            fits &= below(Share { requests: behind, ..share }, |lane| lane != RequestPurpose::Head);
+            let background = share.requests - self.head_share(share);
+            fits &= below(Share { requests: background, ..share }, |lane| lane != RequestPurpose::Head);
         }
         if lane == RequestPurpose::Sweep {
             let sweeps = sweep_share(share.requests);
@@ -240,7 +240,7 @@ impl Window {
     }
 
     /// The limit for polls. If the API states that its window has requests left, and no other program uses the key,
-    /// this is the configured limit, because the relay sends no more requests than are left anyway. Otherwise this is
+    /// this is the configured limit: the number of requests that are left limits the relay anyway. Otherwise this is
     /// the relay's share.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
@@ -295,8 +295,8 @@ impl Window {
         }
     }
 
-    /// Returns the least time between polls. Polls that are closer together could use up the free slots before further
-    /// slots become free. The last poll began at `began`. The slots that sweeps may need do not count as free.
+    /// Returns the shortest time between polls with which the free slots last until further slots become free. The last
+    /// poll began at `began`. The slots that sweeps may need do not count as free.
     pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
         let limit = self.head_limit(now);
         let kept = sweep_share(limit.requests);

@@ -38,7 +38,7 @@ pub struct ReaderOptions {
     pub state: StateLocation,
     /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
     pub erases_at_once: bool,
-    /// Messages that were received from this time on are returned, even if they are old.
+    /// Messages that were received at this time or later are returned, even if they are old.
     pub since: Option<Since>,
     /// For how long the newest page is polled fast for this reader.
     pub fast_for: Duration,
@@ -61,7 +61,7 @@ pub enum StateTrouble {
 enum StateKind {
     /// The relay's state.
     Relay,
-    /// The scratch state of commands without a relay.
+    /// The scratch state, in which a reader stores the rows that it polls while no relay runs.
     Scratch,
 }
 
@@ -80,8 +80,8 @@ struct ReadingProgress {
     /// The highest release number that was read.
     place: i64,
     baseline: Baseline,
-    /// Messages that were received before this time are old. If the reader comes from a scratch state, this is the
-    /// watermark of that state: no earlier message was new there.
+    /// Messages that were received before this time are old. If the reader has changed over from a scratch state, this
+    /// is the watermark of that state, because no message before the watermark was new there.
     floor: UnixMs,
 }
 
@@ -93,7 +93,7 @@ pub struct ArrivalReader {
     began: Instant,
     registration: Option<ReaderRegistration>,
     state: Option<OpenState>,
-    /// Why the state could not be read when this was last tried; `None` if it could.
+    /// Why the state could not be read when this was last tried; `None` if it could be read.
     state_trouble: Option<StateTrouble>,
     poller: Option<ScratchPoller>,
     readers: watch::Sender<WaitingReaders>,
@@ -103,8 +103,9 @@ pub struct ArrivalReader {
     in_relay: Option<ReadingProgress>,
     /// The ids of the messages in the states that were read before. These messages are not new.
     known: HashSet<String>,
-    /// The watermark of the last scratch state: in that state no earlier message was new.
+    /// The watermark of the last scratch state ([`ReadingProgress::floor`]).
     scratch_floor: UnixMs,
+    /// When the reader next checks whether a relay has started or ended.
     check_at: Instant,
     /// Until when the reader waits for the relay to notice it; `None` before this wait.
     notice_until: Option<Instant>,
@@ -186,12 +187,12 @@ impl ArrivalReader {
         self.poller.is_some()
     }
 
-    /// Returns why the API gives no pages, if this reader polls it.
+    /// If this reader polls the API and gets no pages, returns the reason.
     pub fn api_trouble(&self) -> Option<String> {
         self.poller.as_ref().and_then(ScratchPoller::trouble)
     }
 
-    /// Returns why the relay's state cannot be read, if this reader reads it.
+    /// If this reader reads the relay's state, and the last try failed, returns the reason.
     pub fn state_trouble(&self) -> Option<&StateTrouble> {
         self.state_trouble.as_ref().filter(|_| !self.is_polling())
     }

@@ -53,7 +53,8 @@ impl ArrivalReader {
         Ok(())
     }
 
-    /// Returns how far back the feed has to be read for this reader.
+    /// Returns the time span, counted back from now, over which the feed has to be read for the option `since`. The
+    /// span is a minute longer than the option says.
     fn back(&self) -> Duration {
         match self.options.since {
             None => Duration::ZERO,

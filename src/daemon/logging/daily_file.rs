@@ -1,4 +1,4 @@
-//! The log's file of the present day in UTC.
+//! Writes the log to one file a day (in UTC).
 //!
 //! The file appender of `tracing-appender` is not used, for two reasons. At a start it counts today's file twice if the
 //! file exists already, and so removes one file too many. And it goes on writing to a file that was removed.

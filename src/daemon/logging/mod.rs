@@ -45,7 +45,7 @@ const VERIFIER: &str = "rustls_platform_verifier";
 /// The beginning of the names of log files.
 const PREFIX: &str = "joltsms-relay";
 
-/// A guard that waits until the last lines of the log are written when it is dropped.
+/// When this guard is dropped, it waits until the last lines of the log are written.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
 pub struct LogGuard {

@@ -119,7 +119,7 @@ mod tests {
     async fn the_first_lines_of_each_kind_are_written_and_the_rest_is_counted() {
         let (mut repetitions, now) = (Repetitions::default(), start());
         assert_eq!(log(&mut repetitions, "crm", 1000, now), 50);
-        assert_eq!(log(&mut repetitions, "shop", 7, now), 7, "another kind has lines of its own");
+        assert_eq!(log(&mut repetitions, "shop", 7, now), 7, "the lines of another kind are counted separately");
         assert_eq!(repetitions.next_report(), Some(now + REPETITION_WINDOW));
         assert_eq!(repetitions.due_reports(now + 59 * SECOND), []);
         assert_eq!(repetitions.due_reports(now + 60 * SECOND), [report("crm", 950, "line 50")]);

@@ -37,7 +37,7 @@ pub(super) struct RepetitionLimit {
     clock: Clock,
 }
 
-/// A guard that ends the limit when it is dropped, and then reports all lines that were left out.
+/// When this guard is dropped, it ends the limit, and reports all lines that were left out.
 #[derive(Debug)]
 pub(super) struct RepetitionGuard(Arc<SharedRepetitions>);
 

@@ -32,7 +32,7 @@ pub(super) struct LogLines {
     tally: Arc<LineTally>,
 }
 
-/// A guard that waits for the last lines when it is dropped.
+/// When this guard is dropped, it waits until the last lines are written.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
 pub(super) struct LinesGuard(Arc<LineTally>);
@@ -49,17 +49,19 @@ struct Counts {
     taken: u64,
     /// How many of the accepted lines have left the queue.
     handled: u64,
-    /// The value of `handled` at the last time when the queue was empty and the thread had tried to report the missing
-    /// lines.
+    /// The value of `handled` when the queue was last empty. Before this value is set, the thread tries to report
+    /// missing lines. The end of the process waits until this value reaches `taken`.
     settled: u64,
     /// How many lines are missing and not reported yet.
     lost: u64,
-    /// How many lines the queue had accepted before the first of the missing lines.
+    /// How many lines must have left the queue before the missing lines are reported: all lines that come before the
+    /// first missing one.
     lost_after: u64,
 }
 
 impl Counts {
-    /// Counts a missing line. `after` is the number of lines that the queue had accepted before it.
+    /// Counts a missing line. `after` is used only for the first missing line since the last report: how many lines
+    /// must have left the queue before this line is reported.
     fn lose(&mut self, after: u64) {
         if self.lost == 0 {
             self.lost_after = after;
@@ -186,7 +188,7 @@ impl<W: Write> Writer<W> {
     fn put_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
         let done = write_rest(&mut self.stream, bytes, &mut written);
-        // If no byte was written, the end of the stream is as torn as it was before.
+        // If no byte was written, the stream still ends as before: with a torn line or with a whole one.
         self.torn = done.is_err() && (self.torn || written > 0);
         done
     }
@@ -203,7 +205,7 @@ mod tests {
     struct Slow {
         /// The answer to each write: an error, or the most bytes that are accepted.
         answers: Receiver<Result<usize, ErrorKind>>,
-        /// Receives a value at the beginning of each write.
+        /// Sends a value to the test at the beginning of each write.
         began: Sender<()>,
         taken: Arc<Mutex<Vec<u8>>>,
     }

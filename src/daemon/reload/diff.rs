@@ -1,8 +1,8 @@
 //! Compares two configurations: which sinks were added, changed and removed, which settings take effect while the relay
 //! runs, and which need a restart. Pure.
 //!
-//! Invariant: no section takes effect by halves. If the address of the API has changed, no setting of `[api]` on which
-//! requests depend takes effect: otherwise a new key would be sent to the old address.
+//! Invariant: if the address of the API has changed, no setting of `[api]` on which requests depend takes effect before
+//! the restart. Otherwise a new key would be sent to the old address.
 
 use std::collections::BTreeSet;
 

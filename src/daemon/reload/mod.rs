@@ -77,7 +77,7 @@ pub(super) struct Reloader {
     wanted: Wanted,
     running: Option<Running>,
     report: ReloadReport,
-    /// The last reason in the log why the secrets cannot be used; `None` while they can be used.
+    /// Why the secrets cannot be used, as the log said it last. `None` while they can be used.
     told: Option<String>,
     /// The log has already said of these keys that they keep their old values until a restart.
     told_restart: BTreeSet<String>,
@@ -289,7 +289,7 @@ impl Reloader {
     }
 }
 
-/// Waits for the end of the reading under way. Without a reading the future never ends.
+/// Waits for the end of the reading under way. If none is under way, waits for ever.
 async fn end_of(
     running: &mut Option<Running>,
 ) -> (ReadAgain, Result<(Look, Result<Prepared, NotReloaded>), JoinError>) {
@@ -299,7 +299,7 @@ async fn end_of(
     }
 }
 
-/// Waits for the end of the look at files under way. Without a look the future never ends.
+/// Waits for the end of the look at the files with secrets. If no look is under way, waits for ever.
 async fn found_by(looking: &mut Option<JoinHandle<Look>>) -> Result<Look, JoinError> {
     match looking {
         Some(looking) => looking.await,

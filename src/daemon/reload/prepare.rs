@@ -35,7 +35,7 @@ pub(super) struct Prepared {
     pub(super) sinks: Option<NewSinks>,
     /// The sinks that were removed although messages wait for them, with the number of messages.
     pub(super) stranded: Vec<(String, u64)>,
-    /// The look that was taken just before the files with secrets were read; `None` if the new configuration names
+    /// The metadata that the files with secrets had just before they were read; `None` if the new configuration names
     /// other files.
     pub(super) look: Option<Look>,
 }
@@ -62,8 +62,8 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Reads and prepares the configuration. Also returns the look at the files with secrets that was taken just
-    /// before.
+    /// Reads and prepares the configuration. Also returns the metadata that the files with secrets had just before they
+    /// were read.
     pub(super) async fn run(self) -> (Look, Result<Prepared, NotReloaded>) {
         let (read, before, what) = (Arc::clone(&self.read), Arc::clone(&self.config), self.what);
         let reading = spawn_blocking(move || {

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_when_the_file_stays_as_it_is() {
+    fn a_change_counts_only_when_two_looks_in_a_row_agree() {
         let (_dir, path, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), Some(look(&files)));
         assert!(!watched.notice(look(&files)) && !watched.notice(look(&files)), "the file is as it was read");
@@ -135,7 +135,7 @@ mod tests {
         let (_dir, path, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), Some(look(&files)));
         fs::remove_file(&path).unwrap();
-        assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, false], "nothing to read");
+        assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, false], "there is no file");
         fs::write(&path, "two").unwrap();
         assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, true]);
     }
@@ -145,8 +145,8 @@ mod tests {
         let (dir, _, files) = world();
         let mut watched = WatchedFiles::new(files.clone(), None);
         assert_eq!([watched.notice(look(&files)), watched.notice(look(&files))], [false, true]);
-        let pipe = BTreeSet::from([dir.path().to_owned()]);
-        let mut watched = WatchedFiles::new(pipe.clone(), None);
-        assert_eq!([watched.notice(look(&pipe)), watched.notice(look(&pipe))], [false, false], "no regular file");
+        let no_file = BTreeSet::from([dir.path().to_owned()]);
+        let mut watched = WatchedFiles::new(no_file.clone(), None);
+        assert_eq!([watched.notice(look(&no_file)), watched.notice(look(&no_file))], [false, false], "a directory");
     }
 }

@@ -61,8 +61,8 @@ pub struct SignalReceivers {
 /// process and to its group, so the process gets the signal twice.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// If the relay has not ended within this time after the order to end at once, it counts as stuck, for example on a
-/// disk that does not answer.
+/// If the relay has not ended this long after it was told to end at once, it counts as stuck, for example on a disk
+/// that does not answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP
@@ -163,7 +163,7 @@ mod tests {
             let at_once = listen(signals.iter().copied(), &sender, &clock);
             (*receiver.borrow(), at_once)
         };
-        // Time stands still, so the same signal twice counts once.
+        // The clock of the test stands still. So the same signal twice in a row counts once.
         for (signals, stop, at_once) in [
             (vec![], Stop::No, None),
             (vec![Terminate], Stop::Drain(Terminate), None),
@@ -173,6 +173,6 @@ mod tests {
         ] {
             assert_eq!(after(&signals), (stop, at_once), "{signals:?}");
         }
-        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "it came later");
+        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "two signals, not one");
     }
 }

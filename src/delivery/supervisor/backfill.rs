@@ -1,6 +1,6 @@
 //! Brings the deliveries in the store in line with a new configuration, in two cases. If `order = "number"` is new for
-//! a sink, each of its deliveries is put into a queue of its phone number. If a sink is new, it gets the stored
-//! messages with which it begins (the key `start`).
+//! a sink, each of its deliveries is put into a queue of the phone number that received the message. If a sink is new,
+//! it gets the stored messages with which it begins (the key `start`).
 //!
 //! Each step is one small transaction, so that other writes do not wait long. The store records which work is left, so
 //! the work goes on after a restart.
@@ -17,7 +17,8 @@ const AT_ONCE: usize = 2000;
 /// The work that is left for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backfill {
-    /// All deliveries of messages up to this one are in the queues of their phone numbers. `None`: all deliveries are.
+    /// All deliveries of messages up to this one are in the queues of their phone numbers. `None`: this is so for all
+    /// messages.
     numbered_to: Option<Seq>,
     /// How many stored messages this process has given to the new sink so far; `None`: the sink needs no more of them.
     filled: Option<u64>,

@@ -2,8 +2,8 @@
 //!
 //! If all attempts of a message failed during one outage, the message need not wait for its own schedule once the
 //! outage is over. A message that failed before the outage, when the receiver accepted other messages, keeps its
-//! schedule. Otherwise a receiver that never accepts this message, but accepts others, would get this message again
-//! after each of the others.
+//! schedule. Otherwise a message that the receiver never accepts would be sent again each time an outage ends, however
+//! long its own schedule makes it wait.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_beginning_is_unknown_every_retry_is_made_due() {
+    fn if_the_beginning_of_the_outage_is_unknown_every_retry_is_made_due() {
         let mut after_start = BringForward::new();
         after_start.attempt_failed(UnixMs(50));
         after_start.attempt_succeeded(true);

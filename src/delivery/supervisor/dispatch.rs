@@ -216,8 +216,8 @@ fn prepare(
     let expires = max_age::expires(options.max_age, received, replays).map(|expires| {
         UnixMs(now.relay_time.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0))
     });
-    // The operator wrote the template, and the template runs in the loop of the sink. So a panic in the template must
-    // not concern any other message.
+    // The operator wrote the template, and the template runs in the loop of the sink. So a panic in the template is
+    // caught: it fails this message, and the loop goes on.
     let make = || outgoing(format, mask.as_ref(), id.clone(), raw, details.as_deref(), sink.takes_lines());
     let outgoing = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())));
     let task = AttemptTask {

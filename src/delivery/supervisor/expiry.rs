@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn not_more_messages_are_set_aside_than_fit() {
+    async fn no_delivery_may_begin_while_500_messages_of_unknown_age_are_set_aside() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut expiry = Expiry { checks: Some(AgeChecks::new(HOUR, now)), set_aside: Vec::new() };
         let [unknown, known] = times();

@@ -8,9 +8,9 @@
 //! |---|---|
 //! | [`wakeups`] | when to look into the store |
 //! | [`store_retry`] | how long to leave a failing store alone |
-//! | [`pauses`] | whether the sink is paused, and what people changed in the store |
+//! | [`pauses`] | whether the sink is paused, and what operators changed in the store |
 //! | [`known_time`] | what is known of the time and of the ages of messages |
-//! | [`backfill`] | which deliveries a new sink, or a changed `order`, still needs in the store |
+//! | [`backfill`] | what is left to be written to the store for a new sink, or after `order` was changed |
 //! | [`expiry`] | which messages are too old |
 //! | [`outage`] | what the log and `status` say of failures |
 //! | [`bring_forward`] | which retries become due when an outage is over |

@@ -9,7 +9,6 @@ use crate::domain::UnixMs;
 use crate::time::Instant;
 
 impl Supervisor {
-    /// Returns the instant at which the loop turns next, if nothing wakes it up before.
     pub(super) fn next_turn(&self) -> Instant {
         let ClockReading { monotonic: now, relay_time, .. } = self.context.now();
         let next = self.wakeups.poll_at();
@@ -38,7 +37,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether there is work on the store that can be done as soon as the store may be asked.
+    /// Whether a part of the loop has work to do on the store. Claims do not count here.
     pub(super) fn has_store_work(&self) -> bool {
         self.bring_forward.pending(&self.context).is_some()
             || self.expiry.has_dead_letters(self.time)

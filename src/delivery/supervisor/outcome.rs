@@ -30,7 +30,7 @@ impl Supervisor {
         }
     }
 
-    /// Passes what an attempt showed to the parts that need to know.
+    /// Tells the parts of the loop, the log and the metrics how an attempt ended.
     fn learn(&mut self, report: &AttemptReport) {
         count(&self.context.identity.metrics, report);
         let name = self.context.name();

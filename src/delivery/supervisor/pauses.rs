@@ -1,6 +1,6 @@
-//! The pauses of a sink. Some begin because of a receiver's answer, others because an operator writes them to the
-//! store. Operators end pauses of both kinds in the store. Operators may also rename the sink in the store, so its name
-//! is read together with the pauses.
+//! The pauses of a sink. A pause begins because of an answer of the receiver, because nobody reads the output, because
+//! the configuration switches the sink off, or because an operator writes the pause to the store. Operators end pauses
+//! in the store, too. They may also rename the sink there, so its name is read together with the pauses.
 //!
 //! Invariants:
 //! - The store is asked at each slow poll, and each time that a command has woken delivery up. So a command takes
@@ -50,7 +50,8 @@ enum PauseChange {
 }
 
 impl Pauses {
-    /// Makes the value at the start, with the pause and the number of resumes that the store has. Logs the pause.
+    /// Makes the value at the start and after a reload, with the pause and the number of resumes that the store has.
+    /// Logs the pause.
     pub(super) fn at_start(context: &SinkContext, pause: Option<Pause>) -> Self {
         match pause {
             Some(Pause { reason: PauseReason::Disabled, .. }) => log::sink_is_switched_off(context.name()),
@@ -72,7 +73,8 @@ impl Pauses {
         if self.enabled { self.pause } else { Some(PauseReason::Disabled) }
     }
 
-    /// Notes that the sink pauses because of an answer of its receiver. Returns whether the sink was not paused before.
+    /// Notes that an attempt showed a reason to pause: the receiver is gone, or nobody reads the output. Returns
+    /// whether the sink was not paused before.
     pub(super) fn begin(&mut self, reason: PauseReason) -> bool {
         let is_new = self.pause.is_none();
         if is_new {
@@ -128,8 +130,9 @@ impl Pauses {
     /// a silence, and a pause may have begun and ended since the store was asked last.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // A pause by an operator goes on even when the sink is switched on again. If the store has no pause any
-            // more, it gets a new one, because the sink is still switched off.
+            // If the store has a pause, it stays as it is. (A pause by an operator goes on even when the sink is
+            // switched on again.) If the store has none any more, it gets a new one, because the sink is still switched
+            // off.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }

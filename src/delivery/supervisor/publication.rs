@@ -7,8 +7,8 @@ use crate::delivery::lanes::PerLane;
 use crate::delivery::status::{BlockedBy, Published, SinkStatus, shortened};
 
 impl Supervisor {
-    /// Publishes the values of the sink after this turn. Tasks that wait for a change are woken only when the sink
-    /// becomes blocked, unblocked, idle or busy. Counters change with nearly every turn, and no task waits for that.
+    /// Publishes the values of the sink after this turn. Tasks that wait for a change are woken only if `blocked_by` or
+    /// `idle_after` has changed. Counters change with nearly every turn, and no task waits for that.
     pub(super) fn publish(&self) {
         let now = self.context.now();
         let pause = self.pauses.reason();

@@ -1,5 +1,5 @@
-//! The end of the loop. Deliveries under way may use what is left of the grace period, which begins in
-//! `daemon/drain.rs`.
+//! The end of the loop. Deliveries under way may go on until the grace period is over. (`daemon/drain.rs` begins this
+//! period.)
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::time::Instant;
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Lets deliveries end until the deadline, and then cuts off the deliveries that have no answer. Deliveries that
-    /// were answered get more time to be recorded.
+    /// Waits for the deliveries under way until the deadline, and then cuts off those that have no answer. Deliveries
+    /// that were answered get more time to be recorded.
     pub(super) async fn finish(mut self) -> Drained {
         let deadline = (*self.context.shared.stopping.borrow()).unwrap_or_else(|| self.context.monotonic());
         self.queues.give_back();

@@ -15,7 +15,7 @@ use crate::time::backoff::{Jitter, Schedule};
 /// The waits after errors of the store.
 const WAITS: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
 
-/// The number of errors of the store in a row, and the end of the wait that follows from them.
+/// Counts the errors of the store in a row, and keeps the end of the wait after the last error.
 #[derive(Debug, Default)]
 pub(super) struct StoreRetry {
     failures: u32,

@@ -73,7 +73,7 @@ async fn on_a_first_run_the_start_of_a_sink_has_no_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
+async fn a_new_sink_gets_a_long_history_in_steps_despite_restarts() {
     let world = World::with_history(World::on_a_file(), 10).await;
     // There are more messages than one step handles, and two of three are removed from the store.
     for _ in 0..7 {
@@ -118,7 +118,7 @@ async fn once_does_not_end_before_a_new_sink_has_the_messages_with_which_it_begi
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_order_of_each_number_older_messages_go_first() {
+async fn a_new_sink_with_order_number_gets_older_messages_first() {
     let world = World::with_history(World::new(), 10).await;
     let new = Receiver::healthy(&world);
     let options = Options { order: Order::Number, ..starting(Start::Beginning, 4) };

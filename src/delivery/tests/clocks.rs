@@ -129,8 +129,8 @@ async fn a_message_that_looks_too_old_is_neither_sent_nor_given_up_until_its_age
 
 #[tokio::test(start_paused = true)]
 async fn no_attempt_mixes_times_from_before_a_correction_with_corrected_times() {
-    // The machine has no battery for its clock. By the relay's time, the messages failed for the first time an hour
-    // ago.
+    // The machine has no battery for its clock, so the clock begins in 1970. By the relay's time, the messages failed
+    // for the first time an hour ago.
     let wrong = UnixMs(DAY.as_millis().try_into().unwrap());
     let world = World { clock: Clock::unconfirmed_at(wrong), ..World::new() };
     world.register(&["crm"]).await;
@@ -159,8 +159,9 @@ async fn no_attempt_mixes_times_from_before_a_correction_with_corrected_times() 
 
 #[tokio::test(start_paused = true)]
 async fn a_settlement_during_a_correction_of_the_stored_times_is_corrected_once() {
-    // The relay runs for an hour by a clock that is half an hour ahead. The correction sets it back to the right time,
-    // which is later than the relay's time at the beginning of the hour.
+    // The machine's clock is half an hour ahead. If the relay starts at 12:00 by this clock, the correction comes about
+    // an hour later, and sets the relay's time back from 13:00 to 12:30. So the right time is later than the start was
+    // by the wrong clock.
     let world = World { clock: Clock::unconfirmed_at(START), ..World::new() };
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;

@@ -1,4 +1,4 @@
-//! Tests of which messages are sent first, and that no lane and no sink waits for another.
+//! Tests of the order in which messages are sent, and that no lane and no sink waits for another.
 
 use super::*;
 

@@ -202,8 +202,8 @@ impl World {
         self.store.read(move |spool| spool.waiting(id)).await.unwrap()
     }
 
-    /// Does what the command `replay` does: every message that is settled for the sink waits once more. Returns the
-    /// number of these messages.
+    /// Does what the command `replay` does: every settled message of the sink is put into the sink's queue again.
+    /// Returns the number of these messages.
     async fn replay_settled(&self, name: &str) -> usize {
         let id = self.sinks.lock().unwrap()[name];
         let choice = ReplaySelection {

@@ -102,8 +102,8 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
     assert_eq!(again, None, "nothing is left to end");
 }
 
-/// The sink is paused and resumed between two slow polls. The loop never saw the pause, but the end of the pause ends
-/// the silence nevertheless.
+/// The sink is paused and resumed between two slow polls. The loop does not see the pause. It still notices that
+/// somebody resumed the sink, and ends the silence.
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_the_loop_did_not_see_ends_a_silence_too() {
     let world = World::new();
@@ -120,8 +120,8 @@ async fn a_pause_that_the_loop_did_not_see_ends_a_silence_too() {
     until("delivered", 2 * PROMISED, async || receiver.accepted() == 1).await;
 }
 
-/// Somebody resumes the sink while no relay runs. The next relay sends at once the messages that were refused or failed
-/// before.
+/// Somebody resumes the sink while no relay runs. The next relay sends the messages that were refused or failed before,
+/// without waiting for their due times.
 #[tokio::test(start_paused = true)]
 async fn a_resume_while_no_relay_runs_makes_retries_due() {
     for (answer, pauses) in [(failed(429, Some(HOUR)), false), (failed(500, None), true)] {

@@ -133,8 +133,8 @@ async fn no_attempt_ever_overtakes_another_of_its_number() {
 async fn a_busy_number_holds_back_no_other() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
-    // The first message of one number fails for an hour. 1199 later messages of the number wait for it: more than one
-    // claim reads.
+    // The first message of one number fails for an hour. 1199 later messages of the number wait for it. These are more
+    // messages than the relay claims at once.
     world.release_of(&vec![Some("bad".to_owned()); 1_200], DeliveryClass::Live).await;
     let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();
     let expected = world.release_of(&good, DeliveryClass::Live).await;

@@ -27,7 +27,7 @@ async fn after_eight_hours_without_a_receiver_everything_arrives_once_within_min
     let mut accepted = receiver.seen.lock().unwrap().accepted.clone();
     accepted.sort_by_key(|id| id.trim_start_matches('m').parse::<i64>().unwrap());
     assert_eq!(accepted, (1..=MINUTES).map(|number| format!("m{number}")).collect::<Vec<_>>(), "each once");
-    // The first attempts for the messages were made in their order.
+    // Each message was attempted for the first time in the order of release.
     let mut first = Vec::new();
     for id in receiver.ids_begun() {
         if !first.contains(&id) {

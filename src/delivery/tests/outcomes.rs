@@ -176,7 +176,7 @@ async fn what_accept_status_and_reject_status_change() {
     is_on_the_page("## `accept_status` and `reject_status`", &rows);
 }
 
-/// Starts a server that does with each connection what `speak` does.
+/// Starts a server that calls `speak` with each connection.
 async fn server<F: Future<Output = ()> + Send + 'static>(
     speak: impl Fn(Conversation) -> F + Send + Sync + 'static,
 ) -> RawServer {

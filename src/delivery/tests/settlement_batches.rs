@@ -66,7 +66,7 @@ async fn an_attempt_that_hangs_is_waited_for_once() {
         settler.settle(settlement(&world, seq), 0).await.unwrap();
     }
     assert_eq!(world.clock.monotonic() - began, once);
-    // After the hanging attempts have ended, a new attempt is waited for again.
+    // Once the hanging attempts have ended, the settler waits for a new attempt again.
     drop(hangs);
     settler.settle(settlement(&world, 19), 0).await.unwrap();
     let _another = settler.expect_settlement();

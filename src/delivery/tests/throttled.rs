@@ -118,7 +118,7 @@ async fn refusals_do_not_count_as_steps_of_the_schedule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn give_up_after_counts_while_a_receiver_refuses_everything() {
+async fn messages_are_given_up_even_if_the_receiver_only_refuses_them() {
     let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
@@ -158,7 +158,7 @@ async fn once_waits_for_a_receiver_that_sets_the_pace() {
 
 /// While the receiver sets the pace, workers are always free. So the lanes take turns.
 #[tokio::test(start_paused = true)]
-async fn refused_messages_do_not_wait_until_no_new_message_comes() {
+async fn refused_messages_are_sent_while_new_messages_keep_coming() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(2_000, DeliveryClass::Live).await;
@@ -196,8 +196,8 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
     }
 }
 
-/// A receiver refuses every message of one number for ever. The retries of these messages do not make the sink try one
-/// message at a time, so new messages of other numbers are delivered at once.
+/// A receiver refuses every message of one number for ever. The failures of these messages do not open the breaker, so
+/// new messages of other numbers are delivered at once.
 #[tokio::test(start_paused = true)]
 async fn messages_that_are_refused_alone_do_not_count_as_failures_of_the_receiver() {
     for concurrency in [1, 8] {

@@ -10,7 +10,7 @@ async fn a_result_that_cannot_be_recorded_is_kept_and_its_message_is_not_sent_ag
     world.register(&["crm"]).await;
     world.release(10, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
-    // A trigger fails only the transaction that settles, as a full disk would. Reads still succeed.
+    // The trigger makes each transaction fail that settles a delivery, as a full disk would. Reads still succeed.
     world
         .second_connection()
         .execute_batch(

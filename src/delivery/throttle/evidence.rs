@@ -42,8 +42,7 @@ const ACCEPTED_AT_A_PACE: u32 = 48;
 /// five messages at random is not taken for a receiver that limits the pace.
 const MADE_UP_FOR: u32 = 4;
 
-/// Once the number of refusals that accepted messages have not cancelled is this high, the receiver refuses most
-/// messages.
+/// If the count in [`Excess`] is this high, the receiver refuses most messages.
 const MOST_ARE_REFUSED: u32 = 32;
 
 /// Collects the evidence that the receiver does not limit the pace.
@@ -173,8 +172,8 @@ impl PaceEvidence {
     }
 }
 
-/// The number of refusals that accepted messages have not cancelled (a CUSUM test). The number stays near 0 unless the
-/// receiver refuses more than four of five messages.
+/// A count that rises by one with each refusal, and falls by [`MADE_UP_FOR`] with each accepted message, but not below
+/// 0 (a CUSUM test). The count stays near 0 unless the receiver refuses more than four of five messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Excess(u32);
 
@@ -215,7 +214,7 @@ mod tests {
             (&[15.0, 0.5, 0.5], &[SLOW; 20], false),
             // The refused pace is not clearly slower.
             (&[1.2, 1.1], &[SLOW; 20], false),
-            // If a receiver refuses the second message already, its limit was lowered.
+            // The receiver accepted only one message before it refused again. So its limit was lowered.
             (&[50.0, 48.0], &[at(1.0, 1); 20], false),
             // A receiver that accepts 48 messages in a row accepts the pace.
             (&[3.0, 2.9], &[SLOW, SLOW, at(1.0, 48), SLOW, SLOW], false),
@@ -223,7 +222,7 @@ mod tests {
             (&[], &[SLOW; 20], false),
             (&[], &[AS_ASKED; 3], true),
             (&[], &[LONGER; 20], false),
-            // The longer silence counts if a receiver asks for a longer silence now and then.
+            // If a receiver asks for different silences, the longest one counts.
             (&[], &[LONGER, AS_ASKED, AS_ASKED, AS_ASKED], false),
             (&[], &[AS_ASKED, AS_ASKED, at(1.0, 48), AS_ASKED, AS_ASKED], false),
         ];

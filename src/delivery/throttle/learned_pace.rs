@@ -21,22 +21,22 @@ const BELOW_REFUSED: f64 = 0.97;
 /// The first pace after a silence, as a share of the ceiling.
 const BELOW_CEILING: f64 = 0.85;
 
-/// The slowest pace, as a number of attempts in the length of the last silence: one attempt in twice this length. One
-/// attempt in this length could be exactly the limit of a receiver that states exactly how long to wait. Then attempts
-/// would be refused again and again.
+/// The slowest pace, in attempts for each length of the last silence. After a silence of 10 s, this is one attempt in
+/// 20 s. One attempt in 10 s would be too quick: this could be exactly the limit of a receiver that states exactly how
+/// long to wait, and attempts would be refused again and again.
 const AT_LEAST: f64 = 0.5;
 
 /// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.
 const EXPLORING: f64 = 1.19;
 
-/// The pace is back at the ceiling after this many times the length of the last silence, or this many times the wait
-/// between two attempts if that wait is longer. `UNSURE` applies if the last refusal cost much time (see
-/// [`COSTS_MUCH`]), so that the ceiling is a guess. `SURE` applies if it cost little.
+/// How long the pace takes to get back to the ceiling, in lengths of the last silence. (If the wait between two
+/// attempts is longer than the silence, in such waits.) `UNSURE` applies if the last refusal cost much time (see
+/// [`COSTS_MUCH`]), so that the ceiling is only a guess. `SURE` applies if the refusal cost little.
 const UNSURE: f64 = 4.0;
 const SURE: f64 = 12.0;
 
-/// A refusal costs much if the rate of accepted messages, with the silence counted in, was more than this share below
-/// the refused pace.
+/// A refusal cost much if the accepted rate, measured up to the end of the silence, was lower than the refused pace by
+/// more than this share of that pace.
 const COSTS_MUCH: f64 = 0.3;
 
 /// A silence of more than this many seconds counts as one of this length when the growth of the pace is computed.
@@ -70,8 +70,9 @@ pub(super) struct PaceBounds {
 }
 
 impl LearnedPace {
-    /// Returns the pace after a silence. `asked` is the length that the silence was to have, and `silence` the time
-    /// until the receiver accepted an attempt again. That attempt began at `began` and ended at `now`.
+    /// Returns the pace after a silence. `asked` is the length that the silence was meant to have. `silence` is the
+    /// time from the beginning of the silence until the receiver had accepted an attempt. That attempt began at `began`
+    /// and ended at `now`.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,

@@ -16,8 +16,8 @@
 //!   enough.
 //! - If the receiver accepts a pace clearly above the ceiling, its limit counts as gone. From then on the pace doubles
 //!   every few messages, until it limits nothing.
-//! - Two kinds of receivers refuse messages but do not limit the pace. The first kind refuses a share of all messages,
-//!   even if they come much more slowly than messages that it accepted before. The second kind refuses certain messages
+//! - Two kinds of receivers refuse messages but do not limit the pace. The first kind refuses a share of all messages
+//!   at any pace, for example because one of its four servers is out of order. The second kind refuses certain messages
 //!   for ever, and accepts the others. When such a receiver is recognised, nothing is limited any more, and only
 //!   refused messages wait. This ends when the receiver refuses more than four of five messages. [`PaceEvidence`] has
 //!   the details.
@@ -216,7 +216,7 @@ impl Throttle {
         }
     }
 
-    /// Whether the learned pace lets an attempt begin. This does not look at silences: the caller keeps them.
+    /// Whether the learned pace lets an attempt begin. Silences do not count here: the caller checks them itself.
     pub(super) fn gate(&self, now: Instant) -> Gate {
         match self.phase {
             _ if self.is_free(now) => Gate::Open,
@@ -285,7 +285,7 @@ impl Throttle {
         silence
     }
 
-    /// Begins a silence after the first refusal since the last silence. Returns the length of the silence.
+    /// Begins the first of the silences in a row. Returns its length.
     fn try_after(&mut self, silence: Duration, too_many: bool, now: Instant) -> Duration {
         let pace = match self.phase {
             Phase::Paced(pace) => Some(pace.rate()),

@@ -56,7 +56,8 @@ pub(super) fn apart(gap: f64, says: Says) -> Receiver {
     })
 }
 
-/// A receiver with a bucket of `size` requests that fills up in `per` seconds.
+/// A receiver with a token bucket: each request takes one token, the bucket holds at most `size` tokens, and an empty
+/// bucket fills up in `per` seconds.
 pub(super) fn bucket(size: f64, per: f64, says: Says) -> Receiver {
     let (mut left, mut then) = (size, 0.0);
     Box::new(move |Request { at, .. }| {
@@ -187,8 +188,8 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let mut refused: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut failures: HashMap<usize, i32> = HashMap::new();
     let mut was_refused = false;
-    // Each event has its time in nanoseconds, its kind, and the number of its request. The kind is `true` if the answer
-    // comes, and `false` if the request reaches the receiver.
+    // Each event has its time in nanoseconds, its kind, and the counter of its request (a key of `under_way`). The kind
+    // is `true` if the answer comes, and `false` if the request reaches the receiver.
     let mut events: BinaryHeap<Reverse<(u64, bool, u64)>> = BinaryHeap::new();
     let mut under_way: HashMap<u64, UnderWay> = HashMap::new();
     let mut number = 0_u64;

@@ -42,7 +42,8 @@ fn messages_take_little_longer_than_the_limit_of_the_receiver_requires() {
                     // A fast receiver needs only a few seconds for all messages. So a single silence of one second is a
                     // large share of the time, and is allowed on top.
                     assert!(run.took() <= 1.3 * needed + 1.0, "{case}: {} s instead of {needed}", run.took());
-                    // Requests that were under way at the first refusal were sent before it, so they are not wasted.
+                    // When the first refusal comes, each worker may have a request under way. The relay could not avoid
+                    // these requests, so they do not count as wasted.
                     let wasted = run.refused.saturating_sub(workers);
                     assert!(wasted * 5 <= messages + run.refused, "{case}: {wasted} requests were wasted");
                 }
@@ -96,7 +97,7 @@ fn a_daily_quota_is_used_up_each_day() {
 /// The receiver asks for one second, but accepts a message only every `gap` seconds. A relay that waited only as long
 /// as it is asked would make up to 30 attempts for each message.
 #[test]
-fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
+fn a_receiver_that_asks_for_less_time_than_it_needs_gets_few_attempts_in_vain() {
     let asks_for_a_second = |gap: f64| -> Receiver {
         let mut exact = apart(gap, Says::Exactly);
         Box::new(move |request| {
@@ -139,8 +140,8 @@ async fn only_a_pace_that_slows_a_sink_down_is_shown() {
 #[test]
 fn messages_are_not_slowed_down_if_the_receiver_refuses_a_share_at_random() {
     for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
-        // If a receiver states no time, the relay does not know which wait is long enough, so the conclusion takes
-        // longer.
+        // If a receiver states no time, the relay does not know which wait is long enough, so it takes longer to find
+        // out that the pace does not matter.
         for (says, most) in [(Says::Nothing, 3.0 * most), (Says::Exactly, most)] {
             for workers in [1_u32, 8] {
                 for seed in 0..5 {
@@ -169,7 +170,7 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
 /// There are three cases. In the first, all messages of one number are refused, and every 11th message has this number.
 /// In the second, only every 51st message has it. In the third, a single message is refused.
 #[test]
-fn what_is_always_refused_holds_back_no_other() {
+fn messages_that_are_always_refused_hold_back_no_other() {
     let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
     let rare = |message: usize| if message % 51 == 50 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
     for workers in [1_u32, 8] {
@@ -214,8 +215,8 @@ fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     }
 }
 
-/// The receiver refuses two messages that follow each other, again and again. Refused messages and new messages take
-/// turns, so at first a refusal follows each acceptance.
+/// Of each 16 messages in a row, the receiver always refuses the second and the third. Refused messages and new
+/// messages take turns, so at first a refusal follows each acceptance.
 #[test]
 fn refused_messages_that_follow_each_other_slow_no_other_down() {
     let is_refused = |message: usize| matches!(message % 16, 1 | 2);
@@ -275,7 +276,7 @@ async fn silences_grow_while_nothing_gets_through() {
 }
 
 #[tokio::test]
-async fn after_a_silence_one_at_a_time_is_tried() {
+async fn after_a_silence_one_attempt_at_a_time_is_made() {
     let start = start();
     let at = |seconds| start + Duration::from_secs(seconds);
     let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false, recurrence: Recurrence::First };
@@ -284,7 +285,8 @@ async fn after_a_silence_one_at_a_time_is_tried() {
         throttle.began(start);
     }
     assert_eq!(throttle.refused(asked, start, at(1)), Duration::from_secs(5));
-    // Attempts that began before the silence say nothing new.
+    // An attempt that began before the silence teaches nothing about the pace. But if its answer asks for a longer
+    // silence, the silence gets longer.
     throttle.accepted(start, at(2));
     assert_eq!(throttle.refused(asked, start, at(2)), Duration::from_secs(5));
     assert_eq!(throttle.silent_until(at(2)), Some(at(7)));
@@ -340,13 +342,13 @@ proptest! {
         let receiver = if kind == 0 { bucket(f64::from(burst), per, says) } else { window(burst, per, says) };
         let messages = 400;
         let run = deliver(receiver, Load::new(messages, workers, latency), seed);
-        // If a receiver states no time, or too long a time, each refusal costs a silence. But the whole delivery does
-        // not take many times as long.
+        // If a receiver states no time, or rounds the time up to whole seconds, a silence may last longer than
+        // necessary. Still, the whole delivery takes little longer than the limit requires.
         let needed = 400.0 / rate;
         prop_assert!(run.took() <= 1.6 * needed + 60.0, "{} s instead of {needed}", run.took());
         let wasted = run.refused.saturating_sub(workers);
-        // If the receiver accepts one message in two to five seconds, the attempts after silences of 1 s and 2 s may be
-        // refused for each message.
+        // If the receiver accepts only one message in two to five seconds, each message may be refused twice: after a
+        // silence of 1 s, and after a silence of 2 s.
         let most = if rate < 0.5 { 2 * messages } else { (messages + run.refused) / 4 };
         prop_assert!(wasted <= most, "{wasted} wasted");
         if matches!(says, Says::Nothing) && workers == 1 {

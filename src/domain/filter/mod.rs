@@ -78,7 +78,7 @@ impl Filter {
     /// Makes a filter of shell patterns for the receiving number and for the sender; `None` if there are no patterns.
     ///
     /// # Errors
-    /// The name of the condition with an invalid pattern, and the mistake in the pattern.
+    /// Returns the name of the condition that has an invalid pattern, and the mistake in the pattern.
     pub fn of_addresses(to: &[String], from: &[String]) -> Result<Option<Self>, (&'static str, InvalidPattern)> {
         let globs = |name, patterns: &[String]| match patterns {
             [] => Ok(None),
@@ -88,8 +88,8 @@ impl Filter {
         Ok(if clause.is_empty() { None } else { Some(Self::any_of(vec![clause])) })
     }
 
-    /// Whether a pattern of `to` is a phone number, or the beginning of one, whose `+` is missing. Such a pattern
-    /// matches no number.
+    /// Whether a pattern of `to` is a phone number without its `+`, or the beginning of one, such as `1650*`. Such a
+    /// pattern matches no number.
     pub fn lacks_plus(pattern: &str) -> bool {
         let rest = pattern.trim_start_matches(|next: char| next.is_ascii_digit());
         let digits = pattern.len() - rest.len();

@@ -6,8 +6,9 @@
 //! because the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character,
 //! whether it came as one character or as a letter and an accent (NFC).
 //!
-//! A character that folds to several characters, as `ß` folds to `ss`, still counts as one: `?` and `[ß]` match it. So
-//! each pattern is compared with the text as it came, and with the folded text.
+//! A character that folds to several characters, as `ß` folds to `ss`, still counts as one: `?` and `[ß]` match it. In
+//! the folded text, which has `ss` instead, `?` would not match. So each pattern is compared twice: with the text as it
+//! came, and with the folded text.
 //!
 //! Some letters cannot be joined with their accents into one character, for example a letter with two accents. Such a
 //! letter counts as one character, too. So each pattern is also compared with a text in which the letter and its
@@ -161,8 +162,8 @@ struct Expression {
     text: String,
     /// Literal characters that are not part of `text` yet.
     literal: String,
-    /// True if a class excludes a character that folds to several characters (`[!ß]`). In a folded text, the class
-    /// would not recognise this character.
+    /// True if a class excludes a character that folds to several characters (`[!ß]`). Then the pattern is not compared
+    /// with folded texts: there `ß` is `ss`, and the class would match the `s`.
     excludes_several: bool,
 }
 
@@ -194,7 +195,7 @@ impl Expression {
         expression
     }
 
-    /// Adds a part of a regular expression.
+    /// Adds the literal characters that were collected, and then `part`, which is regular expression already.
     fn push(&mut self, part: &str) {
         let literal = std::mem::take(&mut self.literal);
         let folded = if literal.is_ascii() { literal.clone() } else { folded(&literal) };

@@ -59,11 +59,11 @@ fn each_key_alone() {
     assert!(!takes(Clause { tags: globs(&["test"]), ..clause() }));
     let exclude = |inner| Clause { exclude: Some(Box::new(inner)), ..clause() };
     assert!(!takes(exclude(Clause { from: globs(&["+1800*"]), ..clause() })));
-    assert!(takes(exclude(Clause { from: globs(&["+1800*"]), has_code: Some(false), ..clause() })), "all must hold");
+    assert!(takes(exclude(Clause { from: globs(&["+1800*"]), has_code: Some(false), ..clause() })), "both must hold");
 }
 
 #[test]
-fn keys_are_a_conjunction_and_the_reason_is_named() {
+fn all_keys_of_a_clause_must_hold_and_the_verdict_names_the_first_that_fails() {
     let clause =
         Clause { to: globs(&["+1650*"]), from: globs(&["nobody"]), has_code: Some(false), ..Clause::default() };
     assert_eq!(decide(clause.clone(), MESSAGE, Details::Unknown), FilterVerdict::Unwanted("from"));
@@ -162,9 +162,9 @@ fn a_clause() -> impl Strategy<Value = Clause> {
 }
 
 proptest! {
-    /// A decision made without the details stays the same whatever the details are.
+    /// If a filter decides without the details of the number, it decides the same with any details.
     #[test]
-    fn a_verdict_never_changes_when_more_is_known(
+    fn a_decision_without_the_details_is_the_same_with_them(
         clauses in prop::collection::vec((a_clause(), prop::option::of(a_clause())), 1..4),
         details in prop::sample::select(vec![Details::Absent, Details::Known("{}"), Details::Known(NUMBER)]),
     ) {

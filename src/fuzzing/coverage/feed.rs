@@ -41,8 +41,8 @@ impl FaultyFeed {
         self.list.add(number, time, readable, 0);
     }
 
-    /// Whether a row is dated ahead, in a list that is sorted by `ingestedAt`. Such a row stands lower in the list than
-    /// its time says.
+    /// Whether a row is dated ahead, in a list that is sorted by `ingestedAt`. If the list were sorted by time, this
+    /// row would stand higher.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
         self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }

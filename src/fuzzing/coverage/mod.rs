@@ -168,15 +168,15 @@ impl Run {
             let there = !entry.gone && entry.readable;
             let unsure = timed && entry.ingested <= beginning.tick && feed.is_out_of_order(entry);
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
-            // A first run with `poll.start = "now"` finds out by `ingestedAt` which rows are older than the run. Three
-            // kinds of old rows may be released nevertheless, because a repeated message is better than a lost one: a
-            // row that came late, and was ingested after every row of the first page, but before that page was read; a
-            // row without `ingestedAt`; and a row that is dated ahead and lies deeper in the list than the first run
-            // had to read.
-            let told = feed.list.has_ingested
+            // A first run with `poll.start = "now"` finds out by `ingestedAt` which rows are older than the run. If it
+            // cannot know that a row is older, it releases the row, because an old message does less harm than a lost
+            // one. There are three kinds of such rows: a row that came late, and was ingested after every row of the
+            // first page, but before that page was read; a row without `ingestedAt`; and a row that is dated ahead and
+            // lies deeper in the list than the first run had to read.
+            let is_known_as_old = feed.list.has_ingested
                 && UnixMs(entry.ingested) <= beginning.start_instant
                 && !feed.is_out_of_order(entry);
-            assert!(!released || wanted || !told, "old: {} of {}", entry.id(), entry.time);
+            assert!(!released || wanted || !is_known_as_old, "old: {} of {}", entry.id(), entry.time);
         }
     }
 }

@@ -79,8 +79,8 @@ impl MemoryStore {
             PollChange::Insert(insert) => self.insert(insert, now),
             PollChange::Release { rows, .. } => {
                 for seq in rows {
-                    let row = self.rows.get_mut(seq).expect("released, and not stored");
-                    assert!(row.held_by.is_none(), "released while it is held");
+                    let row = self.rows.get_mut(seq).expect("a row that is not stored was released");
+                    assert!(row.held_by.is_none(), "a row was released while a gap held it");
                     release(row, released);
                 }
             }
@@ -91,10 +91,10 @@ impl MemoryStore {
                 }
             }
             PollChange::PutWalk(walk) => {
-                assert!(walk.trail.len() <= Walk::TRAIL, "a trail of {}", walk.trail.len());
+                assert!(walk.trail.len() <= Walk::TRAIL, "a trail of {} cursors", walk.trail.len());
                 let last = self.walks.keys().next_back().copied();
                 let is_new = !self.walks.contains_key(&walk.id);
-                assert!(!is_new || last.is_none_or(|last| last < walk.id), "an older walk was opened later");
+                assert!(!is_new || last.is_none_or(|last| last < walk.id), "a new walk has a lower id than another");
                 self.walks.insert(walk.id, (**walk).clone());
             }
             PollChange::RemoveWalk(walk) => {
@@ -112,7 +112,7 @@ impl MemoryStore {
         self.last_seq = seq.0;
         assert!(self.seqs.insert(row.id.clone(), *seq).is_none(), "stored twice: {}", row.id);
         assert_eq!(row.readable, *standing != RowStanding::Unreadable, "{standing:?}");
-        assert!(held_by.is_none() || *standing == RowStanding::News, "{standing:?} is held");
+        assert!(held_by.is_none() || *standing == RowStanding::News, "a gap holds a row: {standing:?}");
         let bare = matches!(standing, RowStanding::Seed | RowStanding::BelowWatermark);
         let (id, time, standing, held_by) = (row.id.clone(), row.time, *standing, *held_by);
         self.rows.insert(*seq, StoredRow { id, time, standing, held_by, released: false, bare, at: now });

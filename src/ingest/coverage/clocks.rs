@@ -70,24 +70,28 @@ impl Draft<'_> {
         self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
     }
 
-    /// Records how far the new rows of a head page are behind the API's clock, or ahead of it. On the first page of a
-    /// first run no row counts as behind: since no row is stored yet, an old row cannot be told from a new row that is
-    /// dated too early. If this process has made no other head
-    /// poll, the anchor counts as the time of the previous poll.
+    /// Records how far the new rows of a head page are behind the API's clock, or ahead of it. For this, new rows are
+    /// compared with the time of the previous head poll. If this process has made no head poll before, the anchor takes
+    /// the place of that time. On the first page of a first run no row counts as behind: no row is stored yet, so an
+    /// old row cannot be told from a new row that is dated too early.
     pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
         let last_poll = self.marks_on_disk.map(|marks| self.memory.last_poll_at().unwrap_or(marks.anchor));
         self.coverage.lags.extend(seen_lags(self.rules, page, watermark, last_poll, self.now.server));
     }
 
-    /// Completes a sweep and raises the anchor. The sweep has covered the feed as it was at `opened_at`, by the API's
-    /// clock.
+    /// Completes a sweep. The sweep has covered the feed as it was at `opened_at`, by the API's clock. So the anchor
+    /// rises to this time, and the present lag is kept with the anchor. The depth of the next sweep is measured from
+    /// the anchor minus the lag.
     ///
-    /// A sweep counts its depth from the anchor minus the lag that is kept with the anchor. If the API's clock was set
-    /// back, the anchor is later than the API's time and cannot rise. Then this lag is lowered instead, so that the next
-    /// sweep reads no deeper than it must. If this sweep was
-    /// opened before the clock was set back, `opened_at` may be later than the API's time. Then nothing changes,
-    /// because `opened_at` has no meaning any more.
+    /// If the API's clock was set back, the anchor is later than the API's time. A mark never goes back, so the lag is
+    /// lowered instead. Example: the API's clock was an hour ahead of the rows' clock. The anchor is 12:00, and the lag
+    /// that is kept with it is an hour. Then the API's clock is set right, and new rows show that the two clocks agree.
+    /// When a sweep that was opened at 11:05 is completed, the kept lag becomes 55 minutes. So the depth of the next
+    /// sweep is measured from 11:05 instead of 11:00.
+    ///
+    /// If a sweep was opened before the clock was set back, its `opened_at` may be later than the API's time. Such a
+    /// sweep changes nothing, because that time has no meaning any more.
     pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
         if opened_at > self.now.server {
             return;
@@ -103,7 +107,7 @@ impl Draft<'_> {
 }
 
 /// Returns by how much the third-latest `ingestedAt` of a page is later than the API's present time (`server`). Returns
-/// zero if the difference is at most the margin, or greater than clocks can be apart.
+/// zero if the difference is at most the margin, or greater than `clocks_apart`.
 fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();
     ingested.sort_unstable_by(|left, right| right.cmp(left));
@@ -117,8 +121,9 @@ fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
 /// - A row is behind if its time is more than the margin before the previous poll (`last_poll`), although that poll did
 ///   not show the row.
 /// - A row is ahead if it is dated more than the margin after the API's present time (`server`).
-/// - Any other row counts as 0 if it is dated within the margin of the API's present time.
-/// - All other rows are left out, and so are rows that are further off than clocks can be apart.
+/// - A row that is neither behind nor ahead counts as 0 if its time and the API's present time differ by at most the
+///   margin.
+/// - The remaining rows are left out. Rows that are off by more than `clocks_apart` are left out in any case.
 fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, last_poll: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));
     let lag = |time: UnixMs| {

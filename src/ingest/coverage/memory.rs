@@ -13,7 +13,7 @@ use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 pub struct Memory {
     skip: Option<SkippedBlock>,
     /// If the head poll under way began below a block: the time, by the API's clock, at which the relay found the
-    /// block. The poll does not see rows that have appeared above the block since then.
+    /// block. The poll does not see rows that have appeared above the block after this time.
     unseen_since: Option<UnixMs>,
     /// If the head poll under way only looks for new rows above a block: the time, by the API's clock, at which the
     /// relay found the block. Such a poll ends when it meets the block, because the next poll begins below the block.
@@ -22,7 +22,7 @@ pub struct Memory {
     /// above a block, or only the rows below it: the time at which the relay found the block and saw the rows above and
     /// below it.
     this_poll_at: Option<UnixMs>,
-    /// The value of `this_poll_at` of the last head poll before this one that was answered.
+    /// The same time for an earlier poll: the last poll before the one under way that was answered.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over, because they were empty or all their rows are dated
     /// ahead.
@@ -35,12 +35,14 @@ pub struct Memory {
     /// The time of the first empty answer before coverage began, by the API's clock.
     first_empty_poll_at: Option<UnixMs>,
     /// By how much the third-latest `ingestedAt` of the last head page was later than the API's present time. Zero if
-    /// it was later by the margin at most, or by more than a day.
+    /// the difference was at most the margin, or more than a day. (The first comment of `clocks` says why it is the
+    /// third-latest.)
     ingested_ahead: Duration,
     walks: HashMap<WalkId, WalkMemory>,
 }
 
-/// A block of known rows dated ahead, which head polls need not read again.
+/// A block: known rows at the top of the feed that are dated ahead (after the present time). Head polls need not read
+/// them again.
 #[derive(Clone, Debug)]
 struct SkippedBlock {
     /// The cursor with which head polls begin. It leads to the page below the block.
@@ -53,9 +55,9 @@ struct SkippedBlock {
     skipped_by_last_poll: bool,
 }
 
-/// The memory of one walk since it was opened or loaded. A *pass* is the reading of a walk without a step back: the
-/// first pass begins when the walk is opened or loaded, and a new one whenever the walk goes back to an earlier cursor
-/// or to the head.
+/// The memory of one walk since it was opened or loaded. The reading of a walk consists of *passes*. The first pass
+/// begins when the walk is opened or loaded. Another pass begins each time the walk goes back to an earlier cursor or
+/// to the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
     /// The cursors to which the pages of this pass have led. If a page leads to one of them again, the walk goes round
@@ -104,7 +106,7 @@ impl Memory {
     }
 
     /// If the head poll under way began below a block, returns the time at which the relay found this block. The poll
-    /// does not see rows that have appeared above the block since then.
+    /// does not see rows that have appeared above the block after this time.
     pub(super) fn unseen_since(&self) -> Option<UnixMs> {
         self.unseen_since
     }
@@ -114,8 +116,9 @@ impl Memory {
         self.this_poll_at = Some(self.unseen_since.or(self.peeks_since).unwrap_or(now.server));
     }
 
-    /// Returns the time, by the API's clock, of the previous head poll, or an earlier time if that poll did not read
-    /// the rows on both sides of a block. `None` if there was no previous head poll in this process.
+    /// Returns the time, by the API's clock, of the last answered head poll before the one under way. If that poll read
+    /// only the rows above a block, or only the rows below it, returns the time at which the relay found the block.
+    /// `None` if no head poll of this process was answered before.
     pub(super) fn last_poll_at(&self) -> Option<UnixMs> {
         self.last_poll_at
     }
@@ -129,7 +132,8 @@ impl Memory {
     }
 
     /// Records that the head poll under way found a page of known rows dated ahead. `until` is the time of the last row
-    /// of this page, and `cursor` leads to the page below. Returns whether the poll goes on with the page below.
+    /// of this page, and `cursor` leads to the page below. Returns whether the poll goes on with the page below. It
+    /// does not if it only looks for new rows above the block.
     pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
         if self.peeks_since.is_some() && self.skip.is_some() {
             return false;

@@ -9,7 +9,7 @@
 //!   If not, there may be more new rows below the page. So the relay opens a **gap**: a walk from this page down to the
 //!   frontier as it was before this poll. The gap holds the new rows until it has arrived at that frontier. In three
 //!   cases it releases them earlier and streams from then on: it holds too many rows, it has been failing for too long,
-//!   or the state must not grow any more.
+//!   or the state must not grow any more (for example because the disk is almost full).
 //! - **Sweeps** read the newest part of the feed again and again, as far back as the lookback, because a row that comes
 //!   late appears below newer rows. The **anchor** is the time at which the last *completed* sweep was opened. The next
 //!   sweep reads down to `anchor - lag - lookback - margin`. (The margin is a minute.)
@@ -22,8 +22,8 @@
 //! this transaction fails, the caller throws the `CoverageState` away and loads coverage from the disk again. The part
 //! that is not on disk ([`Memory`]) may be lost at any moment without harm.
 //!
-//! The invariants are listed at [`Coverage`]. The worlds test (`worlds`) checks the marks after every step, and after
-//! every run that no row was lost, delivered twice, or overtaken by a newer row.
+//! The invariants are listed at [`Coverage`]. The worlds test (`worlds`) checks the marks after every step. After every
+//! run, it checks that no row was lost, delivered twice, or overtaken by a newer row.
 
 mod clocks;
 mod first_page;
@@ -80,12 +80,13 @@ pub enum NextAction {
     /// Nothing has to be read immediately.
     Idle,
     /// The head poll goes on with the page to which this cursor leads. The page that it has just read was empty but had
-    /// a cursor, or all rows of that page are dated ahead.
+    /// a cursor, or all rows of that page are dated *ahead*: after the present time.
     Follow(Cursor),
-    /// The head lane goes on with the next page of this walk, which the head page has opened. It reads at most
-    /// [`Rules::head_pages`] pages of the walk.
+    /// The head lane goes on with the next page of this walk, which was opened by the head page of this poll. The head
+    /// lane reads at most [`Rules::head_pages`] pages of the walk. The background lane reads the other pages.
     FollowWalk(WalkId),
-    /// The empty answer is not believed yet. The next head poll asks again.
+    /// The head page was empty, and the relay does not believe yet that the feed is empty. The next head poll asks
+    /// again.
     AskAgain,
     /// This walk waits before its next page. The number is the walk's `WalkProgress::failures`; the length of the wait
     /// depends on it.
@@ -98,7 +99,7 @@ impl Step {
         self.news_before(UnixMs::MAX)
     }
 
-    /// Returns how many of the rows that the step stores as news are dated before `time`.
+    /// Counts as [`Self::news`] does, but only the rows that are dated before `time`.
     pub fn news_before(&self, time: UnixMs) -> u64 {
         let is_news = |change: &&PollChange| match change {
             PollChange::Insert(insert) => insert.standing == RowStanding::News && insert.row.time < time,
@@ -125,14 +126,13 @@ impl Step {
 }
 
 impl CoverageState {
-    /// Makes the value from the coverage that the store has loaded. `held` has the number of rows that each open gap
-    /// holds.
+    /// Makes the value from the coverage that the store has loaded. `held` says how many rows each open gap holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Begins a head poll. Returns `None` if the poll begins at the head. If it begins below a *block* (known rows at
-    /// the top of the feed that are dated ahead), returns the cursor that leads to the page below the block.
+    /// Begins a head poll. Returns `None` if the poll begins at the head. But it may begin below a *block*: known rows
+    /// at the top of the feed that are dated ahead. Then returns the cursor that leads to the page below the block.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -143,9 +143,9 @@ impl CoverageState {
         self.coverage.iter().flat_map(|coverage| &coverage.walks)
     }
 
-    /// Chooses, among the walks that are `ready`, the walk that the background lane reads next. Every third request
-    /// reads the oldest walk. The other requests read the newest gap, or the oldest walk if there is no gap. `turn`
-    /// counts the requests of the background lane.
+    /// Returns the walk that the background lane reads next. Only walks that are `ready` are chosen. `turn` counts the
+    /// requests of the lane: every third request reads the oldest walk. The other requests read the newest gap, or the
+    /// oldest walk if there is no gap.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {
         let walks = &self.coverage.as_ref()?.walks;
         let open = || walks.iter().filter(|walk| ready(walk.id));
@@ -210,8 +210,8 @@ impl<'a> Draft<'a> {
         what_is_new::is_news(row, self.coverage, self.rules)
     }
 
-    /// Stores the unknown rows of a page. `holder` says which gap holds a new row, if any does. Returns the new rows
-    /// that no gap holds; the caller releases them.
+    /// Stores the unknown rows of a page. `holder` returns the gap that holds a new row; `None` if no gap holds it.
+    /// Returns the new rows that no gap holds; the caller releases them.
     fn store(&mut self, page: FeedPage, mut holder: impl FnMut(&Row, &[Walk]) -> Option<WalkId>) -> Vec<Seq> {
         let mut free = Vec::new();
         for row in page.into_unknown() {
@@ -284,7 +284,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds the change that stores one open walk: the walk with the index `place` in `coverage.walks`.
+    /// Adds the change that stores the open walk with the index `place` in `coverage.walks`.
     fn put(&mut self, place: usize) {
         let walk = self.coverage.walks[place].clone();
         self.changes.push(PollChange::PutWalk(Box::new(walk)));
@@ -313,9 +313,9 @@ fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// Returns the gap that still has to read the part of the feed in which `row` lies, if there is such a gap and it holds
-/// its rows. (The row came in a head poll or in another walk, so the gap has not read it.) The caller lets this gap
-/// hold the row, so that the gap releases older rows before it.
+/// Returns the gap that holds its rows, and in whose unread part `row` lies; `None` if there is no such gap. The row
+/// came in a head poll or in another walk. The caller lets the gap hold the row, so that the gap releases older rows
+/// before it.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

@@ -32,10 +32,10 @@ impl FeedPage {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// Returns the latest of the rows' times that are not after `now`; `None` if there is none. The first row need not
-    /// have the latest time, because the feed need not be sorted by time.
-    pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
-        self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
+    /// Returns the latest time of a row. Times after `limit` do not count. `None` if there is no other time. The first
+    /// row need not have the latest time, because the feed need not be sorted by time.
+    pub(super) fn newest_time(&self, limit: UnixMs) -> Option<UnixMs> {
+        self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= limit).max()
     }
 
     /// Returns the median of the rows' times. If there are two middle times, the earlier one counts. If there is no
@@ -78,7 +78,7 @@ impl FeedPage {
 
     /// Returns the rows that are not stored, each id once.
     pub(super) fn into_unknown(self) -> Vec<Row> {
-        // This is a set because the API may send pages of any length.
+        // A search in a set is fast even if the API sends a very long page.
         let mut met = HashSet::new();
         let unknown = self.rows.into_iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row);
         unknown.filter(|row| met.insert(row.id.clone())).collect()
@@ -105,8 +105,8 @@ impl FeedPage {
     }
 
     /// Returns the row that shows how far down the page reaches. This is the last row, but stored rows dated after
-    /// `now` do not count. In a feed that is not sorted by time, a row dated 2099 may stand above older rows until
-    /// 2099. If it counted, no walk could arrive at its floor on a page that ends with this row.
+    /// `now` do not count. Example: in a feed that is not sorted by time, a page ends with a stored row dated 2099. If
+    /// this row counted, no walk could arrive at its floor on this page, although older rows are on it.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }

@@ -13,7 +13,7 @@ pub struct Now {
     pub local: UnixMs,
 }
 
-/// The settings of `[poll]` and the limits of coverage.
+/// The settings of `[poll]` and the limits of coverage. In formulas, `L`, `m` and `R` stand for three of these values.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Where a first run begins.

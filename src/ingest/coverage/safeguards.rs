@@ -68,8 +68,9 @@ impl Rules {
         WalkKind::Gap { sweep_floor, streaming: self.leaves_out(Safeguard::Hold) }
     }
 
-    /// Whether a walk believes the empty answer that has just come. It does if this answer completes a round of
-    /// [`EMPTY_TRIES`] empty answers, an earlier round was completed before, and the walk has begun again at the head.
+    /// Whether a walk believes the empty answer that has just come. It does if three conditions hold: this answer
+    /// completes a round of [`EMPTY_TRIES`] successive empty answers; it is at least the second such round; the walk
+    /// has begun again at the head.
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;
         let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);

@@ -19,8 +19,8 @@ pub enum Setback {
     Unreadable,
     /// The page was empty.
     EmptyPage,
-    /// The page led to a cursor to which an earlier page of the same pass had led already (`WalkMemory` says what a
-    /// pass is). Or the page promised more rows without a cursor, whether or not it was empty.
+    /// The page led to the same cursor as an earlier page of this pass (`WalkMemory` says what a pass is). Or the page,
+    /// which may have been empty, said that more rows follow, but had no cursor.
     NoProgress,
     /// Many successive pages had no unknown row, and reached no older time than the pages before them. The walk reads
     /// on, but first waits.

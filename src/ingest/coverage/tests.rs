@@ -62,7 +62,8 @@ impl List {
     }
 }
 
-/// Makes a list whose rows are all known. Its first page ends in rows dated ahead, and more such rows follow.
+/// Makes a list whose rows are all known. Its first page ends with rows dated ahead, and its second page begins with
+/// such rows.
 fn known_rows_ahead() -> (List, CoverageState) {
     let rows = vec![
         ("newest", 1002),

@@ -7,8 +7,8 @@ use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
 use crate::domain::{Cursor, DeliveryClass, More, PollChange, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
-    /// Handles a page of a walk. `at_once` says that the poll whose head page opened the walk has read this page too.
-    /// If so, the rows that a gap releases in this step are live, not backfill.
+    /// Handles a page of a walk. `at_once` says that the head lane has read this page, directly after the head page
+    /// that opened the walk. If so, the rows that a gap releases in this step are live, not backfill.
     pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: FeedPage, at_once: bool, now: Now) -> Step {
         self.with_walk(rules, walk, now, |draft, place| draft.walk_page(place, page, at_once))
     }

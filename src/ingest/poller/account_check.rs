@@ -15,7 +15,7 @@ pub(super) struct AccountCheck {
     is_verified: bool,
     /// Whether the previous key was found to belong to the account of the state.
     was_verified: bool,
-    /// How many polls since the last verdict `Same` left open whether the key belongs to the account of the state.
+    /// How many polls had the verdict `Undecided` since the last verdict `Same`.
     undecided_polls: u32,
 }
 

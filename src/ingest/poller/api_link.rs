@@ -93,8 +93,8 @@ impl<F: Feed> ApiLink<F> {
         self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
-    /// Handles a 429 answer. Returns the length of the silence. `fallback` gets the number of successive 429s. It
-    /// returns the length for an answer that states none. From the second 429 on, no silence is shorter than that.
+    /// Handles a 429 answer. Returns the length of the silence. If the answer states none, the length is `fallback` of
+    /// the number of successive 429s. From the second successive 429 on, no silence is shorter than that.
     pub(super) fn rate_limited(
         &mut self,
         headers: &RateHeaders,
@@ -203,8 +203,8 @@ impl<F: Feed> ApiLink<F> {
         self.budget.set_limits(limits, now, wall);
     }
 
-    /// Returns the API's time by a page of messages: by its `Date`, or, without a `Date`, by the latest `ingestedAt` of
-    /// its messages. `own` has the readings of the other clocks at the moment when the page came.
+    /// Returns the API's time, as a page of messages shows it: by its `Date`, or, without a `Date`, by the latest
+    /// `ingestedAt` of its messages. `own` has the readings of the other clocks at the moment when the page came.
     pub(super) fn read_clock(
         &mut self,
         date: Option<UnixMs>,

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_lane_waits_until_a_page_comes() {
+    async fn a_page_ends_the_wait_of_the_lane() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let at = |seconds| now + Duration::from_secs(seconds);
         let mut lane = BackgroundLane::default();

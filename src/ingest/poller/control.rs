@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - New settings do not affect a request under way: its answer is handled as usual.
-//! - New limits do not begin a new budget: requests that were made before count in the new limits, too.
+//! - New limits do not begin a new budget: requests that were made before count against the new limits, too.
 //! - When the API refuses a key, the poller asks the holder of the [`PollerControl`] for new keys. The poller waits for
 //!   the answer only if the refused key was the last one, and never longer than [`PATIENCE`].
 
@@ -126,7 +126,8 @@ impl<F: Feed> Poller<F> {
         self.orders.control()
     }
 
-    /// Handles the refusal of the last key: waits for new keys if somebody can bring them. Otherwise no key is left.
+    /// Handles the refusal of the last key: waits for new keys if somebody can bring them. Otherwise reports that the
+    /// API accepts no key.
     pub(super) fn last_key_refused(&mut self, refusal: &str, now: Instant) -> Option<Ending> {
         if self.orders.waits_for_keys(refusal) {
             tracing::debug!(%refusal, "the last key is refused; looking for a new one");
@@ -169,8 +170,8 @@ impl<F: Feed> Poller<F> {
         if self.expiry.follow(numbers.expiry_terms) {
             self.lanes.numbers.list_mut().read_again(now);
         }
-        // The due time of the next poll needs no change here: it is computed from the budget whenever requests may
-        // leave.
+        // The due time of the next poll needs no change here: it is computed from the budget each time the loop chooses
+        // the requests that leave.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };
         if self.link.replace_feed(feed) {
@@ -194,7 +195,7 @@ mod tests {
         let control = orders.control();
         assert!(orders.waits_for_keys("401"));
         assert!(control.questions.has_changed().unwrap());
-        assert!(!orders.waits_for_keys("401"), "nobody has answered");
+        assert!(!orders.waits_for_keys("401"), "the previous question was not answered");
         assert!(orders.waits_for_keys("401"), "a later refusal");
     }
 }

@@ -46,8 +46,8 @@ pub(super) struct Journal {
     /// Emptying a journal that may hold erased texts.
     erasing: BlockableWork,
     tried: Option<Instant>,
-    /// The journal's size in bytes, while another program keeps the journal from being emptied and the log has reported
-    /// this.
+    /// The journal's size in bytes while another program keeps the journal from being emptied; `None` before the log
+    /// has reported this.
     held: Option<u64>,
 }
 
@@ -123,12 +123,12 @@ mod tests {
     use crate::time::Clock;
 
     #[test]
-    fn a_block_is_reported_once_and_its_end_once() {
+    fn blocked_work_is_reported_once_and_its_end_once() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut blocked = BlockableWork::default();
-        let mut note = |done, seconds| blocked.note(done, began + Duration::from_secs(seconds), TELL_LARGE);
-        assert_eq!([note(false, 0), note(false, 9)], [None, None], "a command takes a moment");
-        assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "the second block began at 11");
+        let mut work = BlockableWork::default();
+        let mut note = |done, seconds| work.note(done, began + Duration::from_secs(seconds), TELL_LARGE);
+        assert_eq!([note(false, 0), note(false, 9)], [None, None], "a command may block the work for a moment");
+        assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "the work was blocked again at 11");
         assert_eq!([note(false, 21), note(false, 500)], [Some(BlockedReport::Blocked), None]);
         assert_eq!([note(true, 501), note(true, 502)], [Some(BlockedReport::Over), None]);
         assert_eq!([note(false, 600), note(false, 610)], [None, Some(BlockedReport::Blocked)], "and again");

@@ -60,8 +60,8 @@ impl Disk {
         }
     }
 
-    /// Takes the limits and the retention of a reload. Space is measured at once. If the retention has changed,
-    /// maintenance begins at once, too.
+    /// Takes the limits and the retention that a reload of the configuration has brought. Space is measured at once. If
+    /// the retention has changed, maintenance begins at once, too.
     pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
         self.space.follow(state, now);
         self.maintenance.follow(state, now);

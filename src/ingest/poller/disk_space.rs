@@ -63,15 +63,15 @@ pub(super) struct DiskSpace {
 #[derive(Debug)]
 struct Measuring {
     last: Instant,
-    /// When the next measurement is due, unless something is stored before.
+    /// When the next measurement is due if nothing is stored before.
     next: Instant,
     /// Whether something was stored since the last measurement.
     has_stored: bool,
 }
 
 impl SpaceLimits {
-    /// Decides whether space is short. A shortage lasts until there is a tenth more space than needed, so that the
-    /// answer does not change at every page.
+    /// Decides whether space is short. A shortage lasts until there is a tenth more space than needed, so that polling
+    /// does not stop and begin again at every page. `was` is the previous result.
     fn judge(self, space: DiskUsage, was: Option<Shortage>) -> Option<Shortage> {
         let Self { max_size, min_free } = self;
         let (most, least) = match was {
@@ -89,10 +89,10 @@ impl SpaceLimits {
     }
 
     /// Whether delivered messages are removed before the end of their retention: this begins at nine tenths of the
-    /// allowed size, and ends at eight tenths.
-    fn sheds(self, space: DiskUsage, does: bool) -> bool {
+    /// allowed size, and ends at eight tenths. `has_begun` is the previous result.
+    fn sheds(self, space: DiskUsage, has_begun: bool) -> bool {
         let tenth = self.max_size / 10;
-        space.used > self.max_size - if does { 2 * tenth } else { tenth }
+        space.used > self.max_size - if has_begun { 2 * tenth } else { tenth }
     }
 }
 
@@ -142,7 +142,7 @@ impl DiskSpace {
         self.measuring.has_stored = true;
     }
 
-    /// Returns when the next measurement is due, unless something is stored before.
+    /// Returns when the next measurement is due if nothing is stored before.
     pub(super) fn due(&self) -> Instant {
         self.measuring.next
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_too_low_or_too_high() {
+    fn extreme_limits_cause_no_overflow() {
         let never = SpaceLimits { max_size: u64::MAX, min_free: 0 };
         assert_eq!(never.judge(space(u64::MAX, 0), None), None);
         let always = SpaceLimits { max_size: 0, min_free: u64::MAX };
@@ -271,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn sheds_from_nine_tenths_down_to_eight() {
-        for (used, does, expected) in
+    fn shedding_begins_above_nine_tenths_and_ends_at_eight() {
+        for (used, has_begun, expected) in
             [(900, false, false), (901, false, true), (801, true, true), (800, true, false), (850, false, false)]
         {
-            assert_eq!(LIMITS.sheds(space(used, 0), does), expected, "{used}, {does}");
+            assert_eq!(LIMITS.sheds(space(used, 0), has_begun), expected, "{used}, {has_begun}");
         }
     }
 

@@ -49,7 +49,7 @@ mod tests {
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn texts_are_erased_soon_where_nothing_is_kept() {
+    async fn erasures_come_more_often_if_texts_are_erased_on_delivery() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         for (on_delivery, wait) in [(true, ON_DELIVERY), (false, LATER)] {
             let mut erasure = Erasure::new(on_delivery, now);

@@ -103,10 +103,13 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.wait_until(now + KEY_RETRY);
     }
 
-    /// Handles an answer without a page, to a request for `limit` rows. The lane of the request waits, with two
-    /// exceptions: a page that was too large is asked for again, one row long; and if the API refuses the cursor of a
-    /// head poll, this poll ends. If the request belonged to a walk, and head polls succeed, any other failure is
-    /// recorded in the walk ([`Setback`]).
+    /// Handles an answer without a page, to a request for `limit` rows:
+    ///
+    /// - If a page of several rows was too large, it is asked for again, one row long.
+    /// - If the API refuses the cursor of a head poll, this poll ends, and the next one begins at the head.
+    /// - After any other failure of a head poll, the head lane waits.
+    /// - After any other failure of a walk: if head polls succeed, the failure is recorded in the walk ([`Setback`]),
+    ///   and only this walk waits. If head polls fail as well, the background lane waits.
     pub(super) async fn failed(
         &mut self,
         is_head: bool,

@@ -1,7 +1,8 @@
 //! The head lane: polls of the newest messages, one request at a time.
 //!
-//! A poll may take several requests. If the first page has only rows dated ahead, the poll also reads the next pages.
-//! If the poll opens a gap, it also reads the first pages of the gap. After a failure the next poll waits.
+//! A poll may take several requests. If all rows of the first page are dated after the present time, or if the page is
+//! empty but has a cursor, the poll also reads the next pages. If the poll opens a walk, it also reads the first pages
+//! of this walk. After a failure the next poll waits.
 
 use std::time::Duration;
 
@@ -30,17 +31,17 @@ pub(super) struct HeadLane {
 /// The poll under way, or the last poll if none is under way.
 struct HeadPoll {
     began: Instant,
-    /// How many pages were asked for, without the pages of a gap.
+    /// How many pages were asked for, without the pages of a walk.
     requests: u32,
 }
 
 /// What the next request of the head lane waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWait {
-    /// An instant: the end of a wait after a failure, or the present.
+    /// An instant, for example the end of a wait after a failure. Once it has come, the request may leave.
     Until(Instant),
-    /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here;
-    /// [`HeadRest::due`] is called whenever requests may leave.
+    /// The next poll. Its due time depends on the budget, which may change at any moment. So no instant is stored here:
+    /// the loop calls [`HeadRest::due`] each time it chooses the requests that leave.
     Rest(HeadRest),
 }
 
@@ -51,7 +52,7 @@ pub(super) struct HeadRest {
     pub(super) began: Instant,
     /// When the last poll ended.
     pub(super) ended: Instant,
-    /// How many pages the last poll asked for, without the pages of a gap.
+    /// How many pages the last poll asked for, without the pages of a walk.
     pub(super) requests: u32,
 }
 
@@ -131,7 +132,7 @@ impl HeadLane {
     }
 
     /// After a page of this `kind`: chooses the next request of the poll by the action `next`. Returns whether the poll
-    /// goes on. The poll reads at most `head_pages` pages of a new gap.
+    /// goes on. The poll reads at most `head_pages` pages of a new walk.
     pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
             PageKind::Head { .. } => head_pages,
@@ -176,7 +177,7 @@ impl HeadLane {
         self.wait = HeadWait::Until(at);
     }
 
-    /// Ends the wait or the rest: the next request leaves now.
+    /// Ends the wait or the rest: the next request may leave now.
     pub(super) fn wait_no_more(&mut self, now: Instant) {
         self.wait = HeadWait::Until(now);
     }
@@ -192,8 +193,8 @@ impl HeadLane {
         self.failures
     }
 
-    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures came
-    /// before, since the last success.
+    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures there
+    /// were since the previous success.
     pub(super) fn note_success(&mut self, local: UnixMs, now: Instant) -> u32 {
         self.last_poll = Some(local);
         self.small_pages = self.small_pages.filter(|small| small.until > now);
@@ -231,7 +232,7 @@ mod tests {
             kind = PageKind::Walk { id: WalkId(7), pages_left };
             assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
-        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the other lane reads the rest");
+        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the background lane reads the rest");
         let ended = began + Duration::from_secs(1);
         head.end_poll(ended);
         let rest = HeadRest { began, ended, requests: 0 };

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_another_key_has_a_new_time_of_use() {
+    fn the_time_of_use_begins_anew_only_with_another_key() {
         let mut key = KeyInUse::default();
         let mut note = |fingerprint: &str, now| {
             key.note(fingerprint.to_owned(), Some(format!("…{fingerprint}")), UnixMs(now));

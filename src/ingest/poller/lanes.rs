@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_rests_while_a_delivery_waits_for_a_number_or_polls_fail() {
+    async fn lanes_are_not_at_rest_while_a_delivery_waits_for_details_or_polls_fail() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut lanes = Lanes::new(NumberList::new(true, now), now);
         lanes.numbers.list_mut().note_awaited(true, now);

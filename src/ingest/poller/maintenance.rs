@@ -25,9 +25,9 @@ const URGENT_ROUND: Duration = Duration::from_secs(2);
 /// The wait between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The time from one *whole* round to the next is this multiple of the time that a whole round takes, but at least
-/// [`ROUND`] and at most [`WHOLE_ROUND`]. A whole round begins at the oldest message, to find messages that were
-/// settled late. Any other round goes on where the last round ended.
+/// A *whole* round begins at the oldest message, to find messages that were settled late. Any other round goes on where
+/// the previous round ended. The time from one whole round to the next is this multiple of the time that a whole round
+/// takes, but at least [`ROUND`] and at most [`WHOLE_ROUND`].
 const WHOLE_ROUND_TAKES: u32 = 60;
 
 /// The longest time from one whole round to the next.
@@ -106,7 +106,8 @@ impl Maintenance {
         }
     }
 
-    /// Takes the retention of a reload. If it has changed, a whole round begins at once.
+    /// Takes the retention that a reload of the configuration has brought. If it has changed, a whole round begins at
+    /// once.
     pub(super) fn follow(&mut self, state: &Options, now: Instant) {
         let retention = Retention::of(state);
         if std::mem::replace(&mut self.retention, retention) != retention {
@@ -148,9 +149,9 @@ impl Maintenance {
         begins_round
     }
 
-    /// Returns the cutoffs for this step: deliveries that were settled earlier are removed. `now` is the relay's time,
-    /// or `None` while it is not confirmed; then only deliveries that are kept for no time at all are removed. With
-    /// `sheds`, delivered messages are removed whatever their age.
+    /// Returns the cutoffs for this step: deliveries that were settled before them are removed. `now` is the relay's
+    /// time, or `None` while it is not confirmed. Without a confirmed time, no delivery is removed for its age, unless
+    /// its retention is zero. With `sheds`, delivered messages are removed whatever their age.
     pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> RetentionCutoffs {
         let Retention { delivered, dead } = self.retention;
         let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };
@@ -187,8 +188,8 @@ impl Maintenance {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// Chooses when the next step comes. The last step began at `at` and ended at `now`. `is_urgent` says that the next
-    /// round comes after [`URGENT_ROUND`] already. Returns whether the round is over.
+    /// Chooses when the next step comes. The last step began at `at` and ended at `now`. If `is_urgent`, the next round
+    /// comes after [`URGENT_ROUND`]. Returns whether the round is over.
     pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_urgent: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;
@@ -243,14 +244,14 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut maintenance = Maintenance::new(&options(RetentionPeriod::Forever), false, began);
         assert_eq!(maintenance.due(), at(5));
-        assert!(maintenance.begin_step(at(5)), "the first round is whole");
+        assert!(maintenance.begin_step(at(5)), "the first step of a round");
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
         maintenance.note_removed(&RemovedMessages { next: Some(Seq(500)), ..RemovedMessages::default() });
         maintenance.forget_nothing();
         maintenance.end_step(false);
         assert!(!maintenance.schedule_next(at(5), at(5), false) && maintenance.has_more());
         assert_eq!(maintenance.due(), at(5) + PAUSE);
-        assert!(!maintenance.begin_step(at(6)), "the same round");
+        assert!(!maintenance.begin_step(at(6)), "a further step of the same round");
         assert_eq!(maintenance.removes_after(), Some(Seq(500)));
         maintenance.note_removed(&RemovedMessages::default());
         maintenance.end_step(false);

@@ -220,7 +220,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Polls until `stop` is true. With [`Mode::Once`], polling also ends when everything was read, or when it cannot
-    /// be read. Requests under way are then given up. Every page that came before was committed or dropped by then.
+    /// be read. At the end, requests under way are given up; every page that has come was committed or dropped.
     ///
     /// # Errors
     /// Returns [`PollError`] if polling cannot go on at all.

@@ -28,7 +28,7 @@ struct NumberHistory {
 impl NumberHistories {
     /// Records the messages of a step that belong to a history ([`older_news`]). It must be called before the step is
     /// stored, because a number counts as new only while the state has no message of it. `before` holds the marks
-    /// before the step. `walk` is the walk whose page led to the step, as the walk was before the step.
+    /// before the step. If the step handles a page of a walk, `walk` is this walk as it was before the step.
     pub(super) async fn note_page(
         &mut self,
         store: &Store,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn news_far_below_the_frontier_is_history_outside_of_gaps() {
+    fn news_far_below_the_frontier_belong_to_a_history_unless_a_gap_or_a_seed_reads_them() {
         let marks = Marks {
             frontier: UnixMs(1000),
             watermark: UnixMs(0),
@@ -156,9 +156,9 @@ mod tests {
         assert_eq!(times(Some(marks), None), [800, 500], "on the newest page");
         assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "a sweep reads known parts again");
         let gap = WalkKind::Gap { sweep_floor: None, streaming: false };
-        assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "what was missed is no history");
+        assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "missed messages are no history");
         assert_eq!(times(Some(marks), Some(walk(WalkKind::Seed))), Vec::<i64>::new());
-        assert_eq!(times(None, None), Vec::<i64>::new(), "a first run knows no number");
+        assert_eq!(times(None, None), Vec::<i64>::new(), "on a first run every number is new");
     }
 
     #[tokio::test(start_paused = true)]

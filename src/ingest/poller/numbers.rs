@@ -249,7 +249,7 @@ impl<F: Feed> Poller<F> {
         self.check_undecided().await
     }
 
-    /// Handles a failure to store a part of the list.
+    /// Handles an error of the store that came while the list was being read or stored.
     fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), PollError> {
         if !error.is_passing() {
             return Err(error.into());

@@ -1,6 +1,6 @@
 //! The policy of the one-shot command `once`: how its polling differs from the polling of a relay that runs.
 //!
-//! - To read everything includes a sweep, so a sweep is due at once. One sweep is enough.
+//! - The command also completes a sweep before it ends. So a sweep is due at once. One sweep is enough.
 //! - Polling ends when everything was read. After a few failures in a row the command gives up; a relay that runs would
 //!   wait.
 //! - The command ends only when the older rows were read, and also the list of numbers if a sink needs it. So walks and
@@ -91,9 +91,9 @@ impl OncePolicy {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Returns whether everything was read. `is_at_rest` is computed in `Poller::check_done`. It is false while
-    /// requests for messages are under way or follow at once, after a failure, and while the list of numbers must still
-    /// be read.
+    /// Returns whether everything was read. `is_at_rest` is computed in `Poller::check_done`. It is false in three
+    /// cases: a request for messages is under way or follows at once; the last head poll or the last commit has failed;
+    /// the list of numbers must still be read.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sweep_at_once_and_no_second() {
+    fn a_sweep_is_due_at_once_and_no_second_one_follows() {
         let mut once = OncePolicy::new(Mode::Once);
         let mut rules = once.first_rules(rules());
         assert_eq!(rules.sweep_interval, Duration::ZERO);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_the_budget_is_told_once_and_again_when_it_is_very_long() {
+    fn a_wait_for_the_budget_is_logged_once_and_again_when_it_is_very_long() {
         let mut wait = BudgetWait::default();
         let seconds = [1, 3, 3, 40, 40, 3];
         let told = seconds.map(|seconds| wait.notice(Duration::from_secs(seconds)));

@@ -28,7 +28,7 @@ impl PageKind {
 /// A request for messages under way.
 pub(super) struct PageRequest {
     pub(super) kind: PageKind,
-    /// The cursor at which the request reads; `None` for the newest page.
+    /// The cursor that is sent with the request; `None` for the newest page.
     pub(super) cursor: Option<Cursor>,
     /// How many rows the request asks for.
     pub(super) limit: u32,

@@ -106,7 +106,8 @@ async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option
         let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
         rows.collect::<Result<Option<Vec<u64>>, _>>()
     });
-    // If the store cannot be read, there is only no estimate. Work that cannot do without the store reports the failure.
+    // If the store cannot be read, there is no estimate. Other work, which cannot do without the store, will report the
+    // failure.
     let rows = read.await.ok()??;
     Some(rows.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
 }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_pages_are_not_worth_talking_about() {
+    fn a_catch_up_of_a_few_pages_is_not_long() {
         let shown = |pages_read, pages_left| CatchUp {
             walks: 1,
             pages_read,

@@ -38,8 +38,8 @@ impl PollReporter {
         })
     }
 
-    /// Publishes the fields of `found`, except `condition`, `since` and `coverage`. The published condition and its
-    /// `since` stay as they are, and the published coverage becomes `coverage`.
+    /// Publishes `coverage`, and the fields of `found` except `condition`, `since` and `coverage`. The published
+    /// condition and its `since` stay as they are.
     pub(super) fn publish(&self, found: PollReport, coverage: Option<&Coverage>) {
         self.sender.send_if_modified(|report| {
             let covers_as_before = report.coverage.as_ref() == coverage;

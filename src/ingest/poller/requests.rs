@@ -103,8 +103,8 @@ impl<F: Feed> Poller<F> {
         }
         let turn = self.lanes.background.turn();
         let mut again = self.lanes.background.next_ready(now);
-        // The walk whose turn it is comes first. If the budget has no slot for this walk's purpose, the next walk may
-        // be read instead.
+        // The walk of this turn comes first. If the budget has no slot for its purpose, the walk of the next turn may
+        // get one.
         for turn in [turn, turn + 1] {
             let Some((id, purpose)) = self.pick_walk(now, turn) else { continue };
             match self.link.admit(purpose, now) {
@@ -134,13 +134,14 @@ impl<F: Feed> Poller<F> {
         Some((walk.id, self.once.purpose_of_walk(walk.kind)))
     }
 
-    /// Returns which work of the other lanes has a request to send now.
+    /// Returns the most urgent work for which another lane could send a request now.
     fn demand(&self, now: Instant) -> Demand {
         let numbers = match self.numbers_due().is_some_and(|due| due <= now) {
             true if self.purpose_of_numbers() == RequestPurpose::Walk => Demand::Walks,
             true => Demand::Sweeps,
             false => Demand::Nothing,
         };
+        // At turn 1 the background lane reads the newest gap first, at turn 0 the oldest walk.
         let walks = match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
             (None, _) | (_, None) => Demand::Nothing,
             (Some((_, RequestPurpose::Sweep)), Some((_, RequestPurpose::Sweep))) => Demand::Sweeps,

@@ -1,4 +1,5 @@
-//! Handles the answers to requests for messages. The rows of a page are looked up, decided on, and committed.
+//! Handles the answers to requests for messages. For each page: looks up which rows are stored, lets coverage decide,
+//! and commits the changes.
 
 use super::account_check::UNVERIFIED;
 use super::anomaly_log::log_anomalies;
@@ -175,8 +176,8 @@ impl<F: Feed> Poller<F> {
             AccountVerdict::Undecided => {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
-            // If there are several keys, another key may be right. If a reload brought the key, the operator may
-            // correct it. In both cases polling does not end, and deliveries go on.
+            // If there are several keys, another key may be right. If a reload brought this key, the operator may
+            // correct the key. In both cases polling does not end, and deliveries go on.
             AccountVerdict::Other if self.link.has_several_keys() || self.link.has_new_keys() => {}
             AccountVerdict::Other => return Err(PollError::OtherAccount),
         }

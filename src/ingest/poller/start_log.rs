@@ -2,8 +2,8 @@
 
 use crate::domain::{Coverage, Start};
 
-/// Logs that this is a first run, or up to which time the previous process has read. `begun_with` is the `poll.start`
-/// of the first run.
+/// Logs that this is a first run. On a later run, logs the time up to which rows were read (the frontier). `begun_with`
+/// is the `poll.start` of the first run.
 pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();
     let Some(coverage) = coverage else {

@@ -149,7 +149,8 @@ impl World {
         })
     }
 
-    /// Runs a poller for this long. Returns how many requests there were so far.
+    /// Runs a poller for this long. Returns how many requests there were in this world so far, those of earlier pollers
+    /// included.
     async fn run_for(&self, length: Duration) -> Result<usize, PollError> {
         let (stop, stops) = watch::channel(false);
         let running = tokio::spawn(self.poller(Mode::Run).run(stops));
@@ -163,7 +164,8 @@ impl World {
         self.double.asked.lock().unwrap().len()
     }
 
-    /// Returns the ids of the messages that were released, in order.
+    /// Returns the ids of the messages that were released: first the backfill messages in their order, then the live
+    /// ones in theirs.
     async fn released(&self) -> Vec<String> {
         let all = ClaimLimits { rows: 1_000_000, bytes: usize::MAX, details: false };
         let read = self.store.read(move |spool| {

@@ -1,6 +1,6 @@
 //! The poller's part in keeping time. It learns two times from the API's answers: the API's time, and the time by the
-//! *messages' clock*, which dates the messages. It corrects the stored times when the relay's time is corrected, and
-//! logs jumps of the machine's clock.
+//! *messages' clock*, which dates the messages (coverage calls it the rows' clock). It corrects the stored times when
+//! the relay's time is corrected, and logs jumps of the machine's clock.
 //!
 //! Invariant: the relay's time counts as confirmed only after the stored times were corrected.
 
@@ -80,8 +80,8 @@ impl Timing {
     }
 
     /// Takes the time of the newest message on a page without a `Date`, if no answer had a `Date`: the messages' clock
-    /// now shows this time or a later one. But it counts only up to the machine's clock or the relay's time, whichever
-    /// is later: one message with a wrong time must not make all other messages look old.
+    /// now shows this time or a later one. One message with a wrong time must not make all other messages look old. So
+    /// if the time is later than the machine's clock and the relay's time, the later one of these two takes its place.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -90,10 +90,12 @@ impl Timing {
     }
 
     /// Reads the messages' clock from a page with a `Date`. `server` is the API's time by the page ([`page_time`]).
-    /// `told` is the time by the messages' clock: `server`, corrected by the lag. A `Date` that is wrong for some
-    /// seconds must not make messages look old. So a `Date` far from the expected time is believed only after it was
-    /// repeated for 15 minutes. There are two exceptions: the machine's clock agrees with the `Date`; or the `Date` is
-    /// later than expected, and the newest message was ingested at about that time.
+    /// `told` is the time by the messages' clock: `server`, corrected by the lag.
+    ///
+    /// If answers have a wrong `Date` for a short while, messages must not look old. So a time far from the expected
+    /// time is believed only after it was repeated for 15 minutes. There are two exceptions: the machine's clock agrees
+    /// with the API's time; or `told` is later than expected, and the latest `ingestedAt` of the page confirms the
+    /// API's time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())
@@ -111,8 +113,8 @@ impl Timing {
         }
     }
 
-    /// Corrects the relay's time once the right time is known. If this call corrects it, it returns the shift in
-    /// milliseconds, and [`follow`](Self::follow) has to correct the stored times.
+    /// Corrects the relay's time once the right time is known. Returns the shift in milliseconds if this call has
+    /// corrected it. Then [`follow`](Self::follow) has to correct the stored times.
     pub(super) fn put_right(&mut self) -> Option<i64> {
         let rebase = self.clock.synchronize(self.heard.take());
         if let Some(rebase) = rebase {

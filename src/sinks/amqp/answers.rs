@@ -41,7 +41,7 @@ pub(super) fn login_refused(code: u16, reason: &str) -> Attempt {
     }
 }
 
-/// The words for a connection that the broker closes.
+/// The words for a connection that the broker closes with this code. `reason`: the text that the broker adds.
 pub(super) fn closed(code: u16, reason: &str) -> String {
     match code {
         320 => format!("the broker closes the connection: {}", text(reason)),
@@ -53,8 +53,8 @@ pub(super) fn closed(code: u16, reason: &str) -> String {
 /// The code by which a broker says that an exchange or a queue does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
 
-/// The words for a channel that the broker closes. The reasons of the broker may repeat the routing key, so they are
-/// left out. `place`: the words for the exchange, or for the queue if the broker was asked for a queue.
+/// The words for a channel that the broker closes with this code. The text that the broker adds may repeat the routing
+/// key, so it is left out. `place`: the words for the exchange or the queue about which the broker was asked.
 pub(super) fn channel_closed(code: u16, place: &str) -> String {
     match code {
         403 => format!("the user may not publish to the {place}"),
@@ -63,8 +63,8 @@ pub(super) fn channel_closed(code: u16, place: &str) -> String {
     }
 }
 
-/// Removes the name of the error at the beginning, as in `NOT_ALLOWED - vhost x not found`, and makes the rest safe to
-/// show.
+/// Removes the name of the error at the beginning, and makes the rest safe to show. For example,
+/// `NOT_ALLOWED - vhost x not found` becomes `vhost x not found`.
 fn text(words: &str) -> String {
     let words = words.split_once(" - ").map_or(words, |(_, words)| words);
     Sanitized::line(&words.chars().take(200).collect::<String>()).to_string()

@@ -11,8 +11,8 @@ use crate::sinks::server::{CheckedServer, Connector, MissingPlace, ServerClient,
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// Connects, logs in, and asks whether the configured exchange exists. If no exchange is configured and all messages go
-/// to the same queue, asks whether this queue exists. Publishes nothing.
+/// Connects, logs in, and asks whether the configured exchange exists. If there is no exchange and all messages go to
+/// the same queue, asks whether this queue exists. Publishes nothing.
 pub(super) async fn check(target: &AmqpTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let done = "logged in to";
     let connect = async {

@@ -20,8 +20,8 @@ use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, Serve
 /// The bytes that a client sends first.
 const PROTOCOL: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
-/// The longest heartbeat timeout to which the relay agrees, in seconds. If the broker has received nothing for the
-/// timeout, it may close the connection.
+/// The longest heartbeat timeout to which the relay agrees, in seconds. A broker may close a connection over which it
+/// has received nothing for this time.
 const HEARTBEAT: u16 = 30;
 
 /// What the relay and the broker have agreed on at the login.
@@ -32,7 +32,8 @@ struct Agreement {
     heartbeat: u16,
 }
 
-/// Returns the heartbeat timeout in seconds, if the broker proposes `theirs`; 0 means that the broker proposes none.
+/// Returns the heartbeat timeout on which both sides agree if the broker proposes `theirs`, in seconds. If `theirs` is
+/// 0, the broker proposes none.
 fn agreed_heartbeat(theirs: u16) -> u16 {
     if theirs == 0 { HEARTBEAT } else { theirs.min(HEARTBEAT) }
 }
@@ -107,7 +108,7 @@ impl AmqpConnection {
 /// this queue exists. `place`: the words for the exchange or the queue.
 ///
 /// # Errors
-/// The result that the attempt to send a message would have, too.
+/// The failed attempt: the login was refused, or the exchange or the queue does not exist.
 pub(super) async fn find_place(
     stream: ServerStream,
     target: &AmqpTarget,
@@ -132,7 +133,7 @@ struct Greeting {
 }
 
 impl Greeting {
-    /// Logs in, and returns what was agreed on.
+    /// Logs in.
     async fn log_in(&mut self, target: &AmqpTarget) -> Result<Agreement, Attempt> {
         use connection::AMQPMethod as Method;
         self.send(PROTOCOL).await?;
@@ -266,8 +267,8 @@ pub(super) struct AmqpProtocol {
     last_tag: u64,
     /// The messages that wait for a confirm, by their delivery tags.
     waiting: BTreeMap<u64, Unconfirmed>,
-    /// `Some` while a returned message arrives: how many bytes of its body are still to come, or 0 until its header has
-    /// come.
+    /// The state of a returned message that is arriving: 0 before its header has come, and after that the number of
+    /// bytes of its body that are still to come. `None` if no returned message is arriving.
     returned_bytes: Option<u64>,
     block: SharedBlock,
 }
@@ -280,8 +281,9 @@ struct Unconfirmed {
 }
 
 impl AmqpProtocol {
-    /// Passes the broker's answer on to the attempt of the message with this delivery tag. If `multiple`, the answer is
-    /// also for all messages that were published before this one. The tag 0 then means all messages.
+    /// Passes the broker's answer on to the attempt for the message with this delivery tag. If `multiple` is true, the
+    /// answer also goes to the attempts for all messages that were published before; `tag` may then be 0, which stands
+    /// for all messages. `is_taken`: whether the broker has accepted the messages.
     fn answer(&mut self, tag: u64, multiple: bool, is_taken: bool) {
         let tags: Vec<u64> = match (multiple, tag) {
             (true, 0) => self.waiting.keys().copied().collect(),
@@ -299,8 +301,8 @@ impl AmqpProtocol {
         }
     }
 
-    /// Notes that the broker has returned the message with this id. The broker also confirms a message that it has
-    /// returned.
+    /// Notes that the broker has returned the message with this id. The broker will also confirm this message. Because
+    /// of this note it will not count as delivered.
     fn note_return(&mut self, id: Option<&str>) -> Result<(), String> {
         let returned =
             self.waiting.values_mut().find(|waiting| !waiting.is_returned && Some(waiting.id.as_str()) == id);
@@ -465,8 +467,8 @@ mod tests {
         assert!(all.iter_mut().all(|answer| answer.try_recv() == Ok(AmqpAnswer::Confirmed)));
     }
 
-    /// The broker first returns a message, and then confirms it. One confirm may stand for several messages. The
-    /// returned message must not count as delivered, and no other message may count as returned.
+    /// The broker first returns a message. Then one confirm stands for this message and for others. The returned
+    /// message must not count as delivered, and no other message may count as returned.
     #[test]
     fn a_returned_message_is_found_by_its_id() {
         for (of, body) in [(0, &[&b"hello"[..]][..]), (1, &[b"he", b"llo"]), (2, &[])] {

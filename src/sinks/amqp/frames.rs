@@ -17,25 +17,25 @@ pub(super) const CHANNEL: u16 = 1;
 /// The longest frame that the relay agrees to, in bytes.
 pub(super) const LONGEST_FRAME: u32 = 128 << 10;
 
-/// How many bytes of a frame are not content.
+/// How many bytes of each frame are not content: seven at its beginning, and one at its end.
 const FRAME_OVERHEAD: usize = 8;
 
 /// The number of the class `basic`.
 const BASIC: u16 = 60;
 
-/// The delivery mode with which a durable queue keeps a message when the broker restarts.
+/// The delivery mode of messages that a durable queue still has after a restart of the broker.
 const PERSISTENT: u8 = 2;
 
 /// Takes the next frame from the buffer; `None`: the frame is not whole yet.
 ///
 /// # Errors
-/// What the broker sent instead of a frame, in words.
+/// If the broker sent something that is no frame: what it was, in words.
 pub(super) fn take_frame(read: &mut BytesMut) -> Result<Option<AMQPFrame>, String> {
     if read.starts_with(b"AMQP") {
         return Err("the broker does not speak AMQP 0-9-1".to_owned());
     }
     let not_amqp = || "the answer is not AMQP 0-9-1".to_owned();
-    // Type, channel and length of the content stand at the beginning.
+    // A frame begins with its type, its channel, and the length of its content.
     let Some([kind, _, _, length @ ..]) = read.first_chunk::<7>() else {
         return if read.first().is_some_and(|kind| !(1..=8).contains(kind)) { Err(not_amqp()) } else { Ok(None) };
     };

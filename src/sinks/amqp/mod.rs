@@ -44,7 +44,7 @@ struct AmqpTarget {
     server: SinkServer,
     /// The virtual host of the broker.
     virtual_host: String,
-    /// The name of the exchange. The exchange without a name routes to the queue that the routing key names.
+    /// The name of the exchange. If it is empty, a message goes to the queue that the routing key names.
     exchange: String,
     routing_key: Arc<Template>,
 }
@@ -98,8 +98,8 @@ impl AmqpTarget {
         }
     }
 
-    /// Returns the queue to which all messages go, if no exchange is configured; `None`: an exchange is configured, or
-    /// the queue depends on the message.
+    /// Returns the queue to which all messages go; `None` if an exchange is configured, or if the queue depends on the
+    /// message.
     #[cfg(feature = "sink-amqp")]
     fn only_queue(&self) -> Option<String> {
         let mut names = self.routing_key.samples().into_iter().filter(|_| self.exchange.is_empty());

@@ -22,7 +22,8 @@ const AMQP: Protocol = Protocol {
     plain_port: 5672,
 };
 
-/// The characters that have a meaning in routing keys or in the patterns that bind queues.
+/// The characters that have a meaning in a routing key (`.`, which separates words), or in the pattern with which a
+/// queue is bound (the wildcards `*` and `#`).
 const ROUTING_KEY: Escaping = Escaping::Part(".*#");
 
 settings! {

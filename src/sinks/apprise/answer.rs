@@ -2,8 +2,8 @@
 
 use crate::sinks::http::answer::{AnswerBody, Dialect};
 
-/// The answers of the Apprise API. Only their statuses count. 204 is no success: the server has no configuration under
-/// the key, so nobody was notified.
+/// The answers of the Apprise API. Only their statuses count. 204 is no success: it says that the server has no
+/// configuration under the key in the URL, so nobody was notified.
 pub(super) const DIALECT: Dialect = Dialect { may_refuse_with_success: true, read };
 
 fn read(status: u16, _: &[u8]) -> AnswerBody {

@@ -19,7 +19,8 @@ use crate::sinks::http::{Options, Statuses, tags};
 settings! {
     /// The keys that an apprise sink has, as written.
     pub(super) struct Settings {
-        /// The address of the server with the key of a configuration, such as http://localhost:8000/notify/KEY; required.
+        /// The address of the server with the key of a configuration, such as http://localhost:8000/notify/KEY;
+        /// required.
         url: Option<WrittenText> = http::url(),
         /// Only services with one of these tags are notified; a tag "a b" means services with both.
         tags: Option<Texts> = settings::texts(true).lines(&["tags = [\"key\"]"]),
@@ -50,7 +51,7 @@ impl Settings {
                 "write the address with its key: http://localhost:8000/notify/KEY",
             );
         }
-        // There is no usual server, so a missing address has no default.
+        // There is no public server, so the address has no default.
         let (url, transport) = resolve_server(at, self.url, "", allow_http, self.proxy, self.tls);
         let tags = tags::resolve(at, self.tags);
         let url = url?;

@@ -23,8 +23,8 @@ pub(super) enum RunEnd {
     Killed,
 }
 
-/// Decides what the end of a program means. `reject`: the exit statuses by which the program rejects a message for
-/// good. `timeout`: how long the program was allowed to run.
+/// Decides what the end of a program means. `reject`: the exit statuses that say that the program never wants this
+/// message. `timeout`: the longest time that the program was allowed to run.
 pub(super) fn attempt(end: RunEnd, reject: &[u16], timeout: Duration) -> Attempt {
     let failed = |answer: String| Attempt::Failed { status: None, retry_after: None, answer };
     match end {

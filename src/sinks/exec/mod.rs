@@ -3,11 +3,12 @@
 //! Invariants:
 //!
 //! - No shell is involved: no part of a message can become a command.
-//! - The program does not see the relay's own environment, which may hold secrets: it gets a few usual variables, the
-//!   operator's `env`, and the variables of the message.
-//! - The output of the program is thrown away, since it may repeat the message. Only the length of what the program
-//!   wrote to its standard error is reported.
-//! - An attempt that is given up, at the timeout or when the relay stops, kills the process group of the program.
+//! - The program does not get the relay's whole environment, which may hold secrets. It gets a few usual variables such
+//!   as `PATH`, the operator's `env`, and the variables that describe the message.
+//! - The output of the program is thrown away, because it may repeat the message. Only the number of bytes on its
+//!   standard error is reported, and only if its exit status is not 0.
+//! - If an attempt is given up, for example because of the timeout or because the relay stops, the process group of the
+//!   program is killed.
 
 mod exit;
 mod program;

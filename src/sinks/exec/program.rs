@@ -1,4 +1,5 @@
-//! Finds the program of a sink, so that a program that cannot be run is an error of the configuration.
+//! Finds the program of a sink when the configuration is read. So a program that cannot be run is an error of the
+//! configuration, and not of each message.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use rustix::fs::{Access, access};
 /// The directories in which a program is looked for if the environment has no `PATH`.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Looks for a program in the directories of `path`, as a shell does. `name` contains no `/`.
+/// Looks for a program in the directories of `path`, as a shell does, but not in relative directories. `name` contains
+/// no `/`.
 ///
 /// # Errors
 /// The reason why the program cannot be used, in words that follow the name of the key.

@@ -1,6 +1,7 @@
 //! Runs a program in a process group of its own.
 //!
-//! Invariants: the program is reaped in every case; a run that is given up leaves no process of the group behind.
+//! Invariants: the program is always reaped. If a run is given up before the program has ended, no process of the group
+//! is left behind.
 
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use tokio::time::timeout;
 use super::exit::RunEnd;
 use crate::files;
 
-/// How long the rest of the standard error is read after the program has ended. Another process that the program left
-/// behind may keep the standard error open.
+/// After the program has ended, the rest of its standard error is read for at most this time. The relay does not wait
+/// for the end of the standard error, because a process that the program left behind may keep it open for ever.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
 
-/// How long the relay waits for the end of a program that it has killed. The program ends at once, unless it waits for
-/// a disk. In that case the relay goes on, and tokio reaps the program later.
+/// The longest time that the relay waits for the end of a program that it has killed. A program that waits for a disk
+/// may end only later. In that case the relay goes on, and tokio reaps the program later.
 const KILLED: Duration = Duration::from_secs(1);
 
 /// The most programs of a sink that are being started at the same time. If the program is on a disk that hangs, each
@@ -32,7 +33,8 @@ pub(super) const MOST_STARTS: usize = 8;
 /// have pipes for standard input and standard error, and a process group of its own.
 pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration, starts: &Semaphore) -> RunEnd {
     let permit = starts.acquire().await;
-    // The call returns when the program was loaded. This may take long if the program is on a disk that hangs.
+    // The call returns only when the system has loaded the program. This may take long if the program is on a disk that
+    // hangs.
     let mut child = match files::aside(|| command.spawn()) {
         Ok(child) => child,
         Err(error) => return RunEnd::NotStarted(error),
@@ -47,7 +49,8 @@ pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration, sta
         loop {
             tokio::select! {
                 status = child.wait() => return status,
-                // The program may close its streams and go on. So the loop still waits for the end of the program.
+                // The program may close its streams and go on. So this is not the end: the loop still waits for the end
+                // of the program.
                 _ = &mut streams, if !streams.is_terminated() => {}
             }
         }
@@ -95,8 +98,8 @@ impl ProcessGroup {
         Self(id.and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 
-    /// Makes `kill` do nothing. The id of the program, which is also the id of the group, may soon belong to another
-    /// program, because the program was reaped. So processes that the program left behind are not killed.
+    /// Lets `kill` do nothing from now on. The program was reaped, so its id, which is also the id of the group, may
+    /// soon belong to another program. The price is that processes which the program left behind are not killed.
     fn disband(&mut self) {
         self.0 = None;
     }

@@ -14,7 +14,7 @@ use crate::sinks::{ReadContext, require};
 /// The exit statuses that `reject_exit` may contain: all except 0, which means success.
 const REJECTABLE: RangeInclusive<u16> = 1..=255;
 
-/// Variables of the relay's own environment that the program gets, too. All other variables may be secrets.
+/// The only variables of the relay's own environment that the program gets. Other variables may hold secrets.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 settings! {
@@ -27,7 +27,7 @@ settings! {
         /// Additional variables for the program, such as { TEAM = "ops", TOKEN = { env = "CRM_TOKEN" } }. The program
         /// gets none of the relay's own variables except PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR.
         env: Vec<Member> = settings::map(&[]),
-        /// The longest time for one run of the program, which is then killed with its process group.
+        /// The longest time for one run of the program. After this time the program is killed with its process group.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
         /// Exit statuses that make a dead letter ("rejected") at once.
         reject_exit: Vec<u16> = settings::exit_statuses(&[65], REJECTABLE),

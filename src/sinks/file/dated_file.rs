@@ -1,4 +1,4 @@
-//! The file to which a sink writes at the moment.
+//! Writes each line to the file whose name belongs to the present moment.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ pub(super) struct DatedFile<N> {
     name: N,
     mode: u32,
     open: Option<OpenFile>,
-    /// Earlier files, which got lines since the last flush and will get no more lines.
+    /// The files that were open earlier and still have to be flushed. They get no more lines.
     left: Vec<RegularFile>,
 }
 
 struct OpenFile {
     path: PathBuf,
     file: RegularFile,
-    /// The length that the file has, unless somebody else truncates it or writes to it.
+    /// The length that the file has if nobody else has truncated it or written to it.
     length: u64,
 }
 
@@ -47,8 +47,8 @@ impl<N: Fn() -> PathBuf + Send + 'static> LineStream for DatedFile<N> {
             });
         }
         if let Some(open) = self.open.take() {
-            // This file gets no more lines, so a torn line at its end gets a line break now. If a full disk refuses
-            // this byte, nothing can be done.
+            // This file gets no more lines. So if it ends in the middle of a line, it gets a line break now. If a full
+            // disk refuses this byte, nothing can be done.
             if is_unfinished(&open.file) {
                 open.file.file().write_all(b"\n").ok();
             }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_goes_to_the_file_that_has_the_name() {
+    fn each_line_goes_to_the_file_that_has_the_present_name() {
         let dir = tempfile::tempdir().unwrap();
         let (first, second, moved) = (dir.path().join("1/a"), dir.path().join("2/a"), dir.path().join("moved"));
         let name = Arc::new(Mutex::new(first.clone()));

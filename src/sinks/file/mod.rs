@@ -3,10 +3,10 @@
 //! Invariants, in addition to those of [`super::lines`]:
 //!
 //! - A line is delivered when its file was flushed to the disk and, if the file is new, the directory of the file, too.
-//! - Each line goes to the end of the file that has the name for the present moment. So a file that was renamed or
-//!   removed gets no further line, and after a file was truncated, the next line stands at its new end.
-//! - Files are made readable for the relay's user only, unless the operator asks for other permissions. A symbolic link
-//!   in place of a file is not followed.
+//! - Each line goes to the end of the file that now has the configured name. So a file that was renamed or removed gets
+//!   no further line. If a file was truncated, the next line stands at its new end.
+//! - Only the relay's user may read the files that the relay makes, unless the operator asks for other permissions. A
+//!   symbolic link in place of a file is not followed.
 
 mod dated_file;
 mod name;

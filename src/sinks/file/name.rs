@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 
 use crate::domain::UnixMs;
 
-/// The path of a file, in which conversions of strftime stand for parts of the date in UTC.
+/// The path of a file. Conversions of strftime in it stand for parts of the time in UTC; `%Y`, for example, stands for
+/// the year.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamePattern(String);
 

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-/// Returns, in words, what is at `path`. The error is the reason why a relay that runs as this user cannot write a file
-/// there.
+/// Returns what is at `path`, in words. The error is the reason why this process's user cannot write a file there.
 pub(super) fn look(path: &Path) -> Result<String, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
@@ -21,8 +20,8 @@ pub(super) fn look(path: &Path) -> Result<String, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(format!("{shown} cannot be looked at: {error}")),
     }
-    // The sink makes the directories that are missing, so this check needs the nearest directory that exists. A
-    // relative path begins in the working directory.
+    // The sink makes the directories that are missing. So the nearest directory that exists must allow that. A relative
+    // path begins in the working directory.
     let here = Path::new(".");
     let above = path.ancestors().skip(1).map(|above| if above.as_os_str().is_empty() { here } else { above });
     let there = above.into_iter().find(|above| above.exists()).unwrap_or(here);

@@ -32,8 +32,7 @@ impl Settings {
         let written = self.path?;
         let origin = at.origin("path").unwrap_or(at.place());
         at.note_file("path", origin, &written, FileUsage::Write);
-        // The path is shown to people, who may not know in which directory the relay was started. So the path is made
-        // absolute.
+        // People who read the path may not know in which directory the relay was started. So the path is made absolute.
         let written = std::path::absolute(&written).unwrap_or(written);
         let path = match NamePattern::new(&written) {
             Ok(path) => Some(path),

@@ -25,9 +25,9 @@ pub(crate) struct Dialect {
 pub(crate) enum AnswerBody {
     /// The body adds nothing to the status.
     Nothing,
-    /// The service does not have the message, whatever the status says.
+    /// The service does not have the message, whatever the status says. The text is the reason.
     NotAccepted(&'static str),
-    /// The service accepts no messages until a person mends the cause.
+    /// The service accepts no message until a person mends the cause that this text names.
     TakesNothing(&'static str),
     /// The service does not have the message, and asks for a wait.
     Wait(Duration),
@@ -39,8 +39,8 @@ pub(super) const SLACK: Dialect = Dialect { may_refuse_with_success: false, read
 /// Discord's webhooks: the body of a failure is a JSON object.
 pub(super) const DISCORD: Dialect = Dialect { may_refuse_with_success: false, read: discord };
 
-/// Corrects the result of an attempt, if the body of the answer says more than the status. If the operator has listed
-/// the status in `reject_status`, the result stays as it is.
+/// Corrects the result of an attempt, if the body of the answer says more than the status. A rejected message stays
+/// rejected, because the operator has listed the status in `reject_status`.
 pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     let with = |answer: &str, words: &str| format!("{answer}: {words}");
     match (attempt, body) {
@@ -61,7 +61,8 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
         (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
             Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
         }
-        // Other services ask for a wait with the status 429, so the relay treats this answer as a 429.
+        // This answer asks for a wait although its status is 2xx. Other services use the status 429 for that, so the
+        // answer is treated like a 429.
         (Attempt::Accepted { .. }, AnswerBody::Wait(wait)) => Attempt::Failed {
             status: Some(TOO_MANY_REQUESTS),
             retry_after: Some(wait.min(retry_after::CAP)),
@@ -72,7 +73,8 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     }
 }
 
-/// Converts the wait for which a body asks, in seconds. A number that is no time span (such as -1) is ignored.
+/// Converts the number of seconds for which a body asks the relay to wait. A number that is no time span (such as -1)
+/// is ignored.
 pub(crate) fn wait(seconds: f64) -> AnswerBody {
     Duration::try_from_secs_f64(seconds).map_or(AnswerBody::Nothing, AnswerBody::Wait)
 }

@@ -15,7 +15,8 @@ pub(crate) struct Head<'a> {
     pub(crate) retry_after: Option<&'a str>,
     pub(crate) date: Option<&'a str>,
     pub(crate) location: Option<&'a str>,
-    /// The host of the proxy that may have answered instead of the receiver.
+    /// The host and the port of the proxy through which the answer came, and which may have answered instead of the
+    /// receiver.
     pub(crate) proxy: Option<&'a str>,
 }
 
@@ -28,9 +29,9 @@ pub struct Statuses {
     pub reject: Vec<u16>,
 }
 
-/// Decides what an answer means. Every 2xx and every status in `statuses.accept` is accepted. A status in
-/// `statuses.reject` is rejected, whatever the headers say. `sent_to` is the URL of the request. `now` is used as the
-/// time of the answer if the answer has no `Date`.
+/// Decides what an answer means. After every 2xx and every status in `statuses.accept` the message counts as accepted.
+/// After a status in `statuses.reject` it counts as rejected, whatever the headers say. `sent_to`: the URL of the
+/// request. `now`: the time of the answer if the answer has no `Date`.
 pub(crate) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: UnixMs) -> Attempt {
     let code = head.status.as_u16();
     if head.status.is_success() || statuses.accept.contains(&code) {
@@ -70,12 +71,12 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
     }
 }
 
-/// Returns a `Location` that is safe to show: without user, path, query and fragment. Addresses of receivers may
-/// contain keys in all of these parts, and servers may repeat the address of the request.
+/// Returns a `Location` that is safe to show: without user, path, query and fragment. The address of a receiver may
+/// have keys in all of these parts, and the server may repeat it in the `Location`.
 fn shown(location: &str, sent_to: &Url) -> String {
     let Ok(mut target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
-    // A relative address would take over the user information of `sent_to`, so the user information is removed. The
-    // removal fails only for a URL without a host.
+    // A relative `Location` takes over the user and the password of `sent_to`, so they are removed. This fails only for
+    // a URL without a host.
     if target.set_username("").and(target.set_password(None)).is_err() {
         return short(format!("a {} address", target.scheme()));
     }

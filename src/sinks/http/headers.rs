@@ -89,7 +89,8 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
     headers
 }
 
-/// Checks the name of a header that the operator wants to set; `None`: an error was reported.
+/// Reads the name of a header that the operator wants to set; `None`: the name is not allowed, and an error was
+/// reported.
 pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {
@@ -127,7 +128,8 @@ fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str
 }
 
 impl Auth {
-    /// Returns the value of the Authorization header, and the place where it was written.
+    /// Returns the value of the Authorization header, and its origin in the configuration. `None`: `auth` was not
+    /// written, or an error was reported.
     fn resolve(self, at: &mut Reader<'_>) -> Option<(HeaderValue, Origin)> {
         let Self { bearer, basic: Basic { user, password } } = self;
         let written = ["auth.bearer", "auth.basic.user", "auth.basic.password"].map(|key| at.origin(key));

@@ -42,8 +42,8 @@ pub struct Options {
     pub url: Url,
     /// The method of requests: POST, PUT or PATCH.
     pub method: Method,
-    /// The headers that the operator adds, including authentication, but without the headers that the relay sets
-    /// itself. Values that may be secrets are marked as sensitive.
+    /// The headers that the operator adds; authentication is one of them. Values that may be secrets are marked as
+    /// sensitive.
     pub headers: HeaderMap,
     /// The longest time for one whole request, including the answer.
     pub timeout: Duration,
@@ -55,7 +55,7 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
-    /// How the bodies of answers are read; `None` if only the statuses of this receiver's answers count.
+    /// How the bodies of the receiver's answers are read; `None` if only the heads of the answers count.
     pub(crate) dialect: Option<Dialect>,
 }
 
@@ -137,9 +137,10 @@ impl fmt::Debug for Options {
 /// The header with the id of the message. The id is the same on every attempt, so that a receiver can drop repeats.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// The most bytes of an answer's body that are read. The body is read so that the connection can be used again. The
-/// content of the body matters only for receivers with a [`Dialect`].
+/// The most bytes that are read of an answer's body. The relay reads the body so that the connection can be used again.
+/// What the body says matters only for receivers with a [`Dialect`].
 const ANSWER_CAP: usize = 64 << 10;
+/// The longest time for reading the body.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A sink for one HTTP receiver.
@@ -176,8 +177,8 @@ impl HttpSink {
         Ok(Self { client, client_options, proxy, url, method, headers, signing, statuses, dialect, clock })
     }
 
-    /// Returns the request for a message as it would leave now, without the headers that the client adds
-    /// ([`headers_on_the_wire`] includes them).
+    /// Returns the request that would be sent for a message now. The headers that the client adds are still missing in
+    /// it ([`headers_on_the_wire`] adds them).
     ///
     /// # Errors
     /// An error if a part of the request cannot be sent.
@@ -199,8 +200,8 @@ impl HttpSink {
     }
 }
 
-/// Returns the headers with which a request leaves. The headers that the client adds are included, but not the headers
-/// that only a proxy reads. (With HTTP/2 the host is not a header. It is included nevertheless.)
+/// Returns the headers of a request as they are sent: the headers that the client adds are included, but not the
+/// headers that only a proxy reads. The host is also included for HTTP/2, where it is not a header.
 pub fn headers_on_the_wire(request: &Request) -> HeaderMap {
     let mut headers = request.headers().clone();
     client::add_headers(&mut headers);
@@ -242,7 +243,7 @@ impl Sink for HttpSink {
             let deadline = ANSWER_DEADLINE.min(left);
             let is_accepted = matches!(attempt, Attempt::Accepted { .. });
             let Some(dialect) = dialect.filter(|dialect| dialect.may_refuse_with_success || !is_accepted) else {
-                // The outcome is decided, whatever happens to the body.
+                // The result of the attempt is decided already, whatever the body says and even if it does not come.
                 body::discard(response, ANSWER_CAP, deadline).await;
                 return attempt;
             };

@@ -1,4 +1,4 @@
-//! Tries an HTTP sink for `check --online`. No message is sent: the connection is closed before a request leaves.
+//! Tries an HTTP sink for `check --online`. No message is sent: the connection is closed without a request.
 
 use super::signing::Signing;
 use super::webhook_id::webhook_id;
@@ -25,7 +25,7 @@ pub(super) async fn check(options: &Options, name: &str, clock: &Clock) -> Vec<F
     findings
 }
 
-/// Signs a request as a delivery does, and verifies it as a receiver does.
+/// Signs a sample request in the way in which messages are signed, and checks its signature.
 fn check_signature(options: &Options, signing: &Signing, name: &str, clock: &Clock) -> Finding {
     let subject = format!("{name}: signature");
     let (id, message) = ("joltsms-relay-check", r#"{"id":"joltsms-relay-check"}"#);

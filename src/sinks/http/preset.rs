@@ -1,5 +1,5 @@
-//! Http sinks for one service: the types `telegram`, `ntfy` and `apprise`. Each of them knows the service's form of
-//! requests and answers.
+//! The common parts of the types `telegram`, `ntfy` and `apprise`. Each of these types is an http sink that knows the
+//! requests and the answers of one service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -82,8 +82,8 @@ impl Sink for PresetSink {
     }
 }
 
-/// Resolves the keys for the server of a preset: the address (`default` if there is no key `url`), and the transport.
-/// Errors are added to the report.
+/// Resolves the keys for the server of a preset, and returns its address and the transport. Without the key `url`, the
+/// address is `default`. Errors are added to the report.
 pub(in crate::sinks) fn resolve_server(
     at: &mut Reader<'_>,
     url: Option<WrittenText>,

@@ -29,7 +29,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     for (name, value) in &headers_on_the_wire(&request) {
         head += &format!("{name}: {}\n", header_value(name, value));
     }
-    // For https the proxy gets its credentials when the tunnel is made, not with this request.
+    // With https the proxy gets its credentials before this request, when the tunnel is made.
     if options.transport.proxy.has_credentials() && request.url().scheme() == "http" {
         head += &format!("{PROXY_AUTHORIZATION}: {REDACTED}\n");
     }
@@ -37,7 +37,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     Ok(Preview { head: head + "\n", body })
 }
 
-/// Describes those settings of the requests and of the transport that differ from the defaults.
+/// Describes the signing, the authentication, the client certificate and the proxy, each only if the sink has it.
 fn extras(options: &Options) -> String {
     let signed = match &options.signing {
         Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {
@@ -49,7 +49,7 @@ fn extras(options: &Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.transport.tls.has_identity().then(|| "with a client certificate".to_owned());
-    // A proxy from an environment variable is no setting of this sink.
+    // A proxy from an environment variable is not shown, because it is no setting of this sink.
     let own_proxy = options.transport.proxy.address.is_some() && options.transport.proxy.variable.is_none();
     let proxy = own_proxy.then(|| options.transport.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)

@@ -15,11 +15,10 @@ use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, warn
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 use crate::sinks::require;
 
-/// The statuses that `accept_status` may contain. 1xx are not final answers. Every 2xx is accepted anyway, and may be
-/// listed.
+/// The statuses that `accept_status` may contain. 1xx is missing because such an answer is not final. 2xx is allowed,
+/// although every 2xx counts as accepted anyway.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
-/// The statuses that `reject_status` may contain. 2xx are not among them, because they say that the receiver has the
-/// message.
+/// The statuses that `reject_status` may contain. 2xx is missing because it says that the receiver has the message.
 const REJECTABLE: RangeInclusive<u16> = 300..=599;
 
 settings! {
@@ -90,8 +89,8 @@ impl Settings {
     }
 }
 
-/// Returns the way to read the receiver's answers, which depends on the host of the receiver and on the format; `None`:
-/// only the statuses of the answers count.
+/// Returns how the bodies of the receiver's answers are read. The host of the receiver decides, or else the format.
+/// `None`: the bodies do not count.
 fn dialect(format: Option<&str>, host: Option<&str>) -> Option<Dialect> {
     let format = format.unwrap_or_default();
     match host {
@@ -110,7 +109,7 @@ fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Op
     Some(url)
 }
 
-/// Warns if the receiver is a chat that takes only messages of its own form, and no format was written.
+/// Warns if no format was written although the receiver is a chat that takes only messages of its own form.
 fn warn_of_missing_format(at: &mut Reader<'_>, url: &Url) {
     let (service, format) = match (url.host_str(), url.path()) {
         (Some("hooks.slack.com"), _) => ("Slack", "slack"),

@@ -11,7 +11,7 @@ pub(in crate::sinks) fn resolve(at: &mut Reader<'_>, tags: Option<Texts>) -> Vec
     tags.into_iter().flat_map(|tags| tags.texts).map(|tag| tag.bare().to_owned()).collect()
 }
 
-/// Returns the end of a sink's description, which names the tags; "" without tags.
+/// Returns the words about the tags for the end of a sink's description; an empty text without tags.
 pub(in crate::sinks) fn described(tags: &[String]) -> String {
     if tags.is_empty() { String::new() } else { format!(", tags {}", Sanitized::line(&tags.join(", "))) }
 }

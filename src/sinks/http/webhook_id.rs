@@ -6,9 +6,9 @@ use sha2::{Digest as _, Sha256};
 /// longer id is hashed.
 const LONGEST: usize = 128;
 
-/// Returns the message's own id, or a hash of it. An id that is empty, longer than 128 characters, or has characters
-/// other than letters, digits, `_` and `-` becomes `msg_` and its SHA-256 in hexadecimal. (A `.` would make the signed
-/// text of Standard Webhooks ambiguous.)
+/// Returns the message's own id if it has 1 to 128 characters, all of them letters, digits, `_` or `-`. For any other
+/// id, returns `msg_` and the SHA-256 of the id in hexadecimal. (An id with a `.` would make the signed text of
+/// Standard Webhooks ambiguous.)
 pub(crate) fn webhook_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain) {

@@ -6,12 +6,12 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::sinks::Attempt;
 
-/// Returns the result of an attempt whose message was not delivered. `last`: the last error that the client reported
-/// about its connections. `patience`: the time limit of the attempt.
+/// Returns the result of an attempt whose message was not delivered. `code`: the error that the client returned for the
+/// message. `last`: the last error that it reported about its connections. `patience`: the time limit of the attempt.
 pub(super) fn not_delivered(code: Code, last: Option<Code>, patience: Duration) -> Attempt {
     match (code, last) {
-        // The client tries again until the time limit, whatever goes wrong, and then reports only that the time is
-        // over. The last error of its connections says more.
+        // The client tries again and again until the time limit, and then reports only that the time is over. The last
+        // error of its connections says more.
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, Some(last)) => connection(last),
         (Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue, None) => {
             failed(&format!("no acknowledgement within {patience:?}"))

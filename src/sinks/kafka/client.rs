@@ -38,7 +38,7 @@ pub(super) async fn check(target: &KafkaTarget, name: &str, clock: &Clock) -> Ve
 /// Asks the brokers whether they have the topic.
 ///
 /// # Errors
-/// The result that the attempt to send a message would have, too.
+/// The failed attempt: the brokers cannot be reached, or they refuse the login or the request.
 fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
     let mut config = config(target);
     // This request must not make the topic.
@@ -61,8 +61,8 @@ fn has_topic(target: &KafkaTarget) -> Result<bool, Attempt> {
 /// Makes the configuration of the client.
 fn config(target: &KafkaTarget) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // The client sends each message at once, without waiting for further messages, and tries at least every second to
-    // reach a broker that was lost.
+    // Unless the operator's properties say something else, the client sends each message at once, without waiting for
+    // further messages, and tries at least once a second to reach a broker that was lost.
     config.set("linger.ms", "0").set("reconnect.backoff.max.ms", "1000");
     for (name, value) in &target.properties {
         config.set(name, value.expose());
@@ -76,7 +76,7 @@ fn config(target: &KafkaTarget) -> ClientConfig {
     config
 }
 
-/// Describes why the client does not take the properties, without their values.
+/// Describes why the client does not take the properties. Their values, which may be secrets, are not shown.
 fn wrong_properties(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, _, name, _) => format!("properties: {name} has no such value, or does not exist"),
@@ -99,14 +99,14 @@ impl ConnectionNotes {
 }
 
 impl ClientContext for ConnectionNotes {
-    // The client's log is not needed, because the words about failed attempts say the same.
+    // The client's log is thrown away. The words about failed attempts say the same.
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, _: &str) {
-        // The client first reports why a single broker cannot be reached, and later only that all brokers are down. The
-        // later report does not replace the first one, which says more.
+        // The client first reports why a broker cannot be reached, and later only that all brokers are down. The first
+        // report says more, so the later one does not replace it.
         let code = error.rdkafka_error_code();
         if code != Some(RDKafkaErrorCode::AllBrokersDown) || self.last().is_none() {
             self.note(code);
@@ -127,7 +127,7 @@ pub(super) struct KafkaSink(Arc<KafkaClient>);
 /// The client that the attempts of a sink share.
 struct KafkaClient {
     target: KafkaTarget,
-    /// The client, which keeps its connections itself; `None`: the next attempt makes a client.
+    /// The client, which keeps its own connections; `None` if the next attempt has to make one.
     open: Mutex<Option<OpenProducer>>,
 }
 
@@ -171,7 +171,7 @@ impl KafkaClient {
         Ok(open.insert(OpenProducer { producer, notes }).clone())
     }
 
-    /// Lets the next attempt make another client.
+    /// Lets the next attempt make another client, unless another attempt has replaced this one already.
     fn give_up(&self, failed: &OpenProducer) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.notes.0, &failed.notes.0)) {
@@ -195,9 +195,9 @@ impl KafkaClient {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                // After an error about a topic, the client returns the same error for minutes without asking the
-                // brokers. After some other errors, it does so for ever. The client recovers by itself only from lost
-                // connections (`MessageTimedOut`). In all other cases the next attempt makes another client.
+                // After a lost connection (`MessageTimedOut`) the client works again by itself. After every other error
+                // the next attempt makes another client, because some errors last: for minutes the client returns an
+                // error about a topic without asking the brokers again, and some other errors it returns for ever.
                 if code != RDKafkaErrorCode::MessageTimedOut {
                     self.give_up(&open);
                 }

@@ -3,8 +3,9 @@
 //! Invariants:
 //!
 //! - A message is delivered when all in-sync replicas of its partition have it (`acks=all`).
-//! - The client keeps the connections, and connects again when one is lost. It gives a message up at the time limit of
-//!   the attempt. The words about a failure contain no text of a broker.
+//! - The client of Kafka keeps the connections, and connects again when one is lost. It gives a message up when the
+//!   time limit of the attempt is over.
+//! - The words about a failure contain no text of a broker.
 
 #[cfg(feature = "sink-kafka")]
 mod answers;
@@ -36,7 +37,7 @@ pub(super) struct Kafka;
 /// The brokers and the topic of a sink.
 #[derive(Clone)]
 struct KafkaTarget {
-    /// The brokers that are asked first, with commas between them.
+    /// The brokers from which the client learns of all other brokers, with commas between them.
     brokers: String,
     topic: String,
     key: Arc<Template>,

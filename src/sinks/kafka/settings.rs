@@ -14,15 +14,15 @@ use crate::sinks::server::settings::template;
 use crate::sinks::{ReadContext, require};
 use crate::template::{Escaping, Template};
 
-/// The key of a message, unless another key is configured: the receiving number, so that the messages of a number stay
-/// in their order.
+/// The key of a message, unless another key is configured. Kafka keeps the order of messages with the same key, so the
+/// messages of a number stay in their order.
 const USUAL_KEY: &str = "{{ message.to }}";
 
 /// The longest name of a topic.
 const LONGEST_TOPIC: usize = 249;
 
-/// Properties that the operator cannot set: they decide what counts as delivered, have a key of their own in the
-/// configuration, or concern the client's log, which the relay does not keep.
+/// Properties that the operator cannot set. Some decide what counts as delivered. Others have a key of their own in the
+/// configuration, or concern the client's log, which the relay throws away.
 const OF_THE_RELAY: [&str; 10] = [
     "acks",
     "bootstrap.servers",
@@ -89,8 +89,8 @@ impl Settings {
     }
 }
 
-/// Returns the brokers with commas between them; `None`: an error was reported. `may_be_elsewhere`: whether brokers may
-/// be on other machines, because connections are encrypted, or because the operator allows unencrypted ones.
+/// Returns the brokers with commas between them; `None`: an error was reported. `may_be_elsewhere`: whether the brokers
+/// may be on other machines. They may if the connections are encrypted, or if the operator allows unencrypted ones.
 fn own_brokers(at: &mut Reader<'_>, texts: Texts, may_be_elsewhere: bool) -> Option<String> {
     let Texts { origin, texts, whole, .. } = texts;
     let mut brokers = Vec::new();

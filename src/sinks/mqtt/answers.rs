@@ -17,11 +17,11 @@ pub(super) enum Acknowledgement {
 /// The answer to a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BrokerAnswer {
-    /// The answer of QoS 1.
+    /// The answer of QoS 1 (PUBACK).
     Acknowledged(PubAckReason),
-    /// The answer of QoS 2, which says whether the broker accepts the message.
+    /// The first answer of QoS 2 (PUBREC), which says whether the broker accepts the message.
     Received(PubRecReason),
-    /// The message is longer than the `most` bytes that the broker accepts.
+    /// The message was not sent, because the broker accepts at most `most` bytes.
     TooLong { most: u32 },
 }
 
@@ -69,7 +69,7 @@ pub(super) fn acknowledgement(answer: &BrokerAnswer) -> Result<Acknowledgement, 
 /// Decides what the answer to a login means.
 ///
 /// # Errors
-/// How the attempt ends, if the broker does not let the relay in.
+/// The failed attempt, if the broker refuses the login.
 pub(super) fn login(code: ConnectReturnCode) -> Result<(), Attempt> {
     use ConnectReturnCode as Code;
     let words = |words: &str| format!("the broker refuses the login: {words}");

@@ -19,7 +19,7 @@ use crate::time::Clock;
 pub(super) async fn check(target: &MqttTarget, name: &str, clock: &Clock) -> Vec<Finding> {
     let connect = async {
         let connector = target.server.connector().map_err(|error| failed(error.to_string()))?;
-        // The check has no client id: with the client id of the sink, the broker would end the connection of the
+        // The check has no client id. If it had the client id of the sink, the broker would end the connection of the
         // running relay.
         let login = LoginOptions { client_id: String::new(), login: target.login.clone() };
         let connection = connector.connect(|stream| BrokerConnection::open(stream, login)).await?;
@@ -75,8 +75,8 @@ impl MqttPublisher {
         publish(publication).await
     }
 
-    /// Warns that the broker has no subscriber for a message. Further messages without a subscriber cause no warning,
-    /// until a message had a subscriber.
+    /// Warns that the broker has no subscriber for a message. There is only one warning, until a message has a
+    /// subscriber again.
     fn tell_of_no_subscribers(&self, acknowledgement: Acknowledgement) {
         if acknowledgement != Acknowledgement::WithoutSubscribers {
             self.told_of_no_subscribers.store(false, Ordering::Relaxed);

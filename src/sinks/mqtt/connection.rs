@@ -18,7 +18,7 @@ use super::publication::{Publication, WEBHOOK_ID};
 use crate::sinks::Attempt;
 use crate::sinks::server::{Conversation, Reply, RequestProtocol, Reusable, ServerLogin, ServerStream, failed, words};
 
-/// How often the client sends a ping, unless the broker wants a shorter time.
+/// The time between two pings of the client, unless the broker asks for a shorter time.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The longest packet that is read. A broker sends only short packets to a client that has no subscriptions.
@@ -33,13 +33,14 @@ pub(super) struct LoginOptions {
 /// An open connection.
 pub(super) struct BrokerConnection {
     conversation: Conversation<MqttProtocol>,
-    /// A permit for each further publication that may be sent now. Brokers limit how many publications may wait for an
-    /// answer.
+    /// The broker limits how many publications may wait for an answer at the same time. Each of them holds a permit of
+    /// this semaphore.
     window: Semaphore,
     longest_packet: Option<u32>,
     highest_qos: u8,
-    /// The numbers whose sensors were announced to Home Assistant on this connection. The broker keeps the
-    /// announcements, but the next connection may lead to another broker at the same address.
+    /// The numbers whose sensors were announced to Home Assistant over this connection. The broker keeps the
+    /// announcements. But the list is not kept for the next connection, which may lead to another broker at the same
+    /// address.
     pub(super) announced: Mutex<BTreeSet<String>>,
 }
 
@@ -80,8 +81,7 @@ impl BrokerConnection {
         let properties = acknowledged.properties;
         let limit = |limit: fn(&ConnAckProperties) -> Option<u16>| properties.as_ref().and_then(limit);
         let window = limit(|limits| limits.receive_max).unwrap_or(u16::MAX);
-        // With 0 the broker says that it needs no pings. The relay sends pings nevertheless, to notice a dead
-        // connection.
+        // 0 means that the broker needs no pings. The relay still sends pings, to notice a dead connection.
         let keep_alive = match limit(|limits| limits.server_keep_alive) {
             Some(seconds @ 1..) => KEEP_ALIVE.min(Duration::from_secs(seconds.into())),
             Some(0) | None => KEEP_ALIVE,
@@ -145,8 +145,8 @@ struct MqttProtocol {
 
 struct Begun {
     reply: Reply<BrokerAnswer>,
-    /// With QoS 2: the broker's decision about the message. The attempt gets the decision when the broker has confirmed
-    /// the end of the exchange.
+    /// With QoS 2: the broker's decision about the message, after it has come. The attempt gets it only when the broker
+    /// has sent PUBCOMP, the last packet of the exchange.
     decision: Option<BrokerAnswer>,
 }
 
@@ -185,8 +185,8 @@ impl RequestProtocol for MqttProtocol {
     type Answer = BrokerAnswer;
 
     fn write(&mut self, publish: Publish, reply: Reply<BrokerAnswer>, out: &mut BytesMut) -> Result<(), String> {
-        // At most 65,535 publications may wait at a time (`window`), and there are as many packet identifiers, so one
-        // is free.
+        // There are 65,535 packet identifiers. At most as many publications wait at the same time (`window`), this one
+        // included. So one is free.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             if !self.begun.contains_key(&self.last_id) {
@@ -219,12 +219,12 @@ fn write(packet: &Packet, out: &mut BytesMut) -> Result<(), String> {
 /// Takes the next packet from the buffer; `None`: the packet is not whole yet.
 ///
 /// # Errors
-/// What the broker sent instead of a packet, in words.
+/// If the broker sent something that is no packet, or ended the connection: the reason in words.
 fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String> {
     match Packet::read(read, Some(LONGEST_ANSWER)) {
         Ok(packet) => Ok(Some(packet)),
         Err(PacketError::InsufficientBytes(_)) => Ok(None),
-        // If the broker's DISCONNECT states no reason, it has no payload.
+        // The library reports this error for a DISCONNECT that states no reason.
         Err(PacketError::PayloadRequired) => Err("the broker closes the connection".to_owned()),
         Err(_) => Err("the answer is not MQTT 5".to_owned()),
     }

@@ -1,4 +1,5 @@
-//! The publications by which Home Assistant shows the last code of each number (MQTT discovery). Pure.
+//! Makes the publications for Home Assistant (MQTT discovery). From them Home Assistant makes a sensor for each number.
+//! The sensor shows the last code. Pure.
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::sinks::http::webhook_id::webhook_id;
 
 /// The sensor of a number, with the code that it shows.
 pub(super) struct Sensor {
-    /// The letters and digits of the number, which identify the sensor.
+    /// The letters and digits of the phone number, such as `16505551234`. They identify the sensor.
     pub(super) number: String,
     code: String,
     id: String,

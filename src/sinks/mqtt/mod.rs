@@ -3,8 +3,8 @@
 //! Invariants, in addition to those of [`super::server`]:
 //!
 //! - A message is delivered when the broker has acknowledged it. QoS 0, which has no acknowledgement, is not supported.
-//! - Each connection begins a new session (clean start), so the broker keeps nothing of a lost connection. Only
-//!   delivery sends messages again.
+//! - Each connection begins a new session (clean start). So the broker remembers nothing of a lost connection, and only
+//!   delivery decides whether a message is sent again.
 //! - No value of a message can add a level or a wildcard to the topic.
 
 #[cfg(feature = "sink-mqtt")]
@@ -46,7 +46,7 @@ pub(super) struct Mqtt;
 struct MqttTarget {
     server: SinkServer,
     login: Option<ServerLogin>,
-    /// The name of the client; if it is empty, the broker gives one.
+    /// The client identifier. If it is empty, the broker chooses one.
     client_id: String,
     topic: Arc<Template>,
     /// The quality of service: 1 or 2.

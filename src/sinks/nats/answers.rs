@@ -16,7 +16,7 @@ pub(super) enum NatsAnswer {
     NobodyListens,
     /// The user may not publish to the subject.
     NotAllowed,
-    /// The message is longer than the `most` bytes that the server accepts.
+    /// The message was not sent, because the server accepts at most `most` bytes.
     TooLong { most: u64 },
 }
 
@@ -63,8 +63,8 @@ fn refused(error: &JetStreamError) -> Attempt {
     let words = |why: &str| format!("JetStream refuses the message: {why}");
     let busy = |why: &str| Attempt::Busy { answer: words(why) };
     match err_code {
-        // With 10077, the storage of the stream refuses the message. If the reason is a limit of the stream, the
-        // description begins with `maximum `.
+        // 10077: the stream could not store the message. If a limit of the stream is the reason, the description begins
+        // with `maximum `.
         10_077 if description.starts_with("maximum ") => busy(&format!("the stream is full ({})", short(description))),
         10_077 => failed(words(&format!("the stream cannot store it ({})", short(description)))),
         10_023 => busy("insufficient resources"),
@@ -131,12 +131,12 @@ pub(super) fn login_refused(words: &str) -> Attempt {
     }
 }
 
-/// Describes that the server has closed the connection. `words`: the reason that the server gives.
+/// The words for a connection that the server closes. `words`: the reason that the server gives.
 pub(super) fn closed(words: &str) -> String {
     format!("the server closes the connection: {}", short(&words.to_lowercase()))
 }
 
-/// Finds the subject to which the user may not publish, in the words of an error of the server; `None`: the error is
+/// If the words of an error say that the user may not publish to a subject, returns the subject; `None` if the error is
 /// another one.
 pub(super) fn forbidden_subject(words: &str) -> Option<&str> {
     words.strip_prefix("Permissions Violation for Publish to \"")?.split('"').next()

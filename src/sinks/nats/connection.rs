@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::sinks::Attempt;
 use crate::sinks::server::{Connector, Conversation, Reply, RequestProtocol, ServerStream, failed, words};
 
-/// How often the client sends a ping.
+/// The time between two pings of the client.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// An open connection.
@@ -91,7 +91,7 @@ pub(super) async fn log_in(
     Ok(Conversation::start(stream, read, protocol, PING_INTERVAL))
 }
 
-/// Makes the JSON of the login. If the sink has credentials, their key signs the server's nonce.
+/// Makes the JSON of the login. If the sink has credentials, the login contains a signature of the server's nonce.
 ///
 /// # Errors
 /// How the attempt ends, if the credentials cannot be used.
@@ -128,7 +128,7 @@ fn login(info: &ServerInfo, target: &NatsTarget) -> Result<String, Attempt> {
 }
 
 /// Makes the beginning of the subjects to which the server sends its answers on this connection. It is random, so that
-/// other clients cannot guess it.
+/// no other client can guess the subjects and send wrong answers.
 fn inbox() -> Result<String, Attempt> {
     let mut random = [0; 16];
     let filled = default_provider().secure_random.fill(&mut random);
@@ -136,7 +136,7 @@ fn inbox() -> Result<String, Attempt> {
     Ok(format!("_INBOX.{}.", hex::encode(random)))
 }
 
-/// Reads the next packet. If the future is dropped, the part of the packet that was read stays in `read`.
+/// Reads the next packet.
 ///
 /// # Errors
 /// The reason why there will be no packet, in words.
@@ -155,10 +155,10 @@ async fn next_packet(stream: &mut ServerStream, read: &mut BytesMut) -> Result<P
 pub(super) struct NatsProtocol {
     /// The beginning of the subjects to which the server sends its answers on this connection.
     inbox: String,
-    /// The longest message with its header, in bytes.
+    /// The length of the longest message that the server takes, in bytes. The header counts.
     most: u64,
-    /// How many messages were sent on this connection. The answer to each message comes on a subject of its own, which
-    /// ends with the number of the message.
+    /// The number of the last message that was sent on this connection. The messages are counted from 1. The answer to
+    /// each message comes on a subject of its own, which ends with the number of the message.
     last: u64,
     /// The messages that wait for an answer, by their numbers.
     waiting: HashMap<u64, Waiting>,
@@ -211,7 +211,8 @@ impl RequestProtocol for NatsProtocol {
             Some(Packet::Info(info)) => self.most = info.longest_message(),
             Some(Packet::Error(words)) => {
                 let Some(subject) = forbidden_subject(&words) else { return Err(closed(&words)) };
-                // The server does not say which message it refuses. It refuses all messages with this subject.
+                // The server names only the subject, and not the message that it refuses. So all messages with this
+                // subject that wait for an answer count as refused.
                 let of_subject = |(number, waiting): (&u64, &Waiting)| (waiting.subject == subject).then_some(*number);
                 let refused: Vec<u64> = self.waiting.iter().filter_map(of_subject).collect();
                 refused.into_iter().for_each(|number| self.answer(number, NatsAnswer::NotAllowed));

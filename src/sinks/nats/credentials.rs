@@ -1,14 +1,14 @@
-//! Credentials of NATS: a key with which the nonce of the server is signed, and a token (JWT) that says whose key it
-//! is.
+//! Credentials of NATS. A client logs in by signing the nonce of the server with a private key. A token (JWT) says to
+//! which user the key belongs.
 
 use crate::secret::Secret;
 
 /// The beginning of the seed of a user's key.
 const SEED_PREFIX: &str = "SU";
 
-/// The two bytes at the beginning of a decoded seed of a user's key. The first byte is the prefix of seeds (18 << 3),
-/// with the three upper bits of the prefix of users (20 << 3) in its three lower bits. The second byte has the other
-/// bits of the prefix of users, which are 0.
+/// The two bytes with which the decoded seed of a user's key begins: 10010 10100000 000 in bits. The first five bits
+/// (18) say that it is a seed. The next eight bits (20 << 3) say that the key belongs to a user. The last three bits
+/// are not used.
 const SEED_BYTES: [u8; 2] = [0x95, 0x00];
 
 /// The first byte of the public key of a user.
@@ -22,14 +22,13 @@ const PUBLIC_BYTE: u8 = 20 << 3;
     expect(dead_code, reason = "only the client uses them, and this build has no client")
 )]
 pub(super) struct Credentials {
-    /// The JWT. Without one, the server knows the user by the public key.
+    /// The JWT. If there is none, the server finds the user by the public key.
     pub(super) token: Option<Secret>,
     /// The private key of Ed25519, in hexadecimal.
     seed: Secret,
 }
 
-/// Why a text is no credentials. The text of the error is the end of a sentence that begins with the name of the
-/// configuration key.
+/// The reason why a text cannot be used as credentials, in words that follow the name of the configuration key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnusableCredentials {
     /// There is no seed of a user's key. A seed of another kind of key does not count.
@@ -124,8 +123,8 @@ fn decode_base32(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Encodes base32 without padding. The public key of a user with its checksum is 35 bytes long, a multiple of 5, so no
-/// bits are left over.
+/// Encodes base32 without padding. The number of bytes must be a multiple of 5. This holds for a public key: with its
+/// first byte and its checksum it has 35 bytes.
 #[cfg(any(test, feature = "sink-nats"))]
 fn encode_base32(bytes: &[u8]) -> String {
     let letter = |value: u64| char::from(ALPHABET[usize::try_from(value & 31).unwrap_or_default()]);
@@ -152,7 +151,8 @@ mod tests {
         let mut bytes = SEED_BYTES.to_vec();
         bytes.extend(0..32);
         bytes.extend(crc16(&bytes).to_le_bytes());
-        // These are 36 bytes. Four zero bytes make the length a multiple of 5, and their letters are removed again.
+        // These are 36 bytes, but `encode_base32` needs a multiple of 5. So four zero bytes are added, and the letters
+        // that stand for them are removed again.
         bytes.extend([0; 4]);
         let mut text = encode_base32(&bytes);
         text.truncate(58);
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// The expected public key belongs to the seed 00 01 … 1f. RFC 8032 has no such vector; OpenSSL gives the same key.
+    /// OpenSSL computes the expected public key from the private key 00 01 … 1f.
     #[cfg(feature = "sink-nats")]
     #[test]
     fn a_nonce_is_signed() {

@@ -37,12 +37,12 @@ use crate::time::Clock;
 /// The header that holds the message's id.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
-/// The subject of JetStream by which a client asks for the names of streams.
+/// A client asks JetStream for the names of streams by sending a message with this subject.
 #[cfg(feature = "sink-nats")]
 const STREAM_NAMES: &str = "$JS.API.STREAM.NAMES";
 
-/// The longest subject, in bytes. The subject is a part of a line of the protocol. If a line is longer than the server
-/// allows, the server closes the connection.
+/// The longest subject, in bytes. The limit is the relay's own: a subject stands in a line of the protocol, and a
+/// server closes the connection if a line is too long.
 const LONGEST_SUBJECT: usize = 1024;
 
 /// The type `nats`.
@@ -54,7 +54,8 @@ pub(super) struct Nats;
 struct NatsTarget {
     /// The server. Its connections begin without encryption.
     server: SinkServer,
-    /// Whether a connection is encrypted after the server has described itself.
+    /// Whether a connection is encrypted. The TLS handshake comes after the packet in which the server describes
+    /// itself.
     is_encrypted: bool,
     credentials: Option<Credentials>,
     subject: Arc<Template>,
@@ -100,8 +101,8 @@ impl NatsTarget {
         })
     }
 
-    /// Returns a pattern (a subject with wildcards). The subjects of the sample messages match it, so the subjects of
-    /// all messages probably do.
+    /// Returns a pattern (a subject with wildcards) that the subjects of the sample messages match. So the subjects of
+    /// all messages probably match it, too.
     #[cfg(feature = "sink-nats")]
     fn subject_pattern(&self) -> String {
         let samples = self.subject.samples();

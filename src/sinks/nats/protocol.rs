@@ -5,11 +5,11 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::Deserialize;
 
-/// The longest line, and the longest content of a message, that is read. The packet in which a server of a big cluster describes itself has some thousand
-/// bytes.
+/// The longest line that is read, and the longest content of a message, in bytes. The packet in which a server
+/// describes itself has only some thousand bytes, even in a big cluster.
 const LONGEST_PACKET: usize = 1 << 20;
 
-/// The id of the only subscription, by which the server sends answers.
+/// The id of the subscription over which the server sends answers. It is the only subscription.
 pub(super) const ANSWERS: &str = "1";
 
 /// A packet of the server.
@@ -42,7 +42,8 @@ pub(super) enum Packet {
 pub(super) struct ServerInfo {
     /// The text that the client signs with its key.
     pub(super) nonce: String,
-    /// The longest message with its header, in bytes; 0 if the server tells no limit.
+    /// The length of the longest message that the server takes, in bytes; 0 if the server states no limit. The header
+    /// counts.
     max_payload: u64,
     /// Whether connections must be encrypted.
     pub(super) tls_required: bool,
@@ -51,7 +52,7 @@ pub(super) struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// Returns the longest message that the server takes, in bytes, with its header.
+    /// Returns the length of the longest message that the server takes, in bytes. The header counts.
     pub(super) fn longest_message(&self) -> u64 {
         if self.max_payload == 0 { u64::MAX } else { self.max_payload }
     }
@@ -60,7 +61,7 @@ impl ServerInfo {
 /// Takes the next packet from the buffer; `None`: the packet is not whole yet.
 ///
 /// # Errors
-/// Words for an answer that is not a packet.
+/// If the server sent something that is no packet: the reason in words.
 pub(super) fn take_packet(read: &mut BytesMut) -> Result<Option<Packet>, String> {
     let not_nats = || "the answer is not NATS".to_owned();
     let Some(end) = read.windows(2).position(|pair| pair == b"\r\n") else {
@@ -109,7 +110,8 @@ fn status(header: &[u8]) -> Option<u16> {
     words.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Writes a message with a header. The names and values in `header` contain no line breaks.
+/// Writes a message with a header. The server sends its answer to the subject `answer_to`. The names and values in
+/// `header` contain no line breaks.
 pub(super) fn write_message(subject: &str, answer_to: &str, header: &[(&str, &str)], body: &[u8], out: &mut BytesMut) {
     let header = header_text(header);
     let line = format!("HPUB {subject} {answer_to} {} {}\r\n", header.len(), header.len() + body.len());

@@ -32,8 +32,8 @@ const LEAST_MESSAGE: &str = r#"{"id":"msg_1"}"#;
 settings! {
     /// The keys that a nats sink has, as written.
     pub(super) struct Settings {
-        /// The address of the server, tls:// or nats://, with a user and a password, or with a token as the user, if the
-        /// server wants that; required.
+        /// The address of the server, tls:// or nats://, with a user and a password, or with a token as the user, if
+        /// the server wants that; required.
         url: Option<WrittenText> = http::server_url().such_as("\"tls://nats.example.com\""),
         /// A template of the subject, such as "sms.{{ message.to }}"; required.
         subject: Option<WrittenText> =

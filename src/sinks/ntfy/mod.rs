@@ -1,6 +1,6 @@
 //! Sinks of type `ntfy`: notifications to phones and desktops, through ntfy.sh or the operator's own server.
 //!
-//! The topic is sent in the body of the request and not in the URL, because the topic may be a secret.
+//! The topic may be a secret. So it is sent in the body of the request, and not in the URL.
 
 mod settings;
 

@@ -32,7 +32,8 @@ settings! {
     pub(super) struct Settings {
         /// The address of a server of your own. The default is the public server.
         url: Option<WrittenText> = http::url(),
-        /// The topic; required. Whoever knows the topic of a public server can read it, so a reference is best.
+        /// The topic; required. Whoever knows a topic of the public server can read its messages, so a reference is
+        /// best.
         topic: Option<WrittenText> =
             settings::text("topic", "a topic in quotes", None).such_as("{ env = \"NTFY_TOPIC\" }"),
         /// The priority, from 1 (least) to 5 (most).
@@ -113,7 +114,7 @@ impl Settings {
 }
 
 /// Returns the sequence id of the notification for a message. If the relay sends a message twice, both notifications
-/// have the same sequence id. A server that supports sequences then replaces the first one by the second.
+/// have the same sequence id. So a server that supports sequences replaces the first notification by the second.
 fn sequence_id(id: &str) -> String {
     let plain = webhook_id(id);
     if plain.len() <= LONGEST_ID { plain } else { hex::encode(Sha256::digest(id.as_bytes())) }

@@ -1,8 +1,8 @@
 //! Decides what the answers of a PostgreSQL server mean. Pure.
 //!
 //! If the answer is about a value of the row, the message is rejected. If the answer is about the table, the login or
-//! the rights, the sink is paused, because the server would not accept another row, either. After every other answer,
-//! there is another attempt for the message.
+//! the rights, the sink is paused, because the server would refuse every other row, too. After any other answer the
+//! message is tried again.
 
 use std::error::Error as _;
 

@@ -19,12 +19,13 @@ use crate::sinks::server::{CheckedServer, Reusable, ServerClient, ServerLogin, c
 use crate::sinks::{Attempt, Outgoing};
 use crate::time::Clock;
 
-/// The statement by which commits wait for the disk. Without it, the server could lose a row that the relay counts as
-/// delivered. Other values of the setting, such as waiting for a second server, stay as they are.
+/// Lets commits wait for the disk if `synchronous_commit` is `off`. Otherwise a server that crashes could lose a row
+/// that the relay counts as delivered. Other values of the setting are kept, such as `remote_apply`, with which a
+/// commit also waits for a second server.
 const WAIT_FOR_THE_DISK: &str =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Returns the configuration of the client: the parts of the address, and the login.
+/// Returns the configuration of the client, made from the address, the login, and the kind of encryption.
 ///
 /// # Errors
 /// The reason why the address is wrong, in words that follow the name of the key. The words do not quote the address.
@@ -95,7 +96,7 @@ impl DatabaseConnector {
     fn new(target: &PostgresTarget) -> Result<Self, TlsSetupError> {
         let encrypts = target.encryption != Encryption::Off;
         let tls = encrypts.then(|| target.server.tls.client_config().map(MakeRustlsConnect::new)).transpose()?;
-        // The address was checked when the configuration was read, so this never fails.
+        // The same function has checked the address when the configuration was read, so it never fails here.
         Ok(Self { config: config(target).unwrap_or_default(), tls, target: target.clone() })
     }
 

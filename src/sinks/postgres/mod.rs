@@ -3,8 +3,8 @@
 //!
 //! Invariants, in addition to those of [`super::server`]:
 //!
-//! - A message is delivered when the server has committed its row to the disk, or when the table had a row with the
-//!   message's id already.
+//! - A message is delivered when the server has committed its row to the disk, or when the table already has a row with
+//!   the message's id.
 //! - No part of a message can become a part of a statement: values are parameters.
 //! - The words for a failure contain the code of the server's answer, but not its text, which may repeat the row.
 

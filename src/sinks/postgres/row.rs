@@ -12,13 +12,12 @@ use crate::sinks::Outgoing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SinkRow {
     pub(super) id: String,
-    /// The API's time of receipt (`receivedAt`), as an RFC 3339 time; `None` if the message has no valid time of
-    /// receipt.
+    /// The `receivedAt` of the message, as an RFC 3339 time; `None` if the message has no valid one.
     pub(super) received_at: Option<String>,
     pub(super) sender: Option<String>,
     pub(super) recipient: Option<String>,
     pub(super) code: Option<String>,
-    /// The payload by the format of the sink.
+    /// The payload that the sink's format has made.
     pub(super) payload: String,
 }
 

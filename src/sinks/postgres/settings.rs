@@ -13,8 +13,9 @@ use crate::sinks::{ReadContext, require};
 /// The parameter of an address that says whether the connection is encrypted.
 const SSL_MODE: &str = "sslmode";
 
-/// The scheme of an address does not say whether the connection is encrypted; the parameter [`SSL_MODE`] does. So both
-/// schemes stand in `encrypted`, and no address is refused because of its scheme.
+/// Addresses with a scheme in `plain` are refused if they lead to another machine and the operator does not allow that.
+/// Neither scheme is in `plain`, because not the scheme but the parameter [`SSL_MODE`] says whether the connection is
+/// encrypted.
 const POSTGRES: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["postgresql", "postgres"],
@@ -26,7 +27,7 @@ const POSTGRES: Protocol = Protocol {
     plain_port: 5432,
 };
 
-/// Whether a connection is encrypted. If it is, the server's certificate is checked.
+/// Whether a connection is encrypted. The certificate of an encrypted connection is always checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     /// The connection must be encrypted.

@@ -53,7 +53,7 @@ impl TableName {
         )
     }
 
-    /// The name in quotes, so that a word of SQL such as `order` can be a name.
+    /// Returns the name in quotes. With quotes, a word of SQL such as `order` can be a name, too.
     fn quoted(&self) -> String {
         self.0.split('.').map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".")
     }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_statements_are_those_of_the_documentation() {
+    fn the_statement_that_makes_the_table_is_in_the_documentation() {
         let page = include_str!("../../../docs/sinks/postgres.md");
         let plain = |statement: String| statement.replace('"', "");
         let table = TableName::parse("sms").unwrap();

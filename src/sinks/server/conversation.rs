@@ -1,7 +1,7 @@
 //! A connection to a server. A caller sends a request, and waits until the server has answered it.
 //!
 //! A task owns the stream. It writes the requests, reads the answers, and sends pings at intervals, so that a dead
-//! connection is noticed. When the connection ends for any reason, all requests that wait for an answer get the reason.
+//! connection is noticed. If the connection ends, every caller that waits for an answer gets the reason.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,11 +14,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Reusable, ServerStream, words};
 
-/// How many pings in a row may get no answer. If the server has sent nothing when the next ping is due, the connection
-/// ends.
+/// If the relay has sent this many pings in a row, and the server has sent nothing at all when the next ping is due,
+/// the connection ends.
 const LONGEST_SILENCE: u32 = 2;
 
-/// The channel for the answer to a request. The caller may have stopped waiting for the answer.
+/// The channel for the answer to a request. Sending fails if the caller does not wait for the answer any more.
 pub(in crate::sinks) type Reply<A> = oneshot::Sender<A>;
 
 /// A protocol on an open connection, after the login. If a method fails, the connection ends. The error is the reason
@@ -36,7 +36,7 @@ pub(in crate::sinks) trait RequestProtocol: Send + 'static {
     /// whether there was a whole packet.
     fn read(&mut self, read: &mut BytesMut, out: &mut BytesMut) -> Result<bool, String>;
 
-    /// Writes a ping, which the server answers, or which at least shows the server that the relay is still there.
+    /// Writes a ping. Most servers answer it. An AMQP broker does not, but sends pings of its own.
     fn ping(&mut self, out: &mut BytesMut) -> Result<(), String>;
 
     /// Writes the packet that ends the connection in good order.
@@ -92,7 +92,7 @@ impl<D: RequestProtocol> Conversation<D> {
 /// The task of a connection.
 struct ConversationTask<D: RequestProtocol> {
     stream: ServerStream,
-    /// The bytes that were read and do not make a whole packet yet.
+    /// The bytes that were read from the stream, but that `protocol` has not taken yet.
     read: BytesMut,
     protocol: D,
     waiting: mpsc::UnboundedReceiver<(D::Request, Reply<D::Answer>)>,
@@ -103,15 +103,16 @@ impl<D: RequestProtocol> ConversationTask<D> {
     async fn run(mut self, end: SharedEnd) {
         let why = self.work().await.err().unwrap_or_else(|| "connection given up".to_owned());
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        // When this method returns, the protocol and the queue of requests are dropped, and with them the channels for
-        // answers. Then `ask` returns the reason to each caller that waits for an answer.
+        // When this method returns, the protocol and the queue of requests are dropped, and with them all channels for
+        // answers. So each caller that waits in `ask` wakes up and returns the reason.
     }
 
-    /// Works until the connection ends. An end in good order is no error.
+    /// Works until the connection ends. It is no error if the relay itself ends the connection because the handle was
+    /// dropped.
     async fn work(&mut self) -> Result<(), String> {
         let mut tick = interval(self.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick would be at once.
+        // Without this, the first tick would come at once.
         tick.reset();
         let mut silent_ticks = 0;
         let mut out = BytesMut::new();

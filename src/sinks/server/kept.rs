@@ -9,7 +9,7 @@ use crate::sinks::Attempt;
 
 /// A connection that several attempts can use, at the same time or one after the other.
 pub(in crate::sinks) trait Reusable: Send + Sync {
-    /// Whether the connection can take another message, as far as this is known.
+    /// Whether the connection can take another message, as far as the relay knows.
     fn is_open(&self) -> bool;
 
     /// Gives the connection up: no further attempt uses it. It is closed when no attempt uses it any more.
@@ -19,7 +19,8 @@ pub(in crate::sinks) trait Reusable: Send + Sync {
 /// Keeps a connection between attempts.
 pub(in crate::sinks) struct KeptConnection<C> {
     slot: Mutex<ConnectionSlot<C>>,
-    /// How many tries to connect have ended.
+    /// How many tries to connect have ended. An attempt that has waited for the lock compares two values, to see
+    /// whether a try has ended in the meantime.
     tries: AtomicU64,
 }
 
@@ -38,7 +39,8 @@ impl<C: Reusable> KeptConnection<C> {
     /// Returns the connection. If there is no open connection, `connect` makes one.
     ///
     /// # Errors
-    /// The failed attempt, if the try to connect has failed. Attempts that wait for the same try share its failure.
+    /// The failed attempt, if the try to connect has failed. If several attempts wait for the same try, all of them get
+    /// its failure.
     pub(in crate::sinks) async fn get(
         &self,
         connect: impl Future<Output = Result<C, Attempt>>,

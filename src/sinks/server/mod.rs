@@ -3,8 +3,9 @@
 //! Invariants:
 //!
 //! - A `ServerSink` (amqp, mqtt, nats, postgres) has one connection at a time, which all its attempts use. An attempt
-//!   that finds no connection makes one. Attempts that begin meanwhile wait for the same try, and share its failure. So
-//!   if the server is gone, the relay tries to reach it only as often as the sink's retry schedule and breaker allow.
+//!   that finds no connection makes one. Attempts that begin during this try wait for it, and if it fails, all of them
+//!   fail. So if the server is gone, the relay tries to reach it only as often as the sink's retry schedule and breaker
+//!   allow.
 //! - If a connection is lost, the attempts that wait for an answer fail. This module never sends a message a second
 //!   time.
 //! - The words about a failure never contain the secrets of a URL.

@@ -1,4 +1,4 @@
-//! The part of `check --online` that is the same for all sinks with a server.
+//! The common part of `check --online` for all sinks with a server.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use crate::domain::Finding;
 use crate::sinks::Attempt;
 use crate::time::Clock;
 
-/// What a check has found out about a server that let the relay in.
+/// What a check has found out about a server to which it could connect.
 pub(in crate::sinks) struct CheckedServer {
     /// What the relay did, in words such as `logged in to`. The name of the server follows these words.
     done: &'static str,
@@ -28,7 +28,8 @@ impl CheckedServer {
         Self { done, found: Ok(None) }
     }
 
-    /// The server does what the relay asks for. `found` says what is known about the place to which the messages go.
+    /// The server does what the relay asks for. `found`: what is known about the place to which the messages go (such
+    /// as a topic), in words.
     pub(in crate::sinks) fn has(done: &'static str, found: String) -> Self {
         Self { done, found: Ok(Some(found)) }
     }
@@ -39,8 +40,8 @@ impl CheckedServer {
     }
 }
 
-/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` does as much as this type
-/// of sink can do without sending a message.
+/// Tries for `check --online` whether the server of the sink `name` can be used. `try_server` tries everything that is
+/// possible for this type of sink without sending a message.
 pub(in crate::sinks) async fn check_online(
     name: &str,
     server: &(dyn Display + Sync),

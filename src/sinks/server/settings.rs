@@ -68,8 +68,8 @@ pub(in crate::sinks) fn login(
     }
 }
 
-/// Reads a template that makes an address or a subject; `None`: an error was reported. `codes` finds the value of
-/// `message.code`.
+/// Reads a template that makes an address (such as a topic) or a subject; `None`: an error was reported. `codes` finds
+/// the value of `message.code`.
 pub(in crate::sinks) fn template(
     at: &mut Reader<'_>,
     key: &'static str,

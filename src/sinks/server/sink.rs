@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use super::{KeptConnection, Reusable, failed};
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 
-/// The client for one type of server. It converts messages into the form in which they are sent, connects, and sends.
+/// The client for one type of server. It connects, converts messages into the form in which they are sent, and sends
+/// them.
 pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// A connection after the login.
     type Connection: Reusable + 'static;
@@ -36,15 +37,15 @@ pub(in crate::sinks) trait ServerClient: Send + Sync + 'static {
     /// Sends a message, and waits for the answer.
     fn send(&self, message: Self::Message, connection: &Self::Connection) -> impl Future<Output = Attempt> + Send;
 
-    /// If the server has said that it accepts no messages at the moment, returns the result of an attempt whose message
-    /// stays unanswered; otherwise `None`. Such a server may leave messages unanswered that it got before.
+    /// Returns the result of an attempt that got no answer because the server has said that it accepts no messages at
+    /// the moment; `None` if the server has not said this. The server may have got the message before it said so.
     fn refusal(&self, _: &Self::Connection) -> Option<Attempt> {
         None
     }
 
-    /// Returns the result of an attempt whose message was not answered in time. The connection may never get an answer
-    /// again. So it is given up, and the next attempt makes another connection. But it is kept if the server has said
-    /// that it accepts no messages at the moment ([`ServerClient::refusal`]).
+    /// Returns the result of an attempt whose message was not answered in time. Gives the connection up, because it may
+    /// be dead, so that the next attempt makes another one. A connection is kept if the server has said over it that it
+    /// accepts no messages at the moment ([`ServerClient::refusal`]).
     fn unanswered(&self, connection: &Self::Connection) -> Attempt {
         self.refusal(connection).unwrap_or_else(|| {
             connection.give_up();
@@ -89,7 +90,7 @@ impl<C: ServerClient> Sink for ServerSink<C> {
 }
 
 impl<C: ServerClient> SharedClient<C> {
-    /// Sends a message. The connection that is used is written to `used`.
+    /// Sends a message. Writes the connection that it uses to `used`.
     async fn attempt(&self, outgoing: Outgoing, used: &mut Option<Arc<C::Connection>>) -> Result<Attempt, Attempt> {
         let message = self.client.message(outgoing).map_err(|answer| Attempt::Rejected { status: None, answer })?;
         let connection = used.insert(self.connection.get(self.client.connect()).await?);
@@ -117,8 +118,8 @@ mod tests {
         }
     }
 
-    /// A message is sent as its id. The id `silent` gets no answer, and `unsendable` cannot be sent. The number counts
-    /// the tries to connect. The first try never ends.
+    /// The form in which a message is sent is its id. The id `silent` gets no answer, and `unsendable` cannot be sent.
+    /// The field counts the tries to connect. The first try never ends.
     #[derive(Default)]
     struct FakeClient(AtomicUsize);
 

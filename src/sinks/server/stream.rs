@@ -16,7 +16,7 @@ use crate::http::failure;
 use crate::http::tls_client::TlsSetupError;
 use crate::sinks::Attempt;
 
-/// The bytes of a connection, over TCP alone or over TLS.
+/// A stream of bytes, over TCP alone or over TLS.
 pub(in crate::sinks) trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> ByteStream for S {}
@@ -32,7 +32,7 @@ pub(in crate::sinks) struct Connector {
 }
 
 impl SinkServer {
-    /// Sets TLS up, if the connections begin with a TLS handshake.
+    /// Makes the connector. If the connections begin with a TLS handshake, prepares TLS.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
@@ -41,7 +41,8 @@ impl SinkServer {
         Ok(Connector { server: self.clone(), tls })
     }
 
-    /// Sets TLS up for connections that begin without encryption and are encrypted later by [`Connector::encrypt`].
+    /// Makes the connector for connections that begin without encryption, and that [`Connector::encrypt`] encrypts
+    /// later. Prepares TLS.
     ///
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
@@ -51,7 +52,8 @@ impl SinkServer {
 }
 
 impl Connector {
-    /// Connects, and lets `greet` do what the protocol wants before the first message, all within `connect_timeout`.
+    /// Connects, and lets `greet` do what the protocol wants before the first message, such as the login. Both together
+    /// may take `connect_timeout`.
     ///
     /// # Errors
     /// The failed attempt.
@@ -111,7 +113,8 @@ pub(in crate::sinks) fn failed(answer: impl Into<String>) -> Attempt {
     Attempt::Failed { status: None, retry_after: None, answer: answer.into() }
 }
 
-/// Returns the error of the operating system that caused the error of a client; `None` if the error has another cause.
+/// Returns the error of the connection (`io::Error`) that caused the error of a client; `None` if the error has another
+/// cause.
 #[cfg(any(feature = "sink-postgres", feature = "sink-smtp"))]
 pub(in crate::sinks) fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     std::iter::successors(error.source(), |cause| Error::source(*cause)).find_map(|cause| cause.downcast_ref())
@@ -120,7 +123,7 @@ pub(in crate::sinks) fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option
 /// Describes why a connection failed or was lost.
 pub(in crate::sinks) fn words(error: &io::Error) -> String {
     let words = failure::describe_io(error);
-    // The usual words propose `http` instead of `https`, which makes no sense for other protocols.
+    // The usual words for this error propose `http` instead of `https`. This makes no sense for other protocols.
     if words.starts_with("the answer is not TLS") {
         "the answer is not TLS: is it the port for TLS?".to_owned()
     } else {

@@ -1,8 +1,8 @@
 //! Decides what the answers of a mail server mean. Pure.
 //!
 //! After an answer 4xx the e-mail is tried again. After an answer 5xx to an e-mail, the e-mail is rejected. After an
-//! answer 5xx to the connection or to the login, the sink is paused, because the server would not accept another
-//! e-mail, either. For the same reason the sink is paused if the server answers an e-mail by asking for a login.
+//! answer 5xx to the connection or to the login, the sink is paused, because the server would refuse every other
+//! e-mail, too. The sink is also paused if the server answers an e-mail by asking for a login.
 
 use std::error::Error as _;
 
@@ -11,8 +11,8 @@ use lettre::transport::smtp::Error;
 use crate::sinks::Attempt;
 use crate::sinks::server::{failed, io_cause, words};
 
-/// Codes by which the server asks for a login, or for another kind of login. They concern every e-mail, not only the
-/// one that was sent.
+/// The codes of answers that ask for a login, or for another kind of login. Every other e-mail would get the same
+/// answer.
 const WANTS_LOGIN: [u16; 4] = [530, 534, 535, 538];
 
 /// Decides what an error means if it happened while an e-mail was sent.
@@ -32,7 +32,8 @@ pub(super) fn during_connection(error: &Error) -> Attempt {
     before_mail(error, "the connection")
 }
 
-/// Decides what an error means if it happened during the login, or if the server asks for a login.
+/// Decides what an error means if it happened during the login, or if the server answered an e-mail by asking for a
+/// login.
 pub(super) fn during_login(error: &Error) -> Attempt {
     before_mail(error, "the login")
 }
@@ -45,7 +46,7 @@ fn before_mail(error: &Error, asked: &str) -> Attempt {
     }
 }
 
-/// Decides what an unexpected answer means at the beginning of a connection.
+/// Decides what an unexpected answer with this code means, if it came before the TLS handshake of STARTTLS.
 pub(super) fn unready(code: u16) -> Attempt {
     let answer = format!("the server answers {code} to the connection");
     if code >= 500 { Attempt::Gone { status: None, answer } } else { failed(answer) }

@@ -49,7 +49,7 @@ impl MailConnections {
         Ok(Self { connector, security, login, idle: Mutex::default() })
     }
 
-    /// Sends an e-mail over a connection that is kept, or over a new one.
+    /// Sends an e-mail over a kept connection. If there is none, makes a connection.
     ///
     /// # Errors
     /// How the attempt ends if the server has not accepted the e-mail.
@@ -63,7 +63,7 @@ impl MailConnections {
         Ok(())
     }
 
-    /// Returns a connection that is kept and that the server has not closed.
+    /// Returns a kept connection that the server has not closed; `None` if there is none.
     async fn kept(&self) -> Option<AsyncSmtpConnection> {
         loop {
             let mut connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
@@ -83,8 +83,8 @@ impl MailConnections {
                 Security::Tls | Security::Plain => Greeted { greeting: b"", stream },
                 Security::StartTls | Security::StartTlsIfOffered => {
                     let must = self.security == Security::StartTls;
-                    // The server greets only once, and `starttls::begin` has read that greeting. The library waits for
-                    // a greeting, too, and reads this one.
+                    // The server greets only once, and `starttls::begin` has read that greeting. But the library waits
+                    // for a greeting, too. So it gets this one.
                     Greeted {
                         greeting: b"220 ready\r\n",
                         stream: starttls::begin(stream, &self.connector, must).await?,

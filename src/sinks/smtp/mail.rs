@@ -28,7 +28,7 @@ pub(super) fn mail(target: &SmtpTarget, outgoing: Outgoing, now: UnixMs) -> Resu
     let content_type = content_type.map_err(|_| "the media type cannot stand in an e-mail".to_owned())?;
     let id = format!("<{}@{}>", webhook_id(&outgoing.id), target.from.domain);
     let date = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or_default());
-    // Without this header some mailboxes answer with an automatic reply, for example that their owner is away.
+    // Without this header some mailboxes send an automatic reply, for example that their owner is away.
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
     let mut builder: MessageBuilder = Message::builder()
         .from(mailbox(&target.from)?)

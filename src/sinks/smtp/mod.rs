@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! - A message is delivered when the server has answered the whole e-mail with 250.
-//! - A message cannot add a header or a recipient. The text of the SMS stands in the body. If the subject contains
-//!   parts of the message, it is still one line, and is encoded.
+//! - A message cannot add a header or a recipient. The text of the SMS stands in the body. Parts of the message can
+//!   stand in the subject, but there line breaks become spaces, and the subject is encoded.
 //! - No login and no e-mail is sent to another machine without encryption, unless the operator allows that.
 //! - The words for a failure contain the codes of the server's answer, but not its text, which may repeat the e-mail.
 //! - A connection carries one e-mail at a time, so a sink that sends three e-mails at the same time uses three

@@ -15,8 +15,9 @@ use crate::template::Escaping;
 /// The subject, unless another subject is configured.
 const SUBJECT: &str = "SMS from {{ message.from }} to {{ message.to }}";
 
-/// `smtp` stands beside `smtps` in `encrypted`: a connection to an address with smtp:// begins without encryption, but
-/// is encrypted later by STARTTLS. So the scheme alone is no reason to refuse the address.
+/// Addresses with a scheme in `plain` are refused if they lead to another machine and the operator does not allow that.
+/// `smtp` is not in `plain`, because a connection to smtp:// begins without encryption, but is encrypted later by
+/// STARTTLS.
 const SMTP: Protocol = Protocol {
     kind: ServerKind {
         encrypted: &["smtps", "smtp"],
@@ -64,7 +65,7 @@ pub(super) enum Security {
     StartTls,
     /// The connection is encrypted by STARTTLS if the server offers it.
     StartTlsIfOffered,
-    /// The connection is not encrypted, because it does not leave this machine.
+    /// The connection is not encrypted, because the server is on this machine.
     Plain,
 }
 

@@ -1,4 +1,4 @@
-//! The beginning of a connection that is encrypted by STARTTLS.
+//! Begins a connection without encryption, and encrypts it by STARTTLS.
 //!
 //! Invariant: no byte that was read before the TLS handshake is used after the handshake.
 
@@ -47,7 +47,7 @@ async fn expect(stream: &mut ServerStream, expected: u16) -> Result<Vec<String>,
     let mut line = Vec::new();
     let mut length = 0;
     loop {
-        // Reads byte by byte, so that no byte of the TLS handshake is read here.
+        // The answer is read byte by byte, so that no byte that comes after it is read here.
         let byte = stream.read_u8().await.map_err(|error| failed(words(&error)))?;
         length += 1;
         if length > LONGEST_ANSWER {

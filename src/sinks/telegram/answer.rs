@@ -7,8 +7,8 @@ use crate::sinks::http::answer::{AnswerBody, Dialect, wait};
 /// The answers of the Bot API: an object with `ok`, and after a failure with `description` and `parameters`.
 pub(super) const DIALECT: Dialect = Dialect { may_refuse_with_success: true, read };
 
-/// If Telegram's description of a failure contains one of these texts, Telegram accepts no message for the chat. After
-/// each text stand the relay's own words for it.
+/// Texts in Telegram's descriptions of failures, each with the relay's own words for it. Each text means that Telegram
+/// accepts no message for the chat until a person mends the cause.
 const TAKES_NOTHING: [(&str, &str); 10] = [
     ("bot was blocked by the user", "the user has blocked the bot"),
     ("bot was kicked from", "the bot was removed from the chat"),

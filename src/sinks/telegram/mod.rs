@@ -1,6 +1,6 @@
 //! Sinks of type `telegram`: messages to a chat, through Telegram's Bot API.
 //!
-//! The requests have no `parse_mode`, so no part of a message is taken for markup. Links are not previewed.
+//! The requests have no `parse_mode`, so Telegram takes no part of a message for markup. It shows no previews of links.
 
 mod answer;
 mod settings;

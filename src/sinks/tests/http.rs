@@ -82,8 +82,8 @@ async fn there_is_one_of_each_header_and_nothing_else() {
         assert_eq!(request.header(name), [value], "{name}");
     }
     assert_eq!(request.header("host").len(), 1);
-    // The head has the request line, seven headers, and the blank line. There are no chunks, because some servers lose
-    // chunked bodies.
+    // The head has the request line, seven headers, and the blank line. So there is no header for a chunked body, which
+    // some servers would lose.
     assert_eq!(request.head.lines().count(), 9, "{}", request.head);
 }
 
@@ -135,7 +135,7 @@ async fn what_is_signed_is_what_is_sent() {
     assert!(request.header("webhook-timestamp").is_empty());
 }
 
-/// The table of outcomes, with the words that users see for them.
+/// A table: the answer of a receiver, and how the attempt ends, with the words that users see.
 #[tokio::test]
 async fn answers_and_their_words() {
     for (answer, expected) in [
@@ -282,8 +282,8 @@ async fn no_attempt_fails_because_the_receiver_closes_idle_connections() {
     let sink = sink(server.url("/"));
     for number in 1..=20 {
         assert_eq!(sink.begin(message("m", "{}")).await, Attempt::Accepted { status: Some(200) }, "{number}");
-        // The server closes the connection after each answer. These turns of the runtime let the client notice the
-        // close before the next message. Between real messages there is enough time for that.
+        // The server closes the connection after each answer. The yields below let the client notice this before the
+        // next message. Between real messages there is enough time for that.
         tokio::time::timeout(Duration::from_secs(5), async {
             while server.connections() < number {
                 tokio::task::yield_now().await;

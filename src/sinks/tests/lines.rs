@@ -97,10 +97,11 @@ async fn a_line_that_was_given_up_before_its_turn_is_not_written() {
     assert!(!reading.await.unwrap().contains("given up"));
 }
 
-/// A stream on which the test decides how each of the first writes ends. Every later write is accepted.
+/// A stream whose writes end as the test says.
 #[derive(Clone, Default)]
 struct Moody {
-    /// How many bytes each of the next writes accepts, or the error with which it fails.
+    /// How many bytes each of the next writes accepts, or the error with which it fails. If the list is empty, a write
+    /// accepts all bytes.
     moods: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
     taken: Arc<Mutex<Vec<u8>>>,
     writes: Arc<Mutex<usize>>,
@@ -156,7 +157,7 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
         retry_after: None,
         answer: format!("cannot write the line: {}", io::Error::from(StorageFull)),
     };
-    // The stream refuses the line, then accepts a part of the line. After that another message is sent.
+    // The stream refuses the first try. In the second try it accepts four bytes. Then another message is sent.
     let stream = Moody::new([Err(StorageFull), Ok(4), Err(StorageFull), Err(StorageFull)]);
     let sink = sink(stream.clone());
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
@@ -167,7 +168,7 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, full);
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
-    // The first message's next attempt finds the line already written.
+    // The next attempt for the first message writes nothing, because its line is already there.
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
 }
@@ -181,7 +182,7 @@ async fn the_next_attempt_for_a_torn_line_writes_only_the_rest() {
     assert_eq!(stream.taken(), "first\n", "the line was not written twice");
 }
 
-/// A stream that says before each line where the line begins.
+/// A stream whose `begin_line` returns what the test says.
 struct Moving {
     stream: Moody,
     starts: VecDeque<io::Result<LineStart>>,

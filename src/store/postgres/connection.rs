@@ -38,29 +38,29 @@ const WAIT_MS: u64 = 5_000;
 /// Commits a transaction. The server puts no time limit on the commit, because the commit waits for the server's disks.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
-/// How many times a relay asks whether a transaction was committed, if the answer to the commit did not arrive.
-/// [`RESOLVE_INTERVAL`] is the time between two of these questions.
+/// If the answer to a commit did not arrive, a relay asks the server up to this many times whether the transaction was
+/// committed. [`RESOLVE_INTERVAL`] is the time between two of these questions.
 const RESOLVE_TRIES: u32 = 20;
 const RESOLVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The state in a schema of a PostgreSQL database.
 pub(in crate::store) struct PostgresBackend {
     database: Database,
-    /// The connection; `None` after it broke.
+    /// The connection; `None` before the first use, and after the connection broke.
     client: RefCell<Option<Client>>,
-    /// The sinks that receive the messages that are released.
+    /// The sinks for which deliveries are made when messages are released.
     pub(super) recipients: Arc<[Recipient]>,
     /// Whether a text is removed as soon as every sink has the message, in the same transaction.
     pub(super) erase_on_delivery: bool,
     /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
     /// messages.
     pub(super) keep_for_readers: bool,
-    /// The number of write transactions of the state, as this backend last saw it; `None` before the first time.
+    /// The number of write transactions of the state, as this backend last saw it; `None` if it has not seen it yet.
     commits: Cell<Option<i64>>,
     /// Whether this backend noticed, since the last call of `changed_by_others`, that another process changed the
     /// state.
     pub(super) changed_by_others: bool,
-    /// The epoch of the lease that the caller has; `None` for a command, which needs no lease.
+    /// The epoch of the lease that the caller has; `None` for a command and for a reader, which need no lease.
     pub(super) epoch: Option<i64>,
     /// Why this backend refuses to change the state; `None` if it does not refuse.
     unusable: Option<Unusable>,
@@ -190,9 +190,9 @@ impl PostgresBackend {
         Ok(value)
     }
 
-    /// Runs `work` in a side transaction. It may change only the tables `lease`, `replica` and `request`. It does not
-    /// wait for write transactions, and is not counted as one. If the connection breaks during the commit, an error is
-    /// returned, although the transaction may have been committed.
+    /// Runs `work` in a side transaction. Such a transaction may change only the tables `lease`, `replica` and
+    /// `request`. It does not wait for write transactions, and is not counted as one. If the connection breaks during
+    /// the commit, an error is returned, although the transaction may have been committed.
     pub(super) fn side_transaction<T>(
         &self,
         work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
@@ -209,9 +209,9 @@ impl PostgresBackend {
         })
     }
 
-    /// Finds out whether a transaction was committed, if the answer to its commit did not arrive. `failure`: why it did
-    /// not arrive. Returns this failure as an error if the transaction was rolled back, and [`Error::Uncertain`] if the
-    /// database does not tell.
+    /// Finds out whether a transaction was committed, after the answer to its commit has failed to arrive. `failure` is
+    /// the reason why the answer did not arrive. Returns `failure` as an error if the transaction was rolled back, and
+    /// [`Error::Uncertain`] if the database does not tell.
     pub(super) fn resolve(&mut self, transaction: &str, failure: Failure) -> Result<(), Error> {
         self.client.replace(None);
         for tried in 0..RESOLVE_TRIES {
@@ -269,7 +269,8 @@ impl PostgresBackend {
         )
     }
 
-    /// Records that this backend made a write transaction, and that the state has this many write transactions now.
+    /// Records that this backend has made a write transaction, and that it was the write transaction number `commits`
+    /// of the state. If the number has grown by more than one, others have changed the state in between.
     fn note_commit(&mut self, commits: i64) {
         let before = self.commits.replace(Some(commits));
         self.changed_by_others |= before.is_some_and(|before| before + 1 != commits);
@@ -309,7 +310,8 @@ impl<'c> Statements<'c> {
         Self { client, runtime, gathered, first, is_first: Cell::new(true), round_trips }
     }
 
-    /// Sends statements without waiting for an answer. If one fails, every further statement of the transaction fails.
+    /// Sends statements without waiting for an answer. If one of them fails, this shows later: every further statement
+    /// of the transaction fails.
     pub(super) fn send(&self, statements: &str) {
         let mut sending = std::pin::pin!(self.client.batch_execute(statements));
         let _ = wait_for(self.runtime, ROUND_TRIP, poll_immediate(sending.as_mut()));

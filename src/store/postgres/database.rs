@@ -39,7 +39,7 @@ pub struct Database {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     namespace: Arc<str>,
-    /// Gives a hint whenever the server notifies a connection. If this is `None`, the connections ask for no
+    /// Gives a hint whenever the server notifies one of the connections; `None` if the connections ask for no
     /// notifications.
     hints: Option<ChangeHints>,
 }
@@ -101,7 +101,7 @@ impl Database {
 
     /// Returns the same database, but each of its connections asks the server for the notifications of the schema's
     /// channel. Each notification becomes a hint of `hints`. A connection gets no notifications if it leads through a
-    /// pooler in transaction mode, or if the server refuses what it asks for.
+    /// pooler in transaction mode, or if the server refuses the session mark or `LISTEN` (`notifications`).
     pub(super) fn notifying(&self, hints: &ChangeHints) -> Self {
         Self { hints: Some(hints.clone()), ..self.clone() }
     }

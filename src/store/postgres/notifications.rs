@@ -5,7 +5,7 @@
 //!
 //! Only a session that asked for notifications (`LISTEN`) gets them. A pooler in transaction mode uses each session for
 //! many clients, so a client must not ask for notifications there. To find out whether there is such a pooler, each
-//! connection begins by asking for a session with a *mark*: a parameter with a value that no other session has. A
+//! connection begins by asking for a session with a *mark*: a parameter with a value that no other session has. Such a
 //! pooler refuses the parameter, or does not pass it on to the server. In both cases the connection does not ask for
 //! notifications.
 
@@ -28,8 +28,8 @@ const MARK: &str = "joltsms_relay.session";
 /// The shortest time between two hints, however often the server notifies.
 const HINT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Classes of error codes that have nothing to do with the mark: the server refuses the user, has no connection left,
-/// or does not run.
+/// Classes of error codes (SQLSTATE) that have nothing to do with the mark: the server refuses the user (28), has no
+/// connection left (53), or is starting or stopping (57).
 const UNRELATED: [&str; 3] = ["28", "53", "57"];
 
 /// Returns the statement that notifies the channel of a schema when the transaction is committed.

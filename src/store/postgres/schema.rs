@@ -1,9 +1,9 @@
 //! The tables of a state, and the migrations: statements that make the tables, or bring them to the next format.
 //!
-//! A migration is one transaction that holds a lock. If several relays start at the same moment, one of them migrates,
-//! and the others wait. An interrupted migration changes nothing. A relay refuses to open a schema of a newer version.
-//! But a relay of the previous version may be at work while the schema is migrated. So a migration removes no table and
-//! no column that the previous version uses.
+//! All migrations that a schema needs run in one transaction, which holds a lock. If several relays start at the same
+//! moment, one of them migrates the schema, and the others wait. If the transaction is interrupted, nothing changes. A
+//! relay refuses to open a schema of a newer version. But a relay of the previous version may have opened the schema
+//! before it was migrated. So a migration removes no table and no column that the previous version uses.
 
 use super::connection::{PostgresBackend, Statements};
 use super::database::Database;
@@ -78,8 +78,8 @@ END
 $$;
 
 -- Begins a write transaction: waits for other write transactions, and counts this one. own is the epoch of the relay's
--- lease; NULL stands for a command, which needs no lease. If the server is configured to commit without waiting for its
--- disk (synchronous_commit = off), this transaction waits nevertheless, because its changes must survive a power cut.
+-- lease; NULL stands for a command, which needs no lease. A server may be configured to commit without waiting for its
+-- disk (synchronous_commit = off). The function sets it to wait, so that the changes survive a power cut.
 CREATE FUNCTION begin_change(own BIGINT, OUT transaction TEXT, OUT commits BIGINT) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE writer SET commits = writer.commits + 1 WHERE one = 1 RETURNING writer.commits INTO commits;
@@ -198,7 +198,7 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
 
 -- Numbers that messages named, or that the API listed. The relay recognizes the account by them. Keys are given in
 -- order, without gaps. details is the JSON text of the number, as the API lists it. fetched_at: when the API last
--- listed the number, or a list without the number was read to its end; NULL before that.
+-- listed the number, or when a list without the number was read to its end; NULL before that.
 CREATE TABLE number (
     key        BIGINT PRIMARY KEY,
     id         BYTEA NOT NULL UNIQUE,
@@ -223,8 +223,8 @@ CREATE TABLE meta (
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 "#;
 
-/// The first half of the key of the lock under which a schema is made or migrated: the letters "JoSR", so that other
-/// programs on the same database do not use this key by accident. The second half is a hash of the schema's name.
+/// The first half of the key of the lock under which a schema is made or migrated. It is the letters "JoSR" in ASCII.
+/// Other programs on the same database are unlikely to use such a key. The second half is a hash of the schema's name.
 const LOCK: i32 = 0x4a6f_5352;
 
 impl PostgresBackend {

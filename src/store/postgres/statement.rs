@@ -86,8 +86,8 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// A parameter of a statement. Texts of the API are bytes in the database, because a text of PostgreSQL cannot hold
-/// every character.
+/// A parameter of a statement. Texts of the API are stored as bytes, because a text of PostgreSQL cannot hold the
+/// character NUL.
 #[derive(Clone, Debug)]
 pub(super) enum Param {
     Number(Option<i64>),

@@ -1,5 +1,5 @@
-//! An opened state file, and the two ways to use it: reading, and one write transaction. This module also turns errors
-//! of SQLite into errors of the store.
+//! An opened state file, and the two ways to use it: to read, and to write in a transaction. This module also turns
+//! errors of SQLite into errors of the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,17 +15,18 @@ use crate::store::recipient::Recipient;
 pub(in crate::store) struct SqliteBackend {
     pub(super) connection: Connection,
     pub(super) file: PathBuf,
-    /// The sinks that receive the messages that are released.
+    /// The sinks for which a release makes deliveries.
     pub(super) recipients: Arc<[Recipient]>,
     /// The file in which write transactions are counted; `None` for a connection that only reads.
     pub(super) commit_counter: Option<CommitCounter>,
-    /// Whether a text is removed as soon as every sink has the message, in the same transaction.
+    /// Whether a text is removed by the transaction that records the delivery to the last sink
+    /// (`keep_delivered = "0s"`).
     pub(super) erase_on_delivery: bool,
-    /// Whether texts stay for a short time although [`Self::erase_on_delivery`] is on, because a reader waits for
-    /// messages.
+    /// Whether a reader waits for messages. While one does, texts stay for a short time after their delivery, even if
+    /// [`Self::erase_on_delivery`] is on.
     pub(super) keep_for_readers: bool,
-    /// Whether the journal has to be brought into the file, because the journal may hold removed texts, or changes that
-    /// make the file shorter.
+    /// Whether the journal may hold removed texts, or changes that make the file shorter. If so, the journal has to be
+    /// brought into the file.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
     /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others); `None` before the first call. This
@@ -99,7 +100,7 @@ impl SqliteBackend {
 }
 
 /// Turns an error of SQLite into an error of the store: [`Error::Damaged`], [`Error::Locked`], or for every other
-/// failure [`Error::Database`]. After the last two a later try may succeed.
+/// failure [`Error::Database`]. After `Locked` and `Database` a later try may succeed.
 pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
         let what = match error {
@@ -115,13 +116,11 @@ pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     }
 }
 
-/// Returns whether SQLite reports that the file is locked by another connection.
 fn says_locked(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
-/// Returns whether the error shows that the file is damaged.
 fn says_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))

@@ -79,7 +79,7 @@ fn the_last_reader_erases_what_a_relay_kept_for_readers() {
     drop(reader);
     erase_delivered(dir.path()).unwrap();
     assert!(!holds(b"text-one") && !holds(b"text-two"));
-    assert!(holds(b"text-three"), "a message that waits stays");
+    assert!(holds(b"text-three"), "m3 still waits, so its text stays");
     erase_delivered(&dir.path().join("missing")).unwrap();
 }
 

@@ -7,8 +7,8 @@ fn table(name: &str) -> &'static CopiedTable {
     TABLES.iter().find(|table| table.name == name).unwrap()
 }
 
-/// On disk a text may have spaces in front of it, so that it can be erased. The copy must not have them: the new place
-/// may be of another kind, where nobody removes them again.
+/// In a SQLite file a text may have spaces in front of it (`sqlite/file/erasure.rs`). The copy must not have them: it
+/// may go to PostgreSQL, and the backend for PostgreSQL does not remove the spaces when it reads the text.
 fn a_copied_text_is_the_text_of_the_api(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     spool.erase_on_delivery();

@@ -22,7 +22,8 @@ fn message(seq: i64, day: i64) -> [PollChange; 3] {
     stored(seq, day, RowStanding::News)
 }
 
-/// Two sinks that ask for events, and two that do not. The second sink of each pair wants no message.
+/// Two sinks that ask for events, and two that do not. The second of each pair wants only messages with a code, and no
+/// message here has one.
 fn four_sinks() -> [SinkSetup; 4] {
     let nothing = Filter::any_of(vec![Clause { has_code: Some(true), ..Clause::default() }]);
     let selection = MessageSelection { filter: Some(nothing), ..MessageSelection::default() };
@@ -119,7 +120,8 @@ fn an_event_is_known_until_it_cannot_be_made_again(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let known =
         |spool: &Spool| spool.known(&["m1", "m2", "m3", "m4"]).unwrap().iter().map(Option::is_some).collect::<Vec<_>>();
-    // The watermark is later than the times of the event and of all messages.
+    // The watermark is later than the times of the event and of all messages. The newest message, `m4`, always stays
+    // known. The event of day 5 stays known until the watermark is more than 400 days later.
     for (day, expected) in [(404, [true, false, false, true]), (406, [false, false, false, true])] {
         spool.forget_ids(UnixMs(day * DAY), 1, ForgottenUpTo::START).unwrap();
         assert_eq!(known(&*spool), expected, "day {day}");

@@ -62,7 +62,7 @@ fn a_message_that_the_fallback_has_is_not_handed_over_again(scratch: &dyn Scratc
     spool.settle(&all, UnixMs(2)).unwrap();
     let expected = "ops m1 delivered, ops m2 dead, ops m3 fresh, ops m4 fresh";
     assert_eq!(states(&*spool, 1..=4).split_once("ops").unwrap().1, &expected[3..]);
-    assert_eq!(handed_over_by(&*spool, 3, "ops"), None, "ops had the message already");
+    assert_eq!(handed_over_by(&*spool, 3, "ops"), None, "`ops` had m3 already");
     // If an operator retries or drops the dead letters of `crm`, the deliveries of `ops` do not change.
     let of_crm = DeadLetterSelection { sink: Some("crm".to_owned()), ..DeadLetterSelection::default() };
     let start = ResolvedUpTo::default();
@@ -100,7 +100,7 @@ fn an_undecided_delivery_of_the_fallback_becomes_fresh_and_a_dead_letter_stays_o
     spool.settle(&[settled(registered[0].id, 2, dead())], UnixMs(3)).unwrap();
     assert_eq!(states(&*spool, [2]), "all m2 dead, ops m2 fresh");
     spool.register_sinks(&all, UnixMs::MAX, UnixMs(4)).unwrap();
-    assert_eq!(states(&*spool, [2]), "all m2 dead, ops m2 fresh", "at the next start, too, no filter decides on it");
+    assert_eq!(states(&*spool, [2]), "all m2 dead, ops m2 fresh", "after the next start, too, no filter decides on m2");
 }
 
 fn new_messages_do_not_wait_for_messages_that_were_handed_over(scratch: &dyn Scratch) {
@@ -136,9 +136,9 @@ on_every_backend![
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Messages come, are delivered, fail, expire and are retried or dropped by operators, in any order, and the state
-    /// is opened again at any time. Every message that was ever a dead letter of `crm` has a delivery for `ops`, and
-    /// `ops` gets no message a second time.
+    /// Takes random steps: messages come, are delivered, fail or expire, an operator retries or drops dead letters, and
+    /// the state is closed and opened again. After each step every message that was ever a dead letter of `crm` has a
+    /// delivery for `ops`. `ops` gets no message twice.
     #[test]
     fn every_dead_letter_is_handed_over_once(steps in prop::collection::vec((0_u8..8, 1_i64..12, any::<bool>()), 1..60)) {
         let scratch = SqliteScratch::new();

@@ -76,7 +76,7 @@ impl PostgresScratch {
     }
 }
 
-/// Returns a schema of a database for one test of another part of the program. If no server is installed, reports that
+/// Makes a new schema in PostgreSQL for a test of another part of the program. If no server is installed, reports that
 /// `test` is skipped, and returns `None`.
 #[cfg(feature = "replicas")]
 pub(crate) fn scratch_database(test: &str) -> Option<Database> {
@@ -108,7 +108,7 @@ impl TestState {
         Self::in_postgres().unwrap_or_else(|| Self(Box::new(SqliteScratch::new())))
     }
 
-    /// Makes a state of the kind that the environment asks for. A SQLite file is made in `dir`.
+    /// Makes a state of the kind that the environment asks for. If this is a SQLite file, it is made in `dir`.
     pub(crate) fn in_dir(dir: &Path) -> Self {
         Self::in_postgres().unwrap_or_else(|| Self::in_file(dir))
     }
@@ -118,7 +118,7 @@ impl TestState {
         match std::env::var("JOLTSMS_RELAY_TEST_STATE").as_deref() {
             #[cfg(feature = "replicas")]
             Ok("postgres") => Some(Self(Box::new(PostgresScratch::new("a state").expect("a PostgreSQL server")))),
-            Ok(other) => panic!("JOLTSMS_RELAY_TEST_STATE: there are no such states here: {other}"),
+            Ok(other) => panic!("JOLTSMS_RELAY_TEST_STATE is {other:?}, and this build has no states of that kind"),
             Err(_) => None,
         }
     }
@@ -193,7 +193,7 @@ pub(super) fn scratch() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// Makes the operation that stores the message `m{seq}`, received at `seq` seconds.
+/// Makes the change that stores the message `m{seq}`, received at `seq` seconds.
 pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> PollChange {
     let time = UnixMs(seq * 1000);
     let row = Row {
@@ -208,7 +208,7 @@ pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Optio
     PollChange::Insert(Box::new(Insert { seq: Seq(seq), row, standing, held_by }))
 }
 
-/// Makes the operation that releases these messages.
+/// Makes the change that releases these messages.
 pub(super) fn release(seqs: &[i64]) -> PollChange {
     PollChange::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: DeliveryClass::Live }
 }

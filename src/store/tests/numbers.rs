@@ -49,11 +49,15 @@ fn deliveries_stay_undecided_until_the_details_are_known(scratch: &dyn Scratch) 
     );
     assert!(spool.has_undecided().unwrap());
     let newest = spool.newest_number().unwrap();
-    assert_eq!(decide_all(&mut *spool, UndecidedScope::All), 0, "nothing more is known");
+    assert_eq!(decide_all(&mut *spool, UndecidedScope::All), 0, "no details are known yet");
     release_one(&mut *spool, 5, Some("later"));
     spool.record_numbers(&[("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
     assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 3);
-    assert_eq!(spool.complete_number_list(newest, UnixMs(9)).unwrap(), 1, "`later` was added after the list was begun");
+    assert_eq!(
+        spool.complete_number_list(newest, UnixMs(9)).unwrap(),
+        1,
+        "only `gone`: `later` was added after the list had begun"
+    );
     assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 1);
     assert_eq!(
         states(&*spool, 1..=5),
@@ -98,7 +102,7 @@ fn undecided_deliveries_become_dead_letters_if_the_details_never_come(scratch: &
     for (seq, number) in [(1, Some("a")), (2, None), (3, Some("a"))] {
         release_one(&mut *spool, seq, number);
     }
-    assert_eq!(spool.give_up_undecided(Seq(3), UnixMs(7)).unwrap(), 2, "of m1, for both sinks");
+    assert_eq!(spool.give_up_undecided(Seq(3), UnixMs(7)).unwrap(), 2, "the deliveries of m1 for `pay` and `told`");
     assert_eq!(
         states(&*spool, 1..=3),
         "all m1 fresh, all m2 fresh, all m3 fresh, pay m1 dead, pay m3 undecided, told m1 dead, told m2 fresh, \
@@ -108,6 +112,7 @@ fn undecided_deliveries_become_dead_letters_if_the_details_never_come(scratch: &
 
 fn a_list_without_an_end_does_not_fill_the_state(scratch: &dyn Scratch) {
     let (mut spool, _) = with_sinks(scratch);
+    // The list fills the state up to its limit for numbers. After that only a number that a message names is added.
     let ids: Vec<String> = (0..20_000).map(|number| format!("listed {number}")).collect();
     spool.record_numbers(&ids.iter().map(|id| (id.as_str(), "{}")).collect::<Vec<_>>(), UnixMs(9)).unwrap();
     release_one(&mut *spool, 1, Some("met"));

@@ -25,7 +25,7 @@ fn a_sink_is_dropped_only_with_permission_and_each_step_checks_this(scratch: &dy
     refused(&mut *spool, may(false, true), DropProgress::SinkIsConfigured);
 
     assert_eq!(spool.drop_sink(crm, begin, may(true, true)).unwrap(), DropProgress::MoreToRemove(Seq(3)));
-    // Between two steps a relay has started to use the sink.
+    // A relay has started to use the sink since the last step.
     assert_eq!(spool.drop_sink(crm, Seq(3), may(false, true)).unwrap(), DropProgress::SinkIsConfigured);
     assert_eq!(spool.drop_sink(crm, Seq(3), may(true, true)).unwrap(), DropProgress::Removed);
     assert_eq!(spool.sink_names().unwrap(), ["ops"]);

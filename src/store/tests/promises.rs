@@ -91,7 +91,11 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     };
     assert_eq!(due(&*spool, 79), []);
     assert_eq!(due(&*spool, 90), [(Seq(2), Some(UnixMs(2))), (Seq(1), Some(UnixMs(1)))], "longest overdue first");
-    assert_eq!(spool.bring_forward(sink, UnixMs(2), UnixMs(60), 10).unwrap(), 1, "m1 failed before the outage");
+    assert_eq!(
+        spool.bring_forward(sink, UnixMs(2), UnixMs(60), 10).unwrap(),
+        1,
+        "m1 was first attempted before the outage"
+    );
     assert_eq!(due(&*spool, 60), [(Seq(2), Some(UnixMs(2)))]);
     // A later settlement does not change the recorded time of the first attempt.
     let later = Settlement { attempts: 2, first_attempt: UnixMs(60), ..settled(sink, 2, dead()) };
@@ -114,9 +118,9 @@ fn the_text_goes_when_the_last_sink_has_the_message(scratch: &dyn Scratch) {
     spool.commit(&changes.chain([release(&[1, 2, 3])]).collect::<Vec<_>>(), UnixMs(1)).unwrap();
     let left = |spool: &Spool| (texts(spool, 1..=3), (1..=3).map(|seq| deliveries(spool, seq).len()).sum::<usize>());
     spool.settle(&[settled(sinks[0], 1, DELIVERED), settled(sinks[0], 2, dead())], UnixMs(2)).unwrap();
-    assert_eq!(left(&*spool), (vec![1, 2, 3], 6), "sink b still waits");
+    assert_eq!(left(&*spool), (vec![1, 2, 3], 6), "all three still wait for sink b");
     spool.settle(&[settled(sinks[1], 1, DELIVERED), settled(sinks[1], 2, DELIVERED)], UnixMs(3)).unwrap();
-    assert_eq!(left(&*spool), (vec![2, 3], 4), "a dead letter stays");
+    assert_eq!(left(&*spool), (vec![2, 3], 4), "m2 stays: it is a dead letter");
     let both = [settled(sinks[0], 3, DELIVERED), settled(sinks[1], 3, DELIVERED)];
     spool.settle(&both, UnixMs(3)).unwrap();
     assert_eq!(left(&*spool), (vec![2], 2), "both deliveries of m3 were settled in one transaction");

@@ -110,7 +110,7 @@ fn the_first_failure_of_a_walk_moves_too(scratch: &dyn Scratch) {
     for (id, (since, moved)) in (1..).zip(cases) {
         let progress = WalkProgress { since: Some(UnixMs(since)), ..WalkProgress::default() };
         changes.push(PollChange::PutWalk(Box::new(Walk { progress, ..gap(id) })));
-        assert_eq!(ahead.moved(UnixMs(since), UnixMs(NOW)), UnixMs(moved), "in memory");
+        assert_eq!(ahead.moved(UnixMs(since), UnixMs(NOW)), UnixMs(moved), "the value in memory moves in the same way");
     }
     spool.commit(&changes, UnixMs(NOW)).unwrap();
     assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());

@@ -8,7 +8,7 @@ fn news(seq: i64, held_by: Option<WalkId>) -> PollChange {
     insert(seq, "hello", RowStanding::News, held_by)
 }
 
-/// Makes a message with the time of the message `other`. If its number `seq` is greater than `other`, it is further
+/// Makes a message with the time of the message `other`. If `seq` is greater than `other`, the new message is further
 /// down the page.
 fn at_the_time_of(other: i64, seq: i64) -> PollChange {
     let PollChange::Insert(mut inserted) = news(seq, None) else { unreachable!() };
@@ -90,7 +90,7 @@ fn a_message_that_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn
     assert_eq!(spool.replay(&found).unwrap(), 2);
     assert_ne!(spool.replay_count().unwrap(), replays, "the relay notices that it has to decide");
     assert_eq!(spool.last_released().unwrap(), last + 1);
-    assert_eq!(spool.decide(None, UndecidedScope::All).unwrap().0, 1, "one sink at a time");
+    assert_eq!(spool.decide(None, UndecidedScope::All).unwrap().0, 1, "each call decides for one sink");
     let claims = spool.claim_fresh(found[0].sink, DeliveryClass::Backfill, ALL, &|_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
     assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "m2 waits already, so it is not sent twice");

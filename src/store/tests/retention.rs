@@ -66,7 +66,7 @@ fn a_text_stays_while_any_delivery_is_kept(scratch: &dyn Scratch) {
     assert_eq!(
         (dropped, texts(&*spool, 1..=8)),
         (RemovedMessages { messages: 1, dead: 3, next: None }, vec![2, 3, 5, 6, 7, 8]),
-        "each dead letter is removed after its own time; the text of m4 is removed with its last dead letter"
+        "the dead letters of m4 and m5 are removed; m5 keeps its text, because its delivery for `a` is kept"
     );
     spool.remove_settled(cutoffs(201, 201), Seq(0)).unwrap();
     assert_eq!(texts(&*spool, 1..=8), [2, 3, 7, 8]);

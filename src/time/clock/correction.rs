@@ -2,22 +2,24 @@
 
 use crate::domain::UnixMs;
 
-/// A correction of the relay's time. Times that were stored by the wrong relay's time have to be corrected, too.
+/// A correction of the relay's time. Times that were stored before the correction may be wrong by the same amount, and
+/// have to be corrected, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockCorrection {
-    /// The wrong relay's time at the moment of the correction.
+    /// The relay's time at the moment of the correction, as it was before the correction.
     pub was: UnixMs,
-    /// The right relay's time at the same moment.
+    /// The relay's time at the same moment, as it is after the correction.
     pub now: UnixMs,
-    /// Stored instants from this instant up to `was` move by the difference of `was` and `now`. After that, no stored
-    /// time at which something happened is later than the present time.
+    /// Stored instants from this instant up to `was` move by the difference of `was` and `now`. A stored time at which
+    /// something happened, and which would be later than the present time, becomes the present time.
     pub from: UnixMs,
     /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API has stated no time.
     pub machine_ahead_ms: Option<i64>,
 }
 
 impl ClockCorrection {
-    /// Returns by how many milliseconds the relay's time was moved ahead.
+    /// Returns by how many milliseconds the relay's time was moved ahead; a negative number means that it was moved
+    /// back.
     pub fn shift(&self) -> i64 {
         self.now.0.saturating_sub(self.was.0)
     }
@@ -32,7 +34,7 @@ impl ClockCorrection {
 /// A jump of the machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineJump {
-    /// By how many milliseconds the machine's clock was set ahead.
+    /// By how many milliseconds the machine's clock was set ahead; a negative number means that it was set back.
     pub by_ms: i64,
     /// By how many milliseconds the machine's clock is ahead of the API's clock now; `None` if the API has stated no
     /// time.

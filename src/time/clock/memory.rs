@@ -15,8 +15,8 @@ pub struct ClockMemory {
     pub written_at: i64,
     /// Whether the API had confirmed the relay's time.
     pub confirmed: bool,
-    /// If the API had not confirmed the relay's time: the newest instant at which an earlier process had a confirmed
-    /// time.
+    /// The newest instant at which an earlier process had a confirmed time. `None` if there is no such instant, or if
+    /// `confirmed` is true.
     pub confirmed_at: Option<i64>,
     /// By how many milliseconds the machine's clock was ahead of the API's clock.
     pub machine_ahead_ms: Option<i64>,

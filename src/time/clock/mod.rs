@@ -9,10 +9,10 @@
 //! A further clock, the *clock of the messages*, is the one by which the API dates messages. The relay learns it from
 //! the API's answers ([`Clock::message_time`]).
 //!
-//! Invariants: changes of the machine's clock do not change the relay's time. The time for which the machine is
-//! suspended counts in the relay's time. The relay's time is corrected at most once in a process, by
-//! [`Clock::synchronize`]. Unless [`Clock::is_confirmed`], no code may end a delivery or remove anything because time
-//! has passed.
+//! Invariants: changes of the machine's clock do not change the relay's time. While the machine is suspended, the
+//! relay's time goes on. The relay's time is corrected at most once in a process, by [`Clock::synchronize`]. Until the
+//! relay's time is confirmed ([`Clock::is_confirmed`]), no code may end a delivery or remove anything because time has
+//! passed.
 
 mod correction;
 mod memory;
@@ -67,9 +67,9 @@ impl Clock {
         Self::new(TimeSource::System, system_wall(), Trust::Unconfirmed)
     }
 
-    /// Makes a clock that takes another machine's clock in the place of this machine's clock. The other clock shows
-    /// `now` at this moment. So relays on machines whose clocks differ have the same time. Later jumps of the two
-    /// machines' clocks have no effect. The relay's time is not confirmed.
+    /// Makes a clock that uses the clock of another machine, such as the database server, instead of this machine's
+    /// clock. `now` is the present time by that other clock. So relays on machines whose clocks differ have the same
+    /// time. Later jumps of the two machines' clocks have no effect. The relay's time is not confirmed.
     pub fn told(now: UnixMs) -> Self {
         Self::new(TimeSource::Told, now, Trust::Unconfirmed)
     }
@@ -82,7 +82,7 @@ impl Clock {
         clock
     }
 
-    /// Makes a clock of paused time as at the start of a process, when it is not known whether its time is right.
+    /// Makes a clock of paused time whose time is not confirmed yet, as at the start of a process.
     #[cfg(test)]
     pub(crate) fn unconfirmed_at(start: UnixMs) -> Self {
         Self::new(TimeSource::Tokio, start, Trust::Unconfirmed)
@@ -166,8 +166,8 @@ impl Clock {
         self.lock().state == Trust::Confirmed
     }
 
-    /// Returns the relay's time together with what is needed to compare it with stored times. No correction can come
-    /// between the parts of the returned value.
+    /// Returns the relay's time together with its correction, which a caller needs to compare this time with stored
+    /// times. All parts of the returned value are from the same moment.
     pub fn relay_moment(&self) -> RelayMoment {
         let elapsed = self.elapsed();
         let relay = self.lock();
@@ -185,8 +185,8 @@ impl Clock {
 
     /// Returns the time by the clock of the messages; `None` if it is not known yet. While the API states a time that
     /// is not believed, this is the earlier one of two times: the stated time and the expected time. So a message is
-    /// too old only if it is too old by both. If no time of the API was ever believed, a doubted time counts only if it
-    /// is the earlier one; otherwise the result is `None`.
+    /// too old only if it is too old by both. If no time of the API was ever believed, the stated time counts only if
+    /// it is earlier than the expected time; otherwise the result is `None`.
     pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
@@ -209,8 +209,8 @@ impl Clock {
     }
 
     /// Returns [`Self::message_time`] or, while that time is not known, the latest time that the clock of the messages
-    /// may show now: the likely time or the doubted time. If a message is not too old by this time, it is certainly not
-    /// too old.
+    /// may show now: the likely time or the doubted time, whichever is later. If a message is not too old by this time,
+    /// it is certainly not too old.
     pub fn latest_message_time(&self) -> UnixMs {
         let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
         let relay = self.lock();

@@ -4,9 +4,9 @@ use super::memory::ClockMemory;
 use crate::domain::UnixMs;
 use crate::time::trust::{ClockDoubt, JumpWatch};
 
-/// The relay's time, and the knowledge about it. A clock is stored as a number: what the clock showed, or would have
-/// shown, when the elapsed time of [`Clock`](super::Clock) was 0. So the clock's present time is this number plus the
-/// elapsed time, in milliseconds.
+/// The relay's time, and the knowledge about it. Each clock is stored as one number: the time that the clock showed, or
+/// would have shown, when the elapsed time of [`Clock`](super::Clock) was 0. So the present time of a clock is its
+/// number plus the elapsed time, in milliseconds.
 #[derive(Debug)]
 pub(super) struct RelayTime {
     /// The relay's time, stored as described above.
@@ -32,12 +32,13 @@ pub(super) struct RelayTime {
     /// The clock of the messages, by the last time of the API that was believed; `None` if no time of the API was
     /// believed in this process.
     pub(super) messages: Option<i64>,
-    /// The earliest time that the clock of the messages may show, if the API states no time except the times of its
+    /// A lower bound of the clock of the messages, for an API whose answers have no time except the times of the
     /// messages.
     pub(super) messages_least: Option<i64>,
     /// The time that the API last stated for the clock of the messages, while this time is not believed.
     pub(super) doubted: Option<i64>,
-    /// The machine's clock at the start, or when a jump of this clock or the correction was last reported.
+    /// The machine's clock at the last of these moments: the start of this process, the correction of the relay's time,
+    /// and the last report of a jump of the machine's clock.
     pub(super) machine_seen: i64,
     /// The machine's clock, if this process does not read it from the system. Only tests change it.
     pub(super) machine_off: i64,

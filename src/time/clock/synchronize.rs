@@ -12,7 +12,7 @@ use crate::time::trust::{self, ClockEvidence, ClockVerdict, MIN_CORRECTION};
 impl Clock {
     /// Lets the relay's time go on from the previous process. `before` is the memory that the previous process left,
     /// and `newest` is the newest stored instant. Within one boot of the machine the previous process's time goes on
-    /// exactly. Otherwise the machine's clock counts, but never a time before the newest stored instant.
+    /// exactly. Otherwise the relay's time begins with the machine's clock, but never before the newest stored instant.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
         self.go_on(before, newest, false);
     }
@@ -86,8 +86,8 @@ impl Clock {
     pub fn synchronize(&self, api: Option<UnixMs>) -> Option<ClockCorrection> {
         let (elapsed, machine, at) = (self.elapsed(), self.machine_time(), self.monotonic());
         let mut relay = self.lock();
-        // Until the time is confirmed, a jump of the API's clock is not doubted. Instead, the jump begins the watch
-        // over the clocks again.
+        // Until the time is confirmed, a jump of the API's clock is not doubted. Instead, after such a jump the watch
+        // over the clocks begins again (`jump_watch`).
         let expected = relay.api.filter(|_| relay.state != Trust::Unconfirmed);
         let expected = expected.map(|base| UnixMs(base.saturating_add(elapsed)));
         let heard = api.filter(|api| {
@@ -125,8 +125,8 @@ impl Clock {
         Some(ClockCorrection { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
-    /// Returns how the machine's clock jumped, if it jumped by more than 5 minutes since the start, or since the last
-    /// jump that was returned. Each jump is returned once.
+    /// Returns the jump of the machine's clock, if the clock has jumped by more than 5 minutes since the start. Each
+    /// jump is returned once. A jump before the correction of the relay's time is not returned after that correction.
     pub fn machine_jump(&self) -> Option<MachineJump> {
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let mut relay = self.lock();

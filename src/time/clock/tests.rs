@@ -36,7 +36,7 @@ async fn a_jump_of_the_machines_clock_does_not_move_the_relays_time() {
     for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
         clock.set_machine(to);
         assert_eq!((clock.machine_time(), clock.relay_time(), clock.message_time()), (to, START, Some(START)));
-        assert_eq!(clock.synchronize(Some(START)), None, "it is confirmed already");
+        assert_eq!(clock.synchronize(Some(START)), None, "the time is confirmed already");
     }
     tokio::time::advance(HOUR).await;
     assert_eq!((clock.machine_time(), clock.relay_time()), (START.after(DAY + HOUR), START.after(HOUR)));
@@ -55,7 +55,7 @@ async fn a_clock_that_is_set_right_after_the_start_puts_the_relays_time_right_on
     clock.set_machine(right);
     let correction = clock.synchronize(Some(right)).unwrap();
     assert_eq!((correction.was, correction.now, correction.from), (ahead.after(HOUR / 30), right, ahead));
-    assert!(!clock.is_confirmed(), "what is stored has not followed yet");
+    assert!(!clock.is_confirmed(), "the stored times were not corrected yet");
     assert_eq!(clock.synchronize(Some(right)), None);
     clock.confirm();
     assert!(clock.is_confirmed());
@@ -82,7 +82,7 @@ async fn without_the_api_the_machine_is_believed_after_an_hour_without_a_jump() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
+async fn if_the_api_falls_silent_its_last_time_still_counts() {
     let clock = Clock::unconfirmed_at(START);
     assert_eq!(clock.synchronize(Some(START.after(DAY))), None);
     tokio::time::advance(HOUR / 8).await;
@@ -97,7 +97,7 @@ async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_told_another_time_for_a_moment_and_fell_silent_is_not_believed() {
+async fn if_the_api_falls_silent_a_time_that_it_told_for_a_moment_is_not_believed() {
     let clock = Clock::unconfirmed_at(START);
     for second in 0..5 {
         assert_eq!(clock.synchronize(Some(START.after(DAY + Duration::from_secs(second)))), None);
@@ -108,7 +108,7 @@ async fn an_api_that_told_another_time_for_a_moment_and_fell_silent_is_not_belie
         assert_eq!(clock.synchronize(None), None);
     }
     let right = clock.machine_time();
-    assert_eq!(clock.synchronize(Some(right)).unwrap().shift(), 0, "both agree");
+    assert_eq!(clock.synchronize(Some(right)).unwrap().shift(), 0, "both clocks agree");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn each_jump_of_the_machine_is_told_once() {
     let day = whole_ms(DAY);
     assert_eq!(clock.machine_jump(), None);
     clock.set_machine(START.after(DAY));
-    assert_eq!(clock.machine_jump(), jump(day, None), "the API was not heard");
+    assert_eq!(clock.machine_jump(), jump(day, None), "the API has stated no time");
     assert_eq!(clock.machine_jump(), None);
     tokio::time::advance(HOUR).await;
     clock.synchronize(Some(START.after(HOUR)));

@@ -44,7 +44,8 @@ impl HealthBanner {
             named.map(|sink| sink.stored.view.name.as_str()).collect::<Vec<_>>().join(", ")
         };
         let failing = names(&|sink| sink.live.as_ref().is_some_and(|live| live.failing_since.is_some()));
-        // If a sink is paused for another reason than these two, the relay is not healthy.
+        // A pause for any other reason than `Operator` and `Disabled` makes the relay unhealthy, and is one of
+        // `problems`.
         let paused_for = |reason| {
             names(&|sink| {
                 let view = &sink.stored.view;
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_tells_a_pause_by_an_operator_from_a_sink_that_is_switched_off() {
+    fn sinks_that_an_operator_paused_and_sinks_that_are_switched_off_are_named_apart() {
         let (operator, disabled) = (Some(PauseReason::Operator), Some(PauseReason::Disabled));
         for (pauses, expected) in [
             (&[("crm", None)][..], ", and every sink accepts messages."),

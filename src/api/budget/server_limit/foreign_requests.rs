@@ -7,10 +7,10 @@ use super::{ForeignRequests, LONGEST_SILENCE, SLACK, SeenWindow, ServerLimit};
 use crate::time::Instant;
 
 impl ServerLimit {
-    /// Records how many requests in a newly seen window are not the relay's own, as far as it knows. This is done only
-    /// if the beginning of the window was not seen. Then an earlier process of the relay may have sent these requests,
-    /// because its record of requests does not survive a power cut. In a window that was seen from its beginning, only
-    /// another program can have sent them.
+    /// Records how many requests in a newly seen window are unexplained: this process did not send them, and does not
+    /// know them from an earlier process. If the beginning of the window was not seen, an earlier process of the relay
+    /// may still have sent them, because its record of requests does not survive a power cut. If the beginning was
+    /// seen, only another program can have sent them, and nothing is recorded here.
     pub(super) fn count_unexplained(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let unexplained = self.requests_of_others(remaining, own_since);
         if let Some(window) = self.window.as_mut().filter(|window| !window.whole) {
@@ -63,8 +63,9 @@ impl ServerLimit {
         windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
     }
 
-    /// Returns the number of requests that are not available to the relay: those of other programs and the unexplained
-    /// ones in the current window, or those of other programs in the previous window, whichever are more.
+    /// Returns the number of requests that are not available to the relay. This is the greater of two numbers: the
+    /// requests of other programs plus the unexplained requests in the current window, and the requests of other
+    /// programs in the previous window.
     pub(in crate::api::budget) fn unavailable(&self) -> u32 {
         self.window.map_or(0, |window| window.foreign + window.unexplained).max(self.previous_foreign)
     }

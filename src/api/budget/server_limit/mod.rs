@@ -4,8 +4,9 @@
 //! that "2 in a second" and "20 in 5 minutes" work, too:
 //! - The *reset* (`X-RateLimit-Reset`) of an answer is the time until the window ends. The length is the longest reset
 //!   of the present and the previous window.
-//! - If `Remaining` jumps up before the reset has passed, the reset is wrong. Then the length is the time from the
-//!   beginning of one window to the beginning of the next.
+//! - If the number of requests that are left (`X-RateLimit-Remaining`, or `Remaining` for short) jumps up before the
+//!   reset has passed, the reset is wrong. Then the length is the time from the beginning of one window to the
+//!   beginning of the next.
 //! - Without a reset the length is a minute, until jumps of `Remaining` show another length.
 //!
 //! Invariants, if the headers are right and no other program uses the key:
@@ -29,7 +30,7 @@ pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 /// A timer may fire this much too early, and a request of a killed process may arrive this much after the kill.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
 
-/// The most by which the difference of two resets can be wrong, because resets are whole seconds.
+/// The difference of two resets can be wrong by up to this, because resets are whole seconds.
 const ROUNDING: Duration = Duration::from_millis(1500);
 
 /// The knowledge about the API's limit.
@@ -44,7 +45,7 @@ pub(super) struct ServerLimit {
     at_most: Option<Duration>,
     /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
-    /// By how much windows end later than their resets say, because resets are rounded down.
+    /// By how much windows end later than their resets say. Zero until a 429 has shown that the API rounds resets down.
     late: Duration,
     /// A reset that is too long to be believed at once: when it was first seen, and its length.
     unproven: Option<(Instant, Duration)>,
@@ -74,7 +75,8 @@ pub(super) struct ServerLimit {
 #[derive(Clone, Copy, Debug)]
 struct SeenWindow {
     limit: Option<u32>,
-    /// The lowest `Remaining` in this window, minus the requests that the relay has sent since that answer.
+    /// The lowest `Remaining` that an answer has stated in this window, minus the requests that the relay has sent
+    /// since that answer.
     left: i64,
     /// The latest possible end of the window.
     ends: Instant,
@@ -109,7 +111,7 @@ pub(super) struct HeardAnswer<'a> {
     pub(super) under_way: u32,
 }
 
-/// The number of requests by other programs, as requests a minute.
+/// The requests of other programs, in requests a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForeignRequests {
     /// The number of windows of the API that were seen from their beginning and have ended.

@@ -7,8 +7,7 @@ use super::super::headers::RateHeaders;
 use super::{LONGEST_SILENCE, ROUNDING, ServerLimit, Share};
 use crate::time::Instant;
 
-/// The number of further requests that the relay leaves to other programs after each 429, up to a twentieth of the
-/// limit.
+/// Each 429 raises `ServerLimit::margin` by this number, up to a twentieth of the limit.
 const MARGIN: u32 = 3;
 
 /// If other programs use the key, and at most this many requests are left in the window, all of them are kept for
@@ -71,8 +70,8 @@ impl ServerLimit {
         }
     }
 
-    /// Returns the instant until which the reading of older messages waits, so that enough requests are left for polls
-    /// until the window ends: one request for each poll interval, at most half of the limit.
+    /// Returns the instant until which no older messages may be read, so that enough requests are left for polls until
+    /// the window ends: one request for each poll interval, at most half of the limit.
     pub(in crate::api::budget) fn kept_for_head_until(
         &self,
         head_interval: Duration,
@@ -96,11 +95,11 @@ impl ServerLimit {
         Some((from_then_on + pace).min(window.ends)).filter(|until| *until > now)
     }
 
-    /// Returns the instant until which the last request of a window is kept back. The request is kept back only if the
-    /// length of the window is doubtful, and the window's limit is lower than the `configured` one. A late request
-    /// shows more about the length: if its answer belongs to a new window, the windows are shorter than they seemed. By
-    /// the returned instant, the window has lasted for the mean of the shortest and the longest length that it may
-    /// have.
+    /// Returns the instant until which the last request of a window is kept back. It is kept back only if the length of
+    /// the window is doubtful, and the window's limit is lower than the `configured` one. A late request shows more
+    /// about the length: if its answer belongs to a new window, the windows are shorter than they seemed. For example,
+    /// if the window lasts 20 s at least and 60 s at most, the request is kept back until 40 s after the window's
+    /// beginning.
     pub(in crate::api::budget) fn last_kept_until(&self, configured: u32, now: Instant) -> Option<Instant> {
         let window = self.window.filter(|window| window.left == 1 && window.whole)?;
         let length = window.ends.saturating_duration_since(window.first);

@@ -123,13 +123,13 @@ impl ServerLimit {
         now: Instant,
     ) -> SeenWindow {
         let WindowTurn { jump, turned, changed } = turn;
-        // The window counts as seen from its beginning if hardly more requests are used than the relay has sent. A
-        // tenth of the limit is allowed for requests that other programs may have made since the window began.
+        // The window counts as seen from its beginning if hardly more requests are used than the relay has sent.
+        // Requests that other programs have sent since the window began are tolerated, up to a tenth of the limit.
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
         let used = limit.saturating_sub(remaining);
-        // At the start of the process, and after a change of the limit, the beginning of the window is not known, so
-        // nothing is allowed for other programs.
+        // At the start of the process, and after a change of the limit, the beginning of the window is not known. Then
+        // no such request is tolerated.
         let by_others = if self.window.is_some() && !changed { limit / 10 } else { 0 };
         let is_fresh = turned && used <= 1 + beside + by_others;
         let mut continued = None;

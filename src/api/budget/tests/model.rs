@@ -261,8 +261,8 @@ impl Setup {
                 server.api = api;
             }
             if restarts.front().is_some_and(|restart| now > *restart) {
-                // The next process knows these requests from the ring: answered requests with their age, and requests
-                // that were under way.
+                // The next process knows the requests of the last process from the ring: answered requests with their
+                // age, and requests that were under way.
                 restarts.pop_front();
                 window = self.window();
                 if !self.forgets {

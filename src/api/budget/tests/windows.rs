@@ -46,7 +46,8 @@ fn a_limit_in_any_window_is_kept_and_used() {
     }
 }
 
-/// Even if an honest API has windows of a day, the relay is silent for a quarter of an hour at most.
+/// Even if the API has windows of a day, and its headers are right, the relay is silent for a quarter of an hour at
+/// most.
 #[test]
 fn no_silence_is_longer_than_a_quarter_of_an_hour() {
     for (limit, seconds) in [(20, 3600), (3, 3600), (10, 86_400)] {
@@ -74,8 +75,8 @@ fn a_limit_that_changes_is_learned() {
                 "{name}: {} of the relay's own requests were taken for another program's",
                 run.foreign
             );
-            // Once two windows of the old limit and two of the new limit have passed since the change, the relay behaves
-            // as if there had never been another limit.
+            // After the change, two windows of the old limit and two windows of the new limit are left out. From then
+            // on polls are as regular as if the API had always had the new limit.
             let silence = run.longest_silence(403 + 2 * (before.1 + after.1));
             let most = longest_silence(after.0, after.1, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(silence <= most, "{name}: silent for {silence:?}");
@@ -83,8 +84,8 @@ fn a_limit_that_changes_is_learned() {
     }
 }
 
-/// Whatever the headers say, the relay sends no more requests than its configuration allows, and no time without a poll is longer than a
-/// quarter of an hour.
+/// Whatever the headers say, the relay sends no more requests than its configuration allows, and it polls at least once
+/// in a quarter of an hour.
 #[test]
 fn headers_that_make_no_sense_stop_nothing() {
     let spoils: [(&str, Spoil); 10] = [
@@ -92,7 +93,7 @@ fn headers_that_make_no_sense_stop_nothing() {
         ("no reset", |headers| RateHeaders { reset: None, ..headers }),
         ("no remaining", |headers| RateHeaders { remaining: None, ..headers }),
         ("no limit", |headers| RateHeaders { limit: None, ..headers }),
-        ("an epoch", |headers| RateHeaders { reset: None, reset_is_absurd: true, ..headers }),
+        ("an absurd reset", |headers| RateHeaders { reset: None, reset_is_absurd: true, ..headers }),
         ("milliseconds", |headers| RateHeaders { reset: headers.reset.map(|reset| reset * 1000), ..headers }),
         ("always 1 s", |headers| RateHeaders { reset: Some(Duration::from_secs(1)), ..headers }),
         ("always 60 s", |headers| RateHeaders { reset: Some(Duration::from_secs(60)), ..headers }),
@@ -175,9 +176,9 @@ fn a_reset_that_is_rounded_down_is_learned() {
 }
 
 /// A relay is killed again and again, with and without a power cut. A power cut removes the record of the last
-/// requests. These requests count as the relay's own nevertheless.
+/// requests. Even then these requests must not be reported as requests of another program.
 #[test]
-fn forgotten_requests_are_not_taken_for_another_program_s() {
+fn forgotten_requests_are_not_taken_for_requests_of_another_program() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
         for forgets in [true, false] {
             let restarts = vec![290, 315, 322, 440, 461];
@@ -206,7 +207,7 @@ fn two_kills_in_quick_succession_forget_no_request() {
 /// but not that it began before the change. So the requests before the change could be taken for those of another
 /// program. They must count as the relay's own.
 #[test]
-fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
+fn requests_in_a_window_that_was_open_when_the_limit_changed_are_the_relays_own() {
     let start = origin();
     let mut window = Window::new(limits(1000));
     let mut ask = |at_ms: u64, limit: u32, remaining: u32, reset: u64| {
@@ -281,7 +282,7 @@ proptest! {
     /// exception: if requests take longer than a second to arrive, and a new window begins meanwhile, there may be a
     /// single 429. An example is a limit of 234 in 253 s with delays of up to 1.7 s, seed 14745491354689579419.
     #[test]
-    fn no_429_where_the_headers_are_honest(
+    fn no_429_comes_if_the_headers_are_right(
         seed in any::<u64>(),
         limit in 1_u32..400,
         seconds in 1_u64..400,

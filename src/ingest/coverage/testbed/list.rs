@@ -71,7 +71,8 @@ impl Entry {
 
 const UNREADABLE: &str = "unreadable:";
 
-/// The place of a message in the order of the list: its time by [`Sort`], its value for [`Tie`], its number.
+/// The values by which the list sorts a message: its time (which one, [`Sort`] says), its value for [`Tie`], and its
+/// number.
 type Key = (i64, i64, i64);
 
 /// The messages, and the way in which the list shows them.
@@ -153,8 +154,8 @@ impl List {
         keys.sort_unstable_by_key(|key| Reverse(*key));
         let next = keys.get(PAGE).map(|_| self.write_cursor(keys[PAGE - 1]));
         let mut rows: Vec<Row> = keys.iter().take(PAGE).map(|key| self.row(self.entry(key.2))).collect();
-        // As the relay does, a spoiled row gets the time of the row above it. If no valid row is above it, it gets the
-        // time of the first valid row.
+        // The relay dates a spoiled row like the row above it. If only spoiled rows are above it, the relay dates it
+        // like the first valid row. This list does the same.
         let first = rows.iter().find(|row| row.spoiled.is_none()).map(|row| row.time);
         let mut above = first.unwrap_or(UnixMs(self.now));
         for row in &mut rows {

@@ -27,7 +27,8 @@ pub const LOOKBACK: u32 = 30;
 /// A sweep is due when the anchor is this many ticks old.
 pub const SWEEP: u32 = 8;
 
-/// The greatest difference between clocks of the API that the relay believes.
+/// If the time of a row and the API's clock differ by more than this, the relay takes the time for a wrong one
+/// ([`Rules::clocks_apart`]).
 pub const CLOCKS_APART: Duration = ticks(150);
 
 /// The rules with limits that a short run reaches.

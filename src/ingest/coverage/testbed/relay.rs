@@ -14,7 +14,7 @@ pub trait Store {
     fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>>;
 
     /// Carries out one transaction. Returns the ids of the messages that the transaction releases: a list for each
-    /// queue, in order.
+    /// queue of the sink, in the order of delivery.
     fn commit(&mut self, changes: &[PollChange], now: UnixMs) -> Vec<Vec<String>>;
 
     /// The stored coverage.
@@ -43,7 +43,7 @@ pub struct Beginning {
     pub tick: i64,
     /// How many messages had appeared in the list when the first page came.
     pub messages: usize,
-    /// The time of the first request, if its answer was an empty list; otherwise [`UnixMs::MAX`]. A message that came
+    /// The time of the first empty answer before the first page; [`UnixMs::MAX`] if there was none. A message that came
     /// after this time was not in the list before the relay began.
     pub first_asked: UnixMs,
 }
@@ -58,7 +58,7 @@ impl Beginning {
 /// The messages that one transaction released to the sinks.
 #[derive(Debug)]
 pub struct Release {
-    /// The ids of the messages: a list for each queue, in order.
+    /// The ids of the messages: a list for each queue of the sink, in the order of delivery.
     pub queues: Vec<Vec<String>>,
     /// The walk whose page caused the release.
     pub by: Option<WalkId>,
@@ -265,11 +265,17 @@ fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_li
         assert!(marks.frontier >= before.frontier, "the frontier went back");
         assert!(marks.watermark >= before.watermark, "the watermark went back");
         assert!(marks.anchor >= before.anchor, "the anchor went back");
-        assert_eq!(marks.start_instant, before.start_instant, "the start moved");
-        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number went back");
+        assert_eq!(marks.start_instant, before.start_instant, "the start instant has changed");
+        assert!(
+            marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk,
+            "the next `seq` or the next id of a walk went back"
+        );
     }
     for walk in &coverage.walks {
-        assert!(walk.id < marks.next_walk, "the next walk is open already");
-        assert!(marks.watermark <= walk.floor.min(walk.deepest_floor()), "the watermark passed an open floor");
+        assert!(walk.id < marks.next_walk, "an open walk already has the next id");
+        assert!(
+            marks.watermark <= walk.floor.min(walk.deepest_floor()),
+            "the watermark passed the floor of an open walk"
+        );
     }
 }

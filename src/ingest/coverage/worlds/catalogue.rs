@@ -1,4 +1,5 @@
-//! All worlds. A world is one interpretation of the API, one kind of trouble, or several of them at once.
+//! All worlds. In the plain world the process dies now and then, and there is no other trouble. In each other world
+//! some values differ from those of the plain world.
 
 use super::feed::World;
 use crate::domain::{Start, UnixMs};

@@ -1,4 +1,4 @@
-//! A world and its feed. A world is one interpretation of the API with the troubles that belong to it.
+//! A world and its feed. A world is one way in which the API may behave, with its troubles.
 
 use crate::domain::{Cursor, More, Start, UnixMs};
 use crate::ingest::coverage::Now;
@@ -35,7 +35,7 @@ pub(super) struct World {
     pub(super) ahead_before: usize,
     /// The least number of messages in the list before the relay began. (A random number is added.)
     pub(super) before: usize,
-    /// Whether messages of five ticks get the same time of receipt.
+    /// Whether all messages of five successive ticks get the same time of receipt.
     pub(super) ties: bool,
     /// A message comes late, and appears below newer messages.
     pub(super) late: f64,
@@ -97,7 +97,7 @@ impl WorldFeed {
         let readable = !choices.chance(self.world.unreadable_row);
         let spoiled = choices.chance(self.world.spoiled_row);
         // A spoiled row must become valid within the lookback. Otherwise it would be lost, like any row that comes
-        // later.
+        // later than the lookback allows.
         let latest = time.min(self.list.now) + i64::from(LOOKBACK) - 1;
         let spoiled_until = if spoiled { latest.min(self.list.now + choices.between(1, 15)) } else { 0 };
         self.list.add(number, time, readable, spoiled_until);

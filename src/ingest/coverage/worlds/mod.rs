@@ -66,7 +66,7 @@ impl fmt::Display for Verdict {
 struct Sink {
     ids: HashSet<String>,
     doubled: usize,
-    /// How many transactions released messages to a queue in another order than oldest first.
+    /// How often a transaction released messages to a queue, and a newer message came before an older one.
     disordered: usize,
     /// How many messages were overtaken: a newer message was released first. A message that lies in an open gap may be
     /// overtaken, but not by a message that this gap has released.
@@ -113,8 +113,8 @@ impl Sink {
     }
 }
 
-/// Makes one run: messages appear for a while, then the feed has no more troubles. The relay reads the feed all the
-/// time.
+/// Makes one run. Messages appear for [`STEPS`] ticks. Some time after that, the feed has no more troubles, and the
+/// relay reads what it has not read yet.
 fn run(world: &World, seed: u64, left_out: Option<Safeguard>) -> Verdict {
     let choices = &mut Seeded::new(seed);
     let feed = &mut WorldFeed::new(world.clone());
@@ -287,11 +287,11 @@ const NEEDED: [(Safeguard, &str, u64); 8] = [
 ];
 
 #[test]
-fn the_test_sees_every_rule_that_is_left_out() {
+fn without_any_one_safeguard_a_run_fails() {
     for (left_out, name, seed) in NEEDED {
         let worlds = worlds();
         let world = worlds.iter().find(|world| world.name == name).unwrap();
-        assert!(run(world, seed, None).is_well(), "{name} {seed} is well with all rules");
+        assert!(run(world, seed, None).is_well(), "{name} {seed} fails with all safeguards");
         let verdict = run(world, seed, Some(left_out));
         assert!(!verdict.is_well(), "{left_out:?} left out in '{name}', seed {seed}, was not noticed");
         println!("{left_out:?}: '{name}', seed {seed}: {verdict}");

@@ -68,7 +68,7 @@ impl Store for StateStore {
         self.spool().count_held(walk).unwrap()
     }
 
-    /// In one of ten restarts the file or database is also closed and opened again.
+    /// In one of ten restarts the file or database is closed and opened again. In the other nine it stays open.
     fn restart<C: Choices>(&mut self, choices: &mut C) {
         if choices.chance(0.1) {
             drop(self.spool.take());

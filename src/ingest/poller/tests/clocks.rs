@@ -72,7 +72,7 @@ async fn nothing_is_removed_before_the_right_time_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_date_at_the_start_is_not_believed_for_a_quarter_of_an_hour() {
+async fn a_wrong_date_at_the_start_is_believed_only_after_a_quarter_of_an_hour() {
     let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
     world.clock = Clock::unconfirmed_at(BEGAN);
     world.double.clock = Clock::starting_at(BEGAN.after(400 * DAY));
@@ -98,8 +98,8 @@ fn page_of(mut rows: Vec<Row>, cursor: Option<&Cursor>) -> Page {
     Page { rows: rows.into_iter().skip(from).take(10).collect(), more, total: None }
 }
 
-/// Only the first answer of a process has a wrong `Date`. A message that shows up late, below newer messages, is found
-/// nevertheless.
+/// Only the first answer to the second process has a wrong `Date`. A message that shows up late, below newer messages,
+/// is still found.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_first_date_hides_no_late_message() {
     const MINUTE: i64 = 60_000;
@@ -131,7 +131,7 @@ async fn a_wrong_first_date_hides_no_late_message() {
     }
 }
 
-/// The first answer on a new state has a `Date` of 1975. The messages that come after it are released at once; the
+/// The first answer on a new state has a `Date` of 1973. The messages that come after it are released at once; the
 /// relay does not read the whole list first.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_first_date_holds_up_no_message() {
@@ -227,7 +227,7 @@ async fn without_a_date_messages_that_arrive_tell_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_date_a_message_with_a_wrong_time_makes_no_other_old() {
+async fn without_a_date_a_message_with_a_wrong_time_makes_no_other_message_look_old() {
     let mut world = arrivals(400 * DAY).await;
     world.clock = Clock::unconfirmed_at(BEGAN);
     let (stop, stops) = watch::channel(false);
@@ -306,8 +306,8 @@ async fn a_date_that_stays_far_off_is_believed_after_a_quarter_of_an_hour() {
 #[tokio::test(start_paused = true)]
 async fn new_messages_do_not_wait_while_the_date_is_behind() {
     const EVERY: u64 = 20;
-    // At the start the list has 25 messages, one for each of the last 25 seconds. After three minutes a message comes
-    // every 20 s, with the right time.
+    // At the start the list has 25 messages, one for each of the last 25 seconds. From the 200th second on, a message
+    // comes every 20 s, with the right time.
     let right = Clock::starting_at(BEGAN);
     let came = move |now: UnixMs| i64::try_from((now.since(BEGAN).as_secs() / EVERY).saturating_sub(9)).unwrap();
     let clock = right.clone();

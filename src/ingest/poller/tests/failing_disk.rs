@@ -17,7 +17,7 @@ async fn a_disk_that_stores_nothing_is_tried_less_and_less_often() {
     assert!(asked < 100, "{asked} requests in an hour");
     let (_stop, stops) = watch::channel(false);
     let running = world.poller(Mode::Once).run(stops);
-    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("an end").unwrap();
+    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("`once` does not end").unwrap();
     assert!(matches!(ending, Ending::GaveUp(_)), "{ending:?}");
     tamper(world.dir.path(), "DROP TRIGGER full");
     world.run_for(Duration::from_secs(120)).await.unwrap();

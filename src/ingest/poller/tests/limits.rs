@@ -6,8 +6,8 @@ use super::*;
 const CHANGED: usize = 4;
 
 /// At first the API states a limit of 20 requests in 5 minutes. So while older messages are read, a poll comes every
-/// half minute. Then a page of older messages states the documented limit. The next poll comes after a second, not
-/// after half a minute.
+/// half minute. Then a page of older messages states the documented limit, 120 requests a minute. The next poll
+/// comes after a second, not after half a minute.
 #[tokio::test(start_paused = true)]
 async fn a_new_limit_counts_at_once_if_a_page_of_older_messages_states_it() {
     let polls = Arc::new(Mutex::new(Vec::new()));

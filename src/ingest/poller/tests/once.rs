@@ -32,7 +32,7 @@ async fn once_gives_up_if_every_answer_is_a_429() {
     let world = World::new(|_, _, _| Err(Error::RateLimited)).await;
     let (_stop, stops) = watch::channel(false);
     let running = world.poller(Mode::Once).run(stops);
-    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("an end").unwrap();
+    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("`once` does not end").unwrap();
     assert_eq!(ending, Ending::GaveUp("429: over the rate limit".to_owned()));
 }
 

@@ -1,7 +1,7 @@
 //! Signatures of requests, by which a receiver knows who sent a message and that nobody changed it.
 //!
-//! Invariants: the body that is signed is, byte for byte, the body that is sent. A time that is signed is the time of
-//! the attempt, and is sent in a header. Keys are never shown.
+//! Invariants: the body that is signed is, byte for byte, the body that is sent. If a time is signed, too, it is the
+//! time of the attempt, and a header tells it to the receiver. Keys are never shown.
 
 pub mod settings;
 
@@ -40,7 +40,7 @@ pub enum Signing {
     /// Standard Webhooks. Each key makes a signature of its own, so the receiver needs to know only one of the keys.
     /// There is at least one key.
     StandardWebhooks(Vec<Key>),
-    /// One HMAC with SHA-256 in a header of the receiver's choice.
+    /// One HMAC with SHA-256, in the header in which the receiver expects it.
     HmacSha256 {
         /// The key.
         key: Key,
@@ -126,7 +126,7 @@ impl Key {
 }
 
 impl Signing {
-    /// Returns the headers of one attempt, which is made at `at`.
+    /// Returns the headers that sign the request of an attempt. `at`: the time of the attempt.
     pub fn headers(&self, webhook_id: &str, at: UnixMs, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
         let seconds = at.0.div_euclid(1000).to_string();
         match self {
@@ -162,10 +162,10 @@ impl Signing {
 }
 
 impl Signing {
-    /// Verifies the signature of a request as its receiver does. Returns how many signatures were verified.
+    /// Checks that a request has a valid signature by each of the keys. Returns the number of keys.
     ///
     /// # Errors
-    /// The reason why the receiver would refuse the request.
+    /// The reason why a receiver that has one of the keys would refuse the request.
     pub fn verify(&self, webhook_id: &str, headers: &HeaderMap, body: &[u8]) -> Result<usize, &'static str> {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let seconds = text(&WEBHOOK_TIMESTAMP).ok_or("there is no webhook-timestamp");
@@ -206,8 +206,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keys are equal if they make the same signature of the same text. A key does not show its bytes, so the bytes cannot
-/// be compared.
+/// Keys are equal if they make the same signature of the same text. Their bytes cannot be compared, because `mac` does
+/// not give them back.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
@@ -269,7 +269,7 @@ mod tests {
             prefix: prefix.to_owned(),
             signed,
         };
-        // This is the vector in GitHub's documentation of its webhooks.
+        // This expected value is also in GitHub's documentation of its webhooks.
         let told_of = told(&signing(Encoding::Hex, "sha256=", Signed::Body), b"Hello, World!");
         let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert_eq!(told_of, [("x-hub-signature-256".to_owned(), expected.to_owned())]);

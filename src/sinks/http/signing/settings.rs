@@ -15,9 +15,8 @@ settings! {
     pub struct Settings {
         /// The scheme: standard-webhooks, or hmac-sha256, which sends one HMAC in a header of your choice. Required.
         scheme: Option<Scheme> = settings::one_choice(),
-        /// The secrets. They must not be written out in the file. With standard-webhooks there may be
-        /// several: each makes a signature of its own, and the receiver needs to know only one of them. hmac-sha256 takes
-        /// one secret.
+        /// The secrets. They must not be written out in the file. With standard-webhooks there may be several: each
+        /// makes a signature of its own, and the receiver needs to know only one of them. hmac-sha256 takes one secret.
         secrets: Option<Texts> = settings::secrets("NAME"),
         /// For hmac-sha256: the header that holds the signature.
         header: Option<WrittenText> = settings::text("header", "the name of a header in quotes", None)
@@ -52,8 +51,8 @@ impl WordChoice for Signed {
 }
 
 impl Settings {
-    /// Returns the signing of a sink's requests; `None`: requests are not signed, or an error was reported. `headers`:
-    /// the other headers of the requests.
+    /// Returns how the requests of a sink are signed; `None`: they are not signed, or an error was reported. `headers`:
+    /// the headers that the operator adds to the requests.
     pub fn resolve(self, at: &mut Reader<'_>, headers: &HeaderMap) -> Option<Signing> {
         let (_, first) = at.all_written("").next()?;
         let Self { encoding, signed, .. } = self;
@@ -109,7 +108,7 @@ fn signature_header(at: &mut Reader<'_>, text: &WrittenText, headers: &HeaderMap
     Some(name)
 }
 
-/// Returns the keys, in the order of their signatures. The result is empty only if an error was reported.
+/// Returns the keys in the order in which they were written. If the result is empty, an error was reported.
 fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key> {
     let mut keys = Vec::new();
     let name = at.name("secrets");
@@ -128,8 +127,8 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
     keys
 }
 
-/// Adds the keys of one text. A text from outside the file may contain several secrets of Standard Webhooks, with
-/// commas between them. Secrets of the other scheme may themselves contain commas, so they are not split.
+/// Adds the keys of one text. With Standard Webhooks, a text from outside the file may hold several secrets with commas
+/// between them. The secret of the other scheme may itself contain commas, so it is not split.
 fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {

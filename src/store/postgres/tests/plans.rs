@@ -15,8 +15,8 @@ fn messages() -> i64 {
 /// The large tables.
 const TABLES: [&str; 2] = ["delivery", "message"];
 
-/// How many messages are stored in one transaction. If very many messages are asked for, one transaction for all of
-/// them would exceed the relay's time limit for statements.
+/// How many messages are stored in one transaction. With some millions of messages, one transaction for all of them
+/// would exceed the relay's time limit for statements.
 const PORTION: i64 = 50_000;
 
 /// What the server knows about the content of the tables when it plans a statement.
@@ -81,7 +81,8 @@ fn plan(spool: &PostgresBackend, query: &str, params: Vec<Param>) -> String {
     spool.read(|statements| lines(&statements.rows(&format!("EXPLAIN {query}"), params)?)).unwrap()
 }
 
-/// Returns the plan of a query for any values, as the server makes it for a statement that was prepared and used often.
+/// Returns a plan of the query that does not depend on the values of its parameters. The server makes such a plan for a
+/// statement that was prepared and has been used often.
 fn plan_for_any_values(spool: &PostgresBackend, query: &str, params: &[Param]) -> String {
     let types: Vec<String> = params.iter().map(|param| param.typed().1.name().to_owned()).collect();
     let (types, values) = (types.join(", "), vec!["NULL"; params.len()].join(", "));

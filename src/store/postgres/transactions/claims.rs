@@ -13,8 +13,8 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, instant, limit, maybe_text, small, text};
 use crate::store::sink_id::SinkId;
 
-/// A portion has up to this many deliveries more than may be claimed, because some deliveries in it may be claimed
-/// already.
+/// A portion has up to this many deliveries more than may be claimed, because some of its deliveries may be claimed
+/// already, and these are left out.
 const IN_FLIGHT: usize = 64;
 
 /// The most deliveries in a portion. One statement reads one portion.
@@ -71,10 +71,11 @@ pub(super) const START: (i64, i64) = (i64::MIN, i64::MIN);
 /// Claims the deliveries that `query` finds, up to the limits. Leaves out messages for which `skip` returns `true`.
 /// Returns the claims, and the first record that the query found.
 ///
-/// The query reads one portion of deliveries. They are sorted by two numbers, for example by the due time and the place
-/// in the order of release. The columns of the query are the message, its size, and the two numbers. Its parameters are
-/// `params`; then the two numbers of the last delivery of the previous portion (for the first portion: `after`); then
-/// the largest number of deliveries in a portion.
+/// The query reads one portion of deliveries, sorted by two numbers: for example by the due time and the place in the
+/// order of release. The first columns of its records are the sequence number of the message, the size, and the two
+/// numbers. Its parameters are `params`, then the two numbers after which the portion begins, then the largest number
+/// of deliveries in a portion. The first portion begins after `after`, each further one after the last delivery of the
+/// previous one.
 pub(super) fn claim(
     statements: &Statements<'_>,
     sink: SinkId,

@@ -7,8 +7,8 @@ use crate::store::error::Error;
 use crate::store::postgres::connection::{PostgresBackend, Statements};
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text};
 
-/// Lets this transaction wait up to a minute for its next statement, because the next records must first be read from
-/// the other state. No other transaction has to wait for this one, because nobody uses the new state yet.
+/// Lets the server wait up to a minute for the next statement of this transaction, because the next records must first
+/// be read from the other state. No other transaction has to wait meanwhile: nobody uses the new state yet.
 const PATIENCE: &str = "SET LOCAL idle_in_transaction_session_timeout = 60000";
 
 impl CopyTransactions for PostgresBackend {

@@ -143,8 +143,8 @@ fn apply(releasing: Releasing<'_>, places: &HashMap<Seq, i64>, change: &PollChan
     Ok(())
 }
 
-/// Stores rows of a page. If the place of a row in the order of release is known already, the place is stored with the
-/// row. A phone number that the state does not know yet gets the next key.
+/// Stores rows of a page. If `places` has the place of a row in the order of release, the place is stored with the row.
+/// A phone number that the state does not know yet gets the next key.
 fn store_rows(
     statements: &Statements<'_>,
     inserts: &[&Insert],

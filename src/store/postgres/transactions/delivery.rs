@@ -140,9 +140,9 @@ impl DeliveryTransactions for PostgresBackend {
 
 /// Returns the query that finds the deliveries of a sink ($1) and a class ($2) that were never attempted.
 ///
-/// The last column is true if no delivery of the sink is undecided, and none waits for another attempt. In this case
-/// every live delivery with a lower place in the order of release than the first delivery found is over. It never waits
-/// as a live delivery again: if an operator sends it again, it becomes backfill.
+/// The last column is true if no delivery of the sink is undecided, and none waits for another attempt. If it is true,
+/// all live deliveries before the first one that the query found, in the order of release, are over. None of them ever
+/// waits as a live delivery again: if an operator sends such a message again, its delivery becomes backfill.
 pub(in crate::store::postgres) fn fresh_query(details: bool) -> String {
     // The query needs no $4, but every query that `claim` gets must have the same number of parameters.
     format!(

@@ -17,8 +17,9 @@ use crate::store::sink_id::SinkId;
 const BECAME_TOO_OLD: &str = "SELECT d.seq FROM message AS m JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = $1 AND m.time > $2 AND m.time <= $3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT $4";
 
-/// Finds deliveries that were never attempted, and whose messages were received at $3 or earlier and have a place above
-/// $2 in the order of release. For example, a message that a catch-up finds may be too old already when it is released.
+/// Finds deliveries that were never attempted, of messages that were received at $3 or earlier and whose place in the
+/// order of release is above $2. For example, a message that a catch-up finds may be too old already when it is
+/// released.
 const CAME_TOO_OLD: &str = "SELECT d.seq FROM delivery AS d JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = $1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > $2 AND m.time <= $3
       AND d.replays = 0 LIMIT $4";

@@ -53,7 +53,7 @@ const MESSAGES: &str = concat!(
     ")"
 );
 
-/// Moves the instants of sinks. A silence does not become longer.
+/// Moves the instants of sinks. The end of a silence never becomes later, because no wait may become longer.
 const SINKS: &str = concat!(
     "UPDATE sink SET paused_at = ",
     moved!("paused_at"),

@@ -13,8 +13,7 @@ use crate::store::postgres::connection::Statements;
 use crate::store::postgres::statement::{Failure, Param, get, maybe_text, params};
 use crate::store::recipient::Recipient;
 
-/// Records the highest place in the order of release that this release gave. $1 is the highest place before this
-/// release.
+/// Records the highest place in the order of release so far. $1 is the highest place before the present release.
 const COUNT_RELEASES: &str = "UPDATE counter SET value = released.place
     FROM (SELECT max(release_no) AS place FROM message WHERE release_no > $1) AS released
     WHERE name = 'released' AND released.place IS NOT NULL";
@@ -44,7 +43,8 @@ pub(super) struct Releasing<'t> {
     pub(super) erase_unwanted: bool,
 }
 
-/// Releases these messages, oldest first. If `places` lacks one of them, all of them get their places now.
+/// Releases these messages, oldest first. `places`: the messages that were stored together with their places. If one of
+/// the released messages is not among these, all released messages get their places now.
 pub(super) fn release_rows(
     releasing: Releasing<'_>,
     rows: &[Seq],
@@ -142,8 +142,8 @@ pub(super) fn inserts_of_deliveries(
     Ok(inserts)
 }
 
-/// Returns the statement that makes the deliveries for recipients whose selection has to decide on each message
-/// (`rows`); `None` if they want none of the messages.
+/// Returns the statement that makes the deliveries for recipients that do not want every message. Their selections
+/// decide on each of the messages `rows`. Returns `None` if no recipient wants any of these messages.
 fn insert_of_wanted(
     recipients: &[&Recipient],
     rows: &[PgRow],

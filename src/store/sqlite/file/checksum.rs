@@ -68,7 +68,7 @@ impl Checksum {
     }
 }
 
-/// The error that a value differs from what was stored. The field of the error names the value.
+/// A value on the disk has changed since it was stored. The field names the value.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not what was stored")]
 struct Altered(String);
@@ -98,6 +98,7 @@ mod tests {
             assert_ne!(Checksum::of_message(id, 1_700_000_000_000 ^ (1 << bit), raw), sum);
         }
         for at in 0..raw.len() {
+            // With the highest bit of a byte changed, the text would not be UTF-8.
             for bit in 0..7 {
                 let mut other = raw.as_bytes().to_vec();
                 other[at] ^= 1 << bit;

@@ -5,9 +5,9 @@
 //! counts itself in the database, and then the count is written to `state.mark`. If the database has fewer transactions
 //! than `state.mark` says, some were lost.
 //!
-//! `state.mark` has 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file is
-//! never ahead of the database. They are never flushed, so after a power cut the count in the file may be too low; then
-//! a loss may go unnoticed.
+//! `state.mark` holds the count as 8 bytes, big-endian. It is written after the transaction is on disk, so it is never
+//! ahead of the database. It is never flushed, so after a power cut it may be too low, and a loss of transactions may
+//! go unnoticed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

@@ -10,9 +10,9 @@
 //! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each new text is
 //!   stored on pages of its own, the *overflow pages*. SQLite makes them for the rest of a record that is too long for
 //!   one page. It does not rearrange their bytes, and fills them with zeros when it removes the record. A page with
-//!   several records may keep traces: when SQLite moves some of the records to another page, old copies of the others
-//!   may stay on the first page, and SQLite never overwrites these copies. So [`pad`] puts spaces in front of each text
-//!   until the text lies on overflow pages. JSON allows the spaces, and [`text_of`] removes them.
+//!   several records may keep traces: when SQLite moves some of them to another page, old copies of records may stay on
+//!   the first page, and SQLite never overwrites these copies. So [`pad`] puts enough spaces in front of each text
+//!   that the whole text lies on overflow pages. JSON allows the spaces, and [`text_of`] removes them.
 
 /// If a record does not fit into a page of 4096 bytes, SQLite keeps at least this many bytes of the record on a page
 /// with other records, and puts the rest on overflow pages. SQLite's description of its file format explains this under
@@ -26,9 +26,9 @@ const OVERFLOW: usize = 4092;
 /// The column `event` takes one byte of the header and no further byte, because its value is NULL or 1.
 const BESIDE: usize = 113;
 
-/// Puts so many spaces in front of the text of the message `id` that the text lies on overflow pages only. The record
-/// then fills its overflow pages (nearly) completely. So only its first [`WITH_OTHERS`] bytes lie on a page with other
-/// records. These bytes hold the id, some numbers and spaces, but nothing of the text.
+/// Puts so many spaces in front of the text of the message `id` that the record fills its overflow pages (nearly)
+/// completely. Then SQLite keeps only the first [`WITH_OTHERS`] bytes of the record on a page with other records. These
+/// bytes hold the id, some numbers and spaces, but nothing of the text.
 pub(in crate::store::sqlite) fn pad(id: &str, text: &str) -> String {
     let row = BESIDE + id.len() + text.len();
     let whole = WITH_OTHERS + row.div_ceil(OVERFLOW) * OVERFLOW;

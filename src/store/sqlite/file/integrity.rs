@@ -1,11 +1,11 @@
 //! The checks that a state file is whole. The checks run before anything is changed; a file that fails a check stays
 //! byte for byte as it was.
 //!
-//! Every start finds these defects: a header that is not the relay's, a newer format, transactions that were counted
-//! and are missing ([`super::commit_counter`]), and an altered record of coverage or of a walk ([`super::checksum`]).
-//! If the file is small, every start also finds damaged database pages, altered indexes and altered messages. In a
-//! large file, an altered message or a damaged page is found only when it is read, and an altered index may go
-//! unnoticed.
+//! Every start finds these defects: the file is not a state; it has a newer format; counted transactions are missing
+//! ([`super::commit_counter`]); the counter of releases is too low; a record of coverage or of a walk was altered
+//! ([`super::checksum`]). If the file is small, every start also finds damaged database pages, altered indexes and
+//! altered messages. In a large file, an altered message or a damaged page is found only when it is read, and an
+//! altered index may go unnoticed.
 
 use std::fs;
 
@@ -87,15 +87,15 @@ impl SqliteBackend {
         let keep_journal = |keep| {
             self.read(|connection| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop))
         };
-        // An empty journal may be removed by SQLite, so only a journal that is not empty is kept.
+        // SQLite may remove an empty journal: nothing is lost with it.
         keep_journal(fs::metadata(self.journal()).is_ok_and(|found| found.len() > 0))?;
         let found = check(self)?;
         keep_journal(false)?;
         Ok(found)
     }
 
-    /// Checks that the database has at least `counted` transactions, and that the counter `released` is not lower than
-    /// the place of any message in the order of release.
+    /// Checks that the database has at least `counted` transactions, and that no message has a higher `release_no` than
+    /// the counter `released`.
     pub(super) fn check_count(&self, counted: i64) -> Result<(), Error> {
         let found = self.read(commits)?;
         if found < counted {

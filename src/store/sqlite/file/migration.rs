@@ -1,7 +1,7 @@
 //! The migrations: they bring state files of earlier formats to the present format.
 //!
-//! A migration is one transaction. An interrupted migration changes nothing, and the earlier version of the relay can
-//! still open the file. After the migration, no earlier version opens it any more.
+//! All migrations that a file needs run in one transaction. If they are interrupted, the file has not changed, and the
+//! earlier version of the relay can still open it. After the migrations, no earlier version opens it any more.
 
 use super::schema;
 use crate::store::error::Error;
@@ -11,10 +11,10 @@ use crate::store::sqlite::connection::SqliteBackend;
 /// so on.
 const MIGRATIONS: [&str; 2] = [FROM_1, FROM_2];
 
-/// Turns format 1 into format 2. The records of numbers get keys, and the record of a message names its number. Sinks
-/// can be paused. Deliveries can be undecided, dropped and replayed, and can keep the order of each number. Records
-/// have checksums. Coverage and walks get theirs when they are next written; messages that are stored already never get
-/// one.
+/// Turns format 1 into format 2. New in format 2: the records of numbers have keys, and the record of a message names
+/// its number. Sinks can be paused. Deliveries can be undecided, dropped and replayed, and can keep the order of each
+/// number. Coverage, walks and messages have checksums. Coverage and walks get theirs when they are written the next
+/// time; a message that is stored already never gets one.
 const FROM_1: &str = "
 CREATE TABLE number_2 (
     key        INTEGER PRIMARY KEY,
@@ -78,8 +78,8 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 ";
 
-/// Turns format 2 into format 3. Deliveries name the sink that handed them over. There are events of numbers beside the
-/// rows of the feed.
+/// Turns format 2 into format 3. New in format 3: a delivery names the sink that handed its message over, and the table
+/// `message` also has the events of numbers.
 const FROM_2: &str = "
 ALTER TABLE delivery ADD COLUMN handed_by INTEGER;
 ALTER TABLE message ADD COLUMN event INTEGER;

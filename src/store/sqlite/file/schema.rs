@@ -17,7 +17,7 @@ pub(super) const SCHEMA: &str = "
 -- sum, here and below, is the checksum of values of the record (checksum.rs). It is NULL for a message without a text,
 -- and for a record that was written in format 1.
 
--- One record, which is made with the first page; see domain::Marks.
+-- One record, which is made when the first page of the feed is stored; see domain::Marks.
 CREATE TABLE coverage (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
     frontier      INTEGER NOT NULL,
@@ -95,9 +95,9 @@ CREATE TABLE sink (
 -- One record for each message and each sink that gets it, from the release of the message on. class: 0 = live, 1 =
 -- backfill. state: see store::DeliveryState. paused_ms: how long the sink was paused since first_attempt. replays: how
 -- often an operator asked for the message again. number: the queue of the delivery, if the sink keeps the order of each
--- number. A phone number has two queues. n stands for the first queue: n is the key of the message's number, or 0 if
--- the message names no number. -1 - n stands for the second queue, which is for deliveries that an operator asked for
--- again, or that another sink handed over. handed_by: the sink that handed the message over to this sink as its fallback.
+-- number. The phone number with the key n has two queues (n is 0 for messages that name no number). In the column, n is
+-- the queue of new messages, and -1 - n the queue of messages that an operator asked for again, or that another sink
+-- handed over. handed_by: the sink that handed the message over to this sink as its fallback.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-//! Opening a state for a command that only reads, whether a relay runs or not. Nothing is written.
+//! Opening a state for a command that only reads, whether a relay runs or not. The state is not changed.
 //!
 //! A snapshot ([`begin`], [`open_snapshot`]) shows the state as it was at one moment. If no relay runs and there is no
 //! journal, SQLite opens `state.db` as immutable. So no permission to write is needed, and no file is left behind.
@@ -27,6 +27,7 @@ use crate::store::sqlite::connection::SqliteBackend;
 pub(in crate::store::sqlite) struct SqliteSnapshot {
     pub(in crate::store::sqlite) spool: SqliteBackend,
     running: Option<bool>,
+    /// Held if the file is open as immutable.
     role: Option<SharedRoleLock>,
 }
 

@@ -1,5 +1,5 @@
-//! Measures the room that the state takes on the disk and the room that is left, and gives unused room back. A *page*
-//! is a page of the database here.
+//! Measures how much room the state takes and how much is left on the disk, and gives unused room back to the disk. A
+//! *page* is a page of the database here.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::store::disk::{DiskMaintenance, DiskUsage, USUAL_JOURNAL_BYTES};
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// How many pages of the file are given back to the disk in one transaction.
+/// One transaction gives at most this many pages of the file back to the disk.
 const PAGES_AT_ONCE: u64 = 500;
 
 /// Unused pages are given back only if together they have more bytes than this and are more than a quarter of the
@@ -20,8 +20,8 @@ const SPARE: u64 = 4 << 20;
 /// A journal that is longer than this, in bytes, is emptied when room on the disk is short.
 const LONG_JOURNAL: u64 = 1 << 20;
 
-/// How long emptying the journal waits for other connections that read. This time is short, because meanwhile nobody
-/// else can change the state.
+/// SQLite can empty the journal only while no other connection reads from it. It waits at most this time for such
+/// connections. The time is short, because nobody else can change the state during the wait.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is no state.

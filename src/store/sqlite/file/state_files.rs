@@ -41,7 +41,7 @@ pub(super) fn is_there(file: &Path, to_write: bool) -> Result<bool, Error> {
     }
 }
 
-/// Called if `state.db` is missing. Checks that there is no journal either. Such a journal belongs to a state that was
+/// Called if `state.db` is missing. Checks that there is no journal either: a journal would belong to a state that was
 /// lost, and SQLite would bring its changes into the new state.
 pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
     match fs::metadata(journal) {
@@ -53,7 +53,7 @@ pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
     }
 }
 
-/// Reads the commit counter: the number of transactions that the database must at least have.
+/// Reads the commit counter: the database must have at least this many transactions.
 pub(in crate::store::sqlite) fn counted(dir: &Path) -> Result<i64, Error> {
     CommitCounter::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(commit_counter::NAME), source })
 }

@@ -1,10 +1,11 @@
 //! Saving the messages of a state file, even if the file is damaged or of another version.
 //!
-//! A *page* is a page of the database here, and a *row* is an entry of a table or of an index, as SQLite calls it.
+//! In this folder *page* and *row* are SQLite's words: a page of the database file, and an entry of a table or of an
+//! index.
 //!
-//! If the state is whole, SQLite reads it. Otherwise each page is read by itself, without SQLite. So every message that
-//! is not damaged itself is found, even if the beginning of the file is gone. Messages that were removed recently may
-//! be found again.
+//! SQLite reads a state that is whole and has the present format. From any other state each page is read by itself,
+//! without SQLite. So every message that is not damaged itself is found, even if the beginning of the file is gone.
+//! Messages that were removed recently may be found again.
 //!
 //! Invariant: nothing is written, not even into the journal.
 
@@ -38,8 +39,8 @@ use crate::store::salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
 /// message is saved as it was when its portion was read. A message is left out if it is stored after `save` has begun,
 /// or if its text is removed before its portion is read.
 ///
-/// Returns the errors of `each`. Also returns an error if the files cannot be opened, or if a later portion of a whole
-/// state cannot be read.
+/// Returns the errors of `each`. Also returns an error if the files cannot be opened, or if SQLite fails after it has
+/// read the first portion.
 pub fn save(dir: &Path, mut each: impl FnMut(&SalvagedMessage) -> io::Result<()>) -> io::Result<Option<SalvageReport>> {
     let wrong = match whole(dir) {
         Ok(None) => return Ok(None),
@@ -70,8 +71,8 @@ fn whole(dir: &Path) -> Result<Option<i64>, Error> {
     snapshot.spool.read(|connection| connection.query_row(last, [], |row| row.get(0))).map(Some)
 }
 
-/// Saves a state that is whole, up to the message `last`. The inner result is an error if the first portion cannot be
-/// read: then nothing was saved yet.
+/// Saves a state that is whole, up to the message `last`. The inner result is an error if SQLite cannot read the first
+/// portion. No message was saved then, so the caller can still read the state page by page.
 fn save_whole(
     dir: &Path,
     last: i64,
@@ -156,7 +157,7 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()
             if let Some((sink, name)) = as_sink(&row) {
                 sinks.insert(sink, name);
             } else if let Some((seq, sink, delivery)) = as_delivery(&row) {
-                // If several copies of a delivery are found, the newest is the one that was settled last.
+                // Of several copies of a delivery, the newest is kept: the one that was settled last.
                 match deliveries.entry(seq).or_default().entry(sink) {
                     Entry::Vacant(place) => drop(place.insert(delivery)),
                     Entry::Occupied(mut known) if delivery.settled_at >= known.get().settled_at => {
@@ -175,7 +176,7 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()
             if seen.contains(&saved.seq) {
                 continue;
             }
-            // A later page may have an intact copy of the message.
+            // A later page may have an intact copy. If none has, the altered message is saved at the end.
             if saved.intact == Some(false) {
                 altered.insert(saved.seq, saved);
                 continue;

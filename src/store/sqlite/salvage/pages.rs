@@ -55,9 +55,9 @@ impl Pages {
     }
 
     /// Finds the pages in the journal. SQLite writes two numbers, the *salts*, before each page, and changes the salts
-    /// when it begins to overwrite the journal. So a page with other salts than the first page is a leftover that was
-    /// not overwritten yet, and is not used. SQLite's checksums are not checked, because messages have checksums of
-    /// their own.
+    /// when it begins to overwrite the journal from its beginning. So if the salts of a page differ from those of the
+    /// first page in the journal, the page is a leftover that was not overwritten yet, and is not used. SQLite's
+    /// checksums are not checked, because messages have checksums of their own.
     fn read_journal(&mut self) {
         let Some(journal) = &self.journal else { return };
         let frame = u64::try_from(FRAME_HEADER + PAGE).unwrap_or(u64::MAX);
@@ -83,7 +83,7 @@ fn read(file: &File, at: u64, length: usize) -> Option<Vec<u8>> {
             Ok(0) => break,
             Ok(more) => read += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // This place on the disk is bad. Other places may be good.
+            // The disk cannot read this part of the file. It may still read other parts, so this is no error.
             Err(_) => return None,
         }
     }

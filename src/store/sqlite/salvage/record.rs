@@ -50,9 +50,9 @@ impl SalvagedRow {
     }
 }
 
-/// Reads the rows of a page. Returns the rows, and the number of rows that cannot be read. `is_first` says that the
-/// page is the first page of the file. `follow` reads the overflow page with a given number; a long row has a chain of
-/// such pages.
+/// Reads the rows of a page. Returns the rows, and the number of rows that cannot be read. `is_first`: whether this is
+/// the first page of the file. The rest of a long row is on a chain of overflow pages; `follow` reads such a page by
+/// its number.
 pub(super) fn rows(
     page: &[u8],
     is_first: bool,
@@ -68,7 +68,7 @@ pub(super) fn rows(
     };
     let pointers = start + if kind == Kind::IndexInterior { 12 } else { 8 };
     let count = number(page, start + 3, 2).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    // A cell takes at least four bytes, and its pointer takes two.
+    // A cell takes at least four bytes, and its pointer takes two. So a page has at most this many cells.
     for cell in 0..count.min(PAGE / 6) {
         let at = number(page, pointers + 2 * cell, 2).and_then(|at| usize::try_from(at).ok());
         match at.and_then(|at| row(page, at, kind, follow)) {
@@ -87,6 +87,8 @@ fn row(page: &[u8], at: usize, kind: Kind, follow: &mut dyn FnMut(u32) -> Option
         Kind::IndexLeaf | Kind::IndexInterior => (None, at),
     };
     let length = usize::try_from(length).ok().filter(|length| *length <= LONGEST)?;
+    // How much of a row is on this page: `most`, `least` and `fitting` are X, M and K in SQLite's description. The rest
+    // of the row is on overflow pages.
     let most = if kind == Kind::TableLeaf { PAGE - 35 } else { (PAGE - 12) * 64 / 255 - 23 };
     if length <= most {
         return Some(SalvagedRow { rowid, values: record(page.get(at..at.checked_add(length)?)?)? });
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn reads_a_record() {
-        // The payload holds the types and lengths first, then the values: NULL, 1, -2, 300 and "ab".
+        // The header is six bytes: its own length, and the type of each value. Then come the values: NULL, 1, -2, 300
+        // and "ab". NULL and 1 take no bytes.
         let payload = [6, 0, 9, 1, 2, 17, 0xfe, 1, 44, b'a', b'b'];
         let expected =
             [Value::Null, Value::Int(1), Value::Int(-2), Value::Int(300), Value::Text("ab".to_owned())].to_vec();
@@ -178,7 +181,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_break_it(mut page in proptest::collection::vec(any::<u8>(), PAGE), kind in 0..3_usize) {
+        fn no_bytes_cause_a_panic(mut page in proptest::collection::vec(any::<u8>(), PAGE), kind in 0..3_usize) {
             page[0] = [0x0d, 0x0a, 0x02][kind];
             let (chain, mut left) = (page.clone(), 50);
             rows(&page, false, &mut |_| {

@@ -61,7 +61,7 @@ fn a_damaged_state_is_saved_as_far_as_it_can_be_read() {
         }
         found.len()
     };
-    // The beginning of the file is gone, and with it everything that SQLite needs to find rows.
+    // The first page is gone. Without it, SQLite cannot find any row.
     let mut headless = bytes.clone();
     headless[..4096].fill(0);
     assert!(damage(&headless) >= whole.len());
@@ -73,7 +73,7 @@ fn a_damaged_state_is_saved_as_far_as_it_can_be_read() {
     torn.chunks_mut(4096).skip(1).step_by(2).for_each(|page| page.fill_with(|| random.next().to_le_bytes()[0]));
     damage(&torn);
     assert_eq!(damage(b""), 0);
-    // One bit of one text is changed. This message is reported as altered, unless an intact copy of it is found.
+    // One bit of one text is changed. The message is reported as altered, unless the file has another, intact copy.
     let mut changed = bytes.clone();
     let at = bytes.windows(8).rposition(|part| part == b"\"body\":\"").unwrap() + 9;
     changed[at] ^= 1;

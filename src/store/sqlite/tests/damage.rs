@@ -34,8 +34,8 @@ impl Random {
     }
 }
 
-/// Reads everything that decides what is delivered: messages, deliveries, coverage and walks. Times of attempts and
-/// texts of answers, which have no checksum, are left out.
+/// Reads everything that decides what is delivered: messages, deliveries, sinks, coverage and walks. Times of attempts
+/// and texts of answers are left out, because a change of these may go unnoticed.
 fn dump(dir: &Path) -> String {
     let connection = Connection::open(dir.join("state.db")).unwrap();
     let query = |sql: &str| -> String {

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::damage::Random;
 use super::*;
 
-/// Returns the mark of a message. The text of the message repeats this mark, so that a part of the text is found, too.
+/// Returns the mark of a message. The text of the message repeats this mark, so that even a part of the text shows to
+/// which message it belongs.
 fn mark(seq: i64) -> String {
     format!("<mark {seq:06}>")
 }
@@ -93,7 +94,7 @@ impl World {
         self.spool.settle(&settlements, UnixMs(self.seq)).unwrap();
     }
 
-    /// Does the maintenance that a relay does.
+    /// Does one round of the relay's maintenance.
     fn maintain(&mut self) {
         let cutoffs = RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None };
         let mut after = Some(Seq(0));
@@ -110,8 +111,8 @@ impl World {
         }
     }
 
-    /// Counts the traces on the disk. Every mark of a removed text is a trace. If a text is kept and has three marks,
-    /// but the disk has five of them, two are traces.
+    /// Counts the traces on the disk: first those of removed texts, then those of kept texts. Every mark of a removed
+    /// text is a trace. If a kept text has three marks, but the disk has five of them, two are traces.
     fn traces(&mut self) -> (usize, usize) {
         assert!(self.spool.erase_traces().unwrap());
         let mut statement = self.spool.connection.prepare("SELECT seq FROM message WHERE raw IS NOT NULL").unwrap();
@@ -121,7 +122,7 @@ impl World {
         for (seq, length) in &self.lengths {
             let times = found.get(seq).copied().unwrap_or_default();
             if kept.contains(seq) {
-                // If a text continues on another page of the file, a mark may be cut in two, and is not found.
+                // A long text is split between pages of the file. If the split is within a mark, the mark is not found.
                 assert!(times + length.div_ceil(300) + 2 > *length, "{seq}: {times} of {length}");
                 too_many += times.saturating_sub(*length);
             } else {

@@ -53,8 +53,8 @@ fn claimed(spool: &mut SqliteBackend, sink: SinkId) -> Vec<(i64, i64)> {
     }
 }
 
-/// The result must be the same however the messages were replayed, and whether `order = "number"` was set before or
-/// after that.
+/// Tries every way in which an operator can have a message sent again. Also replays messages while the sink has no
+/// `order = "number"`.
 #[test]
 fn replayed_messages_wait_in_the_second_queue_of_their_number() {
     let dir = scratch();

@@ -64,7 +64,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
     const MINUTE: i64 = 60_000;
     const DAY: i64 = 1440 * MINUTE;
     let days: Option<i64> = std::env::var("JOLTSMS_RELAY_DAYS").ok().map(|days| days.parse().unwrap());
-    let (days, month, keep, ids) = days.map_or((3, DAY / 4, DAY / 4, DAY), |days| (days, 30 * DAY, 7 * DAY, 30 * DAY));
+    let (days, every, keep, ids) = days.map_or((3, DAY / 4, DAY / 4, DAY), |days| (days, 30 * DAY, 7 * DAY, 30 * DAY));
     let (dir, mut spool, [a, b]) = fresh();
     let (mut dropped_to, mut forgotten_to, mut sizes) = (Seq(0), ForgottenUpTo::START, Vec::new());
     for number in 1..=days * 1440 {
@@ -76,6 +76,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
         let changes = [PollChange::Insert(message), release(&[number]), PollChange::Advance(marks(number))];
         spool.commit(&changes, now).unwrap();
         spool.settle(&[settled(a, number, DELIVERED), settled(b, number, DELIVERED)], now).unwrap();
+        // Once an hour a round of maintenance begins again with the oldest message.
         if number % 60 == 0 {
             (dropped_to, forgotten_to) = (Seq(0), ForgottenUpTo::START);
         }
@@ -92,7 +93,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
             }
         }
         while spool.shrink_file(false).unwrap() {}
-        if now.0 % month == 0 {
+        if now.0 % every == 0 {
             let used = spool.disk_usage().unwrap().used - std::fs::metadata(spool.journal()).unwrap().len();
             let file = std::fs::metadata(dir.path().join("state.db")).unwrap().len();
             let (texts, known) = (
@@ -109,5 +110,5 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
     // The first sizes are left out, because the state has its full size only when old ids begin to be removed.
     let settled = &sizes[sizes.len() / 3 + 1..];
     let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
-    assert!(most - least <= most / 20, "it grows: {sizes:?}");
+    assert!(most - least <= most / 20, "the state grows: {sizes:?}");
 }

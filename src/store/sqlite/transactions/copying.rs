@@ -1,7 +1,7 @@
 //! Copying a whole state out of a file, and into a new file.
 //!
-//! A [`CopiedRecord`] has no checksum, and a copied message has no column `event`: for an event, its column `standing`
-//! is 'event' instead.
+//! A [`CopiedRecord`] has no checksum. A copied message has no column `event`: an event has the word 'event' in the
+//! column `standing` instead.
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params_from_iter};
@@ -89,7 +89,7 @@ fn record(row: &Row<'_>, table: &CopiedTable) -> rusqlite::Result<CopiedRecord> 
 fn insert(transaction: &Transaction<'_>, table: &CopiedTable, records: &[CopiedRecord]) -> rusqlite::Result<()> {
     let (own, own_places) = if is_message(table) { (", sum, event", ", ?, ?") } else { ("", "") };
     let places = vec!["?"; table.columns.len()].join(", ");
-    // A new state has some counters already.
+    // A state without messages and sinks may have counters: for example, `sinks` stays when all sinks were dropped.
     let verb = if table.name == "counter" { "INSERT OR REPLACE" } else { "INSERT" };
     let sql = format!("{verb} INTO {} ({}{own}) VALUES ({places}{own_places})", table.name, table.column_names());
     let mut statement = transaction.prepare_cached(&sql)?;

@@ -269,8 +269,8 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     Ok(walk)
 }
 
-/// Makes the lags of coverage from the stored list. The first value is the lag when the anchor was set. The others are
-/// the lags of the newest rows.
+/// Makes the lags of coverage from the stored list. The first value is the lag at the moment when the anchor was set.
+/// The others are the lags of the newest rows.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

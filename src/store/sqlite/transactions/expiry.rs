@@ -1,4 +1,5 @@
-//! Transactions of `max_age`: finding waiting messages that are too old, and making them dead letters.
+//! Transactions of `max_age`: finding waiting messages that are too old, and making them dead letters. A message that
+//! an operator sent again (`replays` is above 0) is never too old.
 
 use std::sync::Arc;
 
@@ -13,20 +14,21 @@ use crate::store::expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTran
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Finds waiting deliveries of messages that were received later than ?2, but at ?3 or earlier. Uses the index of the
-/// messages' times.
+/// Finds waiting deliveries of messages that have become too old since the last search: messages that were received
+/// later than ?2 (the cutoff of that search), but at ?3 (the cutoff of this search) or earlier.
 const BECAME_TOO_OLD: &str =
     "SELECT d.seq FROM message AS m INDEXED BY message_time CROSS JOIN delivery AS d ON d.seq = m.seq
     WHERE d.sink = ?1 AND m.time > ?2 AND m.time <= ?3 AND d.state IN ('fresh', 'retry') AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries that were never attempted, and whose messages were received at ?3 or earlier and have a place above
-/// ?2 in the order of release. For example, a message that a catch-up finds may be too old already when it is released.
+/// Finds deliveries that were never attempted, of messages that were received at ?3 or earlier and that have a place
+/// above ?2 in the order of release. For example, a message that a catch-up finds may be too old already when it is
+/// released.
 const CAME_TOO_OLD: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_fresh CROSS JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = ?1 AND d.class IN (0, 1) AND d.state = 'fresh' AND d.release_no > ?2 AND m.time <= ?3
       AND d.replays = 0 LIMIT ?4";
 
-/// Finds deliveries that have failed at least once and are too old.
+/// Finds deliveries that have failed before, of messages that were received at ?2 or earlier.
 const FAILED_BEFORE: &str =
     "SELECT d.seq FROM delivery AS d INDEXED BY delivery_retry CROSS JOIN message AS m ON m.seq = d.seq
     WHERE d.sink = ?1 AND d.state = 'retry' AND m.time <= ?2 AND d.replays = 0 LIMIT ?3";

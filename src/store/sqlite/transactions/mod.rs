@@ -1,7 +1,7 @@
 //! The contract of a backend, implemented with SQL. Each file implements the transactions that the file of the same
 //! name in `store/` declares.
 //!
-//! Some further files are used by several of these:
+//! The other files are used by several of these:
 //!
 //! - `claims` reads deliveries that wait.
 //! - `order` reads and fills the queues of sinks with `order = "number"`: one or two queues for each phone number.

@@ -192,14 +192,14 @@ impl SqliteBackend {
 }
 
 /// Called for a sink that needs details of numbers. A waiting delivery becomes undecided if the API was not asked for
-/// its number yet. There are such deliveries if the sink did not need the details when the message came. Deliveries
-/// that another sink handed over stay as they are, because filters do not apply to them.
+/// the number of its message yet. Such a delivery was made before the configuration of the sink began to need the
+/// details. Deliveries that another sink handed over stay as they are, because filters do not apply to them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
-    // Usually the API was asked for every number. Then there is nothing to do.
+    // Usually the API was asked for all numbers already, and there is nothing to do.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }
-    // There is one statement for each state, because each state has an index of its own.
+    // There is one statement for each of the two states, because each of them has an index of its own.
     for state in [DeliveryState::Fresh, DeliveryState::Retry] {
         transaction.execute(
             &format!(

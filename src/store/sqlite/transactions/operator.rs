@@ -16,8 +16,8 @@ use crate::store::operator::{
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Finds the dead letters of the sink ?1 and of the message ?2, after the place (?3, ?4). If ?1 is NULL, those of all
-/// sinks are found; if ?2 is NULL, those of all messages.
+/// Finds at most ?5 dead letters: those of the sink with the name ?1 (NULL: of all sinks) and of the message with the
+/// id ?2 (NULL: of all messages). The search goes on after the dead letter of the sink ?3 with the sequence number ?4.
 const SELECT_DEAD: &str = "SELECT d.seq, d.sink
     FROM sink AS s JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
     WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))

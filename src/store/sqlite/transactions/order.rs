@@ -18,8 +18,8 @@ use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::delivery::{ClaimLimits, FirstClaims};
 use crate::store::sink_id::SinkId;
 
-/// Finds the first waiting delivery of each queue. The columns are the queue (`delivery.number`), the message, the
-/// place in the order of release, the due time, and the class.
+/// Finds the first waiting delivery of each queue of the sink ?1. The columns are the queue (`delivery.number`), the
+/// sequence number of the message, its place in the order of release, the due time, and the class.
 pub(in crate::store::sqlite) const FIRSTS: &str = "
 WITH RECURSIVE waiting (number) AS (
     SELECT min(number) FROM delivery INDEXED BY delivery_number
@@ -75,7 +75,7 @@ pub(super) fn claim_firsts(
                 firsts.more = true;
                 break;
             }
-            // A command may have removed the delivery between the two statements.
+            // A command may have removed the delivery since the first statement found it.
             if let Some(claim) = read.query_row(params![seq.0, sink.0], claim_from_row).optional()? {
                 (claimed, bytes) = (claimed + 1, bytes + claim.size());
                 firsts.claims.push(claim);

@@ -43,7 +43,7 @@ pub(super) fn pause(
 }
 
 /// Ends the pause of a sink and returns that pause. Adds the length of the pause to `paused_ms` of the deliveries that
-/// have failed before, because this time does not count for `give_up_after`.
+/// wait for another attempt, because this time does not count for `give_up_after`.
 pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
     let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
     transaction
@@ -75,7 +75,8 @@ pub(super) fn end_silence(
     Ok(Some(until))
 }
 
-/// Removes the recorded health of a sink. Its receiver is expected to work when the sink is resumed.
+/// Removes the recorded health of a sink. After the end of a pause or a silence the receiver is expected to work, so
+/// its earlier failures do not count any more.
 fn forget_health(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?

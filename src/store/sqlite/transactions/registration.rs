@@ -129,7 +129,8 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
     Ok(registered)
 }
 
-/// Adds a new sink. Returns whether the first page was stored already: if not, this is a first run.
+/// Adds a new sink. Returns whether the first page of the feed was stored before; `false` means that this is a first
+/// run.
 fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<bool> {
     let has_messages = transaction.prepare_cached("SELECT 1 FROM coverage")?.exists([])?;
     let last = last_release(transaction)?;
@@ -150,8 +151,8 @@ fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite
     Ok(has_messages)
 }
 
-/// Returns an id that no sink ever had. The highest id that a sink ever had is stored apart from the sinks, because a
-/// dropped sink leaves no record, and its id must not be given again.
+/// Returns an id that no sink ever had. A dropped sink leaves no record, but its id must not be given again. So a
+/// counter apart from the sinks holds the highest id that a sink ever had.
 fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     count_ids(transaction)?;
     transaction

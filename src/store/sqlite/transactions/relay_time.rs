@@ -107,6 +107,7 @@ impl RelayTimeTransactions for SqliteBackend {
     fn apply_correction(&mut self, correction: ClockCorrection, now: UnixMs, after: Seq) -> Result<Option<Seq>, Error> {
         self.transaction(|transaction| {
             let (shift, from, was) = (correction.shift(), correction.from.0, correction.was.0);
+            // The first call also moves the instants of sinks and walks.
             if after.0 == i64::MIN {
                 for change in [SINKS, WALKS] {
                     transaction.execute(change, params![now.0, shift, from, was])?;

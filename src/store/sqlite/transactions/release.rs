@@ -40,8 +40,8 @@ const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
 const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
-/// The places in the order of release that the first release of a commit gives. They are known before the messages are
-/// stored. So each message is stored with its place, and its record is written only once.
+/// A place in the order of release for each message of the first release of a commit. These places are known before
+/// the messages are stored. So each message is stored with its place, and its record is written only once.
 #[derive(Debug, Default)]
 pub(super) struct ReleasePlaces(HashMap<Seq, i64>);
 
@@ -54,8 +54,8 @@ impl ReleasePlaces {
 
 impl Releaser<'_> {
     /// Finds the places for the messages of the first release of a commit. They are known only if the same commit
-    /// stores all these messages; if not, the result is empty. All other messages get their places when they are
-    /// released.
+    /// stores all these messages before it releases them; otherwise the result is empty. All other messages get their
+    /// places when they are released.
     pub(super) fn places(self, changes: &[PollChange]) -> rusqlite::Result<ReleasePlaces> {
         let places = places_of_first_release(changes);
         if places.is_empty() {
@@ -145,8 +145,8 @@ pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite:
         .map(drop)
 }
 
-/// Makes a delivery for each message of a span that the sink wants and of which it has no delivery yet. Returns how
-/// many deliveries were made.
+/// Makes deliveries of the messages in a span for one sink: one for each message that the sink wants and of which it
+/// has no delivery yet. Returns how many deliveries were made.
 pub(super) fn deliver(
     transaction: &Transaction<'_>,
     recipient: &Recipient,

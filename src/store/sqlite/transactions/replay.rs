@@ -21,15 +21,16 @@ pub(super) const SEND_AGAIN: &str =
                          number = CASE WHEN number >= 0 THEN -1 - number ELSE number END
      WHERE seq = ?1 AND sink = ?2";
 
-/// Finds messages whose text is kept and that were received at ?2 or later and before ?3.
+/// Finds messages whose text is kept and that were received at ?2 or later and before ?3. The text itself is read only
+/// if ?1 is true.
 const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END, event IS NOT NULL FROM message
     WHERE raw IS NOT NULL AND time >= ?2 AND time < ?3";
 
 /// A message whose text is kept.
 struct Kept {
     seq: Seq,
-    /// The message's place in the order of release; `None` if the message came too late to be released. Then no sink
-    /// ever had the message.
+    /// The message's place in the order of release. `None` means that the message came too late to be released, so no
+    /// sink ever had it.
     release_no: Option<i64>,
     kind: KeptKind,
     received: UnixMs,

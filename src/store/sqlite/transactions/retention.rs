@@ -9,9 +9,13 @@ use crate::store::retention::{
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Removes the text of a released message once all its deliveries were settled before their cutoff: ?4 for dead
-/// letters, ?3 for all others. If there is no delivery, the message must have been stored before ?3. A message that
-/// came too late loses its text if it was stored before ?3, and an unreadable row if it was stored before ?4.
+/// Removes texts that are no longer kept. The text is removed from
+///
+/// - a released message that has deliveries, if each of them ended before its cutoff: ?4 for a dead letter, ?3 for any
+///   other delivery;
+/// - a released message without deliveries, if the message was stored before ?3;
+/// - a message that came too late and was never released, if it was stored before ?3;
+/// - an unreadable row, if it was stored before ?4.
 ///
 /// `seq = seq` makes SQLite remove the record and insert it again. If SQLite only shortened the record, its database
 /// page would stay nearly empty for as long as the id is kept.
@@ -27,7 +31,7 @@ const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
              AND (stored_at < ?3 OR EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq))
     END";
 
-/// Removes the text of one message if no sink needs it.
+/// Removes the text of one message if each of its deliveries is delivered or dropped.
 const DROP_TEXT: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq = ?1 AND raw IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = ?1 AND d.state NOT IN ('delivered', 'dropped'))";

@@ -230,7 +230,8 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
 }
 
 /// Reads the ids of some waiting messages: first those that are to be tried again, then those that were never tried,
-/// then the undecided ones. Each state has an index in the order in which its deliveries are read.
+/// then the undecided ones. Each of these three states has an index with the order in which its deliveries are read
+/// here, so nothing is sorted.
 fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
     let next = [
         (DeliveryState::Retry, "d.due"),
