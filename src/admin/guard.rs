@@ -18,7 +18,7 @@ pub(super) enum RequestRefusal {
     NoHost,
     /// The request is for a host whose name the relay does not know.
     OtherHost,
-    /// The request would change something, and comes from a page of another host.
+    /// The request would change something, and does not come from a page of this endpoint.
     OtherOrigin,
 }
 

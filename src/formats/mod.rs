@@ -7,8 +7,7 @@
 //!   attempts, the body changes, too.
 //! - A message with strange fields (missing, of another type, with half of a surrogate pair) still makes a payload.
 //!   Only a template may fail; its error names the reason.
-//! - A text from a sender never becomes markup or a mention. On a stream of lines it never begins another line, except
-//!   in templates for HTML or XML, where line breaks in values are kept.
+//! - A text from a sender never becomes markup or a mention. On a stream of lines it never begins another line.
 
 mod cloudevents;
 mod discord;
@@ -175,7 +174,7 @@ impl Format {
                     payload.body = text_on_one_line(text).into_bytes();
                 }
                 // Line breaks of the template itself are kept. Line breaks of the values were replaced or escaped when
-                // the template was rendered, except in HTML and XML.
+                // the template was rendered.
                 Self::Template(template) if !template.makes_json() => {}
                 Self::Known(..) | Self::Template(_) => payload.body = one_line(text).into_bytes(),
             }

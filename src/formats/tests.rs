@@ -379,6 +379,8 @@ fn on_a_stream_values_stay_on_their_line() {
     let raw = r#"{"id":"m","from":"+1","body":"a\nb\u001b[2Jc"}"#;
     assert_eq!(as_line("{{ message.from }}: {{ message.body }}\n\n", "text/plain", raw), "+1: a b\u{fffd}[2Jc");
     assert_eq!(as_line("{{ message.from }}\n  {{ message.body }}", "text/plain", raw), "+1\n  a b\u{fffd}[2Jc");
+    let html = r#"{"id":"m","from":"+1","body":"a\n<b>"}"#;
+    assert_eq!(as_line("<p>{{ message.body }}</p>", "text/html", html), "<p>a &lt;b&gt;</p>");
     assert_eq!(as_line("{\n \"a\": \"{{ message.body }}\"\n}", "application/json", raw), r#"{"a":"a\nb\u001b[2Jc"}"#);
     for format in [known("jolt-event", account()), known("cloudevents", account())] {
         let line = String::from_utf8(format.line("{ \"id\":\n \"m\" }".into(), None).unwrap().body).unwrap();

@@ -7,7 +7,8 @@
 //! - A line is delivered when its write has returned and the stream was flushed. One flush serves all lines that were
 //!   written since the last flush. If the program at the other end reads slowly, the sink waits; it drops nothing.
 //! - If only a part of a line could be written (for example because the disk is full), the rest of the line is written
-//!   before anything else. Otherwise the next line would follow in the middle of the broken one.
+//!   before anything else. Otherwise the next line would follow in the middle of the broken one. If a flush fails before
+//!   that, the part is treated as in the next rule.
 //! - If an earlier process left a part of a line at the end of a file, a line break is written before the next line. So
 //!   the part becomes a line of its own (usually no valid JSON). Its message is written again, as a whole line. The
 //!   part is not removed, because other programs may use the file at the same time.
@@ -199,10 +200,13 @@ impl<W: LineStream> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush it is not known whether the lines that were written since the last successful flush are
-        // on the disk. So all these lines are written again. Torn lines that were completed are among them, so
-        // `completed` is emptied.
-        self.stream.flush().inspect_err(|_| self.completed.clear())
+        // After a failed flush it is not known which bytes since the last successful flush are on the disk. So all lines
+        // that were written since then are written again as whole lines: torn lines that were completed, and a line
+        // that is torn now.
+        self.stream.flush().inspect_err(|_| {
+            self.completed.clear();
+            self.unfinished |= self.torn.take().is_some();
+        })
     }
 
     fn try_deliver(&mut self, bytes: Vec<u8>) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Opening a state. Only this file knows which backend keeps a state.
+//! Opening a state. Only this file chooses the backend that opens a state.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ use crate::domain::{Seq, UnixMs};
 /// present format.
 ///
 /// # Errors
-/// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`], [`Error::Locked`] and
-/// [`Error::Database`] may pass.
+/// With [`Error::Newer`] and [`Error::Damaged`] the file is left as it is. The causes of [`Error::Io`],
+/// [`Error::Locked`] and [`Error::Database`] may be temporary: a later try may succeed.
 pub fn open(dir: &Path) -> Result<Box<Spool>, Error> {
     Ok(Box::new(SqliteBackend::open(dir)?))
 }

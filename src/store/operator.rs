@@ -81,7 +81,7 @@ pub struct ResolvedUpTo {
 /// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropPermission {
-    /// The sink may be removed even if it was configured at the last start of a relay. The caller allows this if no
+    /// The sink may be removed even if it was configured at the last start or reload of a relay. The caller allows this if no
     /// relay runs, and none can start in the meantime.
     pub configured: bool,
     /// Messages that wait for the sink, and its dead letters, may be removed.
@@ -169,7 +169,8 @@ pub trait OperatorTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error>;
 
-    /// Retries or drops at most 1000 dead letters of a selection, as `verdict` says: those that follow `after`. The
+    /// Takes the next dead letters of a selection, at most 1000: those that follow `after`. Retries or drops them, as
+    /// `verdict` says. The
     /// default of `after` stands before the first. In a series of calls each dead letter is retried only once: if it
     /// becomes a dead letter again before the last call, no later call finds it. Returns how many dead letters were
     /// retried or dropped, and where the next call goes on; `None` if there are no more.

@@ -15,6 +15,8 @@ pub enum Escaping {
     JsonLines,
     /// The value is in HTML or XML.
     Markup,
+    /// The value is in HTML or XML, in a line of a stream. It must not contain line breaks.
+    MarkupLine,
     /// The value is the value of a form's field.
     Form,
     /// The value is in a line for people. It must not contain line breaks, and must not control a terminal.
@@ -43,13 +45,17 @@ impl Escaping {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/x-www-form-urlencoded" => Self::Form,
-            "text/html" | "text/xml" | "application/xml" => Self::Markup,
+            "text/html" | "text/xml" | "application/xml" => Self::markup(as_line),
             lines if is_lines_of_json(lines) => Self::JsonLines,
             json if json.ends_with("/json") || json.ends_with("+json") => Self::Json,
-            xml if xml.ends_with("+xml") => Self::Markup,
+            xml if xml.ends_with("+xml") => Self::markup(as_line),
             _ if as_line => Self::Line,
             _ => Self::None,
         }
+    }
+
+    fn markup(as_line: bool) -> Self {
+        if as_line { Self::MarkupLine } else { Self::Markup }
     }
 
     /// Returns the text that is written in the place of a missing value.
@@ -75,6 +81,7 @@ impl Escaping {
                 }
                 escaped
             }),
+            Self::MarkupLine => Self::Markup.escape(&Self::Line.escape(text)),
             Self::Form => utf8_percent_encode(text, RESERVED).to_string(),
             Self::Line => text.replace("\r\n", " ").chars().map(on_one_line).collect(),
             Self::Part(special) => {
@@ -128,6 +135,7 @@ mod tests {
             ("application/geo+json-seq", false, Escaping::JsonLines),
             ("text/x-ndjson", false, Escaping::JsonLines),
             ("text/html; charset=utf-8", false, Escaping::Markup),
+            ("text/html; charset=utf-8", true, Escaping::MarkupLine),
             ("application/soap+xml", false, Escaping::Markup),
             ("application/x-www-form-urlencoded", false, Escaping::Form),
             ("text/plain", false, Escaping::None),

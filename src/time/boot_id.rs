@@ -1,5 +1,5 @@
-//! The boot id: it identifies the present boot of the machine. Within one boot, the relay's time goes on from one
-//! process to the next.
+//! The boot id: it identifies the present boot of the machine. A process that
+//! starts in the same boot as the process before it continues the relay's time of that process.
 //!
 //! The kernel makes the id. If the process may not read the id from the kernel, as in a service with `ProcSubset=pid`,
 //! the service manager may pass the id instead. The kernel writes the 128 bits of the id with dashes, the service

@@ -189,7 +189,7 @@ impl<F: Feed> Poller<F> {
         let may_be_replaced =
             matches!(self.report.condition(), Condition::Limited(_) | Condition::Starting | Condition::Polling);
         if wait >= LONG_SILENCE && may_be_replaced {
-            let until = self.clock.machine_time().after(wait).0 / 1000 * 1000;
+            let until = self.clock.relay_time().after(wait).0 / 1000 * 1000;
             self.set_condition(Condition::rate_limited(UnixMs(until)));
         }
     }

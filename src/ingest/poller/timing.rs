@@ -22,8 +22,8 @@ const APART: Duration = Duration::from_secs(5 * 60);
 /// The correction of stored times begins after this sequence number, which is lower than that of every message.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// If the previous poll was at most this long ago, a message that it did not show was ingested after it. So the
-/// `ingestedAt` of this message is about the present time.
+/// A message that the previous poll did not show was ingested after that poll. So if that poll was at most this long
+/// ago, the `ingestedAt` of the message is about the present time.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
@@ -165,9 +165,9 @@ impl Timing {
     }
 }
 
-/// Returns the present time by a page with this `Date`. `now.server` is the estimate of the API's time. The estimate is
-/// more exact than the `Date`, so it counts. But if the two are far apart, because the estimate does not follow a
-/// doubted `Date`, the `Date` counts.
+/// Returns `now` with the API's time that is to be used for a page with this `Date`. Usually this is `now.server`, the
+/// estimate of the API's time, which is more exact than the `Date`. If the two are more than an hour apart, because the
+/// estimate does not follow a doubted `Date`, it is the `Date`.
 pub(super) fn page_time(now: Now, date: UnixMs) -> Now {
     Now { server: if is_plausible(date, now.server) { now.server } else { date }, ..now }
 }
@@ -203,7 +203,7 @@ fn say(rebase: &ClockCorrection) {
     }
     if apart(shift) > APART {
         tracing::info!(
-            ahead_s = seconds(shift),
+            ahead_s = seconds(shift.saturating_neg()),
             "this machine's clock was wrong at the start: the relay's time was put right, waits go on as they were"
         );
     }

@@ -11,7 +11,7 @@ use super::super::reader::{Reader, Texts, WrittenText};
 use crate::domain::{InvalidSinkName, SinkName};
 use crate::secret::trimming;
 
-/// Any text. `what` is the kind of text for the documentation, such as "URL". `expected` says in error texts what must
+/// Any text. `what` names the kind of text, such as "URL"; the documentation shows this name. `expected` says in error texts what must
 /// be written. `pattern` is a regular expression that matches every accepted text.
 pub fn text(
     what: &'static str,
@@ -63,7 +63,8 @@ pub fn required_path() -> Declared<PathBuf> {
     Declared::new(KeyKind::Path, None, |from, name| read_path(from, name).unwrap_or_default())
 }
 
-/// A table with names that the user chooses. In the file, the values of the names in `secret` must be references.
+/// A table with names that the user chooses. `secret` lists the names whose values are secrets. In the file, the value of such a name must be a reference to the
+/// secret, not the secret itself.
 /// [`Reader::text_of`] reads the texts of its members.
 pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
     Declared::with_default(KeyKind::Map { secret }, "{}".to_owned(), Vec::new(), |from, name| {
@@ -72,8 +73,9 @@ pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
             WrittenValue::Map(members) => return Some(members.clone()),
             WrittenValue::Broken => {}
             _ => {
-                let help = "set each header by a variable of its own, such as …__HEADERS__X_TEAM";
-                from.wrong(name, &entry.origin, "cannot be set as a whole by a variable", help);
+                let help =
+                    format!("set each of them by a variable of its own, such as …__{}__X_TEAM", name.to_uppercase());
+                from.wrong(name, &entry.origin, "cannot be set as a whole by a variable", &help);
             }
         }
         None

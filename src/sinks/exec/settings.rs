@@ -96,7 +96,7 @@ fn variables(at: &mut Reader<'_>, members: Vec<Member>) -> Vec<(OsString, OsStri
         let path = format!("env.{name}");
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(is_name) || name.starts_with(|first: char| first.is_ascii_digit()) {
-            let message = format!("`{}`: a name there cannot be the name of a variable", at.name("env"));
+            let message = format!("`{}` holds a name that no variable can have", at.name("env"));
             at.error(&origin, message, "names of variables have letters, digits and `_`");
             continue;
         }

@@ -94,7 +94,7 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
 pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {
-        let message = format!("`{}`: a name there cannot be the name of a header", at.name(key));
+        let message = format!("`{}` holds a name that no header can have", at.name(key));
         let help = "names of headers have letters, digits and `-`, such as X-Team";
         at.error(origin, message, help);
         return None;

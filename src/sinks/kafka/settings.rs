@@ -49,8 +49,9 @@ settings! {
         topic: Option<WrittenText> = settings::text("topic", "a topic in quotes", None).such_as("\"sms\""),
         /// A template of the key by which messages are put into partitions.
         key: Option<WrittenText> = settings::text("key", "a key in quotes", None).or(USUAL_KEY),
-        /// Further properties of the client librdkafka, such as { "security.protocol" = "ssl" }. In variables `_`
-        /// stands for `.`. A password must not be written out in the file.
+        /// Further properties of the client librdkafka, such as { "security.protocol" = "ssl" }. In the
+        /// name of an environment variable, `_` stands for the `.` of a property. A password must not be written out in
+        /// the file.
         properties: Vec<Member> = settings::map(SECRET_PROPERTIES),
         /// Allows unencrypted connections to other machines.
         allow_plaintext: bool = settings::boolean(false),
@@ -63,7 +64,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<KafkaTarget> {
         let Self { brokers, topic, key, properties, allow_plaintext, timeout } = self;
-        // The type of the sink is misspelt, and another type may be meant. So the keys are not checked.
+        // If the configuration misspells the type of the sink, this type is only a guess. So missing keys are not reported.
         if !context.is_meant {
             return None;
         }
@@ -130,12 +131,17 @@ fn own_properties(at: &mut Reader<'_>, members: Vec<Member>) -> Vec<(String, Sec
         let property = name.to_ascii_lowercase().replace('_', ".");
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
         if property.is_empty() || !property.bytes().all(is_name) {
-            let message = format!("`{}`: a name there cannot be the name of a property", at.name("properties"));
+            let message = format!("`{}` holds a name that no property can have", at.name("properties"));
             at.error(&origin, message, "such as \"security.protocol\"");
             continue;
         }
         if OF_THE_RELAY.iter().any(|own| own.replace('_', ".") == property) {
-            at.wrong(&path, &origin, "cannot be set", "the relay sets the properties that decide what is delivered");
+            at.wrong(
+                &path,
+                &origin,
+                "cannot be set",
+                "the relay sets this property itself, or has a key of its own for it",
+            );
             continue;
         }
         let Some(text) = at.text_of(&path, &entry, "a text in quotes") else { continue };

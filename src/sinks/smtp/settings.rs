@@ -73,7 +73,7 @@ impl Settings {
     /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
     pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<SmtpTarget> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout, .. } = self;
-        // The type of the sink is misspelt, and another type may be meant. So the keys are not checked.
+        // If the configuration misspells the type of the sink, this type is only a guess. So missing keys are not reported.
         if !context.is_meant {
             return None;
         }

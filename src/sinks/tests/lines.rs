@@ -105,6 +105,8 @@ struct Moody {
     moods: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
     taken: Arc<Mutex<Vec<u8>>>,
     writes: Arc<Mutex<usize>>,
+    /// How many of the next flushes fail.
+    failing_flushes: Arc<Mutex<usize>>,
 }
 
 impl Moody {
@@ -126,7 +128,10 @@ impl Write for Moody {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let mut failing = self.failing_flushes.lock().unwrap();
+        let fails = *failing > 0;
+        *failing = failing.saturating_sub(1);
+        if fails { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     }
 }
 
@@ -180,6 +185,17 @@ async fn the_next_attempt_for_a_torn_line_writes_only_the_rest() {
     assert!(matches!(ended(sink.begin(message("m1", "first"))).await, Attempt::Failed { .. }));
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\n", "the line was not written twice");
+}
+
+/// After the failed flush it is not known whether the first part of the line is on the disk.
+#[tokio::test]
+async fn a_torn_line_that_could_not_be_flushed_is_written_again_as_a_whole() {
+    let stream = Moody::new([Ok(4), Err(ErrorKind::StorageFull)]);
+    *stream.failing_flushes.lock().unwrap() = 1;
+    let sink = sink(stream.clone());
+    assert!(matches!(ended(sink.begin(message("m1", "first"))).await, Attempt::Failed { .. }));
+    assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
+    assert_eq!(stream.taken(), "firs\nfirst\n");
 }
 
 /// A stream whose `begin_line` returns what the test says.

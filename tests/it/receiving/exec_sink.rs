@@ -198,7 +198,7 @@ fn check_refuses_a_program_that_cannot_run() {
         relay_to(&scene, &good, &format!("{text}\ncontent_type = \"text/plain\"")).args(&["check"]).output();
     assert_eq!(code, 0, "{log}");
     for (keys, wrong) in [
-        ("env = { \"A-B\" = \"x\" }", "a name there cannot be the name of a variable"),
+        ("env = { \"A-B\" = \"x\" }", "holds a name that no variable can have"),
         ("env = { JOLTSMS_MESSAGE_ID = \"x\" }", "`sinks.run.env.JOLTSMS_MESSAGE_ID` cannot be set"),
         ("reject_exit = [0]", "an array of exit statuses from 1 to 255"),
     ] {

@@ -53,7 +53,7 @@ pub(in crate::store) fn open(database: &Database) -> Box<Spool> {
     Box::new(PostgresBackend::open(database).unwrap())
 }
 
-/// Runs a query that returns one number on the state in a schema.
+/// Runs a query on the state in a schema. The query must return one number, and this number is returned.
 pub(in crate::store) fn number(database: &Database, query: &str) -> i64 {
     let state = PostgresBackend::on(database);
     state.read(|statements| statements.value(query, vec![])).unwrap().unwrap()
@@ -80,7 +80,8 @@ fn run_in(own: &PostgresBackend, sql: &str) {
     own.with_client(|client, runtime| run(&Statements::new(client, runtime, &own.round_trips))).unwrap();
 }
 
-/// Closes a state, and waits until the server has counted what its connection read.
+/// Closes a state, and waits until the server has ended the state's connection. From then on the server's statistics
+/// include what this connection has read.
 fn close(database: &Database, spool: PostgresBackend) {
     let connection: Option<i64> =
         spool.read(|statements| statements.value("SELECT pg_backend_pid()::bigint", vec![])).unwrap();
