@@ -87,7 +87,7 @@ pub(super) enum Command {
     /// Print the next matching message, or only its code, and exit
     #[command(after_help = WAIT_EXAMPLE)]
     Wait(WaitFlags),
-    /// Show everything that happened to one message
+    /// Show how one message came in, and how far each sink is with it
     #[command(after_help = "Example:\n  joltsms-relay trace 0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11")]
     Trace {
         /// The message's id
@@ -295,7 +295,7 @@ pub(super) struct WaitFlags {
     pub(super) code_regex: Option<String>,
 
     /// Take a message that was received at this time or later, if there is one already: an RFC 3339 time, or a duration
-    /// back such as 30s [default: only messages that come after the command's start]
+    /// back such as 30s [default: only messages that the relay reads after the command's start]
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<When>,
 

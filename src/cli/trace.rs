@@ -1,4 +1,4 @@
-//! The command `trace`: shows everything that happened to one message, as far as the state has recorded it. The text of
+//! The command `trace`: shows how one message came in and how far each sink is with it. The text of
 //! the message is not shown, because it contains codes.
 
 use super::exit::Exit;
@@ -26,7 +26,8 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let read = look(&location(flags)?, |spool| {
+    let state = location(flags)?;
+    let read = look(&state, |spool| {
         // A row that was spoiled when the relay read it is kept under another id.
         let trace = match spool.trace(id)? {
             None => spool.trace(&set_aside_id(id.as_bytes()))?,
@@ -38,7 +39,8 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
         return Err(complain(
             Exit::Failure,
             &format_args!(
-                "the state knows no message {id:?}: it was never read, or it is so old that its id was forgotten"
+                "the state in {state} knows no message {id:?}: it was never read, or it is so old that its id was \
+                 forgotten"
             ),
         ));
     };

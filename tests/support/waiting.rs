@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The longest wait of a test. No step takes this long unless it hangs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until a condition holds. If it does not hold within [`DEADLINE`], the test fails and shows the log.
 pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool, log: impl Fn() -> String) {
