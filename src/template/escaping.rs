@@ -105,7 +105,7 @@ fn is_forbidden_in_xml(next: char) -> bool {
 /// Writes a text for people on one line. White space at the end is left out. Every other line break or tab becomes a
 /// space. Characters that would control a terminal, or would reverse the direction of writing, become U+FFFD.
 pub fn text_on_one_line(text: &str) -> String {
-    text.trim_end().replace("\r\n", "\n").chars().map(on_one_line).collect()
+    Escaping::Line.escape(text.trim_end())
 }
 
 /// Replaces a character that a text on one line must not have. A line break or a tab becomes a space. A character that

@@ -22,7 +22,7 @@ pub struct Memory {
     /// above a block, or only the rows below it: the time at which the relay found the block and saw the rows above and
     /// below it.
     this_poll_at: Option<UnixMs>,
-    /// The same time for an earlier poll: the last poll before the one under way that was answered.
+    /// The value of `this_poll_at` for the last answered poll before the one under way.
     last_poll_at: Option<UnixMs>,
     /// How many pages the head poll under way has passed over, because they were empty or all their rows are dated
     /// ahead.

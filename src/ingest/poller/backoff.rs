@@ -13,7 +13,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The same seed gives the same waits.
+    /// `seed` decides the jitter, so that the waits with a given seed can be repeated.
     pub(super) fn seeded(seed: u64) -> Self {
         Self { jitter: Jitter::seeded(seed) }
     }
